@@ -1,0 +1,186 @@
+"""Multiply-adds of a network as a differentiable function of its scales.
+
+The cost of a layer is proportional to the area of its output, so to the product of the scales
+of the DynOPools above it: ``macs = macs_0 * prod_i (r_i / r_i0) ** e_i`` (main paper, the
+complexity term). The exponents are found by probing the network, not by knowing it.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mmseg_dynopool.layers import DynOPool
+
+from .count import Call, count_calls
+
+# Probes run on enlarged meta tensors, where rounding a size moves no exponent.
+_ENLARGE = 16
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """Cost of one operator call and how it follows the scales.
+
+    Attributes:
+        module: dotted name of the module it runs in.
+        op: the operator, e.g. ``'convolution'``, or ``'dynopool'``.
+        gmacs: multiply-adds at the initial scales, in 1e9.
+        exponents: ``{instance: (e_h, e_w)}``, zeros left out.
+    """
+
+    module: str
+    op: str
+    gmacs: float
+    exponents: dict[str, tuple[float, float]]
+
+
+class ComplexityModel:
+    """GMACs of a network at any setting of its alphas. Made by :func:`probe_complexity`.
+
+    Args:
+        layers: cost of every operator call.
+        initial_scales: ``{instance: (scale_h, scale_w)}`` at which they were counted.
+        shape: input size ``(H, W)`` in pixels.
+    """
+
+    def __init__(self, layers: Sequence[LayerCost],
+                 initial_scales: dict[str, tuple[float, float]], shape: Sequence[int]):
+        self.layers = list(layers)
+        self.initial_scales = dict(initial_scales)
+        self.shape = tuple(shape)
+        # Calls with the same exponents add up: a handful of terms remain of hundreds.
+        terms: dict[tuple, float] = {}
+        for layer in self.layers:
+            key = tuple(e for name in self.initial_scales
+                        for e in layer.exponents.get(name, (0.0, 0.0)))
+            terms[key] = terms.get(key, 0.0) + layer.gmacs
+        self._coefficients = torch.tensor(list(terms.values()), dtype=torch.float64)
+        self._exponents = torch.tensor(list(terms), dtype=torch.float64)
+        self._log_initial = torch.tensor(
+            [math.log(s) for pair in self.initial_scales.values() for s in pair],
+            dtype=torch.float64)
+
+    @property
+    def initial_gmacs(self) -> float:
+        """GMACs at the initial scales."""
+        return float(self._coefficients.sum())
+
+    def gmacs(self, alphas: dict[str, Tensor]) -> Tensor:
+        """GMACs at ``alphas``, differentiable in them.
+
+        Args:
+            alphas: ``{instance: tensor (alpha_h, alpha_w)}``, all on one device.
+
+        Returns:
+            float64 scalar in units of 1e9 multiply-adds.
+        """
+        stacked = torch.cat([alphas[name] for name in self.initial_scales]).double()
+        device = stacked.device
+        log_ratio = -stacked.log() - self._log_initial.to(device, non_blocking=True)
+        factors = (self._exponents.to(device, non_blocking=True) @ log_ratio).exp()
+        return self._coefficients.to(device, non_blocking=True) @ factors
+
+
+def probe_complexity(model: nn.Module,
+                     shape: Sequence[int],
+                     in_channels: int = 3,
+                     forward: Callable | None = None) -> ComplexityModel:
+    """Find how the cost of ``model`` depends on the scale of each DynOPool in it.
+
+    Runs shape-only forwards of a copy on the meta device, with one scale changed at a time.
+    ``model`` itself is neither run nor changed.
+
+    Args:
+        model: a network with at least one :class:`DynOPool`.
+        shape: input size ``(H, W)`` in pixels at which GMACs are counted.
+        in_channels: channels of the input.
+        forward: ``forward(copy, input)`` runs the copy; default ``copy(input)``.
+
+    Returns:
+        The cost at the initial scales and the exponents.
+
+    Raises:
+        ValueError: there is no DynOPool in ``model``, or ``shape`` is not two positive sizes.
+        RuntimeError: the operators that run depend on the scales.
+    """
+    if len(tuple(shape)) != 2 or min(shape) < 1:
+        raise ValueError(f'shape must be (H, W) with sizes >= 1, got {tuple(shape)}')
+    twin = _meta_twin(model)
+    pools = {name: m for name, m in twin.named_modules() if isinstance(m, DynOPool)}
+    if not pools:
+        raise ValueError(f'{type(model).__name__} holds no DynOPool: its cost has no scale')
+    for pool in pools.values():
+        pool.bounds = (0.0 + 1e-9, 1e9)  # a probe may leave the bounds; this is a copy
+        _set_scale(pool, pool.initial_scale)
+    run = forward or (lambda network, image: network(image))
+
+    def count(height, width) -> list[Call]:
+        image = torch.empty(1, in_channels, height, width, device='meta')
+        return count_calls(twin, lambda: run(twin, image))
+
+    at_shape = count(*shape)
+    large = [n * _ENLARGE for n in shape]
+    base = count(*large)
+    exponents = [{} for _ in base]
+    for name, pool in pools.items():
+        for axis in (0, 1):
+            scale = list(pool.initial_scale)
+            scale[axis] /= 2
+            _set_scale(pool, scale)
+            probed = count(*large)
+            _set_scale(pool, pool.initial_scale)
+            _check_same_calls(base, probed, name)
+            for found, before, after in zip(exponents, base, probed):
+                exponent = _exponent(before.macs, after.macs)
+                if exponent:
+                    pair = list(found.get(name, (0.0, 0.0)))
+                    pair[axis] = exponent
+                    found[name] = tuple(pair)
+    _check_same_calls(base, at_shape, 'none')
+    layers = [
+        LayerCost(call.module, call.op, call.macs / 1e9, found)
+        for call, found in zip(at_shape, exponents)
+    ]
+    return ComplexityModel(layers, {n: p.initial_scale for n, p in pools.items()}, shape)
+
+
+def _meta_twin(model: nn.Module) -> nn.Module:
+    """A copy in evaluation mode whose weights are on the meta device, the alphas on the CPU."""
+    alphas = {id(m.alpha) for m in model.modules() if isinstance(m, DynOPool)}
+    memo = {}
+    for tensor in [*model.parameters(), *model.buffers()]:
+        if id(tensor) in alphas:
+            twin = tensor.detach().cpu().clone()
+        else:
+            twin = torch.empty_like(tensor, device='meta', dtype=torch.float32 if
+                                    tensor.is_floating_point() else tensor.dtype)
+        if isinstance(tensor, nn.Parameter):
+            twin = nn.Parameter(twin, requires_grad=False)
+        memo[id(tensor)] = twin
+    twin = copy.deepcopy(model, memo)
+    twin.eval()  # no chaining: mmseg's HRNet returns None from train() and eval()
+    return twin
+
+
+@torch.no_grad()
+def _set_scale(pool: DynOPool, scale: Sequence[float]) -> None:
+    pool.alpha.copy_(torch.tensor([1 / s for s in scale]))
+
+
+def _exponent(before: float, after: float) -> float:
+    """Exponent of a cost that went from ``before`` to ``after`` when a scale was halved."""
+    if before == 0 or after == 0:
+        return 0.0
+    exponent = math.log2(before / after)
+    return float(round(exponent)) if abs(exponent - round(exponent)) < 0.05 else exponent
+
+
+def _check_same_calls(base: list[Call], probed: list[Call], name: str) -> None:
+    if [(c.module, c.op) for c in base] != [(c.module, c.op) for c in probed]:
+        raise RuntimeError(
+            f'the operators that run change with the size (probed instance: {name}); the cost '
+            'of such a network is no product of powers of the scales')

@@ -1,0 +1,23 @@
+"""Brain tissue in slices of the MNI152 template: the demo's data set."""
+
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS
+
+
+@DATASETS.register_module()
+class MNI152TissueDataset(BaseSegDataset):
+    """Slices of the MNI152 T1 template with background, grey and white matter.
+
+    ``tools/dataset_converters/mni152.py`` prepares the files. Images and label maps are PNG
+    files of the same name; a label's value is its class.
+
+    Args:
+        **kwargs: the arguments of ``BaseSegDataset``.
+    """
+
+    METAINFO = dict(
+        classes=('background', 'grey matter', 'white matter'),
+        palette=[[0, 0, 0], [220, 120, 90], [245, 235, 200]])
+
+    def __init__(self, img_suffix='.png', seg_map_suffix='.png', **kwargs):
+        super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)

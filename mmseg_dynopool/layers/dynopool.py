@@ -1,0 +1,114 @@
+"""DynOPool as a module: the function and its learned parameter."""
+
+import math
+from collections.abc import Sequence
+from numbers import Real
+
+import torch
+from torch import Tensor, nn
+
+from mmseg_dynopool.ops import check_anchor, dynopool2d, pooled_size
+
+
+class DynOPool(nn.Module):
+    """Pooling with a learned scale factor, height and width apart (paper, section 4.1).
+
+    The parameter ``alpha = 1 / scale`` is never written by ``forward``, so one instance may run
+    many times in one forward pass. Outside its bounds it is clamped for the computation, with a
+    straight-through gradient: it can come back by itself.
+
+    Args:
+        scale: initial scale factor, one number or ``(scale_h, scale_w)``.
+        bounds: lowest and highest scale factor. The upper bound of 1 keeps the feature maps, and
+            with them memory, from growing behind the pooling.
+        anchor: gauge of alpha's gradient, see :func:`mmseg_dynopool.ops.dynopool2d`.
+        window: window of ``anchor='local'`` in output cells.
+
+    Attributes:
+        alpha: parameter of shape ``(2,)``, ``(1 / scale_h, 1 / scale_w)``.
+        initial_scale: the scale at construction, ``(scale_h, scale_w)``.
+
+    Raises:
+        ValueError: an option is malformed or ``scale`` lies outside ``bounds``.
+
+    Example:
+        >>> pool = DynOPool(scale=(0.5, 0.25))
+        >>> pool(torch.rand(1, 8, 64, 64)).shape
+        torch.Size([1, 8, 32, 16])
+    """
+
+    def __init__(self,
+                 scale: float | Sequence[float] = 0.5,
+                 bounds: Sequence[float] = (0.125, 1.0),
+                 anchor: str = 'local',
+                 window: float = 8):
+        super().__init__()
+        check_anchor(anchor, window)
+        self.bounds = _check_bounds(bounds)
+        self.initial_scale = _check_scale(scale, self.bounds)
+        self.anchor = anchor
+        self.window = window
+        self.alpha = nn.Parameter(torch.tensor([1 / s for s in self.initial_scale]))
+
+    @property
+    def alpha_bounds(self) -> tuple[float, float]:
+        """Lowest and highest alpha."""
+        return 1 / self.bounds[1], 1 / self.bounds[0]
+
+    @property
+    def scale(self) -> Tensor:
+        """Scale factors in use, ``(scale_h, scale_w)``, bounded, without a gradient."""
+        return 1 / self.bounded_alpha().detach()
+
+    def bounded_alpha(self) -> Tensor:
+        """Alpha inside its bounds, with a straight-through gradient; shape ``(2,)``."""
+        low, high = self.alpha_bounds
+        return self.alpha + (self.alpha.clamp(low, high) - self.alpha).detach()
+
+    def output_size(self, size: Sequence[int]) -> tuple[int, int]:
+        """``(H_out, W_out)`` for an input of ``size = (H_in, W_in)``; reads alpha."""
+        return pooled_size(size, self.bounded_alpha().tolist())
+
+    @torch.no_grad()
+    def project_(self) -> None:
+        """Move alpha into its bounds. For use after an optimizer's step."""
+        self.alpha.clamp_(*self.alpha_bounds)
+
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        """Pool ``input`` of shape ``(N, C, H_in, W_in)`` to ``(N, C, H_out, W_out)``.
+
+        Args:
+            input: floating point tensor.
+            output_size: the size when the caller has read alpha already.
+        """
+        return dynopool2d(input, self.bounded_alpha(), output_size, self.anchor, self.window)
+
+    def extra_repr(self) -> str:
+        return (f'initial_scale={self.initial_scale}, bounds={self.bounds}, '
+                f'anchor={self.anchor!r}, window={self.window}')
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_bounds(bounds) -> tuple[float, float]:
+    pair = tuple(bounds) if isinstance(bounds, Sequence) else ()
+    if len(pair) != 2 or not all(map(_is_number, pair)) or not 0 < pair[0] <= pair[1]:
+        raise ValueError('bounds must be (lowest, highest) scale with 0 < lowest <= highest, '
+                         f'got {bounds!r}')
+    return float(pair[0]), float(pair[1])
+
+
+def _check_scale(scale, bounds) -> tuple[float, float]:
+    pair = tuple(scale) if isinstance(scale, Sequence) and not isinstance(scale, str) else (
+        scale, scale)
+    if len(pair) != 2 or not all(map(_is_number, pair)):
+        raise ValueError('scale must be a finite number or a pair (scale_h, scale_w), '
+                         f'got {scale!r}')
+    if min(pair) <= 0:
+        raise ValueError(f'scale must be positive, got {scale!r}; 0.5 halves the sides')
+    if min(pair) < bounds[0] or max(pair) > bounds[1]:
+        raise ValueError(f'scale {scale!r} lies outside bounds={bounds}; '
+                         'change the scale or widen the bounds')
+    return float(pair[0]), float(pair[1])

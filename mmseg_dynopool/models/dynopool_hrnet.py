@@ -1,0 +1,147 @@
+"""HRNet in which each stream's resolution is learned (supplement, section 1.1, rule 3)."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from mmseg.models.backbones import HRNet
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from mmseg_dynopool.layers import DynOPool
+from mmseg_dynopool.ops import pooled_size
+
+from .hr_module import DynOPoolHRModule, run_downsampling, unstride_
+from .options import build_dynopools
+
+
+@MODELS.register_module()
+class DynOPoolHRNet(HRNet):
+    """HRNet whose streams are reduced by DynOPool and stride-1 convolutions.
+
+    Stream k is reached from stream k - 1 always through the same DynOPool instance: in the
+    transition layers and in every step of every fuse chain. At the initial scale of 0.5 sizes,
+    parameters (but for the alphas) and multiply-adds are those of the stock network, and its
+    checkpoints load: the only new keys are ``dynopools.*.alpha``.
+
+    Args:
+        *args, **kwargs: the arguments of mmseg's ``HRNet``.
+        dynopool: options of the DynOPools:
+
+            - ``scale`` (0.5): initial scale, a number, a pair (h, w), or a dict by instance,
+              e.g. ``dict(stream1=(0.5, 0.4))``; instances that it leaves out start at 0.5;
+            - ``bounds`` ((0.125, 1.0)): lowest and highest scale;
+            - ``anchor`` ('local') and ``window`` (8): gauge of alpha's gradient, see
+              :func:`mmseg_dynopool.ops.dynopool2d`;
+            - ``stem`` (False): the stem's two strided convolutions, too, become DynOPools, each
+              with an instance of its own.
+
+    Attributes:
+        dynopools: ``ModuleDict`` with ``stream1``, ``stream2``, ... and, if asked for,
+            ``stem1`` and ``stem2``.
+
+    Raises:
+        ValueError: an option is unknown or malformed.
+
+    Example:
+        >>> net = DynOPoolHRNet(extra, dynopool=dict(scale=0.5))
+        >>> [tuple(y.shape) for y in net(torch.rand(1, 3, 64, 64))]
+        [(1, 48, 16, 16), (1, 96, 8, 8), (1, 192, 4, 4), (1, 384, 2, 2)]
+    """
+
+    def __init__(self, *args, dynopool: dict | None = None, **kwargs):
+        super().__init__(*args, **kwargs)
+        streams = max(self.extra[f'stage{i}']['num_branches'] for i in (2, 3, 4))
+        self.dynopools = build_dynopools(dynopool, streams=streams)
+        if 'stem1' in self.dynopools:
+            unstride_(self.conv1)
+            unstride_(self.conv2)
+        self._freeze_stages()
+
+    def _make_transition_layer(self, *args, **kwargs) -> nn.ModuleList:
+        return unstride_(super()._make_transition_layer(*args, **kwargs))
+
+    def _make_stage(self, *args, **kwargs):
+        stage, channels = super()._make_stage(*args, **kwargs)
+        for i, module in enumerate(stage):
+            stage[i] = DynOPoolHRModule(module)
+        return stage, channels
+
+    def _freeze_stages(self) -> None:
+        """Freeze as the stock network does, and the DynOPools that frozen layers run through.
+
+        Else a frozen stage's features would move with its resolution.
+        """
+        super()._freeze_stages()
+        if not hasattr(self, 'dynopools'):  # called by the stock constructor
+            return
+        frozen = ['stem1', 'stem2'] if self.frozen_stages >= 0 else []
+        for stage in range(1, min(self.frozen_stages, 3) + 1):
+            last = self.extra[f'stage{stage + 1}']['num_branches']
+            frozen += [f'stream{k}' for k in range(1, last)]
+        for name in frozen:
+            if name in self.dynopools:
+                self.dynopools[name].requires_grad_(False)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Features of every stream for an image batch ``(N, 3, H, W)``."""
+        pools = self._read_pools()
+        stem = [pools[name] if name in pools else nn.Identity() for name in ('stem1', 'stem2')]
+        x = self.relu(self.norm1(self.conv1(stem[0](x))))
+        x = self.relu(self.norm2(self.conv2(stem[1](x))))
+        x = self.layer1(x)
+        streams = [pools[name] for name in pools if name.startswith('stream')]
+
+        features = [x]
+        for stage, transition in ((self.stage2, self.transition1),
+                                  (self.stage3, self.transition2),
+                                  (self.stage4, self.transition3)):
+            features = _run_transition(transition, features, streams)
+            for module in stage:
+                features = module(features, streams)
+        return features
+
+    def _read_pools(self) -> dict:
+        """The DynOPools with their scales read from the device, all in one read.
+
+        Every forward pass reads them anew: moving averages swap parameters without leaving a
+        trace that a cache could see.
+        """
+        names = list(self.dynopools)
+        alphas = torch.stack([self.dynopools[name].bounded_alpha() for name in names])
+        return {
+            name: _SizedPool(self.dynopools[name], _check_finite(name, alpha))
+            for name, alpha in zip(names, alphas.tolist())
+        }
+
+
+class _SizedPool:
+    """A DynOPool and the value of its alpha for one forward pass."""
+
+    def __init__(self, pool: DynOPool, alpha: Sequence[float]):
+        self.pool = pool
+        self.alpha = alpha
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.pool(x, pooled_size(x.shape[-2:], self.alpha))
+
+
+def _check_finite(name: str, alpha: Sequence[float]) -> Sequence[float]:
+    if not all(map(math.isfinite, alpha)):
+        raise ValueError(f'alpha of DynOPool {name!r} is not finite: the training diverged; '
+                         'resume from the last good checkpoint with a lower learning rate')
+    return alpha
+
+
+def _run_transition(transition, features: list[Tensor], pools) -> list[Tensor]:
+    """Adapt the channels of the streams there are and start the new ones from the last."""
+    last = len(features) - 1
+    pooled = None
+    outputs = []
+    for i, layer in enumerate(transition):
+        if i <= last:
+            outputs.append(features[i] if layer is None else layer(features[i]))
+        else:
+            pooled = pools[last](features[-1]) if pooled is None else pooled
+            outputs.append(run_downsampling(layer, pooled, pools[last + 1:i]))
+    return outputs

@@ -1,0 +1,95 @@
+"""HRNet's parallel streams and their fusion, with learned resolutions."""
+
+from collections.abc import Callable, Sequence
+
+from mmengine.model import BaseModule
+from mmseg.models.backbones.hrnet import HRModule
+from mmseg.models.utils import Upsample, resize
+from torch import Tensor, nn
+
+# Reduces stream k to stream k + 1: the shared DynOPool with its size for this forward pass.
+Pool = Callable[[Tensor], Tensor]
+
+
+def unstride_(module: nn.Module) -> nn.Module:
+    """Give every strided convolution in ``module`` the stride 1, in place.
+
+    The weights keep shape and name, so checkpoints of the strided network load.
+    """
+    for layer in module.modules():
+        if isinstance(getattr(layer, 'stride', None), tuple):
+            layer.stride = (1, 1)
+    return module
+
+
+def run_downsampling(steps: Sequence[nn.Module], pooled: Tensor, pools: Sequence[Pool]) -> Tensor:
+    """Run a chain of unstrided convolutions with a DynOPool before each.
+
+    Args:
+        steps: the convolutions, each with its norm and activation.
+        pooled: input of the first, reduced already (chains from one stream share it).
+        pools: the DynOPool before each further step.
+    """
+    output = steps[0](pooled)
+    for step, pool in zip(steps[1:], pools, strict=True):
+        output = step(pool(output))
+    return output
+
+
+class DynOPoolHRModule(BaseModule):
+    """A stock :class:`HRModule` whose fuse chains are reduced by the streams' DynOPools.
+
+    Built from the stock module, whose layers (and their names) it takes over: strided
+    convolutions get the stride 1, and the fixed ``Upsample`` factors go, since each stream is
+    resized to the real size of its target.
+
+    Args:
+        stock: the module to take over.
+    """
+
+    def __init__(self, stock: HRModule):
+        super().__init__(stock.init_cfg)
+        self.num_branches = stock.num_branches
+        self.branches = stock.branches
+        self.fuse_layers = stock.fuse_layers
+        self.relu = stock.relu
+        if self.fuse_layers is not None:
+            unstride_(self.fuse_layers)
+            for row in self.fuse_layers:
+                for layer in row:
+                    if layer is not None and isinstance(layer[-1], Upsample):
+                        layer[-1] = nn.Identity()
+
+    def forward(self, inputs: Sequence[Tensor], pools: Sequence[Pool]) -> list[Tensor]:
+        """Run every stream's blocks, then fuse the streams.
+
+        Args:
+            inputs: stream k's features, ``(N, C_k, H_k, W_k)``.
+            pools: ``pools[k]`` reduces stream k to the size of stream k + 1.
+
+        Returns:
+            The fused features of each stream (of the first alone if the stock module had
+            ``multiscale_output=False``), in the sizes of ``inputs``.
+        """
+        features = [branch(x) for branch, x in zip(self.branches, inputs, strict=True)]
+        if self.fuse_layers is None:
+            return features
+        # Stream j is reduced once, for all streams below it.
+        pooled = [pools[j](features[j]) for j in range(len(self.fuse_layers) - 1)]
+        return [
+            self.relu(self._fuse(row, i, features, pooled, pools))
+            for i, row in enumerate(self.fuse_layers)
+        ]
+
+    def _fuse(self, row, i, features, pooled, pools) -> Tensor:
+        total = features[i]
+        for j, layer in enumerate(row):
+            if j < i:
+                total = total + run_downsampling(layer, pooled[j], pools[j + 1:i])
+            elif j > i:
+                total = total + resize(
+                    layer(features[j]),
+                    size=features[i].shape[2:],
+                    mode='bilinear',
+                    align_corners=False)
+        return total

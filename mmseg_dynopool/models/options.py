@@ -1,0 +1,46 @@
+"""The backbone's ``dynopool=dict(...)`` options."""
+
+from torch import nn
+
+from mmseg_dynopool.layers import DynOPool
+
+_OPTIONS = ('scale', 'bounds', 'anchor', 'window', 'stem')
+
+
+def build_dynopools(options: dict | None, streams: int) -> nn.ModuleDict:
+    """Make a network's DynOPool instances from the options of its config.
+
+    Args:
+        options: see :class:`DynOPoolHRNet`.
+        streams: number of streams; each but the first gets an instance.
+
+    Returns:
+        ``{'stem1', 'stem2' (if asked for), 'stream1', ...: DynOPool}``.
+
+    Raises:
+        ValueError: an option or an instance is unknown, or a value is malformed; the message
+            names the instance.
+    """
+    options = dict(options or {})
+    unknown = sorted(set(options) - set(_OPTIONS))
+    if unknown:
+        raise ValueError(f'unknown dynopool options {unknown}; there are {list(_OPTIONS)}')
+    stem = options.pop('stem', False)
+    if not isinstance(stem, bool):
+        raise ValueError(f'dynopool option stem must be True or False, got {stem!r}')
+    names = [f'stem{k}' for k in (1, 2) if stem]
+    names += [f'stream{k}' for k in range(1, streams)]
+    scales = options.pop('scale', 0.5)
+    if not isinstance(scales, dict):
+        scales = dict.fromkeys(names, scales)
+    unknown = sorted(set(scales) - set(names))
+    if unknown:
+        raise ValueError(f'dynopool option scale names unknown instances {unknown}; '
+                         f'there are {names}')
+    pools = nn.ModuleDict()
+    for name in names:
+        try:
+            pools[name] = DynOPool(scales.get(name, 0.5), **options)
+        except ValueError as error:
+            raise ValueError(f'dynopool options of {name}: {error}') from error
+    return pools

@@ -1,0 +1,32 @@
+"""How large a pooled feature map is (paper, section 4.1)."""
+
+import math
+from collections.abc import Sequence
+
+
+def pooled_size(size: Sequence[int], alpha: Sequence[float]) -> tuple[int, int]:
+    """Size of the output of a DynOPool: ``round(size / alpha)``, at least 1.
+
+    A tie rounds up. So ``alpha = 2`` gives ``ceil(size / 2)``, the size that a strided 3 x 3
+    convolution gives: a network at its initial scale keeps the stock network's sizes.
+
+    Args:
+        size: ``(H_in, W_in)`` in pixels.
+        alpha: ``(alpha_h, alpha_w) = (1 / r_h, 1 / r_w)`` as Python numbers.
+
+    Returns:
+        ``(H_out, W_out)`` in pixels.
+
+    Raises:
+        ValueError: an alpha is not a positive, finite number.
+
+    Example:
+        >>> pooled_size((65, 64), (2.0, 3.0))
+        (33, 21)
+    """
+    for value in alpha:
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(
+                f'alpha must be positive and finite, got {tuple(alpha)}; alpha is 1 / scale, '
+                'so a map halved in height and width has alpha = (2, 2)')
+    return tuple(max(1, math.floor(n / a + 0.5)) for n, a in zip(size, alpha))
