@@ -1,0 +1,14 @@
+# HRNet-W48 with DynOPool on PASCAL VOC 2012 + SBD, 21 classes, crop 512 x 512, the paper's recipe.
+_base_ = [
+    './_base_/models/fcn_hrnet_w48.py', './_base_/datasets/pascal_voc12_aug.py',
+    './_base_/schedules/sgd_poly_100e.py', './_base_/default_runtime.py'
+]
+model = dict(
+    type='DynOPoolEncoderDecoder',
+    gmacs_weight=7e-5,
+    data_preprocessor=dict(size=(512, 512)),
+    backbone=dict(type='DynOPoolHRNet'),
+    decode_head=dict(num_classes=21))
+optim_wrapper = dict(
+    paramwise_cfg=dict(custom_keys={'dynopools': dict(lr_mult=0.5, decay_mult=0.)}))
+custom_hooks = [dict(type='DynOPoolHook')]

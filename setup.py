@@ -1,0 +1,32 @@
+"""Package metadata of mmseg_dynopool."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+version = {}
+exec((ROOT / 'mmseg_dynopool' / 'version.py').read_text(), version)
+
+setup(
+    name='mmseg_dynopool',
+    version=version['__version__'],
+    description='Learned resolution for semantic segmentation: DynOPool for MMSegmentation',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    packages=find_packages(include=['mmseg_dynopool', 'mmseg_dynopool.*']),
+    python_requires='>=3.10',
+    install_requires=['torch>=2.0', 'numpy', 'opencv-python', 'matplotlib'],
+    extras_require={
+        # The maintained forks of the OpenMMLab stack; the import names are the same.
+        'mmlab': ['onedl-mmcv', 'onedl-mmengine', 'onedl-mmsegmentation', 'tensorboard'],
+        # The last releases of the upstream stack. mmcv compiles for minutes.
+        'mmlab-upstream': [
+            'mmcv==2.1.0', 'mmengine==0.10.7', 'mmsegmentation==1.2.2', 'setuptools<81', 'ftfy',
+            'regex', 'tensorboard'
+        ],
+        'demo': ['nilearn', 'rich'],
+        'test': ['pytest', 'pytest-xdist', 'hypothesis', 'nilearn', 'rich', 'onnx', 'onnxscript',
+                 'onnxruntime', 'ruff', 'codespell'],
+    })

@@ -1,0 +1,43 @@
+"""Test a segmentor. The options are those of mmseg's tools/test.py."""
+
+import argparse
+from pathlib import Path
+
+from mmengine.runner import Runner
+
+from mmseg_dynopool.engine import add_run_options, check_data, load_run_config
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--out', help='folder for the predicted label maps')
+    parser.add_argument('--show', action='store_true', help='show predictions in a window')
+    parser.add_argument('--show-dir', help='folder for predictions painted on the images')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds between windows')
+    parser.add_argument('--tta', action='store_true', help='test-time augmentation')
+    add_run_options(parser)
+    args = parser.parse_args()
+
+    cfg = load_run_config(args)
+    if '://' not in args.checkpoint and not Path(args.checkpoint).is_file():
+        raise SystemExit(f'there is no checkpoint {args.checkpoint!r}')
+    cfg.load_from = args.checkpoint
+    check_data(cfg, 'test_dataloader')
+    if args.show or args.show_dir:
+        cfg.default_hooks.visualization.update(
+            draw=True, show=args.show, wait_time=args.wait_time)
+        if args.show_dir:
+            cfg.visualizer.save_dir = args.show_dir
+    if args.tta:
+        cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+        cfg.tta_model.module = cfg.model
+        cfg.model = cfg.tta_model
+    if args.out:
+        cfg.test_evaluator.update(output_dir=args.out, keep_results=True)
+    Runner.from_cfg(cfg).test()
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,28 @@
+"""Train a segmentor. The options are those of mmseg's tools/train.py."""
+
+import argparse
+
+from mmengine.runner import Runner
+
+from mmseg_dynopool.engine import add_run_options, check_data, enable_amp, load_run_config
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--resume', action='store_true',
+                        help='go on from the latest checkpoint in the work dir, if any')
+    parser.add_argument('--amp', action='store_true', help='train in mixed precision')
+    add_run_options(parser)
+    args = parser.parse_args()
+
+    cfg = load_run_config(args)
+    cfg.resume = args.resume
+    if args.amp:
+        enable_amp(cfg)
+    check_data(cfg, 'train_dataloader', 'val_dataloader')
+    Runner.from_cfg(cfg).train()
+
+
+if __name__ == '__main__':
+    main()
