@@ -5,7 +5,8 @@ from pathlib import Path
 
 from mmengine.runner import Runner
 
-from mmseg_dynopool.engine import add_run_options, check_data, load_run_config
+from mmseg_dynopool.engine import (add_run_options, check_checkpoint, check_data,
+                                   load_run_config)
 
 
 def main():
@@ -36,7 +37,9 @@ def main():
         cfg.model = cfg.tta_model
     if args.out:
         cfg.test_evaluator.update(output_dir=args.out, keep_results=True)
-    Runner.from_cfg(cfg).test()
+    runner = Runner.from_cfg(cfg)
+    check_checkpoint(runner.model, args.checkpoint)
+    runner.test()
 
 
 if __name__ == '__main__':

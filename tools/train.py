@@ -2,9 +2,10 @@
 
 import argparse
 
-from mmengine.runner import Runner
+from mmengine.runner import Runner, find_latest_checkpoint
 
-from mmseg_dynopool.engine import add_run_options, check_data, enable_amp, load_run_config
+from mmseg_dynopool.engine import (add_run_options, check_checkpoint, check_data, enable_amp,
+                                   load_run_config)
 
 
 def main():
@@ -21,7 +22,11 @@ def main():
     if args.amp:
         enable_amp(cfg)
     check_data(cfg, 'train_dataloader', 'val_dataloader')
-    Runner.from_cfg(cfg).train()
+    runner = Runner.from_cfg(cfg)
+    latest = find_latest_checkpoint(cfg.work_dir) if args.resume else None
+    if latest:
+        check_checkpoint(runner.model, latest)
+    runner.train()
 
 
 if __name__ == '__main__':

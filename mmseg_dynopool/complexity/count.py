@@ -1,6 +1,6 @@
 """Multiply-adds of every operator call in one forward pass, by PyTorch's own formulas."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from mmseg_dynopool.layers import DynOPool
+
+from .twin import meta_twin
 
 # Each of a cell's four queries is a weighted sum of four pixels (supplement, section 3).
 MACS_PER_POOLED_VALUE = 16
@@ -50,6 +52,36 @@ def count_calls(model: nn.Module, forward: Callable[[], object]) -> list[Call]:
         for handle in handles:
             handle.remove()
     return counter.calls
+
+
+def count_on_meta(twin: nn.Module, shape: Sequence[int], in_channels: int = 3,
+                  forward: Callable | None = None) -> list[Call]:
+    """Count the calls of a network made by :func:`meta_twin`.
+
+    Args:
+        twin: the network on the meta device.
+        shape: input size ``(H, W)`` in pixels.
+        in_channels: channels of the input.
+        forward: ``forward(twin, input)`` runs it; default ``twin(input)``.
+    """
+    image = torch.empty(1, in_channels, *shape, device='meta')
+    run = forward or (lambda network, image: network(image))
+    return count_calls(twin, lambda: run(twin, image))
+
+
+def count_gmacs(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
+                forward: Callable | None = None) -> float:
+    """GMACs of ``model`` with its sizes of the moment, rounding included.
+
+    Args:
+        model: any network; it is neither run nor changed.
+        shape, in_channels, forward: see :func:`count_on_meta`.
+
+    Returns:
+        Multiply-adds of one image in units of 1e9.
+    """
+    calls = count_on_meta(meta_twin(model), shape, in_channels, forward)
+    return sum(call.macs for call in calls) / 1e9
 
 
 class _Counter(TorchDispatchMode):

@@ -5,7 +5,6 @@ of the DynOPools above it: ``macs = macs_0 * prod_i (r_i / r_i0) ** e_i`` (main 
 complexity term). The exponents are found by probing the network, not by knowing it.
 """
 
-import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from torch import Tensor, nn
 
 from mmseg_dynopool.layers import DynOPool
 
-from .count import Call, count_calls
+from .count import Call, count_on_meta
+from .twin import meta_twin
 
 # Probes run on enlarged meta tensors, where rounding a size moves no exponent.
 _ENLARGE = 16
@@ -109,29 +109,27 @@ def probe_complexity(model: nn.Module,
     """
     if len(tuple(shape)) != 2 or min(shape) < 1:
         raise ValueError(f'shape must be (H, W) with sizes >= 1, got {tuple(shape)}')
-    twin = _meta_twin(model)
+    twin = meta_twin(model)
     pools = {name: m for name, m in twin.named_modules() if isinstance(m, DynOPool)}
     if not pools:
         raise ValueError(f'{type(model).__name__} holds no DynOPool: its cost has no scale')
     for pool in pools.values():
         pool.bounds = (0.0 + 1e-9, 1e9)  # a probe may leave the bounds; this is a copy
         _set_scale(pool, pool.initial_scale)
-    run = forward or (lambda network, image: network(image))
 
-    def count(height, width) -> list[Call]:
-        image = torch.empty(1, in_channels, height, width, device='meta')
-        return count_calls(twin, lambda: run(twin, image))
+    def count(size) -> list[Call]:
+        return count_on_meta(twin, size, in_channels, forward)
 
-    at_shape = count(*shape)
+    at_shape = count(shape)
     large = [n * _ENLARGE for n in shape]
-    base = count(*large)
+    base = count(large)
     exponents = [{} for _ in base]
     for name, pool in pools.items():
         for axis in (0, 1):
             scale = list(pool.initial_scale)
             scale[axis] /= 2
             _set_scale(pool, scale)
-            probed = count(*large)
+            probed = count(large)
             _set_scale(pool, pool.initial_scale)
             _check_same_calls(base, probed, name)
             for found, before, after in zip(exponents, base, probed):
@@ -146,24 +144,6 @@ def probe_complexity(model: nn.Module,
         for call, found in zip(at_shape, exponents)
     ]
     return ComplexityModel(layers, {n: p.initial_scale for n, p in pools.items()}, shape)
-
-
-def _meta_twin(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode whose weights are on the meta device, the alphas on the CPU."""
-    alphas = {id(m.alpha) for m in model.modules() if isinstance(m, DynOPool)}
-    memo = {}
-    for tensor in [*model.parameters(), *model.buffers()]:
-        if id(tensor) in alphas:
-            twin = tensor.detach().cpu().clone()
-        else:
-            twin = torch.empty_like(tensor, device='meta', dtype=torch.float32 if
-                                    tensor.is_floating_point() else tensor.dtype)
-        if isinstance(tensor, nn.Parameter):
-            twin = nn.Parameter(twin, requires_grad=False)
-        memo[id(tensor)] = twin
-    twin = copy.deepcopy(model, memo)
-    twin.eval()  # no chaining: mmseg's HRNet returns None from train() and eval()
-    return twin
 
 
 @torch.no_grad()

@@ -1,12 +1,15 @@
-"""mmengine hooks and what training needs."""
+"""mmengine hooks and what training, testing and inference need."""
 
+from .checkpoints import check_checkpoint
 from .cli import add_run_options, enable_amp, load_run_config
 from .cpu_amp import CPUAmpOptimWrapper
 from .data_check import check_data
 from .devices import adapt_to_devices
 from .dynopool_hook import DynOPoolHook
+from .inference import draw_comparison, find_images, segment_images
 
 __all__ = [
-    'CPUAmpOptimWrapper', 'DynOPoolHook', 'adapt_to_devices', 'add_run_options', 'check_data',
-    'enable_amp', 'load_run_config'
+    'CPUAmpOptimWrapper', 'DynOPoolHook', 'adapt_to_devices', 'add_run_options',
+    'check_checkpoint', 'check_data', 'draw_comparison', 'enable_amp', 'find_images', 'load_run_config',
+    'segment_images'
 ]

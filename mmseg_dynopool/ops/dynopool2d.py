@@ -149,13 +149,17 @@ def _grad_cell(grad_output, input, indices, output_size, axis, anchor, window):
     across[1 - axis] = 2 * output_size[1 - axis]
     if across != list(input.shape[-2:]):
         input = F.interpolate(input, across, mode='bilinear', align_corners=False)
-    shape = [1, 1, -1, 1] if axis == 0 else [1, 1, 1, -1]
-    full = [*input.shape[:2], 2 * output_size[0], 2 * output_size[1]]
-    slope = (input.gather(2 + axis, above.view(shape).expand(full)) -
-             input.gather(2 + axis, below.view(shape).expand(full)))
-    slope = slope * weight.to(slope.dtype).view(shape)
+    slope = _take(input, axis, above) - _take(input, axis, below)
+    slope = slope * weight.to(slope.dtype).view([-1, 1] if axis == 0 else [-1])
     slope = slope.flatten(2).gather(2, indices.flatten(2)).view_as(grad_output)
     return (slope * grad_output).sum()
+
+
+def _take(input, axis, index):
+    """Rows or columns of ``input``; the fastest operator for each, by measurement."""
+    if axis == 0:
+        return input.index_select(2, index)
+    return input.gather(3, index.expand(*input.shape[:3], -1))
 
 
 def _neighbours(size_in: int, size_out: int, device):

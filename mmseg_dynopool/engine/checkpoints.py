@@ -1,0 +1,44 @@
+"""Check that a checkpoint belongs to a model before it is used."""
+
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import nn
+
+_SHOWN = 3
+
+
+def check_checkpoint(model: nn.Module, path: str) -> None:
+    """Check that the checkpoint at ``path`` fills every weight of ``model``.
+
+    mmengine loads what fits and logs the rest, so that a wrong file gives a network of random
+    weights. Missing alphas are allowed: a stock HRNet's checkpoint fits, at the initial scales.
+
+    Args:
+        model: the network.
+        path: the checkpoint's file or URL.
+
+    Raises:
+        ValueError: the file cannot be read or is of another architecture.
+    """
+    try:
+        checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+    except Exception as error:
+        raise ValueError(f'{path} cannot be read as a checkpoint ({error}); the download or '
+                         'copy may have been cut off') from error
+    state = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
+    if not isinstance(state, dict):
+        raise ValueError(f'{path} holds no state_dict; give a checkpoint that tools/train.py '
+                         'wrote')
+    while hasattr(model, 'module'):  # DDP, test-time augmentation
+        model = model.module
+    own = model.state_dict()
+    missing = [k for k in own if k not in state and not k.endswith('.alpha')
+               and not k.endswith('num_batches_tracked')]
+    misshapen = [k for k in own if k in state and state[k].shape != own[k].shape]
+    if missing or misshapen:
+        details = [f'{k} is missing' for k in missing[:_SHOWN]]
+        details += [f'{k} is {tuple(state[k].shape)}, not {tuple(own[k].shape)}'
+                    for k in misshapen[:_SHOWN]]
+        raise ValueError(
+            f'{path} is a checkpoint of another architecture: {len(missing)} weights missing '
+            f'and {len(misshapen)} of another shape ({"; ".join(details)}). Use the config '
+            'that it was trained with; a copy lies in its work dir')

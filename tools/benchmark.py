@@ -1,0 +1,104 @@
+"""Time DynOPoolHRNet beside the stock HRNet: training step and evaluation pass.
+
+The networks alternate in one process on the same input; the medians' ratio is what counts.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
+
+
+def build(scale, config, device):
+    """The config's backbone, as stock HRNet (``scale=None``) or with DynOPools at ``scale``."""
+    cfg = Config.fromfile(config).model.backbone
+    cfg.update(type='HRNet', norm_cfg=dict(type='BN', requires_grad=True), init_cfg=None)
+    cfg.pop('dynopool', None)
+    if scale is not None:
+        cfg.update(type='DynOPoolHRNet', dynopool=dict(scale=scale))
+    return MODELS.build(cfg).to(device)
+
+
+def train_step(model, image):
+    model.train()
+    sum(y.float().mean() for y in model(image)).backward()
+    model.zero_grad()
+
+
+@torch.no_grad()
+def eval_pass(model, image):
+    model.eval()
+    model(image)
+
+
+def measure(run, models, image, repeats, amp, label):
+    """Seconds of each run, by model; the first two rounds warm up."""
+    seconds = {name: [] for name in models}
+    for _ in track(range(repeats + 2), description=label):
+        for name, model in models.items():
+            synchronize(image)
+            start = time.perf_counter()
+            with torch.autocast(image.device.type, torch.bfloat16, enabled=amp):
+                run(model, image)
+            synchronize(image)
+            seconds[name].append(time.perf_counter() - start)
+    return {name: times[2:] for name, times in seconds.items()}
+
+
+def synchronize(image):
+    if image.is_cuda:
+        torch.cuda.synchronize()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--config', default=str(CONFIGS / 'hrnet_w48_dynopool_cityscapes.py'))
+    parser.add_argument('--shape', type=int, nargs=2, default=(256, 512), metavar=('H', 'W'))
+    parser.add_argument('--batch', type=int, default=1)
+    parser.add_argument('--repeats', type=int, default=9)
+    parser.add_argument('--scales', type=float, nargs='+', default=(0.5, 0.493),
+                        help='0.493 leaves the grid of the strided network')
+    parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
+    parser.add_argument('--json', help='also write the result to this file')
+    args = parser.parse_args()
+
+    init_default_scope('mmseg')
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    name = torch.cuda.get_device_name() if device == 'cuda' else platform.processor()
+    torch.manual_seed(0)
+    image = torch.rand(args.batch, 3, *args.shape, device=device)
+    models = {'stock': build(None, args.config, device)}
+    models.update({f'r = {s}': build(s, args.config, device) for s in args.scales})
+
+    result = dict(config=args.config, shape=list(args.shape), batch=args.batch, amp=args.amp,
+                  device=name, threads=torch.get_num_threads(), torch=torch.__version__)
+    table = Table(title=f'{args.batch} x 3 x {args.shape[0]} x {args.shape[1]}, {device}')
+    for column in ('', 'network', 'median ms', 'fastest', 'slowest', 'ratio to stock'):
+        table.add_column(column)
+    for run in (train_step, eval_pass):
+        seconds = measure(run, models, image, args.repeats, args.amp, run.__name__)
+        medians = {name: statistics.median(times) for name, times in seconds.items()}
+        for name, times in seconds.items():
+            ratio = medians[name] / medians['stock']
+            result[f'{run.__name__} {name}'] = dict(median_s=medians[name], ratio=ratio)
+            table.add_row(run.__name__, name, f'{1e3 * medians[name]:.1f}',
+                          f'{1e3 * min(times):.1f}', f'{1e3 * max(times):.1f}', f'{ratio:.3f}')
+    Console().print(table)
+    if args.json:
+        Path(args.json).write_text(json.dumps(result, indent=2))
+
+
+if __name__ == '__main__':
+    main()

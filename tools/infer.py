@@ -1,0 +1,41 @@
+"""Segment images: writes overlays and label maps.
+
+Takes one image or a folder. For NAME.jpg, OUT/overlays/NAME.png shows the prediction on the
+image and OUT/labels/NAME.png holds the class of each pixel.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from mmseg.apis import init_model
+from rich.progress import track
+
+from mmseg_dynopool.engine import check_checkpoint, find_images, segment_images
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('image', help='an image, or a folder of images')
+    parser.add_argument('--out', required=True, help='folder to write to')
+    parser.add_argument('--device', default='cuda:0' if torch.cuda.is_available() else 'cpu',
+                        help='default: a GPU if there is one')
+    parser.add_argument('--opacity', type=float, default=0.5, help='of the overlay, 0 to 1')
+    args = parser.parse_args()
+    for path in (args.config, args.checkpoint):
+        if '://' not in path and not Path(path).is_file():
+            raise SystemExit(f'there is no file {path!r}')
+
+    images = find_images(args.image)
+    check_checkpoint(init_model(args.config, device='cpu'), args.checkpoint)
+    model = init_model(args.config, args.checkpoint, device=args.device)
+    done = segment_images(model, images, args.out, args.opacity)
+    for _ in track(done, description='segmenting', total=len(images)):
+        pass
+    print(f'{len(images)} images: overlays and label maps in {args.out}')
+
+
+if __name__ == '__main__':
+    main()
