@@ -26,6 +26,8 @@ def train(name, work_dir, data_dir, options):
     """Train one network; returns its config, its last checkpoint and its val mIoU."""
     cfg = Config.fromfile(CONFIGS / NETWORKS[name])
     cfg.work_dir = str(work_dir / Path(cfg.work_dir).name)
+    # mmengine shares a visualizer by its name: each run needs its own.
+    cfg.visualizer.name = Path(cfg.work_dir).name
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         cfg[loader].dataset.data_root = str(data_dir)
     cfg.merge_from_dict(options or {})

@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 
 import torch
+from mmengine.config import DictAction
 from mmseg.apis import init_model
 from rich.progress import track
 
@@ -23,14 +24,17 @@ def main():
     parser.add_argument('--device', default='cuda:0' if torch.cuda.is_available() else 'cpu',
                         help='default: a GPU if there is one')
     parser.add_argument('--opacity', type=float, default=0.5, help='of the overlay, 0 to 1')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override settings of the config')
     args = parser.parse_args()
     for path in (args.config, args.checkpoint):
         if '://' not in path and not Path(path).is_file():
             raise SystemExit(f'there is no file {path!r}')
 
     images = find_images(args.image)
-    check_checkpoint(init_model(args.config, device='cpu'), args.checkpoint)
-    model = init_model(args.config, args.checkpoint, device=args.device)
+    untrained = init_model(args.config, device='cpu', cfg_options=args.cfg_options)
+    check_checkpoint(untrained, args.checkpoint)
+    model = init_model(args.config, args.checkpoint, args.device, args.cfg_options)
     done = segment_images(model, images, args.out, args.opacity)
     for _ in track(done, description='segmenting', total=len(images)):
         pass

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from mmengine.runner import Runner
 
-from mmseg_dynopool.engine import (add_run_options, check_checkpoint, check_data,
-                                   load_run_config)
+from mmseg_dynopool.engine import add_run_options, check_checkpoint, check_data, load_run_config
 
 
 def main():

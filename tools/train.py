@@ -4,8 +4,13 @@ import argparse
 
 from mmengine.runner import Runner, find_latest_checkpoint
 
-from mmseg_dynopool.engine import (add_run_options, check_checkpoint, check_data, enable_amp,
-                                   load_run_config)
+from mmseg_dynopool.engine import (
+    add_run_options,
+    check_checkpoint,
+    check_data,
+    enable_amp,
+    load_run_config,
+)
 
 
 def main():

@@ -10,6 +10,6 @@ from .inference import draw_comparison, find_images, segment_images
 
 __all__ = [
     'CPUAmpOptimWrapper', 'DynOPoolHook', 'adapt_to_devices', 'add_run_options',
-    'check_checkpoint', 'check_data', 'draw_comparison', 'enable_amp', 'find_images', 'load_run_config',
-    'segment_images'
+    'check_checkpoint', 'check_data', 'draw_comparison', 'enable_amp', 'find_images',
+    'load_run_config', 'segment_images'
 ]

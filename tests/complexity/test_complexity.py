@@ -1,0 +1,97 @@
+"""Multiply-adds: counted, and predicted at any scales."""
+
+import random
+
+import pytest
+import torch
+from torch import nn
+
+from mmseg_dynopool.complexity import count_gmacs, probe_complexity
+from mmseg_dynopool.layers import DynOPool, DynOPoolConv2d
+
+
+class Twice(nn.Module):
+    """One instance twice in a row, another on one axis' side, and a linear layer at the end."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = DynOPool(0.5), DynOPool((0.5, 0.8))
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.first = DynOPoolConv2d(self.a, 8, 8, 3, padding=1)
+        self.second = DynOPoolConv2d(self.a, 8, 8, 3, padding=1)
+        self.third = DynOPoolConv2d(self.b, 8, 8, 1)
+        self.linear = nn.Linear(8, 4)
+
+    def forward(self, x):
+        x = self.third(self.second(self.first(self.stem(x))))
+        return self.linear(x.mean((2, 3)))
+
+
+def test_count_by_hand():
+    net = Twice()
+    pixels = 64 * 80
+    macs = pixels * 3 * 8 * 9
+    macs += pixels / 4 * (8 * 8 * 9 + 16 * 8)
+    macs += pixels / 16 * (8 * 8 * 9 + 16 * 8)
+    macs += 8 * 16 * (8 * 8 + 16 * 8)
+    macs += 8 * 4
+    assert count_gmacs(net, (64, 80)) * 1e9 == pytest.approx(macs)
+
+
+def test_exponents_of_one_instance_twice_in_a_row():
+    by_module = {layer.module: layer.exponents
+                 for layer in probe_complexity(Twice(), (64, 80)).layers
+                 if layer.op != 'dynopool'}
+    assert by_module == {
+        'stem': {}, 'first': {'a': (1, 1)}, 'second': {'a': (2, 2)},
+        'third': {'a': (2, 2), 'b': (1, 1)}, 'linear': {}}
+
+
+def test_prediction_equals_the_count_at_random_scales():
+    net = Twice()
+    model = probe_complexity(net, (512, 1024))
+    rng = random.Random(0)
+    for _ in range(50):
+        with torch.no_grad():
+            for pool in (net.a, net.b):
+                pool.alpha.copy_(torch.tensor([rng.uniform(1, 4), rng.uniform(1, 4)]))
+        predicted = model.gmacs({'a': net.a.alpha, 'b': net.b.alpha}).item()
+        assert predicted == pytest.approx(count_gmacs(net, (512, 1024)), rel=0.02)
+
+
+def test_gradient_is_the_finite_difference():
+    model = probe_complexity(Twice(), (64, 80))
+    alphas = {n: torch.tensor(v, dtype=torch.float64, requires_grad=True)
+              for n, v in (('a', [2.3, 1.9]), ('b', [1.7, 3.1]))}
+    assert torch.autograd.gradcheck(
+        lambda a, b: model.gmacs({'a': a, 'b': b}) * 1e3, tuple(alphas.values()))
+
+
+def test_probing_leaves_no_trace():
+    net = Twice()
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    net.train()
+    probe_complexity(net, (64, 80))
+    assert net.training and net.a.bounds == (0.125, 1.0)
+    assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
+
+
+def test_prediction_starts_at_the_initial_scales_whatever_alpha_is_now():
+    net = Twice()
+    start = count_gmacs(net, (64, 80))
+    with torch.no_grad():
+        net.a.alpha.fill_(3.0)
+    assert probe_complexity(net, (64, 80)).initial_gmacs == pytest.approx(start)
+
+
+@pytest.mark.parametrize('net, shape, words', [
+    (nn.Conv2d(3, 3, 1), (8, 8), ['Conv2d', 'no DynOPool']),
+    (Twice(), (8, ), ['shape', '(8,)']),
+    (Twice(), (0, 8), ['shape', '(0, 8)']),
+])
+def test_bad_input_is_named(net, shape, words):
+    with pytest.raises(ValueError) as error:
+        probe_complexity(net, shape)
+    for word in words:
+        assert word in str(error.value)

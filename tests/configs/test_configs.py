@@ -1,0 +1,59 @@
+"""Every config: the recipe, and a network that builds and runs."""
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmseg.registry import DATASETS, MODELS, TRANSFORMS
+from toys import ROOT
+
+from mmseg_dynopool.engine import adapt_to_devices
+
+CONFIGS = sorted((ROOT / 'configs').glob('*.py'))
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda p: p.stem)
+def test_config_builds_and_runs(path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    cfg = adapt_to_devices(Config.fromfile(path))
+    assert 'SyncBN' not in str(cfg.model)
+    model = MODELS.build(cfg.model)
+    model.eval()
+    with torch.no_grad():
+        logits = model(torch.randn(1, 3, 64, 96), mode='tensor')
+    head = model.decode_head[-1] if isinstance(model.decode_head,
+                                               torch.nn.ModuleList) else model.decode_head
+    assert logits.shape == (1, head.num_classes, 16, 24)
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        dataset = cfg[loader].dataset
+        dataset = dataset.datasets[0] if 'datasets' in dataset else dataset
+        assert len(DATASETS.get(dataset.type).METAINFO['classes']) == head.num_classes
+        for transform in dataset.pipeline:
+            TRANSFORMS.build(transform)
+    TRANSFORMS.build(cfg.tta_pipeline[1])
+    assert cfg.env_cfg.cudnn_benchmark is False
+    assert all(scheduler.eta_min == 0 for scheduler in cfg.param_scheduler)
+    Config.fromstring(cfg.pretty_text, '.py')
+
+
+@pytest.mark.parametrize('path', [p for p in CONFIGS if 'w48' in p.stem], ids=lambda p: p.stem)
+def test_recipe_of_the_paper(path):
+    cfg = Config.fromfile(path)
+    assert cfg.train_cfg == dict(type='EpochBasedTrainLoop', max_epochs=100, val_interval=5)
+    assert cfg.train_dataloader.batch_size == 16
+    assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=1.6e-2, momentum=0.9,
+                                               weight_decay=1e-4)
+    poly, = cfg.param_scheduler
+    assert (poly.type, poly.power, poly.end) == ('PolyLR', 0.9, 100)
+    assert poly.by_epoch and poly.convert_to_iter_based
+    if 'dynopool' in path.stem:
+        assert cfg.model.gmacs_weight == 7e-5
+        keys = cfg.optim_wrapper.paramwise_cfg.custom_keys
+        assert keys == dict(dynopools=dict(lr_mult=0.5, decay_mult=0.))
+        assert [hook.type for hook in cfg.custom_hooks] == ['DynOPoolHook']
+        pools = MODELS.build(dict(cfg.model.backbone, init_cfg=None)).dynopools
+        assert all(pool.initial_scale == (0.5, 0.5) for pool in pools.values())
+        assert ('stem1' in pools) == ('stem' in path.stem)
+    if 'cityscapes' in path.stem:
+        assert cfg.model.data_preprocessor.size == (512, 1024)
+    assert cfg.model.backbone.norm_cfg.type == 'SyncBN'
+    assert cfg.model.backbone.init_cfg.checkpoint == 'open-mmlab://msra/hrnetv2_w48'

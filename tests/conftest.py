@@ -1,0 +1,19 @@
+"""Fixtures of several test modules."""
+
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+from toys import write_cityscapes
+
+import mmseg_dynopool  # noqa: F401  registers
+
+
+@pytest.fixture(scope='session')
+def cityscapes(tmp_path_factory):
+    return write_cityscapes(tmp_path_factory.mktemp('cityscapes'))
+
+
+@pytest.fixture(autouse=True)
+def mmseg_scope():
+    init_default_scope('mmseg')
+    torch.manual_seed(0)

@@ -1,0 +1,198 @@
+"""The backbone: against the stock HRNet, and its sharing of DynOPools."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from mmengine.model import ExponentialMovingAverage
+from mmseg.models.backbones import HRNet
+from toys import hrnet_extra, w48_extra
+
+from mmseg_dynopool import DynOPoolHRNet
+from mmseg_dynopool.complexity import count_gmacs, probe_complexity
+from mmseg_dynopool.ops import pooled_size
+
+NETWORKS = {
+    'W48': w48_extra(),
+    'W18': hrnet_extra((18, 36, 72, 144), modules=(1, 1, 4, 3), blocks=4),
+    'W18-small': hrnet_extra((18, 36, 72, 144), modules=(1, 1, 3, 2), blocks=2),
+    'tiny': hrnet_extra(),
+}
+
+
+def shapes(features):
+    return [tuple(y.shape) for y in features]
+
+
+def set_scale(net, name, scale):
+    with torch.no_grad():
+        net.dynopools[name].alpha.copy_(1 / torch.tensor(scale))
+
+
+@pytest.mark.parametrize('name', NETWORKS)
+def test_equals_stock_at_the_start(name):
+    """Weights, sizes and multiply-adds; only the alphas are new."""
+    stock, net = HRNet(NETWORKS[name]), DynOPoolHRNet(NETWORKS[name])
+    missing, unexpected = net.load_state_dict(stock.state_dict(), strict=False)
+    assert unexpected == []
+    assert missing == [f'dynopools.stream{k}.alpha' for k in (1, 2, 3)]
+    assert list(net.state_dict())[:-3] == list(stock.state_dict())
+    parameters = [sum(p.numel() for p in m.parameters()) for m in (stock, net)]
+    assert parameters[1] == parameters[0] + 3 * 2
+    for shape in ((64, 128), (96, 96)):
+        gmacs = count_gmacs(net, shape) - pooling_gmacs(net, shape)
+        assert gmacs == pytest.approx(count_gmacs(stock, shape))
+
+
+def pooling_gmacs(net, shape):
+    return sum(layer.gmacs for layer in probe_complexity(net, shape).layers
+               if layer.op == 'dynopool')
+
+
+def test_w48_has_the_published_numbers():
+    net = DynOPoolHRNet(w48_extra())
+    assert sum(p.numel() for p in net.parameters()) - 6 == pytest.approx(65.325e6, rel=1e-5)
+    gmacs = count_gmacs(net, (512, 1024)) - pooling_gmacs(net, (512, 1024))
+    assert gmacs == pytest.approx(169.44, abs=0.01)
+
+
+@pytest.mark.parametrize('size', [(64, 64), (65, 97), (33, 50), (101, 37), (224, 1)])
+@pytest.mark.parametrize('stem', [False, True])
+def test_sizes_are_the_stock_ones_at_odd_sizes(size, stem):
+    extra = hrnet_extra()
+    image = torch.randn(1, 3, *size)
+    stock, net = HRNet(extra), DynOPoolHRNet(extra, dynopool=dict(stem=stem))
+    for m in (stock, net):
+        m.eval()
+    assert shapes(net(image)) == shapes(stock(image))
+
+
+def test_sizes_follow_the_scales_of_each_axis():
+    net = DynOPoolHRNet(hrnet_extra(), dynopool=dict(
+        stem=True, scale=dict(stem1=(0.5, 0.25), stem2=0.72, stream2=(0.3, 0.9))))
+    net.eval()
+    size = (90, 130)
+    for name in ('stem1', 'stem2'):
+        size = pooled_size(size, net.dynopools[name].alpha.tolist())
+    expected = [size]
+    for k in (1, 2, 3):
+        size = pooled_size(size, net.dynopools[f'stream{k}'].alpha.tolist())
+        expected.append(size)
+    assert [s[2:] for s in shapes(net(torch.randn(1, 3, 90, 130)))] == expected
+    assert expected[0] == (32, 24)
+
+
+def test_every_alpha_and_weight_gets_a_gradient():
+    net = DynOPoolHRNet(hrnet_extra(), dynopool=dict(stem=True, scale=0.6))
+    loss = sum((y * torch.randn_like(y)).sum() for y in net(torch.randn(2, 3, 70, 90)))
+    loss.backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+    for name, pool in net.dynopools.items():
+        assert pool.alpha.grad.abs().min() > 0, name
+
+
+def test_pools_run_once_per_fuse_step_and_alphas_are_read_once(monkeypatch):
+    net = DynOPoolHRNet(hrnet_extra(modules=(1, 1, 4, 3)))
+    uses, reads = [], []
+    for name, pool in net.dynopools.items():
+        pool.register_forward_hook(lambda *_, name=name: uses.append(name))
+    tolist = torch.Tensor.tolist
+    monkeypatch.setattr(torch.Tensor, 'tolist', lambda t: reads.append(1) or tolist(t))
+    net(torch.randn(1, 3, 64, 64))
+    # Transitions 3; a module of stage 2: 1, of stage 3: 3, of stage 4: 7.
+    assert len(uses) == 3 + 1 + 4 * 3 + 3 * 7
+    assert len(reads) == 1
+
+
+@pytest.mark.parametrize('copy_of', [copy.deepcopy, lambda n: pickle.loads(pickle.dumps(n))])
+def test_copies_keep_one_instance_per_stream(copy_of):
+    net = DynOPoolHRNet(hrnet_extra())
+    twin = copy_of(net).to(torch.float64).to(torch.float32)
+    assert [k for k in twin.state_dict() if 'alpha' in k] == [
+        f'dynopools.stream{k}.alpha' for k in (1, 2, 3)]
+    set_scale(twin, 'stream1', (0.25, 1.0))
+    for m in (net, twin):
+        m.eval()
+    image = torch.randn(1, 3, 64, 64)
+    assert shapes(net(image))[1][2:] == (8, 8)
+    assert shapes(twin(image))[1][2:] == (4, 16)
+
+
+def test_moving_average_counts_each_alpha_once():
+    net = DynOPoolHRNet(hrnet_extra())
+    average = ExponentialMovingAverage(net, momentum=0.1, update_buffers=True)
+    average.update_parameters(net)  # the first update copies
+    with torch.no_grad():
+        net.dynopools['stream1'].alpha += 1.0
+    average.update_parameters(net)
+    assert average.module.dynopools['stream1'].alpha.tolist() == pytest.approx([2.1, 2.1])
+
+
+@pytest.mark.parametrize('stage, frozen', [
+    (-1, []), (0, ['stem1', 'stem2']), (1, ['stem1', 'stem2', 'stream1']),
+    (2, ['stem1', 'stem2', 'stream1', 'stream2']),
+    (3, ['stem1', 'stem2', 'stream1', 'stream2', 'stream3']),
+    (4, ['stem1', 'stem2', 'stream1', 'stream2', 'stream3'])])
+def test_frozen_stages_freeze_the_pools_they_run_through(stage, frozen):
+    net = DynOPoolHRNet(hrnet_extra(), frozen_stages=stage, dynopool=dict(stem=True))
+    net.train()
+    stock = HRNet(hrnet_extra(), frozen_stages=stage)
+    stock.train()
+    ours = {n: p.requires_grad for n, p in net.named_parameters() if 'dynopools' not in n}
+    assert ours == {n: p.requires_grad for n, p in stock.named_parameters()}
+    assert [n for n, p in net.dynopools.items() if not p.alpha.requires_grad] == frozen
+
+
+def test_norm_eval_and_multiscale_output():
+    net = DynOPoolHRNet(hrnet_extra(), norm_eval=True, multiscale_output=False)
+    net.train()
+    norms = [m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert norms and not any(m.training for m in norms)
+    assert shapes(net(torch.randn(1, 3, 64, 64))) == [(1, 4, 16, 16)]
+
+
+def test_checkpointing_changes_no_number():
+    torch.manual_seed(0)
+    plain = DynOPoolHRNet(hrnet_extra(), dynopool=dict(scale=0.6))
+    saving = DynOPoolHRNet(hrnet_extra(), with_cp=True, dynopool=dict(scale=0.6))
+    saving.load_state_dict(plain.state_dict())
+    image = torch.randn(2, 3, 64, 80)
+    for net in (plain, saving):
+        sum(y.square().sum() for y in net(image)).backward()
+    for (name, a), b in zip(plain.named_parameters(), saving.parameters()):
+        torch.testing.assert_close(a.grad, b.grad, msg=name)
+
+
+def test_stages_may_start_two_streams_at_once():
+    extra = hrnet_extra()
+    extra['stage2'] = dict(num_modules=1, num_branches=3, block='BASIC', num_blocks=(1, 1, 1),
+                           num_channels=(4, 8, 12))
+    net = DynOPoolHRNet(extra)
+    assert [s[2:] for s in shapes(net(torch.randn(1, 3, 64, 64)))] == [
+        (16, 16), (8, 8), (4, 4), (2, 2)]
+
+
+def test_a_diverged_alpha_is_named():
+    net = DynOPoolHRNet(hrnet_extra())
+    set_scale(net, 'stream2', (float('nan'), 0.5))
+    with pytest.raises(ValueError, match="'stream2' is not finite"):
+        net(torch.randn(1, 3, 64, 64))
+
+
+@pytest.mark.parametrize('options, words', [
+    (dict(scales=0.5), ['scales', 'scale']),
+    (dict(scale=dict(stream9=0.5)), ['stream9', 'stream1']),
+    (dict(scale=dict(stem1=0.5)), ['stem1']),
+    (dict(scale=dict(stream2=0)), ['stream2', 'positive']),
+    (dict(scale=3), ['stream1', 'bounds', '3']),
+    (dict(stem='yes'), ['stem', "'yes'"]),
+    (dict(anchor='left'), ['anchor', "'left'"]),
+    (dict(window=0), ['window', '0']),
+])
+def test_bad_options_are_named(options, words):
+    with pytest.raises(ValueError) as error:
+        DynOPoolHRNet(hrnet_extra(), dynopool=options)
+    for word in words:
+        assert word in str(error.value)

@@ -1,0 +1,61 @@
+"""The demo: its data, its learning and its pictures."""
+
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+from test_train_and_test import tool
+
+
+@pytest.fixture(scope='module')
+def demo(tmp_path_factory):
+    cwd = tmp_path_factory.mktemp('demo')
+    printed = tool('demo', '--images', 2, '--cfg-options', 'train_cfg.max_iters=12',
+                   'train_cfg.val_interval=12', 'train_dataloader.batch_size=2',
+                   'param_scheduler.0.end=12', 'default_hooks.logger.interval=1',
+                   'optim_wrapper.optimizer.lr=0.02', cwd=cwd)
+    return cwd, printed
+
+
+def test_data_are_real_slices_split_by_blocks(demo):
+    cwd, _ = demo
+    data = cwd / 'data' / 'mni152'
+    positions = {}
+    for split in ('train', 'val'):
+        images = sorted((data / 'images' / split).glob('*.png'))
+        labels = sorted((data / 'labels' / split).glob('*.png'))
+        assert [p.name for p in images] == [p.name for p in labels]
+        positions[split] = [int(p.stem[-3:]) for p in images]
+    assert len(positions['train']) > 80 and len(positions['val']) > 20
+    distance = min(abs(a - b) for a in positions['train'] for b in positions['val'])
+    assert distance > 2, 'validation slices must not touch training slices'
+    image = cv2.imread(str(data / 'images/val' / images[12].name), cv2.IMREAD_GRAYSCALE)
+    label = cv2.imread(str(data / 'labels/val' / images[12].name), cv2.IMREAD_GRAYSCALE)
+    assert image.shape == label.shape == (192, 160)
+    assert set(np.unique(label)) == {0, 1, 2}
+    # In T1, white matter is brighter than grey matter, and that than the background.
+    means = [image[label == k].mean() for k in range(3)]
+    assert means[2] > means[1] > means[0]
+
+
+def test_loss_falls(demo):
+    cwd, _ = demo
+    for network in ('fixed', 'dynopool'):
+        path, = (cwd / 'work_dirs/demo' / network).glob('*/vis_data/scalars.json')
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        losses = [line['decode.loss_ce'] for line in lines if 'decode.loss_ce' in line]
+        assert len(losses) == 12
+        assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3]), losses
+
+
+def test_prints_what_it_learned_and_draws(demo):
+    cwd, printed = demo
+    for words in ('fixed strides', 'DynOPool', 'mIoU', 'GMACs', '40 x 40'):
+        assert words in printed
+    assert re.search(r'DynOPool\s*│\s*\d+\.\d+\s*│\s*0\.\d{4}', printed)
+    pictures = sorted((cwd / 'work_dirs' / 'demo').glob('axial_*.png'))
+    assert len(pictures) == 2
+    picture = cv2.imread(str(pictures[0]))
+    assert picture.shape[1] > 800 and picture.std() > 20
