@@ -12,9 +12,9 @@ from test_train_and_test import tool
 @pytest.fixture(scope='module')
 def demo(tmp_path_factory):
     cwd = tmp_path_factory.mktemp('demo')
-    printed = tool('demo', '--images', 2, '--cfg-options', 'train_cfg.max_iters=12',
-                   'train_cfg.val_interval=12', 'train_dataloader.batch_size=2',
-                   'param_scheduler.0.end=12', 'default_hooks.logger.interval=1',
+    printed = tool('demo', '--images', 2, '--cfg-options', 'train_cfg.max_iters=20',
+                   'train_cfg.val_interval=20', 'train_dataloader.batch_size=2',
+                   'param_scheduler.0.end=20', 'default_hooks.logger.interval=1',
                    'optim_wrapper.optimizer.lr=0.02', cwd=cwd)
     return cwd, printed
 
@@ -46,7 +46,7 @@ def test_loss_falls(demo):
         path, = (cwd / 'work_dirs/demo' / network).glob('*/vis_data/scalars.json')
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         losses = [line['decode.loss_ce'] for line in lines if 'decode.loss_ce' in line]
-        assert len(losses) == 12
+        assert len(losses) == 20
         assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3]), losses
 
 
