@@ -65,9 +65,9 @@ def synchronize(image):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--config', default=str(CONFIGS / 'hrnet_w48_dynopool_cityscapes.py'))
-    parser.add_argument('--shape', type=int, nargs=2, default=(256, 512), metavar=('H', 'W'))
+    parser.add_argument('--shape', type=int, nargs=2, default=(512, 1024), metavar=('H', 'W'))
     parser.add_argument('--batch', type=int, default=1)
-    parser.add_argument('--repeats', type=int, default=9)
+    parser.add_argument('--repeats', type=int, default=5)
     parser.add_argument('--scales', type=float, nargs='+', default=(0.5, 0.493),
                         help='0.493 leaves the grid of the strided network')
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')

@@ -149,8 +149,8 @@ def _grad_cell(grad_output, input, indices, output_size, axis, anchor, window):
     across[1 - axis] = 2 * output_size[1 - axis]
     if across != list(input.shape[-2:]):
         input = F.interpolate(input, across, mode='bilinear', align_corners=False)
-    slope = _take(input, axis, above) - _take(input, axis, below)
-    slope = slope * weight.to(slope.dtype).view([-1, 1] if axis == 0 else [-1])
+    slope = _take(input, axis, above).sub_(_take(input, axis, below))
+    slope.mul_(weight.to(slope.dtype).view([-1, 1] if axis == 0 else [-1]))
     slope = slope.flatten(2).gather(2, indices.flatten(2)).view_as(grad_output)
     return (slope * grad_output).sum()
 
