@@ -29,7 +29,9 @@ SIZES = [
 
 
 def call(*command, cwd, ok=True):
-    environment = dict(os.environ, OMP_NUM_THREADS='1')
+    # As in an activated environment: the launch scripts call its torchrun.
+    path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
+    environment = dict(os.environ, OMP_NUM_THREADS='1', PATH=path)
     done = subprocess.run([str(c) for c in command], cwd=cwd, env=environment, text=True,
                           capture_output=True, timeout=540)
     assert (done.returncode == 0) == ok, done.stdout[-2000:] + done.stderr[-4000:]
