@@ -31,8 +31,9 @@ def check_checkpoint(model: nn.Module, path: str) -> None:
     while hasattr(model, 'module'):  # DDP, test-time augmentation
         model = model.module
     own = model.state_dict()
-    missing = [k for k in own if k not in state and not k.endswith('.alpha')
-               and not k.endswith('num_batches_tracked')]
+    optional = ('.alpha', 'num_batches_tracked')
+    missing = [k for k in own if k not in state and not k.endswith(optional)
+               and not k.startswith('gmacs_budget.')]
     misshapen = [k for k in own if k in state and state[k].shape != own[k].shape]
     if missing or misshapen:
         details = [f'{k} is missing' for k in missing[:_SHOWN]]

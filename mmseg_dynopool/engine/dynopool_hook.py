@@ -14,13 +14,14 @@ class DynOPoolHook(Hook):
 
     Logged per instance: ``dynopool/<instance>/alpha_h``, ``alpha_w``, ``scale_h``, ``scale_w``,
     and once ``dynopool/lr``, the learning rate of the alphas' parameter group: in the log line
-    and in each of the visualizer's backends.
+    and in each of the visualizer's backends. Where the model has a ``gmacs_budget``, the hook
+    adapts its weight.
 
     Runs before moving averages and checkpoints see the new alphas.
 
     Raises:
-        ValueError: the model holds no DynOPool, an optimizer group with alphas also holds
-            other parameters' weight decay for them, or an alpha became NaN or infinite.
+        ValueError: the model holds no DynOPool, a budget is out of reach, or an alpha became NaN
+            or infinite.
     """
 
     priority = 'ABOVE_NORMAL'
@@ -30,6 +31,9 @@ class DynOPoolHook(Hook):
         if not pools:
             raise ValueError('DynOPoolHook: the model holds no DynOPool; set '
                              "model.backbone.type='DynOPoolHRNet' or remove the hook")
+        model = self._model(runner)
+        if getattr(model, 'gmacs_budget', None) is not None:
+            model.start_budget()
         for group in self._groups(runner, pools):
             if group.get('weight_decay', 0) > 0:
                 runner.logger.warning(
@@ -44,15 +48,26 @@ class DynOPoolHook(Hook):
         self._check_finite(runner, pools, alphas.tolist())
         for pool in pools.values():
             pool.project_()
-        self._log(runner, pools, alphas)
+        self._control_budget(runner)
+        self._log(runner, pools)
 
     @staticmethod
-    def _pools(runner) -> dict[str, DynOPool]:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    def _model(runner):
+        return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+    @classmethod
+    def _pools(cls, runner) -> dict[str, DynOPool]:
         return {
             name.rpartition('dynopools.')[2]: module
-            for name, module in model.named_modules() if isinstance(module, DynOPool)
+            for name, module in cls._model(runner).named_modules()
+            if isinstance(module, DynOPool)
         }
+
+    @classmethod
+    def _control_budget(cls, runner) -> None:
+        model = cls._model(runner)
+        if getattr(model, 'gmacs_budget', None) is not None:
+            model.step_budget(runner.optim_wrapper.optimizer, runner.iter + 1, runner.max_iters)
 
     @staticmethod
     def _groups(runner, pools) -> list[dict]:
@@ -71,7 +86,7 @@ class DynOPoolHook(Hook):
                     f'{runner.iter + 1}; no checkpoint was written since. Resume from the last '
                     'one with a lower lr_mult for alpha, or clip the gradient')
 
-    def _log(self, runner, pools, alphas) -> None:
+    def _log(self, runner, pools) -> None:
         hub = runner.message_hub
         for group in self._groups(runner, pools)[:1]:
             hub.update_scalar('train/dynopool/lr', group['lr'])

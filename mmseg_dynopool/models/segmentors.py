@@ -3,42 +3,69 @@
 import math
 from collections.abc import Sequence
 
+import torch
 from mmseg.models.segmentors import CascadeEncoderDecoder, EncoderDecoder
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_dynopool.complexity import ComplexityModel, probe_complexity
+from mmseg_dynopool.complexity import (
+    ComplexityModel,
+    GMACsBudget,
+    count_gmacs,
+    probe_complexity,
+    stack_limits,
+    step_size,
+)
 from mmseg_dynopool.layers import DynOPool
+
+PAPER_WEIGHT = 7e-5
 
 
 class _GMACsLoss:
-    """Adds ``loss_gmacs = gmacs_weight * GMACs`` to a segmentor's losses.
+    """Adds ``loss_gmacs = weight * GMACs`` to a segmentor's losses.
 
     GMACs are those of the network in tensor mode (without auxiliary heads) at the training crop
-    and the scales of the moment, in units of 1e9.
+    and the scales of the moment, in units of 1e9. The weight is fixed (``gmacs_weight``, the
+    paper's lambda) or adapted to meet a budget (``gmacs_budget``).
     """
 
     def __init__(self,
                  *args,
-                 gmacs_weight: float = 7e-5,
+                 gmacs_weight: float | None = None,
+                 gmacs_budget: dict | None = None,
                  gmacs_shape: Sequence[int] | None = None,
                  **kwargs):
-        if not (isinstance(gmacs_weight, (int, float)) and math.isfinite(gmacs_weight)
-                and gmacs_weight >= 0):
-            raise ValueError('gmacs_weight must be a finite number >= 0, got '
-                             f'{gmacs_weight!r}; 0 leaves the cost out of the loss')
+        if gmacs_budget is not None and gmacs_weight is not None:
+            raise ValueError(
+                f'give either gmacs_weight (got {gmacs_weight!r}) or gmacs_budget (got '
+                f'{gmacs_budget!r}): a budget adapts the weight; gmacs_weight=None clears it')
+        weight = PAPER_WEIGHT if gmacs_weight is None else gmacs_weight
+        if not (isinstance(weight, (int, float)) and math.isfinite(weight) and weight >= 0):
+            raise ValueError(f'gmacs_weight must be a finite number >= 0, got {weight!r}; '
+                             '0 leaves the cost out of the loss')
         if gmacs_shape is not None and (len(gmacs_shape) != 2 or min(gmacs_shape) < 1):
             raise ValueError('gmacs_shape must be (H, W) with sizes >= 1, got '
                              f'{gmacs_shape!r}')
         super().__init__(*args, **kwargs)
-        self.gmacs_weight = gmacs_weight
+        self.gmacs_weight = weight
         self.gmacs_shape = gmacs_shape
         self._complexity = None
-        if not any(isinstance(m, DynOPool) for m in self.modules()):
+        if not self.pools():
             raise ValueError(
                 f'{type(self).__name__} needs a network with DynOPools, but backbone '
                 f'{type(self.backbone).__name__} holds none; set '
                 "model.backbone.type='DynOPoolHRNet', or use the stock segmentor")
+        self.gmacs_budget = None
+        if gmacs_budget is not None:
+            self.gmacs_budget = GMACsBudget.from_options(gmacs_budget, len(self.pools()))
+            self._controlled = False
+
+    def pools(self) -> dict[str, DynOPool]:
+        """The DynOPool instances by their full names.
+
+        Looked up each time: what wraps the model may have replaced its parameters.
+        """
+        return {n: m for n, m in self.named_modules() if isinstance(m, DynOPool)}
 
     def complexity(self, shape: Sequence[int] | None = None) -> ComplexityModel:
         """The network's cost as a function of its alphas.
@@ -46,34 +73,100 @@ class _GMACsLoss:
         Args:
             shape: input size ``(H, W)``; default ``gmacs_shape``, else the training crop.
         """
-        shape = shape or self.gmacs_shape or getattr(self.data_preprocessor, 'size', None)
+        shape = shape or self._known_shape()
         if shape is None:
             raise ValueError('the size at which GMACs count is not known; set '
                              'model.gmacs_shape=(H, W) or data_preprocessor.size')
-        channels = next(m.in_channels for m in self.backbone.modules()
-                        if isinstance(m, nn.Conv2d))
-        return probe_complexity(self, shape, channels,
-                                lambda network, image: network._forward(image))
+        return probe_complexity(self, shape, self._in_channels(), _run)
+
+    def count_gmacs(self, shape: Sequence[int] | None = None) -> float:
+        """GMACs at the sizes of the moment, rounding included, counted operator by operator."""
+        shape = shape or self._known_shape() or self._complexity.shape
+        return count_gmacs(self, shape, self._in_channels(), _run)
 
     def loss(self, inputs: Tensor, data_samples) -> dict:
         """Losses of the segmentor, and ``loss_gmacs``, ``gmacs`` and ``gmacs_ratio``.
 
-        ``gmacs_ratio`` is the cost relative to the start of training.
+        ``gmacs_ratio`` is the cost relative to the start of training. With a budget,
+        ``gmacs_lambda`` is the weight of the moment.
         """
         losses = super().loss(inputs, data_samples)
         if self._complexity is None:
-            known = self.gmacs_shape or getattr(self.data_preprocessor, 'size', None)
-            self._complexity = self.complexity(known or inputs.shape[-2:])
-        # Looked up each time: a module that wraps the model may have replaced its parameters.
-        alphas = {
-            name: module.bounded_alpha()
-            for name, module in self.named_modules() if isinstance(module, DynOPool)
-        }
-        gmacs = self._complexity.gmacs(alphas)
-        losses['loss_gmacs'] = (self.gmacs_weight * gmacs).float()
+            self._complexity = self.complexity(self._known_shape() or inputs.shape[-2:])
+        gmacs = self._complexity.gmacs({n: p.bounded_alpha() for n, p in self.pools().items()})
+        weight = self.gmacs_weight
+        if self.gmacs_budget is not None:
+            if not self._controlled:
+                raise ValueError('gmacs_budget needs the hook that adapts the weight: set '
+                                 "custom_hooks=[dict(type='DynOPoolHook')]")
+            weight = self.gmacs_budget.multiplier.clone()
+            losses['gmacs_lambda'] = weight.float()
+        losses['loss_gmacs'] = (weight * gmacs).float()
         losses['gmacs'] = gmacs.detach().float()
         losses['gmacs_ratio'] = losses['gmacs'] / self._complexity.initial_gmacs
         return losses
+
+    def start_budget(self) -> None:
+        """Check that the budget can be met.
+
+        Raises:
+            ValueError: the target is outside of what the bounds allow.
+        """
+        self._complexity = self.complexity()
+        costs = []
+        for limit in stack_limits([p.alpha_bounds for p in self.pools().values()]):
+            costs.append(self._complexity.gmacs(dict(zip(self.pools(), limit))).item())
+        self.gmacs_budget.check_reachable(self._complexity.initial_gmacs, costs[1], costs[0])
+        self._controlled = True
+
+    def step_budget(self, optimizer: torch.optim.Optimizer, done: int, iterations: int) -> None:
+        """Adapt the weight, or keep the settled alphas. Called after each optimizer step."""
+        budget, pools = self.gmacs_budget, self.pools()
+        if not budget.settled and done < budget.settle * iterations:
+            cost, slope = self._slope()
+            sizes, inertias = zip(*(step_size(optimizer, p.alpha) for p in pools.values()))
+            moved = slope.square() * torch.tensor(sizes, dtype=slope.dtype).view(-1, 1)
+            budget.step(done / iterations, iterations, cost, self._complexity.initial_gmacs,
+                        cost * moved.sum().item(), max(inertias))
+            return
+        if not budget.settled:
+            self._settle()
+        for pool, alpha in zip(pools.values(), budget.settled_alphas):
+            with torch.no_grad():
+                pool.alpha.copy_(alpha)
+
+    def _settle(self) -> None:
+        pools = self.pools()
+        alphas = torch.stack([p.alpha.detach().cpu() for p in pools.values()])
+        limits = stack_limits([p.alpha_bounds for p in pools.values()])
+
+        @torch.no_grad()
+        def count(candidate):
+            for pool, alpha in zip(pools.values(), candidate):
+                pool.alpha.copy_(alpha)
+            return self.count_gmacs()
+
+        self.gmacs_budget.settle_alphas(
+            alphas, self._slope()[1].float(), limits, count,
+            self.gmacs_budget.wanted_gmacs(self._complexity.initial_gmacs))
+
+    def _slope(self) -> tuple[float, Tensor]:
+        """GMACs, and the gradient of their logarithm by the alphas, ``(pools, 2)``, on the CPU."""
+        pools = self.pools()
+        alphas = [p.alpha.detach().cpu().double().requires_grad_() for p in pools.values()]
+        cost = self._complexity.gmacs(dict(zip(pools, alphas)))
+        slope = torch.stack(torch.autograd.grad(cost.log(), alphas))
+        return cost.item(), slope
+
+    def _known_shape(self) -> Sequence[int] | None:
+        return self.gmacs_shape or getattr(self.data_preprocessor, 'size', None)
+
+    def _in_channels(self) -> int:
+        return next(m.in_channels for m in self.backbone.modules() if isinstance(m, nn.Conv2d))
+
+
+def _run(network, image):
+    return network._forward(image)
 
 
 @MODELS.register_module()
@@ -82,7 +175,10 @@ class DynOPoolEncoderDecoder(_GMACsLoss, EncoderDecoder):
 
     Args:
         *args, **kwargs: the arguments of ``EncoderDecoder``.
-        gmacs_weight: lambda of the paper, per 1e9 multiply-adds.
+        gmacs_weight: lambda of the paper, per 1e9 multiply-adds; default 7e-5.
+        gmacs_budget: instead, ``dict(target=0.6)`` (ratio to the start) or
+            ``dict(target_gmacs=100.)``: the weight is adapted so that the network ends at this
+            cost; for the other options see :class:`GMACsBudget`.
         gmacs_shape: input size ``(H, W)`` at which GMACs count; default: the data
             preprocessor's ``size``, else the size of the first training batch.
 
@@ -97,7 +193,7 @@ class DynOPoolCascadeEncoderDecoder(_GMACsLoss, CascadeEncoderDecoder):
 
     Args:
         *args, **kwargs: the arguments of ``CascadeEncoderDecoder``.
-        gmacs_weight, gmacs_shape: see :class:`DynOPoolEncoderDecoder`.
+        gmacs_weight, gmacs_budget, gmacs_shape: see :class:`DynOPoolEncoderDecoder`.
 
     Raises:
         ValueError: a value is malformed, or the network holds no DynOPool.

@@ -1,0 +1,87 @@
+"""Where the multiply-adds of a network with learned sizes are, beside its stock counterpart."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import nn
+
+from mmseg_dynopool.layers import DynOPool
+
+from .count import Call, count_on_meta
+from .model import probe_complexity
+from .twin import meta_twin
+
+
+def summarize(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
+              forward: Callable | None = None) -> dict:
+    """Count a network at its learned sizes and at stride 2.
+
+    Args:
+        model: a network with DynOPools, at the scales to report.
+        shape, in_channels, forward: see :func:`probe_complexity`.
+
+    Returns:
+        ``params``; ``gmacs`` (rounded sizes), ``stock_gmacs`` (every scale 0.5, without
+        DynOPools' own cost), ``dynopool_percent`` of ``gmacs`` (the quantity of the
+        supplement's Table 3); ``by_module`` and ``by_resolution``:
+        ``{name: {'gmacs', 'stock_gmacs'}}``, the latter by the DynOPools above a layer;
+        ``instances``: ``{name: {'scale', 'input_size', 'output_size'}}``.
+
+    Raises:
+        ValueError: there is no DynOPool in ``model``.
+    """
+    layers = probe_complexity(model, shape, in_channels, forward).layers
+    now, sizes = _count(model, shape, in_channels, forward, None)
+    stock, _ = _count(model, shape, in_channels, forward, 2.0)
+    by_module: dict[str, dict] = {}
+    by_resolution: dict[str, dict] = {}
+    for layer, call, stock_call in zip(layers, now, stock, strict=True):
+        above = ' x '.join(_short(name) for name in layer.exponents) or 'input'
+        for table, key in ((by_module, '.'.join(call.module.split('.')[:2])),
+                           (by_resolution, above)):
+            row = table.setdefault(key, dict(gmacs=0.0, stock_gmacs=0.0))
+            row['gmacs'] += call.macs / 1e9
+            if call.op != 'dynopool':
+                row['stock_gmacs'] += stock_call.macs / 1e9
+    total = sum(call.macs for call in now) / 1e9
+    pooling = sum(call.macs for call in now if call.op == 'dynopool') / 1e9
+    instances = {
+        _short(name): dict(scale=module.scale.tolist(), input_size=sizes[name][0],
+                           output_size=sizes[name][1])
+        for name, module in model.named_modules() if isinstance(module, DynOPool)
+    }
+    return dict(
+        shape=list(shape),
+        params=sum(p.numel() for p in model.parameters()),
+        gmacs=total,
+        stock_gmacs=sum(c.macs for c in stock if c.op != 'dynopool') / 1e9,
+        dynopool_percent=100 * pooling / total,
+        by_module=by_module,
+        by_resolution=by_resolution,
+        instances=instances)
+
+
+def _count(model, shape, in_channels, forward, alpha) -> tuple[list[Call], dict]:
+    """Calls at the present scales, or at one alpha, and each instance's sizes in and out."""
+    twin = meta_twin(model)
+    sizes = {}
+
+    def note(name):
+
+        def hook(module, args, output):
+            sizes[name] = (list(args[0].shape[2:]), list(output.shape[2:]))
+
+        return hook
+
+    for name, module in twin.named_modules():
+        if isinstance(module, DynOPool):
+            module.register_forward_hook(note(name))
+            if alpha is not None:
+                module.bounds = (1e-9, 1e9)  # of the copy
+                with torch.no_grad():
+                    module.alpha.fill_(alpha)
+    return count_on_meta(twin, shape, in_channels, forward), sizes
+
+
+def _short(name: str) -> str:
+    return name.rpartition('dynopools.')[2]

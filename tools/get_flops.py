@@ -1,0 +1,75 @@
+"""Parameters and multiply-adds of a network at its learned sizes, beside the stock network."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from mmengine.config import Config
+from mmseg.apis import init_model
+from rich.console import Console
+from rich.table import Table
+
+from mmseg_dynopool.complexity import summarize
+from mmseg_dynopool.engine import check_checkpoint
+
+
+def show(result):
+    """Print the tables."""
+    console = Console()
+    total = Table(title='at {} x {}'.format(*result['shape']))
+    for column in ('', 'learned', 'stock', 'ratio'):
+        total.add_column(column, justify='right')
+    total.add_row('parameters', f'{result["params"]:,}',
+                  f'{result["params"] - 2 * len(result["instances"]):,}')
+    total.add_row('GMACs', f'{result["gmacs"]:.4g}', f'{result["stock_gmacs"]:.4g}',
+                  f'{result["gmacs"] / result["stock_gmacs"]:.3f}')
+    total.add_row('DynOPool', f'{result["dynopool_percent"]:.3f} %')
+    console.print(total)
+    for title, key in (('part', 'by_module'), ('below the DynOPools', 'by_resolution')):
+        table = Table(title=f'GMACs by {title}')
+        for column in (title, 'learned', 'stock'):
+            table.add_column(column, justify='left' if column == title else 'right')
+        for name, row in result[key].items():
+            table.add_row(name, f'{row["gmacs"]:.4g}', f'{row["stock_gmacs"]:.4g}')
+        console.print(table)
+    sizes = Table(title='learned sizes (h x w)')
+    for column in ('instance', 'scale', 'input', 'output'):
+        sizes.add_column(column)
+    for name, row in result['instances'].items():
+        sizes.add_row(name, '{:.3f} x {:.3f}'.format(*row['scale']),
+                      '{} x {}'.format(*row['input_size']),
+                      '{} x {}'.format(*row['output_size']))
+    console.print(sizes)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint; default: the initial scales')
+    parser.add_argument('--shape', type=int, nargs=2, metavar=('H', 'W'),
+                        help="input size; default: the config's training crop")
+    parser.add_argument('--json', action='store_true', help='print JSON')
+    args = parser.parse_args()
+    for path in (args.config, args.checkpoint):
+        if path and '://' not in path and not Path(path).is_file():
+            raise SystemExit(f'there is no file {path!r}')
+
+    cfg = Config.fromfile(args.config)
+    shape = args.shape or cfg.model.get('data_preprocessor', {}).get('size')
+    if shape is None:
+        raise SystemExit('the config names no training crop; give --shape H W')
+    model = init_model(cfg, device='cpu')
+    if args.checkpoint:
+        check_checkpoint(model, args.checkpoint)
+        model = init_model(args.config, args.checkpoint, device='cpu')
+    result = summarize(model, shape, forward=lambda network, image: network._forward(image))
+    if args.json:
+        json.dump(result, sys.stdout, indent=2)
+        print()
+    else:
+        show(result)
+
+
+if __name__ == '__main__':
+    main()
