@@ -101,16 +101,19 @@ class GMACsBudget(nn.Module):
             return
         if self.start_cost == 0:
             self.start_cost.fill_(cost)
-        share = min(1.0, (progress - self.begin) / (self.reach - self.begin))
         start = math.log(self.start_cost.item())
-        wanted = start + share * (math.log(self.wanted_gmacs(initial_gmacs)) - start)
-        error = max(-0.3, min(0.3, math.log(cost) - wanted))
+        way = math.log(self.wanted_gmacs(initial_gmacs)) - start
+        share = (progress - self.begin) / (self.reach - self.begin)
+        speed = way / ((self.reach - self.begin) * iterations) if share < 1 else 0.0
+        error = max(-1.0, min(1.0, math.log(cost) - start - way * min(1.0, share)))
         # Closed loop: the error decays over this many iterations. Slower than the momentum
         # answers, else the loop would ring.
         constant = max(0.02 * iterations, 3 * inertia, 2.0)
         proportional = error / (constant * response)
         self.integral += proportional / (4 * constant)
-        self.multiplier.copy_(self.integral + proportional)
+        # What moves the cost at the wanted speed needs no error; the integral then learns the
+        # task's own force alone.
+        self.multiplier.copy_(self.integral + proportional - speed / response)
 
     def settle_alphas(self, alphas: Tensor, slope: Tensor, limits: tuple[Tensor, Tensor],
                       count: Callable[[Tensor], float], wanted: float) -> Tensor:
@@ -142,6 +145,7 @@ class GMACsBudget(nn.Module):
         best = at(min(tried)[1])
         self.settled_alphas.copy_(best)
         self.settled.fill_(True)
+        self.multiplier.zero_()  # nothing is left to steer
         return best
 
 
