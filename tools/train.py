@@ -28,9 +28,10 @@ def main():
         enable_amp(cfg)
     check_data(cfg, 'train_dataloader', 'val_dataloader')
     runner = Runner.from_cfg(cfg)
-    latest = find_latest_checkpoint(cfg.work_dir) if args.resume else None
-    if latest:
-        check_checkpoint(runner.model, latest)
+    start = cfg.get('load_from') or (find_latest_checkpoint(cfg.work_dir) if args.resume else None)
+    if start:
+        # A run may start from another task's weights, whose head differs; not so a resumed one.
+        check_checkpoint(runner.model, start, '' if args.resume else 'backbone.')
     runner.train()
 
 

@@ -175,9 +175,9 @@ def step_size(optimizer: torch.optim.Optimizer, parameter: Tensor) -> tuple[floa
     state = optimizer.state.get(parameter, {})
     size = group['lr']
     if 'exp_avg_sq' in state:  # Adam and its kin divide by the gradient's size
-        beta = group['betas'][0]
-        mean = state['exp_avg_sq'].float().mean().sqrt().item()
-        return size / (mean + 1e-12), 1 / (1 - beta)
+        beta, beta_square = group['betas']
+        square = state['exp_avg_sq'].float().mean() / (1 - beta_square**float(state['step']))
+        return size / (square.sqrt().item() + 1e-12), 1 / (1 - beta)
     momentum = group.get('momentum', 0.0)
     return size / (1 - momentum), 1 / (1 - momentum)
 

@@ -6,7 +6,7 @@ from torch import nn
 _SHOWN = 3
 
 
-def check_checkpoint(model: nn.Module, path: str) -> None:
+def check_checkpoint(model: nn.Module, path: str, part: str = '') -> None:
     """Check that the checkpoint at ``path`` fills every weight of ``model``.
 
     mmengine loads what fits and logs the rest, so that a wrong file gives a network of random
@@ -15,6 +15,8 @@ def check_checkpoint(model: nn.Module, path: str) -> None:
     Args:
         model: the network.
         path: the checkpoint's file or URL.
+        part: check only the weights whose names start so, e.g. ``'backbone.'`` where the head
+            may differ.
 
     Raises:
         ValueError: the file cannot be read or is of another architecture.
@@ -30,7 +32,7 @@ def check_checkpoint(model: nn.Module, path: str) -> None:
                          'wrote')
     while hasattr(model, 'module'):  # DDP, test-time augmentation
         model = model.module
-    own = model.state_dict()
+    own = {k: v for k, v in model.state_dict().items() if k.startswith(part)}
     optional = ('.alpha', 'num_batches_tracked')
     missing = [k for k in own if k not in state and not k.endswith(optional)
                and not k.startswith('gmacs_budget.')]

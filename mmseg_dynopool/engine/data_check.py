@@ -38,24 +38,32 @@ def _plain_datasets(dataset) -> list:
 
 
 def _check_folders(name: str, dataset) -> None:
-    root = Path(dataset.get('data_root') or '')
-    for key, prefix in (dataset.get('data_prefix') or {}).items():
-        if prefix and '://' not in str(root / prefix) and not (root / prefix).is_dir():
-            raise ValueError(
-                f'{name}: the folder {str(root / prefix)!r} ({key}) does not exist; see "Data" '
-                f'in the README, or set {name}.dataset.data_root')
+    root = dataset.get('data_root') or ''
+    if '://' in root:  # an object store
+        return
+    named = {key: Path(root, prefix or '')
+             for key, prefix in (dataset.get('data_prefix') or {}).items()}
+    for key, folder in named.items():
+        if not folder.is_dir():
+            raise ValueError(f'{name}: the folder {str(folder)!r} ({key}) does not exist; see '
+                             f'"Data" in the README, or set {name}.dataset.data_root')
+    if dataset.get('ann_file') and not Path(root, dataset['ann_file']).is_file():
+        raise ValueError(f'{name}: the list {str(Path(root, dataset["ann_file"]))!r} (ann_file) '
+                         'does not exist; see "Data" in the README')
 
 
 def _check_pairs(name: str, dataset) -> None:
     # Without its pipeline the data set lists its files and reads none.
-    listed = DATASETS.build({**dataset, 'pipeline': [], 'lazy_init': False})
-    if len(listed) == 0:
+    listed = DATASETS.build({**dataset, 'pipeline': [], 'lazy_init': True})
+    infos = listed.load_data_list()
+    if not infos:
         raise ValueError(f'{name}: the data set is empty: no {listed.img_suffix!r} files in '
                          f'{listed.data_prefix.get("img_path")!r}')
-    infos = [listed.get_data_info(i) for i in range(len(listed))]
-    labels = [info['seg_map_path'] for info in infos if info.get('seg_map_path')]
-    missing = [path for path in labels if '://' not in path and not Path(path).is_file()]
-    if missing:
-        more = f' and {len(missing) - _SHOWN} more' if len(missing) > _SHOWN else ''
-        raise ValueError(f'{name}: {len(missing)} of {len(infos)} images have no label map; '
-                         f'missing: {", ".join(missing[:_SHOWN])}{more}')
+    for key, lack in (('img_path', 'listed images do not exist'),
+                      ('seg_map_path', 'images have no label map')):
+        paths = [info[key] for info in infos if info.get(key)]
+        missing = [path for path in paths if '://' not in path and not Path(path).is_file()]
+        if missing:
+            more = f' and {len(missing) - _SHOWN} more' if len(missing) > _SHOWN else ''
+            raise ValueError(f'{name}: {len(missing)} of {len(infos)} {lack}; '
+                             f'missing: {", ".join(missing[:_SHOWN])}{more}')

@@ -88,9 +88,10 @@ class DynOPoolHook(Hook):
 
     def _log(self, runner, pools) -> None:
         hub = runner.message_hub
+        alphas = torch.stack([pool.alpha.detach() for pool in pools.values()]).tolist()
         for group in self._groups(runner, pools)[:1]:
             hub.update_scalar('train/dynopool/lr', group['lr'])
-        for name, pool in pools.items():
-            for axis, alpha in zip('hw', pool.alpha.tolist()):
+        for name, pair in zip(pools, alphas):
+            for axis, alpha in zip('hw', pair):
                 hub.update_scalar(f'train/dynopool/{name}/alpha_{axis}', alpha)
                 hub.update_scalar(f'train/dynopool/{name}/scale_{axis}', 1 / alpha)

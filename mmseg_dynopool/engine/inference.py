@@ -1,5 +1,6 @@
 """Segment images and write what a person and a program can read."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,10 +47,14 @@ def segment_images(model: BaseSegmentor, images: list[Path], out_dir: str | Path
         Each image when its files are written.
 
     Raises:
-        ValueError: an image cannot be read or ``opacity`` is out of range.
+        ValueError: an image cannot be read, two have one name, or ``opacity`` is out of range.
     """
     if not 0 <= opacity <= 1:
         raise ValueError(f'opacity must be from 0 to 1, got {opacity}')
+    twice = [name for name, n in Counter(path.stem for path in images).items() if n > 1]
+    if twice:
+        raise ValueError(f'several images are named {twice[:3]} but for their suffix; their '
+                         'results would overwrite each other. Rename them')
     visualizer = SegLocalVisualizer(alpha=opacity)
     visualizer.dataset_meta = model.dataset_meta
     overlays, labels = Path(out_dir, 'overlays'), Path(out_dir, 'labels')

@@ -63,7 +63,8 @@ class DynOPool(nn.Module):
     def bounded_alpha(self) -> Tensor:
         """Alpha inside its bounds, with a straight-through gradient; shape ``(2,)``."""
         low, high = self.alpha_bounds
-        return self.alpha + (self.alpha.clamp(low, high) - self.alpha).detach()
+        # In this order: the value is the clamped one exactly, however far out alpha is.
+        return self.alpha.detach().clamp(low, high) + (self.alpha - self.alpha.detach())
 
     def output_size(self, size: Sequence[int]) -> tuple[int, int]:
         """``(H_out, W_out)`` for an input of ``size = (H_in, W_in)``; reads alpha."""

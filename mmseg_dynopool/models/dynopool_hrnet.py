@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_dynopool.layers import DynOPool
-from mmseg_dynopool.ops import pooled_size
+from mmseg_dynopool.ops import check_input, pooled_size
 
 from .hr_module import DynOPoolHRModule, run_downsampling, unstride_
 from .options import build_dynopools
@@ -84,7 +84,13 @@ class DynOPoolHRNet(HRNet):
                 self.dynopools[name].requires_grad_(False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Features of every stream for an image batch ``(N, 3, H, W)``."""
+        """Features of every stream for an image batch ``(N, 3, H, W)``.
+
+        Raises:
+            ValueError: ``x`` is not 4-D, has an empty side or holds integers, or an alpha is
+                not finite.
+        """
+        check_input(x)
         pools = self._read_pools()
         stem = [pools[name] if name in pools else nn.Identity() for name in ('stem1', 'stem2')]
         x = self.relu(self.norm1(self.conv1(stem[0](x))))
@@ -128,8 +134,8 @@ class _SizedPool:
 
 def _check_finite(name: str, alpha: Sequence[float]) -> Sequence[float]:
     if not all(map(math.isfinite, alpha)):
-        raise ValueError(f'alpha of DynOPool {name!r} is not finite: the training diverged; '
-                         'resume from the last good checkpoint with a lower learning rate')
+        raise ValueError(f'alpha of DynOPool {name!r} is not finite, {tuple(alpha)}: the training '
+                         'diverged; resume from the last good checkpoint with a lower lr')
     return alpha
 
 

@@ -21,6 +21,8 @@ def build_dynopools(options: dict | None, streams: int) -> nn.ModuleDict:
         ValueError: an option or an instance is unknown, or a value is malformed; the message
             names the instance.
     """
+    if not isinstance(options or {}, dict):
+        raise ValueError(f'dynopool must be a dict of options, got {options!r}')
     options = dict(options or {})
     unknown = sorted(set(options) - set(_OPTIONS))
     if unknown:

@@ -40,10 +40,12 @@ class _GMACsLoss:
                 f'give either gmacs_weight (got {gmacs_weight!r}) or gmacs_budget (got '
                 f'{gmacs_budget!r}): a budget adapts the weight; gmacs_weight=None clears it')
         weight = PAPER_WEIGHT if gmacs_weight is None else gmacs_weight
-        if not (isinstance(weight, (int, float)) and math.isfinite(weight) and weight >= 0):
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not (
+                math.isfinite(weight) and weight >= 0):
             raise ValueError(f'gmacs_weight must be a finite number >= 0, got {weight!r}; '
                              '0 leaves the cost out of the loss')
-        if gmacs_shape is not None and (len(gmacs_shape) != 2 or min(gmacs_shape) < 1):
+        if gmacs_shape is not None and not (isinstance(gmacs_shape, (tuple, list))
+                                            and len(gmacs_shape) == 2 and min(gmacs_shape) >= 1):
             raise ValueError('gmacs_shape must be (H, W) with sizes >= 1, got '
                              f'{gmacs_shape!r}')
         super().__init__(*args, **kwargs)
@@ -124,6 +126,11 @@ class _GMACsLoss:
         budget, pools = self.gmacs_budget, self.pools()
         if not budget.settled and done < budget.settle * iterations:
             cost, slope = self._slope()
+            # An alpha that stands at a bound answers only to a push away from it.
+            wanted = budget.wanted_gmacs(self._complexity.initial_gmacs)
+            alphas = torch.stack([p.alpha.detach().cpu() for p in pools.values()])
+            low, high = stack_limits([p.alpha_bounds for p in pools.values()])
+            slope = slope * ((alphas > low) if cost < wanted else (alphas < high))
             sizes, inertias = zip(*(step_size(optimizer, p.alpha) for p in pools.values()))
             moved = slope.square() * torch.tensor(sizes, dtype=slope.dtype).view(-1, 1)
             budget.step(done / iterations, iterations, cost, self._complexity.initial_gmacs,

@@ -45,21 +45,26 @@ def dynopool2d(input: Tensor,
         >>> dynopool2d(torch.rand(1, 8, 64, 60), alpha).shape
         torch.Size([1, 8, 32, 20])
     """
-    _check_input(input)
+    check_input(input)
     _check_alpha(alpha)
     check_anchor(anchor, window)
     if output_size is None:
         output_size = pooled_size(input.shape[-2:], alpha.tolist())
     else:
-        output_size = tuple(output_size)
-        if len(output_size) != 2 or min(output_size) < 1:
-            raise ValueError(f'output_size must be two sizes >= 1, got {output_size}')
+        output_size = _check_output_size(output_size)
     if torch.is_grad_enabled() and alpha.requires_grad:
         return _DynOPool2d.apply(input, alpha, output_size, anchor, window)
     return F.max_pool2d(_read_queries(input, output_size), 2)
 
 
-def _check_input(input: Tensor) -> None:
+def check_input(input: Tensor) -> None:
+    """Check a feature map or image batch.
+
+    Raises:
+        ValueError: it is not 4-D, has an empty side or holds integers.
+    """
+    if not isinstance(input, Tensor):
+        raise ValueError(f'input must be a tensor, got {type(input).__name__}')
     if input.dim() != 4:
         raise ValueError('input must be 4-D (N, C, H, W), got shape '
                          f'{tuple(input.shape)}; add a batch dimension with input[None]')
@@ -68,6 +73,13 @@ def _check_input(input: Tensor) -> None:
     if not input.is_floating_point():
         raise ValueError(f'input must be a floating point tensor, got {input.dtype}; '
                          'convert it with input.float()')
+
+
+def _check_output_size(size) -> tuple[int, int]:
+    if not isinstance(size, Sequence) or len(size) != 2 or any(
+            isinstance(n, float) or n < 1 for n in size):
+        raise ValueError(f'output_size must be two whole numbers >= 1, got {size!r}')
+    return tuple(size)
 
 
 def _check_alpha(alpha: Tensor) -> None:

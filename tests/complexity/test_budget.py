@@ -98,8 +98,7 @@ def test_step_size_of_optimizers():
     moved = (before - parameter.detach()).abs().mean().item()
     size, inertia = step_size(adam, parameter)
     assert inertia == pytest.approx(10.0)
-    # The second moment is not yet corrected for its start: sqrt(1 - 0.999 ** 200) = 0.43.
-    assert moved / 0.02 == pytest.approx(size * math.sqrt(1 - 0.999**200), rel=0.05)
+    assert moved / 0.02 == pytest.approx(size, rel=0.01)
     with pytest.raises(ValueError, match='does not hold'):
         step_size(adam, other)
 

@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
@@ -141,8 +140,3 @@ def test_a_model_without_dynopool_is_refused(tmp_path):
 
     with pytest.raises(ValueError, match='holds no DynOPool'):
         run(tmp_path, Plain())
-
-
-def test_hook_needs_no_option():
-    assert Config(dict(hook=dict(type='DynOPoolHook'))).hook.type == 'DynOPoolHook'
-    assert DynOPoolHook().priority == 'ABOVE_NORMAL'

@@ -61,6 +61,13 @@ def test_bound_holds_in_forward_and_lets_alpha_come_back():
     assert pool.alpha.tolist() == [1.0, 4.0]
 
 
+def test_an_alpha_far_out_is_clamped_exactly():
+    pool = DynOPool(0.5, bounds=(0.25, 1.0))
+    with torch.no_grad():
+        pool.alpha.copy_(torch.tensor([1e9, -1e9]))
+    assert pool.bounded_alpha().tolist() == [4.0, 1.0]
+
+
 def test_one_instance_many_times_in_one_forward():
     net = Shared()
     net(torch.randn(1, 3, 40, 40)).sum().backward()

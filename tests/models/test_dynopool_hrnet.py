@@ -7,11 +7,12 @@ import pytest
 import torch
 from mmengine.model import ExponentialMovingAverage
 from mmseg.models.backbones import HRNet
+from torch import nn
 from toys import hrnet_extra, w48_extra
 
 from mmseg_dynopool import DynOPoolHRNet
 from mmseg_dynopool.complexity import count_gmacs, probe_complexity
-from mmseg_dynopool.ops import pooled_size
+from mmseg_dynopool.ops import dynopool2d, pooled_size
 
 NETWORKS = {
     'W48': w48_extra(),
@@ -48,6 +49,63 @@ def test_equals_stock_at_the_start(name):
 def pooling_gmacs(net, shape):
     return sum(layer.gmacs for layer in probe_complexity(net, shape).layers
                if layer.op == 'dynopool')
+
+
+class Reduce(nn.Module):
+    """A strided convolution taken apart: pool, then the same weights with stride 1."""
+
+    def __init__(self, conv, scale):
+        super().__init__()
+        self.conv = conv
+        self.conv.stride = (1, 1)
+        self.alpha = 1 / torch.tensor(scale)
+
+    def forward(self, x):
+        if self.alpha.tolist() == [2.0, 2.0]:
+            return self.conv(torch.nn.functional.max_pool2d(x, 2))
+        return self.conv(dynopool2d(x, self.alpha))
+
+
+@pytest.mark.parametrize('scales', [[(0.5, 0.5)] * 3, [(0.4, 0.7), (0.6, 0.5), (0.8, 0.3)]])
+def test_features_are_those_of_the_stock_network_taken_apart(scales):
+    """The stock network's own forward pass, each strided convolution replaced by rule 3."""
+    net = DynOPoolHRNet(NETWORKS['tiny'], dynopool=dict(
+        scale={f'stream{k + 1}': scale for k, scale in enumerate(scales)}))
+    for m in net.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            nn.init.normal_(m.weight)
+            nn.init.normal_(m.bias)
+    stock = HRNet(NETWORKS['tiny'])
+    stock.load_state_dict({k: v for k, v in net.state_dict().items() if 'alpha' not in k})
+    for k in (1, 2, 3):
+        step = getattr(stock, f'transition{k}')[k][0]
+        step[0] = Reduce(step[0], scales[k - 1])
+        for module in getattr(stock, f'stage{k + 1}'):
+            for i, row in enumerate(module.fuse_layers):
+                for j, chain in enumerate(row):
+                    if j < i:
+                        for s, step in enumerate(chain):
+                            step[0] = Reduce(step[0], scales[j + s])
+                    elif j > i:
+                        chain[2] = nn.Identity()  # leaves the resize to the real size
+    for m in (net, stock):
+        m.eval()
+    image = torch.randn(2, 3, 64, 96)
+    for ours, theirs in zip(net(image), stock(image), strict=True):
+        assert ours.shape == theirs.shape and theirs.std() > 1e-3
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('image, words', [
+    (torch.zeros(3, 64, 64), ['4-D', '(3, 64, 64)']),
+    (torch.zeros(1, 3, 0, 64), ['empty', '(1, 3, 0, 64)']),
+    (torch.zeros(1, 3, 64, 64, dtype=torch.uint8), ['floating', 'uint8']),
+])
+def test_a_bad_image_is_named(image, words):
+    with pytest.raises(ValueError) as error:
+        DynOPoolHRNet(NETWORKS['tiny'])(image)
+    for word in words:
+        assert word in str(error.value)
 
 
 def test_w48_has_the_published_numbers():
@@ -177,11 +235,12 @@ def test_stages_may_start_two_streams_at_once():
 def test_a_diverged_alpha_is_named():
     net = DynOPoolHRNet(hrnet_extra())
     set_scale(net, 'stream2', (float('nan'), 0.5))
-    with pytest.raises(ValueError, match="'stream2' is not finite"):
+    with pytest.raises(ValueError, match="'stream2' is not finite, \\(nan"):
         net(torch.randn(1, 3, 64, 64))
 
 
 @pytest.mark.parametrize('options, words', [
+    (5, ['dict', '5']),
     (dict(scales=0.5), ['scales', 'scale']),
     (dict(scale=dict(stream9=0.5)), ['stream9', 'stream1']),
     (dict(scale=dict(stem1=0.5)), ['stem1']),

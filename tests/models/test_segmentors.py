@@ -101,11 +101,55 @@ def test_size_of_the_first_batch_where_none_is_given():
         losses(MODELS.build(config()))['gmacs'].item())
 
 
+def test_budget_out_of_reach_is_refused_at_the_start():
+    model = MODELS.build(config(gmacs_budget=dict(target=0.01)))
+    with pytest.raises(ValueError, match='out of reach: the bounds of the scales allow'):
+        model.start_budget()
+
+
+def test_budget_needs_its_hook():
+    model = MODELS.build(config(gmacs_budget=dict(target=0.97)))
+    with pytest.raises(ValueError, match='DynOPoolHook'):
+        losses(model)
+    model.start_budget()
+    assert losses(model)['gmacs_lambda'] == 0
+
+
+@pytest.mark.parametrize('kind', ['SGD', 'AdamW'])
+@pytest.mark.parametrize('target', [0.97, 1.3])
+def test_budget_is_met_by_the_counted_cost(kind, target):
+    """The real loop of a step, on noise, with the hook's part done by hand."""
+    model = MODELS.build(config(gmacs_budget=dict(target=target), gmacs_shape=(256, 384)))
+    model.start_budget()
+    start = model.count_gmacs()
+    pools = list(model.pools().values())
+    options = dict(lr=0.05, momentum=0.9) if kind == 'SGD' else dict(lr=0.02, weight_decay=0.)
+    optimizer = getattr(torch.optim, kind)([p.alpha for p in pools], **options)
+    for i in range(200):
+        gmacs = model._complexity.gmacs({n: p.bounded_alpha() for n, p in model.pools().items()})
+        task = sum((p.bounded_alpha() * 0.002 * torch.randn(2)).sum() for p in pools)
+        optimizer.zero_grad()
+        (model.gmacs_budget.multiplier.clone() * gmacs + task).backward()
+        optimizer.step()
+        for p in pools:
+            p.project_()
+        model.step_budget(optimizer, i + 1, 200)
+        if i == 160:
+            predicted = model._complexity.gmacs({n: p.alpha for n, p in model.pools().items()})
+            assert predicted.item() / start == pytest.approx(target, rel=0.05)
+    assert model.count_gmacs() / start == pytest.approx(target, rel=0.02)
+
+
 @pytest.mark.parametrize('options, words', [
     (dict(gmacs_weight=-1e-4), ['gmacs_weight', '-0.0001']),
     (dict(gmacs_weight=float('nan')), ['gmacs_weight', 'nan']),
     (dict(gmacs_weight='big'), ['gmacs_weight', "'big'"]),
+    (dict(gmacs_weight=True), ['gmacs_weight', 'True']),
     (dict(gmacs_shape=(512, )), ['gmacs_shape', '(512,)']),
+    (dict(gmacs_shape=5), ['gmacs_shape', '5']),
+    (dict(gmacs_weight=0.1, gmacs_budget=dict(target=0.7)), ['either', '0.1', '0.7']),
+    (dict(gmacs_budget=dict(target=0)), ['target', '0']),
+    (dict(gmacs_budget=dict(target=0.7, target_gmacs=1.)), ['either', '1.0']),
     (dict(backbone=dict(type='HRNet', extra=hrnet_extra(CHANNELS))), ['HRNet', 'DynOPoolHRNet']),
 ])
 def test_bad_options_are_named(options, words):

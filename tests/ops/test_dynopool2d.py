@@ -1,6 +1,7 @@
 """The operator against slow, independent references."""
 
 import math
+from fractions import Fraction
 
 import pytest
 import torch
@@ -53,7 +54,10 @@ def reference_autograd(image, alpha, anchor, window):
         else:
             windows = max(1, round(size_out / window))
             length = size_out / windows
-            k0 = ((k / length).floor() + 0.5) * length
+            # Exact, for queries on a window's edge.
+            own = [math.floor(Fraction((2 * j + 1) * windows, 4 * size_out))
+                   for j in range(2 * size_out)]
+            k0 = (torch.tensor(own, dtype=image.dtype) + 0.5) * length
         q = (k - k0) * cell + (k0 * cell).detach()
         grids.append(2 * q / size_in - 1)
     grid = torch.stack(torch.meshgrid(*grids, indexing='ij')[::-1], -1)
@@ -229,6 +233,16 @@ def test_precision(dtype, memory_format):
                                tolerance > 1e-3 else 1e-3)
 
 
+def test_alpha_gradient_of_half_precision_is_summed_in_float32():
+    """A large map whose terms share a sign: a sum in half precision would overflow or stall."""
+    image = (torch.arange(256) / 4).view(1, 1, -1, 1).expand(1, 4, 256, 256)
+    exact, half = (alphas(2.3, 2.3, dtype=torch.float32) for _ in range(2))
+    for values, alpha in ((image, exact), (image.half(), half)):
+        dynopool2d(values, alpha, anchor='corner').float().sum().backward()
+    assert exact.grad[0] > 70_000  # beyond float16
+    torch.testing.assert_close(half.grad[0], exact.grad[0], rtol=2e-3, atol=0)
+
+
 @pytest.mark.parametrize('learned', [True, False])
 def test_autocast_keeps_dtype_and_alpha_in_float32(learned):
     image = torch.randn(1, 4, 21, 21)
@@ -266,6 +280,9 @@ def test_empty_batch_and_given_size():
     (torch.zeros(1, 3, 4, 4), torch.ones(2), dict(anchor='middle'), ['anchor', "'middle'"]),
     (torch.zeros(1, 3, 4, 4), torch.ones(2), dict(window=0.5), ['window', '0.5']),
     (torch.zeros(1, 3, 4, 4), torch.ones(2), dict(window='8'), ['window', "'8'"]),
+    (None, torch.ones(2), {}, ['tensor', 'NoneType']),
+    (torch.zeros(1, 3, 4, 4), torch.ones(2), dict(output_size=5), ['output_size', '5']),
+    (torch.zeros(1, 3, 4, 4), torch.ones(2), dict(output_size=(2.5, 2)), ['2.5']),
     (torch.zeros(1, 3, 4, 4), torch.ones(2), dict(output_size=(0, 2)), ['output_size', '(0, 2)']),
 ])
 def test_bad_input_is_named(input, alpha, options, words):
