@@ -12,7 +12,13 @@ from mmengine.config import DictAction
 from mmseg.apis import init_model
 from rich.progress import track
 
-from mmseg_dynopool.engine import check_checkpoint, find_images, segment_images
+from mmseg_dynopool.engine import (
+    check_checkpoint,
+    describe_gmacs,
+    find_images,
+    segment_images,
+    watch_shapes,
+)
 
 
 def main():
@@ -36,9 +42,11 @@ def main():
     check_checkpoint(untrained, args.checkpoint)
     model = init_model(args.config, args.checkpoint, args.device, args.cfg_options)
     done = segment_images(model, images, args.out, args.opacity)
-    for _ in track(done, description='segmenting', total=len(images)):
-        pass
+    with watch_shapes(model) as shapes:
+        for _ in track(done, description='segmenting', total=len(images)):
+            pass
     print(f'{len(images)} images: overlays and label maps in {args.out}')
+    print(f'cost of one image: {describe_gmacs(model, shapes)}')
 
 
 if __name__ == '__main__':

@@ -5,7 +5,14 @@ from pathlib import Path
 
 from mmengine.runner import Runner
 
-from mmseg_dynopool.engine import add_run_options, check_checkpoint, check_data, load_run_config
+from mmseg_dynopool.engine import (
+    add_run_options,
+    check_checkpoint,
+    check_data,
+    describe_gmacs,
+    load_run_config,
+    watch_shapes,
+)
 
 
 def main():
@@ -38,7 +45,9 @@ def main():
         cfg.test_evaluator.update(output_dir=args.out, keep_results=True)
     runner = Runner.from_cfg(cfg)
     check_checkpoint(runner.model, args.checkpoint)
-    runner.test()
+    with watch_shapes(runner.model) as shapes:
+        runner.test()
+    runner.logger.info('cost of one image: %s', describe_gmacs(runner.model, shapes))
 
 
 if __name__ == '__main__':

@@ -8,6 +8,7 @@ of the cost, both known, so that they need no tuning by data set.
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -86,7 +87,7 @@ class GMACsBudget(nn.Module):
                 'this range, widen the bounds, or let the stem learn (dynopool.stem=True)')
 
     def step(self, progress: float, iterations: int, cost: float, initial_gmacs: float,
-             response: float, inertia: float) -> None:
+             response: float, inertia: float, normalized: bool = False) -> None:
         """Adapt the multiplier after one training step.
 
         Args:
@@ -96,6 +97,8 @@ class GMACsBudget(nn.Module):
             initial_gmacs: GMACs at the start.
             response: by how much one step lowers ``log(cost)`` per unit of the multiplier.
             inertia: iterations that the optimizer's momentum averages over.
+            normalized: whether the optimizer divides by the gradient's size. Then a lasting
+                force has no lasting size, and the integral is left out.
         """
         if progress < self.begin or response <= 0:
             return
@@ -110,7 +113,8 @@ class GMACsBudget(nn.Module):
         # answers, else the loop would ring.
         constant = max(0.02 * iterations, 3 * inertia, 2.0)
         proportional = error / (constant * response)
-        self.integral += proportional / (4 * constant)
+        if not normalized:
+            self.integral += proportional / (4 * constant)
         # What moves the cost at the wanted speed needs no error; the integral then learns the
         # task's own force alone.
         self.multiplier.copy_(self.integral + proportional - speed / response)
@@ -154,15 +158,20 @@ def _is_number(value) -> bool:
         value)
 
 
-def step_size(optimizer: torch.optim.Optimizer, parameter: Tensor) -> tuple[float, float]:
-    """How far an optimizer moves a parameter per unit of a lasting gradient, and its inertia.
+class StepSize(NamedTuple):
+    """How an optimizer moves a parameter."""
+
+    distance: float  # per iteration and unit of a lasting gradient
+    inertia: float  # iterations that momentum averages over
+    normalized: bool  # whether the gradient is divided by its own size
+
+
+def step_size(optimizer: torch.optim.Optimizer, parameter: Tensor) -> StepSize:
+    """How an optimizer moves one of its parameters.
 
     Args:
         optimizer: the optimizer (after at least one step).
         parameter: one of its parameters.
-
-    Returns:
-        ``(distance per iteration and unit of gradient, iterations that momentum averages)``.
 
     Raises:
         ValueError: the parameter is not in the optimizer.
@@ -177,9 +186,9 @@ def step_size(optimizer: torch.optim.Optimizer, parameter: Tensor) -> tuple[floa
     if 'exp_avg_sq' in state:  # Adam and its kin divide by the gradient's size
         beta, beta_square = group['betas']
         square = state['exp_avg_sq'].float().mean() / (1 - beta_square**float(state['step']))
-        return size / (square.sqrt().item() + 1e-12), 1 / (1 - beta)
+        return StepSize(size / (square.sqrt().item() + 1e-12), 1 / (1 - beta), True)
     momentum = group.get('momentum', 0.0)
-    return size / (1 - momentum), 1 / (1 - momentum)
+    return StepSize(size / (1 - momentum), 1 / (1 - momentum), False)
 
 
 def stack_limits(bounds: Sequence[tuple[float, float]]) -> tuple[Tensor, Tensor]:

@@ -6,10 +6,11 @@ from .cpu_amp import CPUAmpOptimWrapper
 from .data_check import check_data
 from .devices import adapt_to_devices
 from .dynopool_hook import DynOPoolHook
+from .gmacs_report import describe_gmacs, watch_shapes
 from .inference import draw_comparison, find_images, segment_images
 
 __all__ = [
     'CPUAmpOptimWrapper', 'DynOPoolHook', 'adapt_to_devices', 'add_run_options',
-    'check_checkpoint', 'check_data', 'draw_comparison', 'enable_amp', 'find_images',
-    'load_run_config', 'segment_images'
+    'check_checkpoint', 'check_data', 'describe_gmacs', 'draw_comparison', 'enable_amp',
+    'find_images', 'load_run_config', 'segment_images', 'watch_shapes'
 ]

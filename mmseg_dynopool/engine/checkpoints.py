@@ -3,6 +3,8 @@
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
+from .gmacs_report import unwrap
+
 _SHOWN = 3
 
 
@@ -30,9 +32,7 @@ def check_checkpoint(model: nn.Module, path: str, part: str = '') -> None:
     if not isinstance(state, dict):
         raise ValueError(f'{path} holds no state_dict; give a checkpoint that tools/train.py '
                          'wrote')
-    while hasattr(model, 'module'):  # DDP, test-time augmentation
-        model = model.module
-    own = {k: v for k, v in model.state_dict().items() if k.startswith(part)}
+    own = {k: v for k, v in unwrap(model).state_dict().items() if k.startswith(part)}
     optional = ('.alpha', 'num_batches_tracked')
     missing = [k for k in own if k not in state and not k.endswith(optional)
                and not k.startswith('gmacs_budget.')]

@@ -131,10 +131,11 @@ class _GMACsLoss:
             alphas = torch.stack([p.alpha.detach().cpu() for p in pools.values()])
             low, high = stack_limits([p.alpha_bounds for p in pools.values()])
             slope = slope * ((alphas > low) if cost < wanted else (alphas < high))
-            sizes, inertias = zip(*(step_size(optimizer, p.alpha) for p in pools.values()))
-            moved = slope.square() * torch.tensor(sizes, dtype=slope.dtype).view(-1, 1)
+            steps = [step_size(optimizer, p.alpha) for p in pools.values()]
+            distance = torch.tensor([s.distance for s in steps], dtype=slope.dtype)
+            response = cost * (slope.square() * distance.view(-1, 1)).sum().item()
             budget.step(done / iterations, iterations, cost, self._complexity.initial_gmacs,
-                        cost * moved.sum().item(), max(inertias))
+                        response, max(s.inertia for s in steps), steps[0].normalized)
             return
         if not budget.settled:
             self._settle()

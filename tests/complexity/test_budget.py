@@ -89,15 +89,15 @@ def test_step_size_of_optimizers():
     parameter, other = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))
     sgd = torch.optim.SGD([dict(params=[other]), dict(params=[parameter], lr=0.1)], lr=1.0,
                           momentum=0.9)
-    assert step_size(sgd, parameter) == pytest.approx((1.0, 10.0))
+    assert step_size(sgd, parameter) == (pytest.approx(1.0), pytest.approx(10.0), False)
     adam = torch.optim.AdamW([parameter], lr=0.1, weight_decay=0)
     for _ in range(200):
         before = parameter.detach().clone()
         parameter.grad = torch.full_like(parameter, 0.02)
         adam.step()
     moved = (before - parameter.detach()).abs().mean().item()
-    size, inertia = step_size(adam, parameter)
-    assert inertia == pytest.approx(10.0)
+    size, inertia, normalized = step_size(adam, parameter)
+    assert inertia == pytest.approx(10.0) and normalized
     assert moved / 0.02 == pytest.approx(size, rel=0.01)
     with pytest.raises(ValueError, match='does not hold'):
         step_size(adam, other)

@@ -1,0 +1,95 @@
+"""Prediction against PyTorch's counter on whole networks, and what probing costs."""
+
+import random
+import subprocess
+import sys
+
+import pytest
+import torch
+from mmseg.registry import MODELS
+from toys import ROOT, fcn_head, hrnet_extra, w48_extra
+
+from mmseg_dynopool.complexity import summarize
+
+SHAPE = (512, 1024)
+
+
+def w48_fcn(stem=False):
+    channels = (48, 96, 192, 384)
+    return dict(
+        type='DynOPoolEncoderDecoder', data_preprocessor=dict(type='SegDataPreProcessor'),
+        backbone=dict(type='DynOPoolHRNet', extra=w48_extra(), dynopool=dict(stem=stem)),
+        decode_head=dict(fcn_head(channels, 19), channels=720), train_cfg={},
+        test_cfg=dict(mode='whole'))
+
+
+def w18_small_ocr():
+    channels = (18, 36, 72, 144)
+    head = dict(fcn_head(channels, 19), channels=270)
+    ocr = dict(head, type='OCRHead', channels=512, ocr_channels=256)
+    for key in ('kernel_size', 'num_convs', 'concat_input'):
+        ocr.pop(key)
+    return dict(
+        type='DynOPoolCascadeEncoderDecoder', num_stages=2,
+        data_preprocessor=dict(type='SegDataPreProcessor'),
+        backbone=dict(type='DynOPoolHRNet',
+                      extra=hrnet_extra(channels, modules=(1, 1, 3, 2), blocks=2)),
+        decode_head=[head, ocr], train_cfg={}, test_cfg=dict(mode='whole'))
+
+
+@pytest.mark.parametrize('config', [w48_fcn(), w48_fcn(stem=True), w18_small_ocr()],
+                         ids=['W48+FCN', 'W48+FCN, stem', 'W18-small+OCR'])
+def test_prediction_equals_the_count_at_random_scales(config):
+    model = MODELS.build(config)
+    complexity = model.complexity(SHAPE)
+    pools = model.pools()
+    rng = random.Random(0)
+    for _ in range(50):
+        with torch.no_grad():
+            for pool in pools.values():
+                pool.alpha.copy_(torch.tensor([rng.uniform(1.2, 4), rng.uniform(1.2, 4)]))
+        predicted = complexity.gmacs({n: p.alpha for n, p in pools.items()}).item()
+        assert predicted == pytest.approx(model.count_gmacs(SHAPE), rel=0.02)
+
+
+def test_summary_of_w48():
+    model = MODELS.build(w48_fcn())
+    result = summarize(model, SHAPE, forward=lambda m, x: m._forward(x))
+    assert result['stock_gmacs'] == pytest.approx(186.88, abs=0.01)
+    assert 0 < result['dynopool_percent'] < 0.3
+    for table in ('by_module', 'by_resolution'):
+        for key in ('gmacs', 'stock_gmacs'):
+            total = sum(row[key] for row in result[table].values())
+            assert total == pytest.approx(result[key], rel=1e-9)
+    assert result['by_resolution'].keys() == {
+        'input', 'stream1', 'stream1 x stream2', 'stream1 x stream2 x stream3'}
+    assert result['instances']['stream3']['output_size'] == [16, 32]
+    with torch.no_grad():
+        model.backbone.dynopools['stream2'].alpha.copy_(torch.tensor([4.0, 2.0]))
+    learned = summarize(model, SHAPE, forward=lambda m, x: m._forward(x))
+    assert learned['stock_gmacs'] == result['stock_gmacs']
+    assert learned['gmacs'] < result['gmacs']
+    assert learned['instances']['stream2']['output_size'] == [16, 64]
+    assert learned['instances']['stream3']['input_size'] == [16, 64]
+
+
+PROBE = """
+import resource, sys
+sys.path.insert(0, {tests!r})
+sys.path.insert(0, {tests!r} + '/complexity')
+from mmengine.registry import init_default_scope
+import mmseg_dynopool
+from test_networks import MODELS, SHAPE, w48_fcn
+init_default_scope('mmseg')
+model = MODELS.build(w48_fcn())
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+model.complexity(SHAPE)
+print('MiB', (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+def test_probing_takes_little_memory():
+    """Its weights are on the meta device: the peak rises by less than they take (251 MiB)."""
+    done = subprocess.run([sys.executable, '-c', PROBE.format(tests=str(ROOT / 'tests'))],
+                          text=True, capture_output=True, check=True)
+    assert float(done.stdout.split()[-1]) < 250
