@@ -7,7 +7,7 @@ of the cost, both known, so that they need no tuning by data set.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -189,9 +189,3 @@ def step_size(optimizer: torch.optim.Optimizer, parameter: Tensor) -> StepSize:
         return StepSize(size / (square.sqrt().item() + 1e-12), 1 / (1 - beta), True)
     momentum = group.get('momentum', 0.0)
     return StepSize(size / (1 - momentum), 1 / (1 - momentum), False)
-
-
-def stack_limits(bounds: Sequence[tuple[float, float]]) -> tuple[Tensor, Tensor]:
-    """Lowest and highest alphas ``(pools, 2)`` of instances with these alpha bounds."""
-    both = torch.tensor(bounds)
-    return both[:, :1].expand(-1, 2), both[:, 1:].expand(-1, 2)

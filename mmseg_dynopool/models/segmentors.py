@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from mmseg_dynopool.complexity import (
     ComplexityModel,
     GMACsBudget,
+    StepSize,
     count_gmacs,
     probe_complexity,
-    stack_limits,
     step_size,
 )
 from mmseg_dynopool.layers import DynOPool
@@ -116,7 +116,7 @@ class _GMACsLoss:
         """
         self._complexity = self.complexity()
         costs = []
-        for limit in stack_limits([p.alpha_bounds for p in self.pools().values()]):
+        for limit in self._alpha_limits():
             costs.append(self._complexity.gmacs(dict(zip(self.pools(), limit))).item())
         self.gmacs_budget.check_reachable(self._complexity.initial_gmacs, costs[1], costs[0])
         self._controlled = True
@@ -129,13 +129,15 @@ class _GMACsLoss:
             # An alpha that stands at a bound answers only to a push away from it.
             wanted = budget.wanted_gmacs(self._complexity.initial_gmacs)
             alphas = torch.stack([p.alpha.detach().cpu() for p in pools.values()])
-            low, high = stack_limits([p.alpha_bounds for p in pools.values()])
+            low, high = self._alpha_limits()
             slope = slope * ((alphas > low) if cost < wanted else (alphas < high))
-            steps = [step_size(optimizer, p.alpha) for p in pools.values()]
+            steps = [step_size(optimizer, p.alpha) if p.alpha.requires_grad else
+                     StepSize(0.0, 1.0, False) for p in pools.values()]
             distance = torch.tensor([s.distance for s in steps], dtype=slope.dtype)
             response = cost * (slope.square() * distance.view(-1, 1)).sum().item()
             budget.step(done / iterations, iterations, cost, self._complexity.initial_gmacs,
-                        response, max(s.inertia for s in steps), steps[0].normalized)
+                        response, max(s.inertia for s in steps),
+                        any(s.normalized for s in steps))
             return
         if not budget.settled:
             self._settle()
@@ -146,7 +148,6 @@ class _GMACsLoss:
     def _settle(self) -> None:
         pools = self.pools()
         alphas = torch.stack([p.alpha.detach().cpu() for p in pools.values()])
-        limits = stack_limits([p.alpha_bounds for p in pools.values()])
 
         @torch.no_grad()
         def count(candidate):
@@ -155,7 +156,7 @@ class _GMACsLoss:
             return self.count_gmacs()
 
         self.gmacs_budget.settle_alphas(
-            alphas, self._slope()[1].float(), limits, count,
+            alphas, self._slope()[1].float(), self._alpha_limits(), count,
             self.gmacs_budget.wanted_gmacs(self._complexity.initial_gmacs))
 
     def _slope(self) -> tuple[float, Tensor]:
@@ -165,6 +166,17 @@ class _GMACsLoss:
         cost = self._complexity.gmacs(dict(zip(pools, alphas)))
         slope = torch.stack(torch.autograd.grad(cost.log(), alphas))
         return cost.item(), slope
+
+    def _alpha_limits(self) -> tuple[Tensor, Tensor]:
+        """Lowest and highest alphas, ``(pools, 2)``; a frozen alpha has one value."""
+        limits = []
+        for pool in self.pools().values():
+            low, high = pool.alpha_bounds
+            alpha = pool.alpha.detach().cpu()
+            free = pool.alpha.requires_grad
+            limits.append(torch.stack([torch.full((2, ), low) if free else alpha,
+                                       torch.full((2, ), high) if free else alpha]))
+        return torch.stack(limits, 1).unbind()
 
     def _known_shape(self) -> Sequence[int] | None:
         return self.gmacs_shape or getattr(self.data_preprocessor, 'size', None)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmseg_dynopool.complexity import GMACsBudget, stack_limits, step_size
+from mmseg_dynopool.complexity import GMACsBudget, step_size
 
 
 def simulate(target, force, gain=1.0, iterations=400, momentum=0.9, lr=0.05, budget=None):
@@ -72,7 +72,7 @@ def test_state_resumes_exactly():
 
 def test_settles_where_the_counted_cost_is_nearest():
     budget = GMACsBudget(2, target=0.5)
-    limits = stack_limits([(1.0, 8.0), (1.0, 8.0)])
+    limits = (torch.full((2, 2), 1.0), torch.full((2, 2), 8.0))
 
     def count(alphas):  # a staircase, as rounded sizes make
         return sum(round(60 / a) * round(80 / b) for a, b in alphas.tolist()) / 2400

@@ -115,6 +115,20 @@ def test_budget_needs_its_hook():
     assert losses(model)['gmacs_lambda'] == 0
 
 
+def test_budget_leaves_a_frozen_alpha_alone():
+    model = MODELS.build(config(gmacs_budget=dict(target=0.98), gmacs_shape=(256, 384)))
+    frozen = model.backbone.dynopools['stream2'].requires_grad_(False)
+    model.start_budget()
+    start = model.count_gmacs()
+    free = [p.alpha for p in model.pools().values() if p.alpha.requires_grad]
+    optimizer = torch.optim.SGD(free, lr=0.05)
+    model.step_budget(optimizer, 50, 100)
+    assert model.gmacs_budget.multiplier != 0
+    model.step_budget(optimizer, 90, 100)
+    assert frozen.alpha.tolist() == [2.0, 2.0] and free[0].tolist() != [2.0, 2.0]
+    assert model.count_gmacs() / start == pytest.approx(0.98, rel=0.005)
+
+
 @pytest.mark.parametrize('kind', ['SGD', 'AdamW'])
 @pytest.mark.parametrize('target', [0.97, 1.3])
 def test_budget_is_met_by_the_counted_cost(kind, target):

@@ -19,7 +19,7 @@ def test_checkpoint_counts(tmp_path):
     torch.save(dict(state_dict=model.state_dict(), meta={}), tmp_path / 'learned.pth')
     shape = ['--shape', 128, 160]
     start, learned = (
-        json.loads(printed[printed.index('{'):]) for printed in (
+        json.JSONDecoder().raw_decode(printed[printed.index('{'):])[0] for printed in (
             tool('get_flops', DEMO, *shape, '--json', cwd=tmp_path),
             tool('get_flops', DEMO, 'learned.pth', *shape, '--json', cwd=tmp_path)))
     assert learned['stock_gmacs'] == start['stock_gmacs'] < start['gmacs']
