@@ -69,7 +69,8 @@ def main():
         '# An exact budget', '',
         f'The demo\'s network (`tools/budget_study.py`), {len(args.seeds)} seeds, mean ± standard '
         'deviation. The cost is that of the trained network, counted with its rounded sizes at '
-        'the crop of 160 x 160, relative to the network with fixed strides.', '',
+        'the crop of 160 x 160, relative to the network with fixed strides. Equal costs in several '
+        'seeds are equal rounded sizes at different scales.', '',
         '| network | mIoU | GMACs | cost | by seed |', '|---|---|---|---|---|'
     ]
     for name, found in results.items():
