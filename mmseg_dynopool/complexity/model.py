@@ -114,7 +114,7 @@ def probe_complexity(model: nn.Module,
     if not pools:
         raise ValueError(f'{type(model).__name__} holds no DynOPool: its cost has no scale')
     for pool in pools.values():
-        pool.bounds = (0.0 + 1e-9, 1e9)  # a probe may leave the bounds; this is a copy
+        pool.bounds = (1e-9, 1e9)  # a probe may leave the bounds; this is a copy
         _set_scale(pool, pool.initial_scale)
 
     def count(size) -> list[Call]:
