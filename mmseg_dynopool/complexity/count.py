@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from mmseg_dynopool.layers import DynOPool
+from mmseg_dynopool.layers import all_pools
 
 from .twin import meta_twin
 
@@ -43,8 +43,8 @@ def count_calls(model: nn.Module, forward: Callable[[], object]) -> list[Call]:
     for name, module in model.named_modules():
         handles.append(module.register_forward_pre_hook(counter.enter(name)))
         handles.append(module.register_forward_hook(counter.leave))
-        if isinstance(module, DynOPool):
-            handles.append(module.register_forward_hook(counter.pooled(name)))
+    for name, pool in all_pools(model).items():
+        handles.append(pool.register_forward_hook(counter.pooled(name)))
     try:
         with torch.no_grad(), counter:
             forward()

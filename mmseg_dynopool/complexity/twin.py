@@ -5,12 +5,12 @@ import copy
 import torch
 from torch import nn
 
-from mmseg_dynopool.layers import DynOPool
+from mmseg_dynopool.layers import learned_pools
 
 
 def meta_twin(model: nn.Module) -> nn.Module:
     """A copy in evaluation mode whose weights are on the meta device, the alphas on the CPU."""
-    alphas = {id(m.alpha) for m in model.modules() if isinstance(m, DynOPool)}
+    alphas = {id(pool.alpha) for pool in learned_pools(model).values()}
     memo = {}
     for tensor in [*model.parameters(), *model.buffers()]:
         if id(tensor) in alphas:

@@ -16,7 +16,7 @@ from mmseg_dynopool.complexity import (
     probe_complexity,
     step_size,
 )
-from mmseg_dynopool.layers import DynOPool
+from mmseg_dynopool.layers import DynOPool, learned_pools
 
 PAPER_WEIGHT = 7e-5
 
@@ -55,7 +55,7 @@ class _GMACsLoss:
         if not self.pools():
             raise ValueError(
                 f'{type(self).__name__} needs a network with DynOPools, but backbone '
-                f'{type(self.backbone).__name__} holds none; set '
+                f'{type(self.backbone).__name__} holds none that learns; set '
                 "model.backbone.type='DynOPoolHRNet', or use the stock segmentor")
         self.gmacs_budget = None
         if gmacs_budget is not None:
@@ -67,7 +67,7 @@ class _GMACsLoss:
 
         Looked up each time: what wraps the model may have replaced its parameters.
         """
-        return {n: m for n, m in self.named_modules() if isinstance(m, DynOPool)}
+        return learned_pools(self)
 
     def complexity(self, shape: Sequence[int] | None = None) -> ComplexityModel:
         """The network's cost as a function of its alphas.
