@@ -43,6 +43,25 @@ def fcn_head(channels, num_classes=3):
         loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0))
 
 
+def segmentor_config(cascade=False, gmacs_weight=None, channels=(4, 8, 12, 16), **dynopool):
+    """A tiny segmentor; further options are those of its DynOPools."""
+    head = fcn_head(channels)
+    if cascade:
+        ocr = dict(head, type='OCRHead', ocr_channels=8)
+        for key in ('kernel_size', 'num_convs', 'concat_input'):
+            ocr.pop(key)
+        head = [head, ocr]
+    return dict(
+        type=f'DynOPool{"Cascade" if cascade else ""}EncoderDecoder',
+        gmacs_weight=gmacs_weight,
+        data_preprocessor=dict(type='SegDataPreProcessor', size=(64, 96)),
+        backbone=dict(type='DynOPoolHRNet', extra=hrnet_extra(channels), dynopool=dynopool),
+        decode_head=head,
+        train_cfg=dict(),
+        test_cfg=dict(mode='whole'),
+        **(dict(num_stages=2) if cascade else {}))
+
+
 def write_cityscapes(root: Path, cities=('train', 'val'), count=4, size=(80, 144)):
     """Images and label maps of random rectangles in the layout of Cityscapes."""
     rng = np.random.default_rng(0)
