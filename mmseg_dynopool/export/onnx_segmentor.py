@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import torch
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from mmseg.models.segmentors import BaseSegmentor, EncoderDecoder
 from torch import Tensor
 
@@ -25,6 +26,7 @@ class OnnxSegmentor(EncoderDecoder):
     """
 
     def __init__(self, path: str | Path, cfg: Config):
+        init_default_scope(cfg.get('default_scope', 'mmseg'))  # as mmseg's init_model does
         # The network that EncoderDecoder's constructor would build is in the file.
         BaseSegmentor.__init__(self, data_preprocessor=cfg.model.get('data_preprocessor'))
         try:
