@@ -17,7 +17,7 @@ from .safe_files import WholeFileBackend, write_whole
 __all__ = [
     'CPUAmpOptimWrapper', 'DynOPoolHook', 'IterationSeedHook', 'SafeCheckpointHook',
     'WholeFileBackend', 'adapt_to_devices', 'add_run_options', 'check_checkpoint', 'check_data',
-    'checkpoint_differences', 'describe_gmacs', 'draw_comparison', 'enable_amp', 'find_images', 'latest_checkpoint',
-    'load_run_config', 'load_segmentor', 'make_resumable', 'read_config', 'resume_from_latest',
-    'segment_images', 'watch_shapes', 'write_whole'
+    'checkpoint_differences', 'describe_gmacs', 'draw_comparison', 'enable_amp', 'find_images',
+    'latest_checkpoint', 'load_run_config', 'load_segmentor', 'make_resumable', 'read_config',
+    'resume_from_latest', 'segment_images', 'watch_shapes', 'write_whole'
 ]

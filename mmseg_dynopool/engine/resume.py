@@ -64,7 +64,7 @@ def _differences(name: str, a, b) -> Iterator[str]:
             if key in a and key in b:
                 yield from _differences(f'{name}.{key}'.lstrip('.'), a[key], b[key])
             else:
-                yield f'{name}.{key} (only in one)'
+                yield f'{name}.{key} (only in one)'.lstrip('.')
     elif isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)) and len(a) == len(b):
         for i, (x, y) in enumerate(zip(a, b)):
             yield from _differences(f'{name}.{i}', x, y)

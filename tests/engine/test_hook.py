@@ -36,7 +36,8 @@ class Images(Dataset):
         return dict(inputs=torch.full((1, 12, 12), float(index)))
 
 
-def run(tmp_path, model, iterations=4, hooks=None, custom_keys=None, **options):
+def run(tmp_path, model, iterations=4, hooks=None, custom_keys=None, default_hooks=None,
+        **options):
     keys = custom_keys or {'dynopools': dict(lr_mult=0.5, decay_mult=0.)}
     runner = Runner(
         model=model,
@@ -49,7 +50,7 @@ def run(tmp_path, model, iterations=4, hooks=None, custom_keys=None, **options):
                              by_epoch=False),
         train_cfg=dict(by_epoch=False, max_iters=iterations),
         custom_hooks=[DynOPoolHook()] if hooks is None else hooks,
-        default_hooks=dict(
+        default_hooks=default_hooks or dict(
             logger=dict(type='LoggerHook', interval=1),
             checkpoint=dict(type='CheckpointHook', interval=1, by_epoch=False)),
         visualizer=dict(type='Visualizer', vis_backends=[
