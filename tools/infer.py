@@ -8,14 +8,16 @@ import argparse
 from pathlib import Path
 
 import torch
-from mmengine.config import DictAction
 from mmseg.apis import init_model
 from rich.progress import track
 
 from mmseg_dynopool.engine import (
+    ConfigOptions,
     check_checkpoint,
+    check_device,
     describe_gmacs,
     find_images,
+    read_config,
     segment_images,
     watch_shapes,
 )
@@ -30,9 +32,11 @@ def main():
     parser.add_argument('--device', default='cuda:0' if torch.cuda.is_available() else 'cpu',
                         help='default: a GPU if there is one')
     parser.add_argument('--opacity', type=float, default=0.5, help='of the overlay, 0 to 1')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
                         help='override settings of the config')
     args = parser.parse_args()
+    read_config(args.config, args.cfg_options)
+    check_device(args.device)
     for path in (args.config, args.checkpoint):
         if '://' not in path and not Path(path).is_file():
             raise SystemExit(f'there is no file {path!r}')

@@ -5,6 +5,7 @@ import argparse
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmseg_dynopool.engine import (
+    LabelCheckHook,
     add_run_options,
     check_checkpoint,
     check_data,
@@ -22,12 +23,13 @@ def main():
     add_run_options(parser)
     args = parser.parse_args()
 
-    cfg = load_run_config(args)
+    cfg = load_run_config(args, needs=('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'))
     cfg.resume = args.resume
     if args.amp:
         enable_amp(cfg)
     check_data(cfg, 'train_dataloader', 'val_dataloader')
     runner = Runner.from_cfg(cfg)
+    runner.register_hook(LabelCheckHook())
     start = cfg.get('load_from') or (find_latest_checkpoint(cfg.work_dir) if args.resume else None)
     if start:
         # A run may start from another task's weights, whose head differs; not so a resumed one.
