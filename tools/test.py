@@ -39,13 +39,14 @@ def main():
     cfg.load_from = args.checkpoint
     check_data(cfg, 'test_dataloader')
     if args.show or args.show_dir:
-        hooks = cfg.setdefault('default_hooks', {})
-        hooks.setdefault('visualization', dict(type='SegVisualizationHook', interval=1)).update(
-            draw=True, show=args.show, wait_time=args.wait_time)
+        hook = dict(draw=True, show=args.show, wait_time=args.wait_time)
+        if (cfg.get('default_hooks') or {}).get('visualization') is None:
+            hook['type'] = 'SegVisualizationHook'
+        cfg.merge_from_dict({'default_hooks.visualization': hook})
+        if not cfg.get('visualizer'):
+            cfg.visualizer = dict(type='SegLocalVisualizer', name='show_dir',
+                                  vis_backends=[dict(type='LocalVisBackend')])
         if args.show_dir:
-            if not cfg.get('visualizer'):
-                cfg.visualizer = dict(type='SegLocalVisualizer', name='show_dir',
-                                      vis_backends=[dict(type='LocalVisBackend')])
             cfg.visualizer.save_dir = args.show_dir
     if args.tta:
         cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
