@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from mmseg.apis import init_model
 from mmseg.registry import MODELS
 from mmseg.utils import get_classes, get_palette
@@ -30,6 +31,7 @@ class Project:
         self.data = write_cityscapes(folder / 'data', count=2, size=(66, 80))
         write_project(folder, self.data)
         self.config = folder / 'my_dynopool_config.py'
+        init_default_scope('mmseg')
         cfg = Config.fromfile(self.config)
         self.model = MODELS.build(cfg.model)
         self.checkpoint = folder / 'good.pth'
