@@ -261,7 +261,7 @@ def test_module_equals_function_at_the_bounded_alpha(image, alpha, anchor, windo
     with torch.no_grad():
         pool.alpha.copy_(torch.tensor(alpha))
     kept = pool.alpha.detach().clone()
-    low, high = pool.alpha_bounds
+    low, high = 1 / bounds[1], 1 / bounds[0]
     bounded = [min(max(a, low), high) for a in kept.tolist()]
     leaf = image.detach().requires_grad_()
     output = pool(leaf)
