@@ -8,9 +8,7 @@ checkpoint.
 import argparse
 from pathlib import Path
 
-from mmengine.config import DictAction
-
-from mmseg_dynopool.engine import load_segmentor
+from mmseg_dynopool.engine import ConfigOptions, count, load_segmentor
 from mmseg_dynopool.export import FORMATS, export_program
 
 
@@ -18,13 +16,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--shape', type=int, nargs=2, required=True, metavar=('H', 'W'),
+    parser.add_argument('--shape', type=count, nargs=2, required=True, metavar=('H', 'W'),
                         help='image size; with --dynamic an example')
     parser.add_argument('--dynamic', action='store_true', help='any batch, height and width')
     parser.add_argument('--format', choices=list(FORMATS), default='onnx')
     parser.add_argument('--out', type=Path, metavar='FILE',
                         help='default: beside the checkpoint, with the suffix of the format')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
                         help='override settings of the config')
     args = parser.parse_args()
 

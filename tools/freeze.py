@@ -9,10 +9,9 @@ import argparse
 from pathlib import Path
 
 import torch
-from mmengine.config import DictAction
 from mmengine.runner import save_checkpoint
 
-from mmseg_dynopool.engine import load_segmentor, read_config
+from mmseg_dynopool.engine import ConfigOptions, load_segmentor, read_config
 from mmseg_dynopool.export import freeze_config, freeze_pools, save_safetensors
 
 # Even, odd, of another aspect.
@@ -36,7 +35,7 @@ def main():
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--out', required=True, type=Path, metavar='DIR',
                         help='folder for config.py, checkpoint.pth and weights.safetensors')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
                         help='override settings of the config')
     args = parser.parse_args()
 

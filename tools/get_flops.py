@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmseg_dynopool.complexity import summarize
-from mmseg_dynopool.engine import load_segmentor
+from mmseg_dynopool.engine import count, load_segmentor
 
 
 def show(result):
@@ -44,11 +44,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', nargs='?', help='checkpoint; default: the initial scales')
-    parser.add_argument('--shape', type=int, nargs=2, metavar=('H', 'W'),
+    parser.add_argument('--shape', type=count, nargs=2, metavar=('H', 'W'),
                         help="input size; default: the config's training crop")
     parser.add_argument('--json', action='store_true', help='print JSON')
     args = parser.parse_args()
-
     model = load_segmentor(args.config, args.checkpoint)
     shape = args.shape or model.cfg.model.get('data_preprocessor', {}).get('size')
     if shape is None:

@@ -8,10 +8,11 @@ import argparse
 from contextlib import nullcontext
 
 import torch
-from mmengine.config import DictAction
 from rich.progress import track
 
 from mmseg_dynopool.engine import (
+    ConfigOptions,
+    check_device,
     describe_gmacs,
     find_images,
     load_segmentor,
@@ -29,9 +30,11 @@ def main():
     parser.add_argument('--device', default='cuda:0' if torch.cuda.is_available() else 'cpu',
                         help='default: a GPU if there is one')
     parser.add_argument('--opacity', type=float, default=0.5, help='of the overlay, 0 to 1')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
                         help='override settings of the config')
     args = parser.parse_args()
+    check_device(args.device)
+
 
     images = find_images(args.image)
     model = load_segmentor(args.config, args.checkpoint, args.device, args.cfg_options)

@@ -5,6 +5,7 @@ import argparse
 from mmengine.runner import Runner
 
 from mmseg_dynopool.engine import (
+    LabelCheckHook,
     add_run_options,
     check_checkpoint,
     check_data,
@@ -24,13 +25,14 @@ def main():
     add_run_options(parser)
     args = parser.parse_args()
 
-    cfg = load_run_config(args)
+    cfg = load_run_config(args, needs=('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'))
     if args.resume:
         resume_from_latest(cfg)
     if args.amp:
         enable_amp(cfg)
     check_data(cfg, 'train_dataloader', 'val_dataloader')
     runner = Runner.from_cfg(make_resumable(cfg))
+    runner.register_hook(LabelCheckHook())
     if cfg.get('load_from'):
         # A run may start from another task's weights, whose head differs; not so a resumed one.
         check_checkpoint(runner.model, cfg.load_from, '' if cfg.get('resume') else 'backbone.')

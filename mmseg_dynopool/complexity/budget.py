@@ -62,6 +62,9 @@ class GMACsBudget(nn.Module):
     @classmethod
     def from_options(cls, options: dict, pools: int) -> 'GMACsBudget':
         """Make the controller of a config's ``gmacs_budget=dict(...)``."""
+        if not isinstance(options, dict):
+            raise ValueError('gmacs_budget must be a dict such as dict(target=0.6), got '
+                             f'{options!r}')
         unknown = sorted(set(options) - set(_OPTIONS))
         if unknown:
             raise ValueError(f'unknown gmacs_budget options {unknown}; there are '

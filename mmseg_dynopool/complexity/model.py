@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mmseg_dynopool.layers import DynOPool, FixedDynOPool, all_pools, learned_pools
 
-from .count import Call, count_on_meta
+from .count import Call, check_shape, count_on_meta
 from .twin import meta_twin
 
 # Probes run on enlarged meta tensors, where rounding a size moves no exponent.
@@ -109,8 +109,7 @@ def probe_complexity(model: nn.Module,
         ValueError: there is no DynOPool in ``model``, or ``shape`` is not two positive sizes.
         RuntimeError: the operators that run depend on the scales.
     """
-    if len(tuple(shape)) != 2 or min(shape) < 1:
-        raise ValueError(f'shape must be (H, W) with sizes >= 1, got {tuple(shape)}')
+    check_shape(shape)
     twin = meta_twin(model)
     pools = learned_pools(twin) or all_pools(twin)
     if not pools:

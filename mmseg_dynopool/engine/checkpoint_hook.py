@@ -13,7 +13,7 @@ from .safe_files import BACKEND
 class SafeCheckpointHook(CheckpointHook):
     """mmengine's CheckpointHook, safe against a kill or a full disk at any moment.
 
-    - A checkpoint appears under its name when it is complete (:func:`write_whole`).
+    - A checkpoint appears under its name when it is complete (:func:`write_file`).
     - With ``max_keep_ckpts`` the oldest goes after the new one is there; mmengine removes it
       first, and a kill in between would leave none.
 
@@ -28,7 +28,7 @@ class SafeCheckpointHook(CheckpointHook):
     def before_train(self, runner) -> None:
         super().before_train(runner)
         if is_main_process():
-            for unfinished in Path(self.out_dir).glob('.*.pth.*'):
+            for unfinished in Path(self.out_dir).glob('.*.pth.part'):
                 unfinished.unlink()  # of a process that was killed
 
     def _save_checkpoint_with_step(self, runner, step, meta) -> None:

@@ -1,27 +1,14 @@
 """Build a trained segmentor from what a user has: a config and a file of weights."""
 
 import copy
-from pathlib import Path
 
-from mmengine.config import Config
 from mmseg.apis import init_model
 from mmseg.models import BaseSegmentor
 
 from mmseg_dynopool.export import OnnxSegmentor
 
 from .checkpoints import check_checkpoint
-
-
-def read_config(path: str, options: dict | None = None) -> Config:
-    """Read a config file and apply ``--cfg-options``.
-
-    Raises:
-        ValueError: there is no such file.
-    """
-    _check_file(path, 'config; configs/ holds those of mmseg_dynopool')
-    cfg = Config.fromfile(path)
-    cfg.merge_from_dict(options or {})
-    return cfg
+from .cli import read_config
 
 
 def load_segmentor(config: str, weights: str | None, device: str = 'cpu',
@@ -39,6 +26,7 @@ def load_segmentor(config: str, weights: str | None, device: str = 'cpu',
         A segmentor for mmseg's ``inference_model``, in evaluation mode.
 
     Raises:
+        SystemExit: there is no such config.
         ValueError: a file does not exist, cannot be read, or belongs to another architecture.
     """
     cfg = read_config(config, options)
@@ -47,14 +35,7 @@ def load_segmentor(config: str, weights: str | None, device: str = 'cpu',
         cfg.test_pipeline = copy.deepcopy(cfg.test_dataloader.dataset.pipeline)
     if weights is None:
         return init_model(cfg, device=device)
-    if '://' not in weights:
-        _check_file(weights, 'checkpoint')
     if weights.endswith('.onnx'):
         return OnnxSegmentor(weights, cfg)
     check_checkpoint(init_model(cfg, device='cpu'), weights)
     return init_model(cfg, weights, device)
-
-
-def _check_file(path: str, kind: str) -> None:
-    if not Path(path).is_file():
-        raise ValueError(f'there is no file {str(path)!r} to read as a {kind}')

@@ -29,6 +29,8 @@ class OnnxSegmentor(EncoderDecoder):
         init_default_scope(cfg.get('default_scope', 'mmseg'))  # as mmseg's init_model does
         # The network that EncoderDecoder's constructor would build is in the file.
         BaseSegmentor.__init__(self, data_preprocessor=cfg.model.get('data_preprocessor'))
+        if not Path(path).is_file():
+            raise ValueError(f'there is no ONNX file {str(path)!r}; tools/export.py writes one')
         try:
             import onnxruntime
         except ImportError as error:

@@ -12,6 +12,7 @@ from mmseg_dynopool.complexity import (
     ComplexityModel,
     GMACsBudget,
     StepSize,
+    check_shape,
     count_gmacs,
     probe_complexity,
     step_size,
@@ -44,10 +45,8 @@ class _GMACsLoss:
                 math.isfinite(weight) and weight >= 0):
             raise ValueError(f'gmacs_weight must be a finite number >= 0, got {weight!r}; '
                              '0 leaves the cost out of the loss')
-        if gmacs_shape is not None and not (isinstance(gmacs_shape, (tuple, list))
-                                            and len(gmacs_shape) == 2 and min(gmacs_shape) >= 1):
-            raise ValueError('gmacs_shape must be (H, W) with sizes >= 1, got '
-                             f'{gmacs_shape!r}')
+        if gmacs_shape is not None:
+            check_shape(gmacs_shape, 'gmacs_shape')
         super().__init__(*args, **kwargs)
         self.gmacs_weight = weight
         self.gmacs_shape = gmacs_shape
