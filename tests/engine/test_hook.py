@@ -140,3 +140,20 @@ def test_a_model_without_dynopool_is_refused(tmp_path):
 
     with pytest.raises(ValueError, match='holds no DynOPool'):
         run(tmp_path, Plain())
+
+
+def test_alphas_are_read_from_the_device_once_per_step(tmp_path, monkeypatch):
+    reads = []
+
+    class Counting(DynOPoolHook):
+
+        def after_train_iter(self, *args, **kwargs):
+            with monkeypatch.context() as patch:
+                for name in ('tolist', 'item', 'cpu', 'numpy', '__bool__', '__float__'):
+                    original = getattr(torch.Tensor, name)
+                    patch.setattr(torch.Tensor, name, lambda tensor, *a, name=name, f=original: (
+                        reads.append(name), f(tensor, *a))[1])
+                super().after_train_iter(*args, **kwargs)
+
+    run(tmp_path, Toy(pull=3.0), hooks=[Counting()])
+    assert reads == ['tolist'] * 4
