@@ -36,7 +36,7 @@ class Images(Dataset):
         return dict(inputs=torch.full((1, 12, 12), float(index)))
 
 
-def run(tmp_path, model, iterations=4, hooks=None, custom_keys=None, **options):
+def run(tmp_path, model, iterations=4, hooks=None, custom_keys=None, accumulative_counts=1):
     keys = custom_keys or {'dynopools': dict(lr_mult=0.5, decay_mult=0.)}
     runner = Runner(
         model=model,
@@ -44,7 +44,8 @@ def run(tmp_path, model, iterations=4, hooks=None, custom_keys=None, **options):
         train_dataloader=DataLoader(Images(), batch_size=2),
         optim_wrapper=dict(
             optimizer=dict(type='SGD', lr=1.6, weight_decay=1e-4),
-            paramwise_cfg=dict(custom_keys=keys)),
+            paramwise_cfg=dict(custom_keys=keys),
+            accumulative_counts=accumulative_counts),
         param_scheduler=dict(type='PolyLR', power=0.9, eta_min=0., end=iterations,
                              by_epoch=False),
         train_cfg=dict(by_epoch=False, max_iters=iterations),
@@ -55,8 +56,7 @@ def run(tmp_path, model, iterations=4, hooks=None, custom_keys=None, **options):
         visualizer=dict(type='Visualizer', vis_backends=[
             dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]),
         experiment_name=f'{tmp_path.name}-{type(model).__name__}-{id(model)}',
-        default_scope='mmseg',
-        **options)
+        default_scope='mmseg')
     runner.train()
     return runner
 

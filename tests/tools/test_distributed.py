@@ -72,7 +72,7 @@ def project(tmp_path_factory):
 
 
 def write_config(folder, name, batch_size, iterations, hooks=(), wrapper=None, **model):
-    """A config over the project's own, with a large lr: sizes must change in a few steps."""
+    """A config over the project's own; a large lr of alpha, so that sizes change in few steps."""
     pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'),
                 dict(type='PackSegInputs')]
     backbone = dict(norm_cfg=GROUP_NORM) | model.pop('backbone', {})
@@ -84,8 +84,8 @@ def write_config(folder, name, batch_size, iterations, hooks=(), wrapper=None, *
         train_cfg=dict(max_iters=iterations, val_interval=iterations),
         default_hooks=dict(checkpoint=dict(interval=iterations)),
         optim_wrapper=dict(
-            optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=1e-4),
-            paramwise_cfg=dict(custom_keys=dict(dynopools=dict(lr_mult=20., decay_mult=0.))),
+            optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=1e-4),
+            paramwise_cfg=dict(custom_keys=dict(dynopools=dict(lr_mult=100., decay_mult=0.))),
             **wrapper or {}),
         model=dict(data_preprocessor=dict(size=SIZE), backbone=backbone,
                    decode_head=dict(norm_cfg=GROUP_NORM)) | model)
@@ -151,7 +151,7 @@ def test_ranks_agree_and_equal_one_process(project, monkeypatch):
     for name, value in one['state_dict'].items():
         torch.testing.assert_close(two['state_dict'][name], value, rtol=1e-6, atol=1e-6)
     moved = [abs(float.fromhex(a) - 2) for a in single[-1]['alphas']]
-    assert min(moved) > 0.01
+    assert max(moved) > 0.05
 
 
 def test_ranks_agree_on_the_budget(project, monkeypatch):
