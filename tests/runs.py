@@ -37,7 +37,7 @@ class Shapes(Dataset):
         return len(self.items)
 
     def __getitem__(self, index):
-        return self.items[index]
+        return self.items[index]  # a slice gives a batch
 
 
 def segmentor(norm='BN', **options):
