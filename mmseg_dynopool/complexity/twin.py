@@ -16,7 +16,14 @@ def meta_twin(model: nn.Module) -> nn.Module:
 
     Hooks stay behind: they would take a probe for an image, and what they hold, such as an open
     file, may not be copied.
+
+    Raises:
+        ValueError: the network is sharded by FSDP2.
     """
+    if any(hasattr(module, 'reshard') for module in model.modules()):
+        raise ValueError('a network that fully_shard has sharded cannot be copied, so its cost '
+                         'cannot be probed; call model.complexity() before fully_shard. '
+                         'gmacs_budget counts until the end: use gmacs_weight with FSDP2')
     alphas = {id(m.alpha) for m in model.modules() if isinstance(m, DynOPool)}
     memo = {}
     for tensor in [*model.parameters(), *model.buffers()]:
