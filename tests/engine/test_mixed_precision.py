@@ -80,6 +80,24 @@ def test_error_of_alphas_gradient_is_below_its_noise():
     assert error.norm() < 0.5 * exact.std(0).norm()
 
 
+def test_alphas_after_fifty_steps_are_those_of_float32(tmp_path):
+    """As near as another float32 run from weights that differ by 1e-6.
+
+    Measured with three seeds: alphas move by up to 0.33 (0.13 on average). Bfloat16 changes that
+    by up to 0.035 (0.009), the perturbation by up to 0.068 (0.009).
+    """
+    alphas = []
+    for kind in ('OptimWrapper', 'CPUAmpOptimWrapper'):
+        watch = Watch()
+        train(tmp_path / kind, segmentor(gmacs_weight=300.), 50, [watch], lr=0.002,
+              alpha_lr=0.005, type=kind)
+        alphas.append(watch.alphas[-1])
+    exact, found = alphas
+    assert not torch.equal(found, exact)
+    assert (exact - 2).abs().max() > 0.2 and (exact - 2).abs().mean() > 0.1
+    assert (found - exact).abs().max() < 0.1 and (found - exact).abs().mean() < 0.03
+
+
 class ScaledWrapper(OptimWrapper):
     """A loss scale on the CPU, where mmengine's AmpOptimWrapper cannot be built."""
 
