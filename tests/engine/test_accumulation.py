@@ -26,7 +26,6 @@ def test_accumulation_equals_the_doubled_batch(tmp_path):
 
 
 @pytest.mark.parametrize('iterations, counts, clock', [
-    (6, 1, [(i, 6) for i in (1, 2, 3, 4, 5, 6)]),
     (6, 2, [(1, 3), (2, 3), (3, 3)]),
     (7, 3, [(1, 3), (2, 3), (3, 3)]),  # the last step comes early, with what is there
 ])

@@ -85,7 +85,7 @@ def check_half_precision(model, mesh, batches):
 
         fully_shard(network, mesh=mesh, mp_policy=policy,
                     ignored_params=set(alphas) if leave_out else None)
-        train(network, batches, average)
+        train(network, batches if leave_out else batches[:1], average)
         assert seen == {dtype}
         if leave_out:
             found = alphas_of(network)
