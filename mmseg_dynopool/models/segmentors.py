@@ -72,13 +72,18 @@ class _GMACsLoss:
         """The network's cost as a function of its alphas.
 
         Args:
-            shape: input size ``(H, W)``; default ``gmacs_shape``, else the training crop.
+            shape: input size ``(H, W)``; default ``gmacs_shape``, else the training crop. For
+                the default the loss keeps the result: call this before FSDP2 shards the network,
+                which cannot be probed afterwards.
         """
-        shape = shape or self._known_shape()
-        if shape is None:
+        known = shape or self._known_shape()
+        if known is None:
             raise ValueError('the size at which GMACs count is not known; set '
                              'model.gmacs_shape=(H, W) or data_preprocessor.size')
-        return probe_complexity(self, shape, self._in_channels(), _run)
+        found = probe_complexity(self, known, self._in_channels(), _run)
+        if shape is None:
+            self._complexity = found
+        return found
 
     def count_gmacs(self, shape: Sequence[int] | None = None) -> float:
         """GMACs at the sizes of the moment, rounding included, counted operator by operator."""
@@ -113,7 +118,7 @@ class _GMACsLoss:
         Raises:
             ValueError: the target is outside of what the bounds allow.
         """
-        self._complexity = self.complexity()
+        self.complexity()
         costs = []
         for limit in self._alpha_limits():
             costs.append(self._complexity.gmacs(dict(zip(self.pools(), limit))).item())
