@@ -5,7 +5,7 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.model import is_model_wrapper
 from mmseg.registry import HOOKS
 
-from mmseg_dynopool.layers import DynOPool
+from mmseg_dynopool.layers import DynOPool, learned_pools, short_name
 
 
 @HOOKS.register_module()
@@ -62,11 +62,8 @@ class DynOPoolHook(Hook):
 
     @classmethod
     def _pools(cls, runner) -> dict[str, DynOPool]:
-        return {
-            name.rpartition('dynopools.')[2]: module
-            for name, module in cls._model(runner).named_modules()
-            if isinstance(module, DynOPool)
-        }
+        found = learned_pools(cls._model(runner))
+        return {short_name(name): pool for name, pool in found.items()}
 
     @staticmethod
     def _stack(pools) -> torch.Tensor:
