@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from mmengine.runner import save_checkpoint
 
-from mmseg_dynopool.engine import ConfigOptions, load_segmentor, read_config
+from mmseg_dynopool.datasets.files import make_folder, write_file
+from mmseg_dynopool.engine import BACKEND, ConfigOptions, load_segmentor, read_config
 from mmseg_dynopool.export import freeze_config, freeze_pools, save_safetensors
 
 # Even, odd, of another aspect.
@@ -42,14 +43,14 @@ def main():
     model = load_segmentor(args.config, args.checkpoint, 'cpu', args.cfg_options)
     frozen_cfg = freeze_config(read_config(args.config, args.cfg_options), model)
 
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out)
     meta = dict(dataset_meta=model.dataset_meta)
     frozen = freeze_pools(model)
     save_checkpoint(dict(state_dict=frozen.state_dict(), meta=meta),
-                    str(args.out / 'checkpoint.pth'))
+                    str(args.out / 'checkpoint.pth'), backend_args=dict(backend=BACKEND))
     save_safetensors(frozen, args.out / 'weights.safetensors', meta)
     frozen_cfg.load_from = '{{ fileDirname }}/checkpoint.pth'
-    frozen_cfg.dump(args.out / 'config.py')
+    write_file(args.out / 'config.py', frozen_cfg.pretty_text.encode())
 
     for name in ('checkpoint.pth', 'weights.safetensors'):
         written = load_segmentor(str(args.out / 'config.py'), str(args.out / name))

@@ -16,6 +16,7 @@ from mmseg_dynopool.engine import (
     describe_gmacs,
     find_images,
     load_segmentor,
+    read_config,
     segment_images,
     watch_shapes,
 )
@@ -33,8 +34,8 @@ def main():
     parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
                         help='override settings of the config')
     args = parser.parse_args()
+    read_config(args.config, args.cfg_options)  # first, with the images: the network takes time
     check_device(args.device)
-
 
     images = find_images(args.image)
     model = load_segmentor(args.config, args.checkpoint, args.device, args.cfg_options)

@@ -21,10 +21,10 @@ from .inference import draw_comparison, find_images, read_image, segment_images
 from .label_check import LabelCheckHook
 from .load import load_segmentor
 from .resume import checkpoint_differences, latest_checkpoint, resume_from_latest
-from .safe_files import WholeFileBackend
+from .safe_files import BACKEND, WholeFileBackend
 
 __all__ = [
-    'CPUAmpOptimWrapper', 'ConfigOptions', 'DynOPoolHook', 'IterationSeedHook',
+    'BACKEND', 'CPUAmpOptimWrapper', 'ConfigOptions', 'DynOPoolHook', 'IterationSeedHook',
     'LabelCheckHook', 'SafeCheckpointHook', 'WholeFileBackend', 'adapt_to_devices',
     'add_run_options', 'check_checkpoint', 'check_data', 'check_device',
     'checkpoint_differences', 'count', 'describe_gmacs', 'draw_comparison', 'enable_amp',

@@ -1,7 +1,5 @@
 """Build a trained segmentor from what a user has: a config and a file of weights."""
 
-import copy
-
 from mmseg.apis import init_model
 from mmseg.models import BaseSegmentor
 
@@ -30,9 +28,6 @@ def load_segmentor(config: str, weights: str | None, device: str = 'cpu',
         ValueError: a file does not exist, cannot be read, or belongs to another architecture.
     """
     cfg = read_config(config, options)
-    if 'test_pipeline' not in cfg and 'test_dataloader' in cfg:
-        # mmseg's inference reads this variable, which by habit stands in a config.
-        cfg.test_pipeline = copy.deepcopy(cfg.test_dataloader.dataset.pipeline)
     if weights is None:
         return init_model(cfg, device=device)
     if weights.endswith('.onnx'):

@@ -14,14 +14,15 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
     """The checkpoint to resume from, or None.
 
     mmengine notes its name in the file ``last_checkpoint``. Where that note was cut off by a
-    kill, or names a file that is gone, the newest ``iter_*.pth`` or ``epoch_*.pth`` counts.
+    kill, or names a file that is gone, the newest ``iter_*.pth`` or ``epoch_*.pth`` counts; if
+    there is none, the note stands, and loading it says that the file is gone.
     """
     note = Path(work_dir, 'last_checkpoint')
     noted = note.read_text().strip() if note.is_file() else ''
     if noted and (Path(noted).exists() or '://' in noted):
         return noted
     there = [*Path(work_dir).glob('iter_*.pth'), *Path(work_dir).glob('epoch_*.pth')]
-    return str(max(there, key=lambda path: path.stat().st_mtime)) if there else None
+    return str(max(there, key=lambda path: path.stat().st_mtime)) if there else noted or None
 
 
 def resume_from_latest(cfg: Config) -> None:
@@ -36,7 +37,8 @@ def resume_from_latest(cfg: Config) -> None:
         print_log(f'nothing to resume in {cfg.work_dir}; the training starts anew', 'current')
         return
     cfg.load_from = path
-    if cfg.get('randomness', {}).get('seed') is None:
+    there = Path(path).is_file() or '://' in path  # else the check of the checkpoint says so
+    if there and (cfg.get('randomness') or {}).get('seed') is None:
         checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=checkpoint['meta']['seed'])
 

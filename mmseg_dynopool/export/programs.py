@@ -9,6 +9,7 @@ import torch
 from mmseg.models import BaseSegmentor
 from torch import Tensor
 
+from mmseg_dynopool.datasets.files import make_folder
 from mmseg_dynopool.version import __version__
 
 from .network import InferenceNetwork
@@ -45,9 +46,11 @@ def export_program(model: BaseSegmentor, path: str | Path, shape: Sequence[int],
         raise ValueError(f'format must be one of {list(FORMATS)}, got {format!r}')
     if len(tuple(shape)) != 2 or min(shape) < 1:
         raise ValueError(f'shape must be (H, W) with sizes >= 1, got {tuple(shape)}')
-    network = InferenceNetwork(model)
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise ValueError(f'cannot write the program to {str(path)!r}: it is a folder; name a file')
+    make_folder(path.parent)
+    network = InferenceNetwork(model)
     unproven = path.with_name(f'.{path.name}.unproven{path.suffix}')
     try:
         write, load = {'onnx': (_write_onnx, _load_onnx),

@@ -6,6 +6,8 @@ from pathlib import Path
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
+from mmseg_dynopool.datasets.files import write_file
+
 _MISSING = "safetensors files need the package safetensors: pip install 'mmseg_dynopool[export]'"
 
 
@@ -18,11 +20,11 @@ def save_safetensors(model: nn.Module, path: str | Path, meta: dict | None = Non
         meta: what mmseg keeps beside the weights, e.g. ``dict(dataset_meta=...)``; as JSON.
     """
     try:
-        from safetensors.torch import save_file
+        from safetensors.torch import save
     except ImportError as error:
         raise ImportError(_MISSING) from error
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    save_file(state, path, {'format': 'pt', 'meta': json.dumps(meta or {})})
+    write_file(path, save(state, {'format': 'pt', 'meta': json.dumps(meta or {})}))
 
 
 @CheckpointLoader.register_scheme(prefixes=r'.*\.safetensors$')
