@@ -33,8 +33,9 @@ def main():
     cfg.load_from = args.checkpoint
     check_data(cfg, 'test_dataloader')
     if args.show or args.show_dir:
+        # Every image: upstream's hook draws one in `interval` batches, by default one in 50.
         cfg.default_hooks.visualization.update(
-            draw=True, show=args.show, wait_time=args.wait_time)
+            draw=True, interval=1, show=args.show, wait_time=args.wait_time)
         if args.show_dir:
             cfg.visualizer.save_dir = args.show_dir
     if args.tta:
