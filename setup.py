@@ -5,6 +5,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
+# ONNX and weights without pickle.
+EXPORT = ['onnx', 'onnxscript', 'onnxruntime', 'safetensors']
 version = {}
 exec((ROOT / 'mmseg_dynopool' / 'version.py').read_text(), version)
 
@@ -28,6 +30,7 @@ setup(
             'regex', 'tensorboard'
         ],
         'demo': ['nilearn', 'rich'],
-        'test': ['pytest', 'pytest-xdist', 'hypothesis', 'nilearn', 'rich', 'onnx', 'onnxscript',
-                 'onnxruntime', 'ruff', 'codespell'],
+        'export': EXPORT,
+        'test': ['pytest', 'pytest-xdist', 'hypothesis', 'nilearn', 'rich', 'ruff', 'codespell',
+                 *EXPORT],
     })

@@ -22,3 +22,10 @@ def cityscapes(tmp_path_factory):
 def mmseg_scope():
     init_default_scope('mmseg')
     torch.manual_seed(0)
+
+
+def pytest_collection_modifyitems(items):
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker('gpu'):
+                item.add_marker(pytest.mark.skip(reason='needs a CUDA device'))

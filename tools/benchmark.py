@@ -18,6 +18,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from mmseg_dynopool.datasets.files import check_folder, write_file
+from mmseg_dynopool.engine import count, read_config
+
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 
 
@@ -65,14 +68,17 @@ def synchronize(image):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--config', default=str(CONFIGS / 'hrnet_w48_dynopool_cityscapes.py'))
-    parser.add_argument('--shape', type=int, nargs=2, default=(512, 1024), metavar=('H', 'W'))
-    parser.add_argument('--batch', type=int, default=1)
-    parser.add_argument('--repeats', type=int, default=5)
+    parser.add_argument('--shape', type=count, nargs=2, default=(512, 1024), metavar=('H', 'W'))
+    parser.add_argument('--batch', type=count, default=1)
+    parser.add_argument('--repeats', type=count, default=5)
     parser.add_argument('--scales', type=float, nargs='+', default=(0.5, 0.493),
                         help='0.493 leaves the grid of the strided network')
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
     parser.add_argument('--json', help='also write the result to this file')
     args = parser.parse_args()
+    read_config(args.config)
+    if args.json:
+        check_folder(Path(args.json).parent)
 
     init_default_scope('mmseg')
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -97,7 +103,7 @@ def main():
                           f'{1e3 * min(times):.1f}', f'{1e3 * max(times):.1f}', f'{ratio:.3f}')
     Console().print(table)
     if args.json:
-        Path(args.json).write_text(json.dumps(result, indent=2))
+        write_file(args.json, json.dumps(result, indent=2).encode())
 
 
 if __name__ == '__main__':

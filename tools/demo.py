@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cv2
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.apis import inference_model, init_model
 from rich.console import Console
@@ -16,7 +16,7 @@ from rich.table import Table
 
 from mmseg_dynopool.complexity import count_gmacs
 from mmseg_dynopool.datasets.prepare_mni152 import prepare_mni152
-from mmseg_dynopool.engine import check_data, draw_comparison
+from mmseg_dynopool.engine import ConfigOptions, check_data, count, draw_comparison
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 NETWORKS = {'fixed strides': 'demo_fixed_mni152.py', 'DynOPool': 'demo_dynopool_mni152.py'}
@@ -53,8 +53,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--data-dir', type=Path, default=Path('data/mni152'))
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'))
-    parser.add_argument('--images', type=int, default=6, help='number of pictures')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--images', type=count, default=6, help='number of pictures')
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
                         help='override settings of both configs')
     args = parser.parse_args()
 

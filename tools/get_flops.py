@@ -3,15 +3,12 @@
 import argparse
 import json
 import sys
-from pathlib import Path
 
-from mmengine.config import Config
-from mmseg.apis import init_model
 from rich.console import Console
 from rich.table import Table
 
 from mmseg_dynopool.complexity import summarize
-from mmseg_dynopool.engine import check_checkpoint
+from mmseg_dynopool.engine import count, load_segmentor
 
 
 def show(result):
@@ -47,22 +44,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', nargs='?', help='checkpoint; default: the initial scales')
-    parser.add_argument('--shape', type=int, nargs=2, metavar=('H', 'W'),
+    parser.add_argument('--shape', type=count, nargs=2, metavar=('H', 'W'),
                         help="input size; default: the config's training crop")
     parser.add_argument('--json', action='store_true', help='print JSON')
     args = parser.parse_args()
-    for path in (args.config, args.checkpoint):
-        if path and '://' not in path and not Path(path).is_file():
-            raise SystemExit(f'there is no file {path!r}')
-
-    cfg = Config.fromfile(args.config)
-    shape = args.shape or cfg.model.get('data_preprocessor', {}).get('size')
+    model = load_segmentor(args.config, args.checkpoint)
+    shape = args.shape or model.cfg.model.get('data_preprocessor', {}).get('size')
     if shape is None:
         raise SystemExit('the config names no training crop; give --shape H W')
-    model = init_model(cfg, device='cpu')
-    if args.checkpoint:
-        check_checkpoint(model, args.checkpoint)
-        model = init_model(args.config, args.checkpoint, device='cpu')
     result = summarize(model, shape, forward=lambda network, image: network._forward(image))
     if args.json:
         json.dump(result, sys.stdout, indent=2)

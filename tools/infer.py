@@ -5,17 +5,17 @@ image and OUT/labels/NAME.png holds the class of each pixel.
 """
 
 import argparse
-from pathlib import Path
+from contextlib import nullcontext
 
 import torch
-from mmengine.config import DictAction
-from mmseg.apis import init_model
 from rich.progress import track
 
 from mmseg_dynopool.engine import (
-    check_checkpoint,
+    ConfigOptions,
+    check_device,
     describe_gmacs,
     find_images,
+    load_segmentor,
     segment_images,
     watch_shapes,
 )
@@ -24,29 +24,28 @@ from mmseg_dynopool.engine import (
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('checkpoint', help='checkpoint, .safetensors or .onnx file')
     parser.add_argument('image', help='an image, or a folder of images')
     parser.add_argument('--out', required=True, help='folder to write to')
     parser.add_argument('--device', default='cuda:0' if torch.cuda.is_available() else 'cpu',
                         help='default: a GPU if there is one')
     parser.add_argument('--opacity', type=float, default=0.5, help='of the overlay, 0 to 1')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
                         help='override settings of the config')
     args = parser.parse_args()
-    for path in (args.config, args.checkpoint):
-        if '://' not in path and not Path(path).is_file():
-            raise SystemExit(f'there is no file {path!r}')
+    check_device(args.device)
+
 
     images = find_images(args.image)
-    untrained = init_model(args.config, device='cpu', cfg_options=args.cfg_options)
-    check_checkpoint(untrained, args.checkpoint)
-    model = init_model(args.config, args.checkpoint, args.device, args.cfg_options)
+    model = load_segmentor(args.config, args.checkpoint, args.device, args.cfg_options)
     done = segment_images(model, images, args.out, args.opacity)
-    with watch_shapes(model) as shapes:
+    counts = hasattr(model, 'backbone')  # an ONNX file's operators are not PyTorch's
+    with watch_shapes(model) if counts else nullcontext() as shapes:
         for _ in track(done, description='segmenting', total=len(images)):
             pass
     print(f'{len(images)} images: overlays and label maps in {args.out}')
-    print(f'cost of one image: {describe_gmacs(model, shapes)}')
+    if counts:
+        print(f'cost of one image: {describe_gmacs(model, shapes)}')
 
 
 if __name__ == '__main__':

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from mmengine.runner import Runner
 
+from mmseg_dynopool.datasets.files import check_folder
 from mmseg_dynopool.engine import (
+    LabelCheckHook,
     add_run_options,
     check_checkpoint,
     check_data,
@@ -27,15 +29,24 @@ def main():
     add_run_options(parser)
     args = parser.parse_args()
 
-    cfg = load_run_config(args)
+    needs = ['model', 'test_dataloader', 'test_evaluator', 'test_cfg']
+    cfg = load_run_config(args, needs + ['tta_pipeline', 'tta_model'] * args.tta)
+    for folder in (args.out, args.show_dir):
+        if folder:
+            check_folder(folder)
     if '://' not in args.checkpoint and not Path(args.checkpoint).is_file():
         raise SystemExit(f'there is no checkpoint {args.checkpoint!r}')
     cfg.load_from = args.checkpoint
     check_data(cfg, 'test_dataloader')
     if args.show or args.show_dir:
         # Every image: upstream's hook draws one in `interval` batches, by default one in 50.
-        cfg.default_hooks.visualization.update(
-            draw=True, interval=1, show=args.show, wait_time=args.wait_time)
+        hook = dict(draw=True, interval=1, show=args.show, wait_time=args.wait_time)
+        if (cfg.get('default_hooks') or {}).get('visualization') is None:
+            hook['type'] = 'SegVisualizationHook'
+        cfg.merge_from_dict({'default_hooks.visualization': hook})
+        if not cfg.get('visualizer'):
+            cfg.visualizer = dict(type='SegLocalVisualizer', name='show_dir',
+                                  vis_backends=[dict(type='LocalVisBackend')])
         if args.show_dir:
             cfg.visualizer.save_dir = args.show_dir
     if args.tta:
@@ -45,6 +56,7 @@ def main():
     if args.out:
         cfg.test_evaluator.update(output_dir=args.out, keep_results=True)
     runner = Runner.from_cfg(cfg)
+    runner.register_hook(LabelCheckHook())
     check_checkpoint(runner.model, args.checkpoint)
     with watch_shapes(runner.model) as shapes:
         runner.test()

@@ -2,14 +2,17 @@
 
 import argparse
 
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
 from mmseg_dynopool.engine import (
+    LabelCheckHook,
     add_run_options,
     check_checkpoint,
     check_data,
     enable_amp,
     load_run_config,
+    make_resumable,
+    resume_from_latest,
 )
 
 
@@ -22,16 +25,17 @@ def main():
     add_run_options(parser)
     args = parser.parse_args()
 
-    cfg = load_run_config(args)
-    cfg.resume = args.resume
+    cfg = load_run_config(args, needs=('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'))
+    if args.resume:
+        resume_from_latest(cfg)
     if args.amp:
         enable_amp(cfg)
     check_data(cfg, 'train_dataloader', 'val_dataloader')
-    runner = Runner.from_cfg(cfg)
-    start = cfg.get('load_from') or (find_latest_checkpoint(cfg.work_dir) if args.resume else None)
-    if start:
+    runner = Runner.from_cfg(make_resumable(cfg))
+    runner.register_hook(LabelCheckHook())
+    if cfg.get('load_from'):
         # A run may start from another task's weights, whose head differs; not so a resumed one.
-        check_checkpoint(runner.model, start, '' if args.resume else 'backbone.')
+        check_checkpoint(runner.model, cfg.load_from, '' if cfg.get('resume') else 'backbone.')
     runner.train()
 
 

@@ -62,6 +62,9 @@ class GMACsBudget(nn.Module):
     @classmethod
     def from_options(cls, options: dict, pools: int) -> 'GMACsBudget':
         """Make the controller of a config's ``gmacs_budget=dict(...)``."""
+        if not isinstance(options, dict):
+            raise ValueError('gmacs_budget must be a dict such as dict(target=0.6), got '
+                             f'{options!r}')
         unknown = sorted(set(options) - set(_OPTIONS))
         if unknown:
             raise ValueError(f'unknown gmacs_budget options {unknown}; there are '
@@ -170,7 +173,8 @@ def step_size(optimizer: torch.optim.Optimizer, parameter: Tensor) -> StepSize:
     """How an optimizer moves one of its parameters.
 
     Args:
-        optimizer: the optimizer (after at least one step).
+        optimizer: the optimizer. Adam and its kin move nothing before their first step, which a
+            loss scale may have skipped.
         parameter: one of its parameters.
 
     Raises:
@@ -187,5 +191,7 @@ def step_size(optimizer: torch.optim.Optimizer, parameter: Tensor) -> StepSize:
         beta, beta_square = group['betas']
         square = state['exp_avg_sq'].float().mean() / (1 - beta_square**float(state['step']))
         return StepSize(size / (square.sqrt().item() + 1e-12), 1 / (1 - beta), True)
+    if 'betas' in group and not state:
+        return StepSize(0.0, 1 / (1 - group['betas'][0]), True)
     momentum = group.get('momentum', 0.0)
     return StepSize(size / (1 - momentum), 1 / (1 - momentum), False)

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from mmseg_dynopool.layers import DynOPool
+from mmseg_dynopool.layers import all_pools
 
 from .twin import meta_twin
 
@@ -43,8 +44,8 @@ def count_calls(model: nn.Module, forward: Callable[[], object]) -> list[Call]:
     for name, module in model.named_modules():
         handles.append(module.register_forward_pre_hook(counter.enter(name)))
         handles.append(module.register_forward_hook(counter.leave))
-        if isinstance(module, DynOPool):
-            handles.append(module.register_forward_hook(counter.pooled(name)))
+    for name, pool in all_pools(model).items():
+        handles.append(pool.register_forward_hook(counter.pooled(name)))
     try:
         with torch.no_grad(), counter:
             forward()
@@ -52,6 +53,17 @@ def count_calls(model: nn.Module, forward: Callable[[], object]) -> list[Call]:
         for handle in handles:
             handle.remove()
     return counter.calls
+
+
+def check_shape(shape: Sequence[int], name: str = 'shape') -> None:
+    """Check the size at which a network is counted.
+
+    Raises:
+        ValueError: it is not two whole numbers of at least 1.
+    """
+    if not isinstance(shape, Sequence) or len(shape) != 2 or not all(
+            isinstance(n, Integral) and n >= 1 for n in shape):
+        raise ValueError(f'{name} must be (H, W) with whole sizes >= 1, got {shape!r}')
 
 
 def count_on_meta(twin: nn.Module, shape: Sequence[int], in_channels: int = 3,
@@ -63,7 +75,11 @@ def count_on_meta(twin: nn.Module, shape: Sequence[int], in_channels: int = 3,
         shape: input size ``(H, W)`` in pixels.
         in_channels: channels of the input.
         forward: ``forward(twin, input)`` runs it; default ``twin(input)``.
+
+    Raises:
+        ValueError: ``shape`` is not two positive sizes.
     """
+    check_shape(shape)
     image = torch.empty(1, in_channels, *shape, device='meta')
     run = forward or (lambda network, image: network(image))
     return count_calls(twin, lambda: run(twin, image))

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mmseg_dynopool.layers import DynOPool
+from mmseg_dynopool.layers import DynOPool, FixedDynOPool, all_pools, learned_pools
 
-from .count import Call, count_on_meta
+from .count import Call, check_shape, count_on_meta
 from .twin import meta_twin
 
 # Probes run on enlarged meta tensors, where rounding a size moves no exponent.
@@ -91,6 +91,8 @@ def probe_complexity(model: nn.Module,
                      forward: Callable | None = None) -> ComplexityModel:
     """Find how the cost of ``model`` depends on the scale of each DynOPool in it.
 
+    Of a network in which no scale learns, the fixed ones are probed.
+
     Runs shape-only forwards of a copy on the meta device, with one scale changed at a time.
     ``model`` itself is neither run nor changed.
 
@@ -107,15 +109,13 @@ def probe_complexity(model: nn.Module,
         ValueError: there is no DynOPool in ``model``, or ``shape`` is not two positive sizes.
         RuntimeError: the operators that run depend on the scales.
     """
-    if len(tuple(shape)) != 2 or min(shape) < 1:
-        raise ValueError(f'shape must be (H, W) with sizes >= 1, got {tuple(shape)}')
+    check_shape(shape)
     twin = meta_twin(model)
-    pools = {name: m for name, m in twin.named_modules() if isinstance(m, DynOPool)}
+    pools = learned_pools(twin) or all_pools(twin)
     if not pools:
         raise ValueError(f'{type(model).__name__} holds no DynOPool: its cost has no scale')
     for pool in pools.values():
-        pool.bounds = (1e-9, 1e9)  # a probe may leave the bounds; this is a copy
-        _set_scale(pool, pool.initial_scale)
+        set_scale_(pool, pool.initial_scale)
 
     def count(size) -> list[Call]:
         return count_on_meta(twin, size, in_channels, forward)
@@ -128,9 +128,9 @@ def probe_complexity(model: nn.Module,
         for axis in (0, 1):
             scale = list(pool.initial_scale)
             scale[axis] /= 2
-            _set_scale(pool, scale)
+            set_scale_(pool, scale)
             probed = count(large)
-            _set_scale(pool, pool.initial_scale)
+            set_scale_(pool, pool.initial_scale)
             _check_same_calls(base, probed, name)
             for found, before, after in zip(exponents, base, probed):
                 exponent = _exponent(before.macs, after.macs)
@@ -146,9 +146,15 @@ def probe_complexity(model: nn.Module,
     return ComplexityModel(layers, {n: p.initial_scale for n, p in pools.items()}, shape)
 
 
-@torch.no_grad()
-def _set_scale(pool: DynOPool, scale: Sequence[float]) -> None:
-    pool.alpha.copy_(torch.tensor([1 / s for s in scale]))
+def set_scale_(pool: DynOPool | FixedDynOPool, scale: Sequence[float]) -> None:
+    """Give a DynOPool of a copied network any scale, beyond its bounds, too."""
+    alpha = tuple(1 / s for s in scale)
+    if isinstance(pool, FixedDynOPool):
+        pool.alpha = alpha
+    else:
+        pool.bounds = (1e-9, 1e9)
+        with torch.no_grad():
+            pool.alpha.copy_(torch.tensor(alpha))
 
 
 def _exponent(before: float, after: float) -> float:

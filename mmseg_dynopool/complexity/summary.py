@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import nn
 
-from mmseg_dynopool.layers import DynOPool
+from mmseg_dynopool.layers import all_pools, short_name
 
 from .count import Call, count_on_meta
-from .model import probe_complexity
+from .model import probe_complexity, set_scale_
 from .twin import meta_twin
 
 
@@ -32,11 +31,11 @@ def summarize(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
     """
     layers = probe_complexity(model, shape, in_channels, forward).layers
     now, sizes = _count(model, shape, in_channels, forward, None)
-    stock, _ = _count(model, shape, in_channels, forward, 2.0)
+    stock, _ = _count(model, shape, in_channels, forward, 0.5)
     by_module: dict[str, dict] = {}
     by_resolution: dict[str, dict] = {}
     for layer, call, stock_call in zip(layers, now, stock, strict=True):
-        above = ' x '.join(_short(name) for name in layer.exponents) or 'input'
+        above = ' x '.join(short_name(name) for name in layer.exponents) or 'input'
         for table, key in ((by_module, '.'.join(call.module.split('.')[:2])),
                            (by_resolution, above)):
             row = table.setdefault(key, dict(gmacs=0.0, stock_gmacs=0.0))
@@ -46,9 +45,9 @@ def summarize(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
     total = sum(call.macs for call in now) / 1e9
     pooling = sum(call.macs for call in now if call.op == 'dynopool') / 1e9
     instances = {
-        _short(name): dict(scale=module.scale.tolist(), input_size=sizes[name][0],
+        short_name(name): dict(scale=module.scale.tolist(), input_size=sizes[name][0],
                            output_size=sizes[name][1])
-        for name, module in model.named_modules() if isinstance(module, DynOPool)
+        for name, module in all_pools(model).items()
     }
     return dict(
         shape=list(shape),
@@ -61,8 +60,8 @@ def summarize(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
         instances=instances)
 
 
-def _count(model, shape, in_channels, forward, alpha) -> tuple[list[Call], dict]:
-    """Calls at the present scales, or at one alpha, and each instance's sizes in and out."""
+def _count(model, shape, in_channels, forward, scale) -> tuple[list[Call], dict]:
+    """Calls at the present scales, or at one scale, and each instance's sizes in and out."""
     twin = meta_twin(model)
     sizes = {}
 
@@ -73,15 +72,8 @@ def _count(model, shape, in_channels, forward, alpha) -> tuple[list[Call], dict]
 
         return hook
 
-    for name, module in twin.named_modules():
-        if isinstance(module, DynOPool):
-            module.register_forward_hook(note(name))
-            if alpha is not None:
-                module.bounds = (1e-9, 1e9)  # of the copy
-                with torch.no_grad():
-                    module.alpha.fill_(alpha)
+    for name, pool in all_pools(twin).items():
+        pool.register_forward_hook(note(name))
+        if scale is not None:
+            set_scale_(pool, (scale, scale))
     return count_on_meta(twin, shape, in_channels, forward), sizes
-
-
-def _short(name: str) -> str:
-    return name.rpartition('dynopools.')[2]

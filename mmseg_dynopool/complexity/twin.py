@@ -1,16 +1,30 @@
 """A copy of a network that has shapes but no numbers."""
 
 import copy
+from collections import OrderedDict
 
 import torch
 from torch import nn
 
-from mmseg_dynopool.layers import DynOPool
+from mmseg_dynopool.layers import learned_pools
+
+_HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
 
 
 def meta_twin(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode whose weights are on the meta device, the alphas on the CPU."""
-    alphas = {id(m.alpha) for m in model.modules() if isinstance(m, DynOPool)}
+    """A copy in evaluation mode whose weights are on the meta device, the alphas on the CPU.
+
+    Hooks stay behind: they would take a probe for an image, and what they hold, such as an open
+    file, may not be copied.
+
+    Raises:
+        ValueError: the network is sharded by FSDP2.
+    """
+    if any(hasattr(module, 'reshard') for module in model.modules()):
+        raise ValueError('a network that fully_shard has sharded cannot be copied, so its cost '
+                         'cannot be probed; call model.complexity() before fully_shard. '
+                         'gmacs_budget counts until the end: use gmacs_weight with FSDP2')
+    alphas = {id(pool.alpha) for pool in learned_pools(model).values()}
     memo = {}
     for tensor in [*model.parameters(), *model.buffers()]:
         if id(tensor) in alphas:
@@ -21,6 +35,8 @@ def meta_twin(model: nn.Module) -> nn.Module:
         if isinstance(tensor, nn.Parameter):
             twin = nn.Parameter(twin, requires_grad=False)
         memo[id(tensor)] = twin
+    for module in model.modules():
+        memo.update({id(getattr(module, name)): OrderedDict() for name in _HOOKS})
     twin = copy.deepcopy(model, memo)
     twin.eval()  # no chaining: mmseg's HRNet returns None from train() and eval()
     return twin

@@ -3,8 +3,9 @@
 import importlib.resources
 from pathlib import Path
 
-import cv2
 import numpy as np
+
+from .files import make_folder, write_image
 
 _FILE = 'mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz'
 # Axial slices through the brain, and the box around it, in voxels of 1 mm.
@@ -28,7 +29,9 @@ def prepare_mni152(out_dir: str | Path) -> dict[str, int]:
 
     Raises:
         ModuleNotFoundError: nilearn is not installed.
+        ValueError: ``out_dir`` is or lies in a file.
     """
+    make_folder(out_dir)
     image, grey, white = (_load(kind) for kind in ('t1', 'gm', 'wm'))
     label = np.where(grey > 127.5, 1, np.where(white > 127.5, 2, 0)).astype(np.uint8)
     counts = {'train': 0, 'val': 0}
@@ -41,10 +44,8 @@ def prepare_mni152(out_dir: str | Path) -> dict[str, int]:
         for folder, volume in (('images', image), ('labels', label)):
             # Rows run from the front of the head to its back.
             slice_ = np.ascontiguousarray(volume[(*_BOX, z)].T[::-1])
-            path = Path(out_dir, folder, split, f'axial_{z:03d}.png')
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if not cv2.imwrite(str(path), slice_.round().astype(np.uint8)):
-                raise OSError(f'cannot write {path}')
+            write_image(Path(out_dir, folder, split, f'axial_{z:03d}.png'),
+                        slice_.round().astype(np.uint8))
     return counts
 
 

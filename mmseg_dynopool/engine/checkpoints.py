@@ -1,5 +1,8 @@
 """Check that a checkpoint belongs to a model before it is used."""
 
+from pathlib import Path
+
+import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
@@ -25,29 +28,49 @@ def check_checkpoint(model: nn.Module, path: str, part: str = '') -> None:
             may differ.
 
     Raises:
-        ValueError: the file cannot be read or is of another architecture.
+        ValueError: the file cannot be read, is of another architecture or of a training that
+            diverged.
     """
+    if '://' not in path and not Path(path).is_file():
+        raise ValueError(f'there is no checkpoint {path!r}; give one that tools/train.py wrote')
     try:
         checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
     except Exception as error:
         if 'Unsupported global' in str(error):
             raise ValueError(f'{path} {_MORE_THAN_WEIGHTS}') from error
-        raise ValueError(f'{path} cannot be read as a checkpoint ({error}); the download or '
-                         'copy may have been cut off') from error
+        reason = f'{type(error).__name__}: {error}'.partition('. ')[0]
+        raise ValueError(f'{path} cannot be read as a checkpoint ({reason}): it is none, or its '
+                         'writing, download or copy was cut off') from error
     state = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
-    if not isinstance(state, dict):
+    if not isinstance(state, dict) or not any(map(torch.is_tensor, state.values())):
         raise ValueError(f'{path} holds no state_dict; give a checkpoint that tools/train.py '
                          'wrote')
     own = {k: v for k, v in unwrap(model).state_dict().items() if k.startswith(part)}
     optional = ('.alpha', 'num_batches_tracked')
     missing = [k for k in own if k not in state and not k.endswith(optional)
                and not k.startswith('gmacs_budget.')]
-    misshapen = [k for k in own if k in state and state[k].shape != own[k].shape]
+    misshapen = [k for k in own if k in state and _shape(state[k]) != own[k].shape]
     if missing or misshapen:
         details = [f'{k} is missing' for k in missing[:_SHOWN]]
-        details += [f'{k} is {tuple(state[k].shape)}, not {tuple(own[k].shape)}'
+        details += [f'{k} is {tuple(_shape(state[k]))}, not {tuple(own[k].shape)}'
                     for k in misshapen[:_SHOWN]]
         raise ValueError(
             f'{path} is a checkpoint of another architecture: {len(missing)} weights missing '
             f'and {len(misshapen)} of another shape ({"; ".join(details)}). Use the config '
             'that it was trained with; a copy lies in its work dir')
+    diverged = [k for k in own if k in state and _is_broken(k, state[k])]
+    if diverged:
+        raise ValueError(f'{path} holds NaN or infinity in {len(diverged)} weights '
+                         f'({", ".join(diverged[:_SHOWN])}): its training diverged. Use an earlier '
+                         'checkpoint, and train on with a lower lr')
+
+
+def _shape(value) -> tuple:
+    return value.shape if torch.is_tensor(value) else (type(value).__name__, )
+
+
+def _is_broken(name: str, value: torch.Tensor) -> bool:
+    # Infinity is a bad scale, but may be right elsewhere, e.g. in a mask.
+    if not value.is_floating_point():
+        return False
+    return bool(value.isnan().any() or (name.endswith('.alpha') and value.isinf().any()))

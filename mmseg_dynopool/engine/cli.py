@@ -2,12 +2,36 @@
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
 
+from mmseg_dynopool.datasets.files import make_folder
+
 from .devices import adapt_to_devices
+
+
+class ConfigOptions(DictAction):
+    """mmengine's ``KEY=VALUE`` options, with a message for what is none."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        for value in values or []:
+            if '=' not in value[1:]:
+                parser.error(f'{option_string} takes KEY=VALUE, got {value!r}')
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except AssertionError as error:  # brackets that don't match
+            parser.error(f'{option_string} {" ".join(values)}: {error}; write lists as '
+                         'key="[a,b]", without blanks')
+
+
+def count(text: str) -> int:
+    """Type of an option that is a whole number of at least 1."""
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'must be a whole number >= 1, got {text!r}')
+    return int(text)
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +41,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=ConfigOptions,
         metavar='KEY=VALUE',
         help='override settings of the config, e.g. train_dataloader.batch_size=8; lists as '
         'key="[a,b]", without blanks')
@@ -30,27 +54,71 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
                         help='set by the launcher')
 
 
-def load_run_config(args: argparse.Namespace) -> Config:
-    """Read the config of a command line and apply its options.
+def check_device(device: str) -> None:
+    """Refuse a device that this machine lacks.
+
+    Raises:
+        SystemExit: it cannot hold a tensor.
+    """
+    try:
+        torch.empty(0, device=device)
+    except Exception as error:  # RuntimeError, AssertionError or others, by device and build
+        reason = str(error).partition('\n')[0]
+        raise SystemExit(f'--device {device!r} cannot be used here ({reason}); give cpu, cuda or '
+                         'cuda:NUMBER') from error
+
+
+def read_config(path: str, options: dict | None = None, needs: Sequence[str] = ('model', )
+                ) -> Config:
+    """Read a config.
+
+    Args:
+        path: its file.
+        options: settings to override, as from ``--cfg-options``.
+        needs: settings that must be there.
+
+    Raises:
+        SystemExit: there is no such file.
+        ValueError: it cannot be read or lacks a setting, or an option does not fit.
+    """
+    if not Path(path).is_file():
+        raise SystemExit(f'there is no config {path!r}; configs/ holds those of mmseg_dynopool')
+    try:
+        cfg = Config.fromfile(path)
+    except Exception as error:  # a config is code
+        raise ValueError(f'the config {path!r} cannot be read: {type(error).__name__}: {error}. '
+                         'A config is a .py file of settings; mend it, or the one in its _base_'
+                         ) from error
+    try:
+        cfg.merge_from_dict(options or {})
+    except Exception as error:  # from mmengine, of many types
+        raise ValueError(f'--cfg-options do not fit the config {path!r}: {error}') from error
+    missing = [key for key in needs if cfg.get(key) is None]
+    if missing:
+        raise ValueError(f'the config {path!r} lacks {", ".join(missing)}; inherit from a whole '
+                         'config by _base_, or add it')
+    return cfg
+
+
+def load_run_config(args: argparse.Namespace, needs: Sequence[str] = ('model', )) -> Config:
+    """Read the config of a command line, apply its options and make its work dir.
 
     Args:
         args: parsed options of :func:`add_run_options` and ``config``.
+        needs: settings that must be there.
 
     Raises:
         SystemExit: the config does not exist.
+        ValueError: it is malformed, or the work dir cannot be made.
     """
-    if not Path(args.config).is_file():
-        raise SystemExit(f'there is no config {args.config!r}; configs/ holds those of '
-                         'mmseg_dynopool')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    cfg = read_config(args.config, args.cfg_options, needs)
     cfg.launcher = args.launcher
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs', Path(args.config).stem))
+    make_folder(cfg.work_dir)
     return adapt_to_devices(cfg)
 
 

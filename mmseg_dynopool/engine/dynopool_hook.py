@@ -1,11 +1,11 @@
 """Keeps the learned scales inside their bounds and shows them."""
 
 import torch
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.model import is_model_wrapper
 from mmseg.registry import HOOKS
 
-from mmseg_dynopool.layers import DynOPool
+from mmseg_dynopool.layers import DynOPool, learned_pools, short_name
 
 
 @HOOKS.register_module()
@@ -15,7 +15,8 @@ class DynOPoolHook(Hook):
     Logged per instance: ``dynopool/<instance>/alpha_h``, ``alpha_w``, ``scale_h``, ``scale_w``,
     and once ``dynopool/lr``, the learning rate of the alphas' parameter group: in the log line
     and in each of the visualizer's backends. Where the model has a ``gmacs_budget``, the hook
-    adapts its weight.
+    adapts its weight, and once the budget has settled, each ``EMAHook`` averages with the settled
+    alphas: the averaged network meets the budget, too.
 
     Runs before moving averages and checkpoints see the new alphas.
 
@@ -43,13 +44,17 @@ class DynOPoolHook(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         pools = self._pools(runner)
-        # One read from the device for all instances.
-        alphas = torch.stack([pool.alpha.detach() for pool in pools.values()])
-        self._check_finite(runner, pools, alphas.tolist())
+        found = self._stack(pools)
         for pool in pools.values():
             pool.project_()
+        # One read from the device for all instances, before and after the projection.
+        found, kept = torch.stack([found, self._stack(pools)]).tolist()
+        self._check_finite(runner, pools, found)
         self._control_budget(runner)
-        self._log(runner, pools)
+        if self._is_settled(runner):
+            self._settle_averages(runner)
+            kept = self._stack(pools).tolist()
+        self._log(runner, pools, kept)
 
     @staticmethod
     def _model(runner):
@@ -57,17 +62,36 @@ class DynOPoolHook(Hook):
 
     @classmethod
     def _pools(cls, runner) -> dict[str, DynOPool]:
-        return {
-            name.rpartition('dynopools.')[2]: module
-            for name, module in cls._model(runner).named_modules()
-            if isinstance(module, DynOPool)
-        }
+        found = learned_pools(cls._model(runner))
+        return {short_name(name): pool for name, pool in found.items()}
+
+    @staticmethod
+    def _stack(pools) -> torch.Tensor:
+        return torch.stack([pool.alpha.detach() for pool in pools.values()])
 
     @classmethod
     def _control_budget(cls, runner) -> None:
-        model = cls._model(runner)
-        if getattr(model, 'gmacs_budget', None) is not None:
-            model.step_budget(runner.optim_wrapper.optimizer, runner.iter + 1, runner.max_iters)
+        model, wrapper = cls._model(runner), runner.optim_wrapper
+        # While gradients accumulate no alpha moves: time counts in the optimizer's steps.
+        if getattr(model, 'gmacs_budget', None) is not None and wrapper.should_update():
+            every = wrapper._accumulative_counts
+            model.step_budget(wrapper.optimizer, -(-(runner.iter + 1) // every),
+                              -(-runner.max_iters // every))
+
+    @classmethod
+    def _is_settled(cls, runner) -> bool:
+        budget = getattr(cls._model(runner), 'gmacs_budget', None)
+        return budget is not None and bool(budget.settled)
+
+    @classmethod
+    @torch.no_grad()
+    def _settle_averages(cls, runner) -> None:
+        """Give moving averages the settled alphas: they lag behind and would miss the budget."""
+        for hook in runner.hooks:
+            if isinstance(hook, EMAHook):
+                averaged = dict(hook.ema_model.module.named_modules())
+                for name, pool in cls._model(runner).pools().items():
+                    averaged[name].alpha.copy_(pool.alpha)
 
     @staticmethod
     def _groups(runner, pools) -> list[dict]:
@@ -86,9 +110,8 @@ class DynOPoolHook(Hook):
                     f'{runner.iter + 1}; no checkpoint was written since. Resume from the last '
                     'one with a lower lr_mult for alpha, or clip the gradient')
 
-    def _log(self, runner, pools) -> None:
+    def _log(self, runner, pools, alphas) -> None:
         hub = runner.message_hub
-        alphas = torch.stack([pool.alpha.detach() for pool in pools.values()]).tolist()
         for group in self._groups(runner, pools)[:1]:
             hub.update_scalar('train/dynopool/lr', group['lr'])
         for name, pair in zip(pools, alphas):

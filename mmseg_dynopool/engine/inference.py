@@ -1,5 +1,6 @@
 """Segment images and write what a person and a program can read."""
 
+import io
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from mmseg.apis import inference_model
 from mmseg.models import BaseSegmentor
-from mmseg.visualization import SegLocalVisualizer
+
+from mmseg_dynopool.datasets.files import check_folder, write_file, write_image
 
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 
@@ -26,7 +28,8 @@ def find_images(path: str | Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise ValueError(f'there is no image or folder {str(path)!r}')
-    images = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    images = sorted(p for p in path.iterdir()
+                    if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir())
     if not images:
         raise ValueError(f'the folder {str(path)!r} holds no image ({", ".join(IMAGE_SUFFIXES)})')
     return images
@@ -47,29 +50,84 @@ def segment_images(model: BaseSegmentor, images: list[Path], out_dir: str | Path
         Each image when its files are written.
 
     Raises:
-        ValueError: an image cannot be read, two have one name, or ``opacity`` is out of range.
+        ValueError: an image cannot be read, two have one name, ``opacity`` is out of range, or
+            ``out_dir`` is or lies in a file.
+        OSError: a file cannot be written.
     """
     if not 0 <= opacity <= 1:
-        raise ValueError(f'opacity must be from 0 to 1, got {opacity}')
+        raise ValueError(f'opacity must be from 0 to 1, got {opacity!r}')
     twice = [name for name, n in Counter(path.stem for path in images).items() if n > 1]
     if twice:
         raise ValueError(f'several images are named {twice[:3]} but for their suffix; their '
                          'results would overwrite each other. Rename them')
-    visualizer = SegLocalVisualizer(alpha=opacity)
-    visualizer.dataset_meta = model.dataset_meta
-    overlays, labels = Path(out_dir, 'overlays'), Path(out_dir, 'labels')
+    colors = np.array(model.dataset_meta['palette'], dtype=np.uint8)[:, ::-1]
+    # Classes that the data set does not name are black, as in mmseg's visualizer.
+    palette = np.zeros((max(model.num_classes, len(colors)), 3), np.uint8)
+    palette[:len(colors)] = colors
+    _complete(model.cfg)
+    overlays, labels = (check_folder(Path(out_dir, name)) for name in ('overlays', 'labels'))
     for path in images:
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if image is None:
-            raise ValueError(f'{path} cannot be read as an image')
+        image = read_image(path)
         result = inference_model(model, image)
         label = result.pred_sem_seg.data[0].cpu().numpy()
         dtype = np.uint8 if model.num_classes <= 256 else np.uint16
-        visualizer.add_datasample(
-            path.stem, image[..., ::-1], result, draw_gt=False, with_labels=False)
-        _write(labels / f'{path.stem}.png', label.astype(dtype))
-        _write(overlays / f'{path.stem}.png', visualizer.get_image()[..., ::-1])
+        overlay = (1 - opacity) * image + opacity * palette[label]
+        write_image(labels / f'{path.stem}.png', label.astype(dtype))
+        write_image(overlays / f'{path.stem}.png', overlay.astype(np.uint8))
         yield path
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read an image as ``(H, W, 3)``, BGR, 8 bits.
+
+    Gray images get three equal channels, 16 bits are cut to their upper 8, an alpha channel is
+    left out.
+
+    Raises:
+        ValueError: it cannot be read, or is a JPEG whose end is missing: OpenCV would fill up
+            what it lacks.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f'the image {path} cannot be opened: {error.strerror}') from error
+    if not content:
+        raise ValueError(f'the image {path} is empty; copy it again')
+    if _is_cut_jpeg(content):
+        raise ValueError(f'the image {path} is cut off: a JPEG without its end; copy it again')
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f'{path} cannot be read as an image: it is damaged, or of a kind that '
+                         'OpenCV does not read; convert it to PNG with 8 or 16 bits')
+    return image
+
+
+def _is_cut_jpeg(content: bytes) -> bool:
+    """Whether ``content`` is a JPEG without the marker of its end.
+
+    Segments before the pixels, which may hold a whole thumbnail, are stepped over.
+    """
+    if not content.startswith(b'\xff\xd8'):
+        return False
+    at = 2
+    while content[at:at + 2] != b'\xff\xda':  # start of the pixels
+        if at >= len(content):
+            return True
+        if content[at] != 0xff:
+            return False  # not as the standard says: let the decoder judge
+        at += 2 + int.from_bytes(content[at + 2:at + 4], 'big')
+    return b'\xff\xd9' not in content[at:]
+
+
+def _complete(cfg) -> None:
+    """mmseg's inference reads ``test_pipeline``, which a config may write into its loader alone."""
+    if cfg.get('test_pipeline') is None:
+        pipeline = ((cfg.get('test_dataloader') or {}).get('dataset') or {}).get('pipeline')
+        if not pipeline:
+            raise ValueError('the config has neither test_pipeline nor '
+                             'test_dataloader.dataset.pipeline; add test_pipeline, the list of '
+                             'transforms of an image')
+        cfg.test_pipeline = pipeline
 
 
 def draw_comparison(image: np.ndarray, labels: dict[str, np.ndarray], dataset_meta: dict,
@@ -97,11 +155,6 @@ def draw_comparison(image: np.ndarray, labels: dict[str, np.ndarray], dataset_me
     handles = [Patch(facecolor=c / 255, edgecolor='gray', label=name)
                for name, c in zip(dataset_meta['classes'], palette, strict=True)]
     figure.legend(handles=handles, loc='outside lower center', ncols=len(handles))
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-
-
-def _write(path: Path, image: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), image):
-        raise OSError(f'cannot write {path}')
+    content = io.BytesIO()
+    figure.savefig(content, dpi=110, format='png')
+    write_file(path, content.getvalue())

@@ -109,7 +109,8 @@ def _check_scale(scale, bounds) -> tuple[float, float]:
                          f'got {scale!r}')
     if min(pair) <= 0:
         raise ValueError(f'scale must be positive, got {scale!r}; 0.5 halves the sides')
-    if min(pair) < bounds[0] or max(pair) > bounds[1]:
+    # A scale that was read from an alpha in single precision may lie beyond by a rounding.
+    if min(pair) < bounds[0] * (1 - 1e-6) or max(pair) > bounds[1] * (1 + 1e-6):
         raise ValueError(f'scale {scale!r} lies outside bounds={bounds}; '
                          'change the scale or widen the bounds')
     return float(pair[0]), float(pair[1])

@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from mmseg.models.backbones import HRNet
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_dynopool.layers import DynOPool
+from mmseg_dynopool.layers import FixedDynOPool
 from mmseg_dynopool.ops import check_input, pooled_size
 
-from .hr_module import DynOPoolHRModule, run_downsampling, unstride_
+from .hr_module import DynOPoolHRModule, Pool, run_downsampling, unstride_
 from .options import build_dynopools
 
 
@@ -34,11 +35,14 @@ class DynOPoolHRNet(HRNet):
             - ``anchor`` ('local') and ``window`` (8): gauge of alpha's gradient, see
               :func:`mmseg_dynopool.ops.dynopool2d`;
             - ``stem`` (False): the stem's two strided convolutions, too, become DynOPools, each
-              with an instance of its own.
+              with an instance of its own;
+            - ``learn`` (True): False makes the scales constants, as ``tools/freeze.py`` does: no
+              alphas, and a network that can be exported.
 
     Attributes:
         dynopools: ``ModuleDict`` with ``stream1``, ``stream2``, ... and, if asked for,
-            ``stem1`` and ``stem2``.
+            ``stem1`` and ``stem2``: each a :class:`DynOPool`, or a :class:`FixedDynOPool` with
+            ``learn=False``.
 
     Raises:
         ValueError: an option is unknown or malformed.
@@ -91,8 +95,8 @@ class DynOPoolHRNet(HRNet):
                 not finite.
         """
         check_input(x)
-        pools = self._read_pools()
-        stem = [pools[name] if name in pools else nn.Identity() for name in ('stem1', 'stem2')]
+        pools = self._sized_pools(x.shape[-2:])
+        stem = [pools.get(name, nn.Identity()) for name in ('stem1', 'stem2')]
         x = self.relu(self.norm1(self.conv1(stem[0](x))))
         x = self.relu(self.norm2(self.conv2(stem[1](x))))
         x = self.layer1(x)
@@ -107,36 +111,70 @@ class DynOPoolHRNet(HRNet):
                 features = module(features, streams)
         return features
 
-    def _read_pools(self) -> dict:
-        """The DynOPools with their scales read from the device, all in one read.
+    def _sized_pools(self, image_size: Sequence[int]) -> dict[str, Pool]:
+        """Each DynOPool with the size of its output for this image."""
+        if torch.compiler.is_compiling() and not self._fixed():
+            models = self._read_models(image_size)
+            return {n: partial(_pool_like, self.dynopools[n], models[n]) for n in models}
+        sizes = self._constant_sizes(image_size) if self._fixed() else self._read_sizes(image_size)
+        return {n: partial(self.dynopools[n], output_size=sizes[n]) for n in sizes}
+
+    def _fixed(self) -> bool:
+        return all(isinstance(pool, FixedDynOPool) for pool in self.dynopools.values())
+
+    def _constant_sizes(self, image_size: Sequence[int]) -> dict[str, tuple[int, int]]:
+        alphas = {name: pool.alpha for name, pool in self.dynopools.items()}
+        return self._chain_sizes(image_size, alphas)
+
+    @torch.compiler.disable
+    def _read_models(self, image_size: Sequence[int]) -> dict[str, Tensor]:
+        """:meth:`_read_sizes` as empty tensors whose shapes are marked to change.
+
+        Compiled code takes integers for constants until it has seen each one change. It calls
+        this function as it is, its one break of the graph, so that it does not see alpha, whose
+        value changes with every step.
+        """
+        models = {}
+        for name, size in self._read_sizes(image_size).items():
+            models[name] = torch.empty(size, device='meta')
+            torch._dynamo.maybe_mark_dynamic(models[name], [0, 1])
+        return models
+
+    def _read_sizes(self, image_size: Sequence[int]) -> dict[str, tuple[int, int]]:
+        """The sizes by the alphas of the moment, all in one read from the device.
 
         Every forward pass reads them anew: moving averages swap parameters without leaving a
         trace that a cache could see.
         """
         names = list(self.dynopools)
-        alphas = torch.stack([self.dynopools[name].bounded_alpha() for name in names])
-        return {
-            name: _SizedPool(self.dynopools[name], _check_finite(name, alpha))
-            for name, alpha in zip(names, alphas.tolist())
-        }
+        alphas = torch.stack([self.dynopools[name].bounded_alpha() for name in names]).tolist()
+        for name, alpha in zip(names, alphas):
+            _check_finite(name, alpha)
+        return self._chain_sizes(image_size, dict(zip(names, alphas)))
+
+    def _chain_sizes(self, size: Sequence[int], alphas: dict) -> dict[str, tuple[int, int]]:
+        """Size of each DynOPool's output: the stem's, then from stream to stream."""
+        sizes = {}
+        for name, conv in (('stem1', self.conv1), ('stem2', self.conv2)):
+            if name in alphas:
+                size = sizes[name] = pooled_size(size, alphas[name])
+            else:
+                size = tuple((n + 2 * p - k) // s + 1 for n, p, k, s in zip(
+                    size, conv.padding, conv.kernel_size, conv.stride))
+        for name in alphas:
+            if name.startswith('stream'):
+                size = sizes[name] = pooled_size(size, alphas[name])
+        return sizes
 
 
-class _SizedPool:
-    """A DynOPool and the value of its alpha for one forward pass."""
-
-    def __init__(self, pool: DynOPool, alpha: Sequence[float]):
-        self.pool = pool
-        self.alpha = alpha
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.pool(x, pooled_size(x.shape[-2:], self.alpha))
+def _pool_like(pool, model: Tensor, x: Tensor) -> Tensor:
+    return pool(x, tuple(model.shape))
 
 
-def _check_finite(name: str, alpha: Sequence[float]) -> Sequence[float]:
+def _check_finite(name: str, alpha: Sequence[float]) -> None:
     if not all(map(math.isfinite, alpha)):
         raise ValueError(f'alpha of DynOPool {name!r} is not finite, {tuple(alpha)}: the training '
                          'diverged; resume from the last good checkpoint with a lower lr')
-    return alpha
 
 
 def _run_transition(transition, features: list[Tensor], pools) -> list[Tensor]:

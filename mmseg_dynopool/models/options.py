@@ -2,9 +2,9 @@
 
 from torch import nn
 
-from mmseg_dynopool.layers import DynOPool
+from mmseg_dynopool.layers import DynOPool, FixedDynOPool
 
-_OPTIONS = ('scale', 'bounds', 'anchor', 'window', 'stem')
+_OPTIONS = ('scale', 'bounds', 'anchor', 'window', 'stem', 'learn')
 
 
 def build_dynopools(options: dict | None, streams: int) -> nn.ModuleDict:
@@ -15,7 +15,7 @@ def build_dynopools(options: dict | None, streams: int) -> nn.ModuleDict:
         streams: number of streams; each but the first gets an instance.
 
     Returns:
-        ``{'stem1', 'stem2' (if asked for), 'stream1', ...: DynOPool}``.
+        ``{'stem1', 'stem2' (if asked for), 'stream1', ...: DynOPool}``, or FixedDynOPools.
 
     Raises:
         ValueError: an option or an instance is unknown, or a value is malformed; the message
@@ -27,9 +27,10 @@ def build_dynopools(options: dict | None, streams: int) -> nn.ModuleDict:
     unknown = sorted(set(options) - set(_OPTIONS))
     if unknown:
         raise ValueError(f'unknown dynopool options {unknown}; there are {list(_OPTIONS)}')
-    stem = options.pop('stem', False)
-    if not isinstance(stem, bool):
-        raise ValueError(f'dynopool option stem must be True or False, got {stem!r}')
+    stem, learn = options.pop('stem', False), options.pop('learn', True)
+    for name, value in (('stem', stem), ('learn', learn)):
+        if not isinstance(value, bool):
+            raise ValueError(f'dynopool option {name} must be True or False, got {value!r}')
     names = [f'stem{k}' for k in (1, 2) if stem]
     names += [f'stream{k}' for k in range(1, streams)]
     scales = options.pop('scale', 0.5)
@@ -42,7 +43,8 @@ def build_dynopools(options: dict | None, streams: int) -> nn.ModuleDict:
     pools = nn.ModuleDict()
     for name in names:
         try:
-            pools[name] = DynOPool(scales.get(name, 0.5), **options)
+            pool = DynOPool(scales.get(name, 0.5), **options)
         except ValueError as error:
             raise ValueError(f'dynopool options of {name}: {error}') from error
+        pools[name] = pool if learn else FixedDynOPool(pool.initial_scale)
     return pools

@@ -12,11 +12,12 @@ from mmseg_dynopool.complexity import (
     ComplexityModel,
     GMACsBudget,
     StepSize,
+    check_shape,
     count_gmacs,
     probe_complexity,
     step_size,
 )
-from mmseg_dynopool.layers import DynOPool
+from mmseg_dynopool.layers import DynOPool, learned_pools
 
 PAPER_WEIGHT = 7e-5
 
@@ -44,10 +45,8 @@ class _GMACsLoss:
                 math.isfinite(weight) and weight >= 0):
             raise ValueError(f'gmacs_weight must be a finite number >= 0, got {weight!r}; '
                              '0 leaves the cost out of the loss')
-        if gmacs_shape is not None and not (isinstance(gmacs_shape, (tuple, list))
-                                            and len(gmacs_shape) == 2 and min(gmacs_shape) >= 1):
-            raise ValueError('gmacs_shape must be (H, W) with sizes >= 1, got '
-                             f'{gmacs_shape!r}')
+        if gmacs_shape is not None:
+            check_shape(gmacs_shape, 'gmacs_shape')
         super().__init__(*args, **kwargs)
         self.gmacs_weight = weight
         self.gmacs_shape = gmacs_shape
@@ -55,7 +54,7 @@ class _GMACsLoss:
         if not self.pools():
             raise ValueError(
                 f'{type(self).__name__} needs a network with DynOPools, but backbone '
-                f'{type(self.backbone).__name__} holds none; set '
+                f'{type(self.backbone).__name__} holds none that learns; set '
                 "model.backbone.type='DynOPoolHRNet', or use the stock segmentor")
         self.gmacs_budget = None
         if gmacs_budget is not None:
@@ -67,19 +66,24 @@ class _GMACsLoss:
 
         Looked up each time: what wraps the model may have replaced its parameters.
         """
-        return {n: m for n, m in self.named_modules() if isinstance(m, DynOPool)}
+        return learned_pools(self)
 
     def complexity(self, shape: Sequence[int] | None = None) -> ComplexityModel:
         """The network's cost as a function of its alphas.
 
         Args:
-            shape: input size ``(H, W)``; default ``gmacs_shape``, else the training crop.
+            shape: input size ``(H, W)``; default ``gmacs_shape``, else the training crop. For
+                the default the loss keeps the result: call this before FSDP2 shards the network,
+                which cannot be probed afterwards.
         """
-        shape = shape or self._known_shape()
-        if shape is None:
+        known = shape or self._known_shape()
+        if known is None:
             raise ValueError('the size at which GMACs count is not known; set '
                              'model.gmacs_shape=(H, W) or data_preprocessor.size')
-        return probe_complexity(self, shape, self._in_channels(), _run)
+        found = probe_complexity(self, known, self._in_channels(), _run)
+        if shape is None:
+            self._complexity = found
+        return found
 
     def count_gmacs(self, shape: Sequence[int] | None = None) -> float:
         """GMACs at the sizes of the moment, rounding included, counted operator by operator."""
@@ -114,7 +118,7 @@ class _GMACsLoss:
         Raises:
             ValueError: the target is outside of what the bounds allow.
         """
-        self._complexity = self.complexity()
+        self.complexity()
         costs = []
         for limit in self._alpha_limits():
             costs.append(self._complexity.gmacs(dict(zip(self.pools(), limit))).item())

@@ -7,12 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .anchor import check_anchor, query_levers
+from .anchor import check_anchor
+from .gradient import grad_alpha, grad_input
+from .queries import read_queries
 from .size import pooled_size
 
 
 def dynopool2d(input: Tensor,
-               alpha: Tensor,
+               alpha: Tensor | Sequence[float],
                output_size: Sequence[int] | None = None,
                anchor: str = 'local',
                window: float = 8) -> Tensor:
@@ -28,9 +30,11 @@ def dynopool2d(input: Tensor,
 
     Args:
         input: floating point tensor of shape ``(N, C, H_in, W_in)``.
-        alpha: floating point tensor of shape ``(2,)``: ``(alpha_h, alpha_w) = 1 / scale``.
+        alpha: floating point tensor of shape ``(2,)``: ``(alpha_h, alpha_w) = 1 / scale``; or
+            two numbers, for a fixed scale.
         output_size: ``(H_out, W_out)`` when the caller knows it already; it saves reading
-            ``alpha`` back from the device. Default: :func:`pooled_size` of ``alpha``.
+            ``alpha`` back from the device, and ``torch.compile`` a break of its graph. Default:
+            :func:`pooled_size` of ``alpha``.
         anchor: ``'local'``, ``'center'`` or ``'corner'``, see :func:`query_levers`.
         window: length of a window of ``'local'`` in output cells, at least 1.
 
@@ -48,13 +52,30 @@ def dynopool2d(input: Tensor,
     check_input(input)
     _check_alpha(alpha)
     check_anchor(anchor, window)
-    if output_size is None:
-        output_size = pooled_size(input.shape[-2:], alpha.tolist())
-    else:
+    fixed = not isinstance(alpha, Tensor)
+    if output_size is not None:
         output_size = _check_output_size(output_size)
-    if torch.is_grad_enabled() and alpha.requires_grad:
-        return _DynOPool2d.apply(input, alpha, output_size, anchor, window)
-    return F.max_pool2d(_read_queries(input, output_size), 2)
+    else:
+        output_size = (pooled_size if fixed else _read_size)(input.shape[-2:], alpha)
+    learns = not fixed and alpha.requires_grad and torch.is_grad_enabled()
+    if not learns:
+        return F.max_pool2d(read_queries(input, output_size), 2)
+    options = (output_size, anchor, window)
+    if not torch.compiler.is_compiling():
+        return _DynOPool2d.apply(input, alpha, *options)
+    # The compiler differentiates the operators itself and decides what to keep.
+    output, indices = F.max_pool2d(read_queries(input, output_size), 2, return_indices=True)
+    return _AlphaGradient.apply(output, alpha, input.detach(), indices, *options)
+
+
+@torch.compiler.disable
+def _read_size(size: Sequence[int], alpha: Tensor) -> tuple[int, int]:
+    """:func:`pooled_size` of a tensor, which may be on another device.
+
+    Compiled code calls this as it is. So it sees sizes, integers that may change from call to
+    call, and not alpha, whose value changes with every step.
+    """
+    return pooled_size(size, alpha.tolist())
 
 
 def check_input(input: Tensor) -> None:
@@ -82,24 +103,17 @@ def _check_output_size(size) -> tuple[int, int]:
     return tuple(size)
 
 
-def _check_alpha(alpha: Tensor) -> None:
-    if not isinstance(alpha, Tensor) or alpha.shape != (2, ) or not alpha.is_floating_point():
+def _check_alpha(alpha) -> None:
+    if isinstance(alpha, Tensor):
+        fits = alpha.shape == (2, ) and alpha.is_floating_point()
+    else:
+        fits = isinstance(alpha, (tuple, list)) and len(alpha) == 2 and all(
+            isinstance(a, (int, float)) and not isinstance(a, bool) for a in alpha)
+    if not fits:
         got = (f'{alpha.dtype} of shape {tuple(alpha.shape)}'
                if isinstance(alpha, Tensor) else repr(alpha))
         raise ValueError('alpha must be a floating point tensor (alpha_h, alpha_w) of shape '
-                         f'(2,), got {got}')
-
-
-def _read_queries(input: Tensor, output_size: tuple[int, int]) -> Tensor:
-    """Values at the queries, ``(N, C, 2 * H_out, 2 * W_out)``.
-
-    All cells are equal, so the queries form a regular grid: that of a bilinear resize.
-    """
-    size = (2 * output_size[0], 2 * output_size[1])
-    if tuple(input.shape[-2:]) == size:  # every query is a pixel; keeps infinities exact, too
-        return input
-    # Autocast on the CPU resizes in float32; the result keeps the input's dtype.
-    return F.interpolate(input, size, mode='bilinear', align_corners=False).to(input.dtype)
+                         f'(2,), or two numbers, got {got}')
 
 
 class _DynOPool2d(torch.autograd.Function):
@@ -107,7 +121,7 @@ class _DynOPool2d(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, input, alpha, output_size, anchor, window):
-        queries = _read_queries(input, output_size)
+        queries = read_queries(input, output_size)
         output, indices = F.max_pool2d(queries, 2, return_indices=True)
         ctx.save_for_backward(input, alpha, indices)
         ctx.options = (output_size, anchor, window)
@@ -117,73 +131,26 @@ class _DynOPool2d(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad_output):
         input, alpha, indices = ctx.saved_tensors
-        output_size, anchor, window = ctx.options
-        grad_input = grad_alpha = None
+        of_input = of_alpha = None
         if ctx.needs_input_grad[0]:
-            grad_input = _grad_input(grad_output, input, indices, output_size)
+            of_input = grad_input(grad_output, input, indices, ctx.options[0])
         if ctx.needs_input_grad[1]:
-            grad_cell = torch.stack([
-                _grad_cell(grad_output, input, indices, output_size, axis, anchor, window)
-                for axis in (0, 1)
-            ])
-            # cell = H_in / H_out and H_out = round(H_in / alpha), straight through:
-            # d cell / d alpha = (cell / alpha) ** 2.
-            cell = [n / m for n, m in zip(input.shape[-2:], output_size)]
-            cell = torch.tensor(cell, dtype=grad_cell.dtype).to(alpha.device, non_blocking=True)
-            grad_alpha = (grad_cell * (cell / alpha)**2).to(alpha.dtype)
-        return grad_input, grad_alpha, None, None, None
+            of_alpha = grad_alpha(grad_output, alpha, input, indices, *ctx.options)
+        return of_input, of_alpha, None, None, None
 
 
-def _grad_input(grad_output, input, indices, output_size):
-    """The gradient of :func:`_read_queries` and the maximum, by torch's own kernels."""
-    size = [2 * output_size[0], 2 * output_size[1]]
-    same = list(input.shape[-2:]) == size
-    # The kernel takes shape and memory format from this argument and reads no value.
-    queries = input if same else input.new_empty([*input.shape[:2], *size])
-    grad = torch.ops.aten.max_pool2d_with_indices_backward(
-        grad_output, queries, [2, 2], [2, 2], [0, 0], [1, 1], False, indices)
-    if same:
-        return grad
-    return torch.ops.aten.upsample_bilinear2d_backward(
-        grad, size, list(input.shape), False, None, None)
+class _AlphaGradient(torch.autograd.Function):
+    """Passes ``output`` on and adds the anchored straight-through gradient of alpha."""
 
+    @staticmethod
+    def forward(ctx, output, alpha, input, indices, output_size, anchor, window):
+        ctx.save_for_backward(input, alpha, indices)
+        ctx.options = (output_size, anchor, window)
+        return output.clone()
 
-def _grad_cell(grad_output, input, indices, output_size, axis, anchor, window):
-    """Gradient of the loss by the cell's length along ``axis``, a scalar in float32 or better."""
-    if input.dtype not in (torch.float32, torch.float64):
-        input, grad_output = input.float(), grad_output.float()
-    size_in, size_out = input.shape[2 + axis], output_size[axis]
-    below, above, weight = _neighbours(size_in, size_out, input.device)
-    weight = weight * query_levers(size_out, anchor, window, input.device)
-
-    # Resize along the other axis, then take the slope of the bilinear surface along this one.
-    across = list(input.shape[-2:])
-    across[1 - axis] = 2 * output_size[1 - axis]
-    if across != list(input.shape[-2:]):
-        input = F.interpolate(input, across, mode='bilinear', align_corners=False)
-    slope = _take(input, axis, above).sub_(_take(input, axis, below))
-    slope.mul_(weight.to(slope.dtype).view([-1, 1] if axis == 0 else [-1]))
-    slope = slope.flatten(2).gather(2, indices.flatten(2)).view_as(grad_output)
-    return (slope * grad_output).sum()
-
-
-def _take(input, axis, index):
-    """Rows or columns of ``input``; the fastest operator for each, by measurement."""
-    if axis == 0:
-        return input.index_select(2, index)
-    return input.gather(3, index.expand(*input.shape[:3], -1))
-
-
-def _neighbours(size_in: int, size_out: int, device):
-    """The pixels whose difference is the bilinear slope at each of the ``2 * size_out`` queries.
-
-    Positions are compared in integers, as ``query = numerator / (4 * size_out)`` in pixels, so
-    that a query on a pixel centre is known as such: there both neighbours count, each half.
-    """
-    j = torch.arange(2 * size_out, device=device)
-    numerator = (2 * j + 1) * size_in - 2 * size_out
-    below = -torch.div(-numerator, 4 * size_out, rounding_mode='floor') - 1
-    above = torch.div(numerator, 4 * size_out, rounding_mode='floor') + 1
-    weight = 1.0 / (above - below)
-    # Beyond the border's pixel centre the surface is flat: both clamp to one pixel.
-    return below.clamp(0, size_in - 1), above.clamp(0, size_in - 1), weight
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_output):
+        input, alpha, indices = ctx.saved_tensors
+        of_alpha = grad_alpha(grad_output, alpha, input, indices, *ctx.options)
+        return grad_output, of_alpha, None, None, None, None, None

@@ -29,4 +29,13 @@ def pooled_size(size: Sequence[int], alpha: Sequence[float]) -> tuple[int, int]:
             raise ValueError(
                 f'alpha must be positive and finite, got {tuple(alpha)}; alpha is 1 / scale, '
                 'so a map halved in height and width has alpha = (2, 2)')
-    return tuple(max(1, math.floor(n / a + 0.5)) for n, a in zip(size, alpha))
+    return tuple(max(1, _round_quotient(n, a)) for n, a in zip(size, alpha))
+
+
+def _round_quotient(n: int, alpha: float) -> int:
+    """``floor(n / alpha + 1 / 2)`` in integers: exact, also where ``n`` is a symbol.
+
+    An exported program would compute it in single precision, and miss the size near a tie.
+    """
+    numerator, denominator = alpha.as_integer_ratio()
+    return (2 * n * denominator + numerator) // (2 * numerator)

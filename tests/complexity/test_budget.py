@@ -91,6 +91,7 @@ def test_step_size_of_optimizers():
                           momentum=0.9)
     assert step_size(sgd, parameter) == (pytest.approx(1.0), pytest.approx(10.0), False)
     adam = torch.optim.AdamW([parameter], lr=0.1, weight_decay=0)
+    assert step_size(adam, parameter) == (0.0, pytest.approx(10.0), True)  # no step was made
     for _ in range(200):
         before = parameter.detach().clone()
         parameter.grad = torch.full_like(parameter, 0.02)

@@ -95,3 +95,27 @@ def test_bad_input_is_named(net, shape, words):
         probe_complexity(net, shape)
     for word in words:
         assert word in str(error.value)
+
+
+def test_hooks_of_the_network_see_no_probe(tmp_path):
+    """They may count images, and hold what cannot be copied, such as an open file."""
+
+    class Note:
+
+        def __init__(self, file):
+            self.file = file
+
+        def __call__(self, *args):
+            self.file.write('seen')
+
+    net = Twice()
+    with (tmp_path / 'notes.txt').open('w') as file:
+        note = Note(file)
+        net.first.register_forward_hook(note)
+        net.third.register_forward_pre_hook(note)
+        probe_complexity(net, (64, 80))
+        count_gmacs(net, (64, 80))
+        file.flush()
+        assert (tmp_path / 'notes.txt').read_text() == ''
+        net(torch.rand(1, 3, 64, 80))
+    assert (tmp_path / 'notes.txt').read_text() == 'seenseen'

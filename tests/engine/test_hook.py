@@ -36,7 +36,8 @@ class Images(Dataset):
         return dict(inputs=torch.full((1, 12, 12), float(index)))
 
 
-def run(tmp_path, model, iterations=4, hooks=None, custom_keys=None, **options):
+def run(tmp_path, model, iterations=4, hooks=None, custom_keys=None, default_hooks=None,
+        accumulative_counts=1):
     keys = custom_keys or {'dynopools': dict(lr_mult=0.5, decay_mult=0.)}
     runner = Runner(
         model=model,
@@ -44,19 +45,19 @@ def run(tmp_path, model, iterations=4, hooks=None, custom_keys=None, **options):
         train_dataloader=DataLoader(Images(), batch_size=2),
         optim_wrapper=dict(
             optimizer=dict(type='SGD', lr=1.6, weight_decay=1e-4),
-            paramwise_cfg=dict(custom_keys=keys)),
+            paramwise_cfg=dict(custom_keys=keys),
+            accumulative_counts=accumulative_counts),
         param_scheduler=dict(type='PolyLR', power=0.9, eta_min=0., end=iterations,
                              by_epoch=False),
         train_cfg=dict(by_epoch=False, max_iters=iterations),
         custom_hooks=[DynOPoolHook()] if hooks is None else hooks,
-        default_hooks=dict(
+        default_hooks=default_hooks or dict(
             logger=dict(type='LoggerHook', interval=1),
             checkpoint=dict(type='CheckpointHook', interval=1, by_epoch=False)),
         visualizer=dict(type='Visualizer', vis_backends=[
             dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]),
         experiment_name=f'{tmp_path.name}-{type(model).__name__}-{id(model)}',
-        default_scope='mmseg',
-        **options)
+        default_scope='mmseg')
     runner.train()
     return runner
 
@@ -140,3 +141,20 @@ def test_a_model_without_dynopool_is_refused(tmp_path):
 
     with pytest.raises(ValueError, match='holds no DynOPool'):
         run(tmp_path, Plain())
+
+
+def test_alphas_are_read_from_the_device_once_per_step(tmp_path, monkeypatch):
+    reads = []
+
+    class Counting(DynOPoolHook):
+
+        def after_train_iter(self, *args, **kwargs):
+            with monkeypatch.context() as patch:
+                for name in ('tolist', 'item', 'cpu', 'numpy', '__bool__', '__float__'):
+                    original = getattr(torch.Tensor, name)
+                    patch.setattr(torch.Tensor, name, lambda tensor, *a, name=name, f=original: (
+                        reads.append(name), f(tensor, *a))[1])
+                super().after_train_iter(*args, **kwargs)
+
+    run(tmp_path, Toy(pull=3.0), hooks=[Counting()])
+    assert reads == ['tolist'] * 4

@@ -41,4 +41,4 @@ def test_a_network_without_dynopool_is_named(tmp_path):
                    ok=False)
     assert 'holds no DynOPool' in printed
     printed = tool('get_flops', 'lost.py', cwd=tmp_path, ok=False)
-    assert "there is no file 'lost.py'" in printed
+    assert "there is no config 'lost.py'" in printed

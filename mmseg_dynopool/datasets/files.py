@@ -1,0 +1,72 @@
+"""Write files so that none is left by halves."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+
+def check_folder(path: str | Path) -> Path:
+    """Check that a folder is there or can be made, and make none yet.
+
+    Raises:
+        ValueError: a file is in the way.
+    """
+    path = Path(path)
+    for part in (path, *path.parents):
+        if os.path.lexists(part) and not part.is_dir():
+            raise ValueError(f'cannot write to the folder {str(path)!r}: {str(part)!r} is a file; '
+                             'choose another folder')
+    return path
+
+
+def make_folder(path: str | Path) -> Path:
+    """Make a folder and its parents, where they are not there yet.
+
+    Raises:
+        ValueError: a file is in the way.
+        OSError: it cannot be made, e.g. for lack of permission.
+    """
+    path = check_folder(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f'cannot make the folder {str(path)!r}: {error.strerror}; choose another '
+                      'folder') from error
+    return path
+
+
+def write_file(path: str | Path, content: bytes) -> None:
+    """Write a file through a hidden one beside it: ``path`` is whole, or as it was before.
+
+    Also when the process is killed on the way; then the hidden file stays.
+
+    Raises:
+        ValueError: a file is where its folder should be.
+        OSError: the file cannot be written, e.g. because the disk is full.
+    """
+    path = Path(path)
+    part = make_folder(path.parent) / f'.{path.name}.part'
+    try:
+        try:
+            with part.open('wb') as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())  # on the disk before it gets its name
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(f'cannot write {path}: {error.strerror}; free space there, or choose '
+                      'another folder') from error
+
+
+def write_image(path: str | Path, image: np.ndarray) -> None:
+    """Write a PNG file; see :func:`write_file`.
+
+    Args:
+        path: the file.
+        image: ``(H, W)``, or ``(H, W, 3)`` in BGR; 8 or 16 bits.
+    """
+    write_file(path, cv2.imencode('.png', image)[1].tobytes())

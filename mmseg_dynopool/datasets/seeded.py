@@ -1,0 +1,112 @@
+"""Random augmentation as a function of a sample's place in the training.
+
+Stock loaders draw from generators whose state depends on all that came before, in each worker
+process apart, so that a resumed run sees other crops. Here every sample is drawn with a seed of
+its own: the data of iteration k are the same whether the run was interrupted or not, and whatever
+the number of workers.
+"""
+
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from mmengine.dist import get_dist_info, sync_random_seed
+from mmseg.registry import DATA_SAMPLERS, DATASETS
+from torch.utils.data import Dataset, Sampler
+
+
+class SeededIndex(int):
+    """Index of a sample, with the seed to draw it with."""
+
+    seed: int
+
+    def __new__(cls, index: int, seed: int = 0):
+        self = super().__new__(cls, index)
+        self.seed = seed
+        return self
+
+
+@DATA_SAMPLERS.register_module()
+class SeededSampler(Sampler):
+    """A sampler of mmengine whose indices carry seeds, for :class:`SeededDataset`.
+
+    Args:
+        dataset: the data set.
+        sampler: config of the sampler, e.g. ``dict(type='InfiniteSampler', shuffle=True)``.
+        seed: seed of the run; mmengine gives it.
+    """
+
+    def __init__(self, dataset, sampler: dict, seed: int | None = None):
+        self.seed = sync_random_seed() if seed is None else seed
+        self.sampler = DATA_SAMPLERS.build(
+            sampler, default_args=dict(dataset=dataset, seed=self.seed))
+        self.rank = get_dist_info()[0]
+        self.epoch = 0
+        self.start = 0
+
+    def __iter__(self) -> Iterator[SeededIndex]:
+        for position, index in enumerate(self.sampler, self.start):
+            yield SeededIndex(index, combined_seed(self.seed, self.rank, self.epoch, position))
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell the epoch, as mmengine's hooks and loops do."""
+        self.epoch = epoch
+        self.sampler.set_epoch(epoch)
+
+    def __getattr__(self, name: str):
+        # mmengine fast-forwards samplers that have this method, when it resumes.
+        if name == 'skip' and hasattr(self.__dict__.get('sampler'), 'skip'):
+            return self._skip
+        raise AttributeError(f'{type(self).__name__} has no attribute {name!r}')
+
+    def _skip(self, num_samples: int) -> None:
+        self.start = num_samples
+        self.sampler.skip(num_samples)
+
+
+@DATASETS.register_module()
+class SeededDataset(Dataset):
+    """A data set that draws each sample with the seed that its index carries.
+
+    Args:
+        dataset: config of the data set.
+    """
+
+    def __init__(self, dataset: dict):
+        self.dataset = DATASETS.build(dataset)
+
+    @property
+    def metainfo(self) -> dict:
+        """Classes and palette."""
+        return self.dataset.metainfo
+
+    def full_init(self) -> None:
+        """Read the list of files, as mmengine asks for."""
+        self.dataset.full_init()
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int):
+        if not isinstance(index, SeededIndex):
+            return self.dataset[index]
+        # The model's own random numbers go on where they were.
+        states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+        try:
+            random.seed(index.seed)
+            np.random.seed(index.seed)
+            torch.default_generator.manual_seed(index.seed)
+            return self.dataset[int(index)]
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+            torch.set_rng_state(states[2])
+
+
+def combined_seed(*numbers: int) -> int:
+    """One 32-bit seed from several numbers; neighbours give unrelated seeds."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])

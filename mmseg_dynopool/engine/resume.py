@@ -1,0 +1,76 @@
+"""Where a run goes on, and whether two runs stand at the same point."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.runner.checkpoint import CheckpointLoader
+
+
+def latest_checkpoint(work_dir: str | Path) -> str | None:
+    """The checkpoint to resume from, or None.
+
+    mmengine notes its name in the file ``last_checkpoint``. Where that note was cut off by a
+    kill, or names a file that is gone, the newest ``iter_*.pth`` or ``epoch_*.pth`` counts.
+    """
+    note = Path(work_dir, 'last_checkpoint')
+    noted = note.read_text().strip() if note.is_file() else ''
+    if noted and (Path(noted).exists() or '://' in noted):
+        return noted
+    there = [*Path(work_dir).glob('iter_*.pth'), *Path(work_dir).glob('epoch_*.pth')]
+    return str(max(there, key=lambda path: path.stat().st_mtime)) if there else None
+
+
+def resume_from_latest(cfg: Config) -> None:
+    """Make a config resume from the latest checkpoint in its work dir, in place.
+
+    A run without a seed of its own goes on with the one it was started with: else its data
+    would be shuffled in another order.
+    """
+    path = cfg.get('load_from') or latest_checkpoint(cfg.work_dir)
+    cfg.resume = path is not None
+    if path is None:
+        print_log(f'nothing to resume in {cfg.work_dir}; the training starts anew', 'current')
+        return
+    cfg.load_from = path
+    if cfg.get('randomness', {}).get('seed') is None:
+        checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+        cfg.randomness = dict(cfg.get('randomness') or {}, seed=checkpoint['meta']['seed'])
+
+
+def checkpoint_differences(path: str | Path, other: str | Path) -> list[str]:
+    """Where two training checkpoints differ by a bit.
+
+    Compared are weights, buffers, moving averages, the optimizer's state and groups, the
+    schedulers and the iteration; not times, paths and logs.
+
+    Returns:
+        Dotted names, empty if the runs stand at the same point.
+    """
+    pair = [torch.load(p, map_location='cpu', weights_only=False) for p in (path, other)]
+    kept = [{key: value for key, value in checkpoint.items()
+             if key not in ('meta', 'message_hub')} for checkpoint in pair]
+    for checkpoint, part in zip(pair, kept):
+        part['meta'] = {key: checkpoint['meta'][key] for key in ('epoch', 'iter', 'seed')}
+    return list(_differences('', *kept))
+
+
+def _differences(name: str, a, b) -> Iterator[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        for key in sorted({*a, *b}, key=str):
+            if key in a and key in b:
+                yield from _differences(f'{name}.{key}'.lstrip('.'), a[key], b[key])
+            else:
+                yield f'{name}.{key} (only in one)'.lstrip('.')
+    elif isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)) and len(a) == len(b):
+        for i, (x, y) in enumerate(zip(a, b)):
+            yield from _differences(f'{name}.{i}', x, y)
+    elif isinstance(a, (torch.Tensor, np.ndarray)):
+        # Bytes, so that equal NaNs are equal.
+        if type(a) is not type(b) or np.asarray(a).tobytes() != np.asarray(b).tobytes():
+            yield name
+    elif type(a) is not type(b) or not (a == b or (a != a and b != b)):
+        yield name

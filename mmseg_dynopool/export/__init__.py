@@ -1,0 +1,12 @@
+"""Trained networks on their way out: fixed scales, weights without pickle, other runtimes."""
+
+from .freeze import freeze_config, freeze_pools
+from .network import InferenceNetwork
+from .onnx_segmentor import OnnxSegmentor
+from .programs import FORMATS, export_program
+from .weights import load_from_safetensors, save_safetensors
+
+__all__ = [
+    'FORMATS', 'InferenceNetwork', 'OnnxSegmentor', 'export_program', 'freeze_config',
+    'freeze_pools', 'load_from_safetensors', 'save_safetensors'
+]

@@ -1,0 +1,64 @@
+"""Turn the learned scales of a trained network into constants."""
+
+import copy
+
+from mmengine.config import Config
+from torch import nn
+
+from mmseg_dynopool.layers import FixedDynOPool, all_pools, learned_pools, short_name
+
+_PLAIN = {
+    'DynOPoolEncoderDecoder': 'EncoderDecoder',
+    'DynOPoolCascadeEncoderDecoder': 'CascadeEncoderDecoder',
+}
+
+
+def freeze_pools(model: nn.Module) -> nn.Module:
+    """A copy of ``model`` in which every DynOPool has the scale of the moment, for good.
+
+    Layers that share an instance share its constant. Outputs are those of ``model``, bit for
+    bit; its state_dict lacks the alphas.
+
+    Args:
+        model: any network; it is not changed.
+    """
+    # deepcopy takes what is in its memo for copied already, wherever it is held.
+    memo = {id(pool): FixedDynOPool.from_learned(pool) for pool in learned_pools(model).values()}
+    return copy.deepcopy(model, memo)
+
+
+def freeze_config(cfg: Config, model: nn.Module) -> Config:
+    """The config of :func:`freeze_pools`'s network: mmseg's plain segmentor, fixed scales.
+
+    Args:
+        cfg: the config of ``model``.
+        model: the trained segmentor with a ``DynOPoolHRNet``.
+
+    Returns:
+        A config without the cost's loss, hooks and lr of the alphas, to train on with, test or
+        deploy. It names no weights.
+
+    Raises:
+        ValueError: the backbone takes no ``dynopool`` options, or nothing in it learns.
+    """
+    if cfg.model.backbone.type != 'DynOPoolHRNet':
+        raise ValueError(f'cannot freeze the config of a {cfg.model.backbone.type!r}; it takes a '
+                         "'DynOPoolHRNet'. For a network of your own, use freeze_pools(model)")
+    if not learned_pools(model):
+        raise ValueError('there is no learned scale to freeze: the network is frozen already')
+    frozen = copy.deepcopy(cfg)
+    frozen.model.type = _PLAIN.get(cfg.model.type, cfg.model.type)
+    for key in [key for key in frozen.model if key.startswith('gmacs_')]:
+        frozen.model.pop(key)
+    scales = {short_name(name): tuple(1 / a for a in pool.alpha)
+              for name, pool in all_pools(freeze_pools(model)).items()}
+    options = dict(cfg.model.backbone.get('dynopool') or {})
+    frozen.model.backbone.dynopool = dict(options, scale=scales, learn=False)
+    frozen.model.backbone.init_cfg = None
+    frozen.custom_hooks = [hook for hook in cfg.get('custom_hooks') or []
+                           if hook['type'] != 'DynOPoolHook']
+    keys = frozen.get('optim_wrapper', {}).get('paramwise_cfg', {}).get('custom_keys', {})
+    keys.pop('dynopools', None)
+    for key in ('load_from', 'resume', 'work_dir'):
+        frozen.pop(key, None)
+    return frozen

@@ -1,0 +1,72 @@
+"""mmseg's inference on an ONNX file."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.models.segmentors import BaseSegmentor, EncoderDecoder
+from torch import Tensor
+
+
+class OnnxSegmentor(EncoderDecoder):
+    """A segmentor for ``mmseg.apis.inference_model`` whose network is an ONNX file.
+
+    Pipeline, normalization, sliding windows and post-processing are mmseg's own.
+
+    Args:
+        path: file written by :func:`export_program`.
+        cfg: the network's config; its data preprocessor and ``test_cfg`` are used.
+
+    Raises:
+        ValueError: the file is no such ONNX file.
+        ImportError: onnxruntime is missing.
+    """
+
+    def __init__(self, path: str | Path, cfg: Config):
+        init_default_scope(cfg.get('default_scope', 'mmseg'))  # as mmseg's init_model does
+        # The network that EncoderDecoder's constructor would build is in the file.
+        BaseSegmentor.__init__(self, data_preprocessor=cfg.model.get('data_preprocessor'))
+        if not Path(path).is_file():
+            raise ValueError(f'there is no ONNX file {str(path)!r}; tools/export.py writes one')
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ImportError('ONNX files need the package onnxruntime: '
+                              "pip install 'mmseg_dynopool[export]'") from error
+        try:
+            self.session = onnxruntime.InferenceSession(
+                str(path), providers=onnxruntime.get_available_providers())
+        except Exception as error:  # onnxruntime has no common base of its errors
+            raise ValueError(f'{path} cannot be read as an ONNX file ({error}); the download or '
+                             'copy may have been cut off') from error
+        found = self.session.get_modelmeta().custom_metadata_map.get('mmseg_dynopool')
+        if found is None:
+            raise ValueError(f'{path} was not written by tools/export.py: it names no classes')
+        meta = json.loads(found)
+        self.shape = meta['shape']
+        self.out_channels = meta['out_channels']
+        self.num_classes = meta['num_classes']
+        self.align_corners = meta['align_corners']
+        self.decode_head = SimpleNamespace(threshold=meta['threshold'])
+        self.dataset_meta = meta['dataset_meta']
+        self.test_cfg = cfg.model.test_cfg
+        self.cfg = cfg
+        self.eval()
+
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Logits ``(N, classes, H, W)`` of normalized images ``(N, 3, H, W)``.
+
+        Raises:
+            ValueError: the file was exported for one size, and this is another.
+        """
+        size = list(inputs.shape[2:])
+        if self.shape is not None and (size != self.shape or len(inputs) != 1):
+            raise ValueError(
+                f'the ONNX file takes one image of {self.shape[0]} x {self.shape[1]}, got '
+                f'{len(inputs)} of {size[0]} x {size[1]}; export with --dynamic, or let the '
+                "pipeline resize to the file's size")
+        logits, = self.session.run(None, {'image': inputs.cpu().float().numpy()})
+        return torch.from_numpy(logits).to(inputs.device)

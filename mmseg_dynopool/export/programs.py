@@ -1,0 +1,174 @@
+"""Export a trained network and prove that the file computes what PyTorch does."""
+
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from mmseg.models import BaseSegmentor
+from torch import Tensor
+
+from mmseg_dynopool.version import __version__
+
+from .network import InferenceNetwork
+
+FORMATS = {'onnx': '.onnx', 'torch-export': '.pt2'}
+# Relative to the largest logit. Runtimes sum in another order; a wrong size or weight is far off.
+_TOLERANCE = 1e-4
+_MISSING = "ONNX needs onnx, onnxscript and onnxruntime: pip install 'mmseg_dynopool[export]'"
+
+
+def export_program(model: BaseSegmentor, path: str | Path, shape: Sequence[int],
+                   format: str = 'onnx', dynamic: bool = False) -> list[dict]:
+    """Write ``model`` as a program for other runtimes, then run and compare it.
+
+    The program maps ``image`` ``(N, 3, H, W)``, normalized, to ``logits`` ``(N, classes, H, W)``,
+    float32. An ONNX file has ordinary operators only and, as metadata, what
+    :class:`OnnxSegmentor` needs. ``path`` is written when the comparison has succeeded.
+
+    Args:
+        model: a trained segmentor made by mmseg's ``init_model``.
+        path: the file.
+        shape: height and width of the image in pixels.
+        format: ``'onnx'`` or ``'torch-export'`` (a file for ``torch.export.load``).
+        dynamic: leave batch, height and width open; else they are 1 and ``shape``.
+
+    Returns:
+        The comparisons: ``dict(shape, max_difference, max_logit)`` each.
+
+    Raises:
+        ValueError: an option is malformed, or the program's logits are not those of PyTorch.
+        ImportError: a package of the extra ``export`` is missing.
+    """
+    if format not in FORMATS:
+        raise ValueError(f'format must be one of {list(FORMATS)}, got {format!r}')
+    if len(tuple(shape)) != 2 or min(shape) < 1:
+        raise ValueError(f'shape must be (H, W) with sizes >= 1, got {tuple(shape)}')
+    network = InferenceNetwork(model)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unproven = path.with_name(f'.{path.name}.unproven{path.suffix}')
+    try:
+        write, load = {'onnx': (_write_onnx, _load_onnx),
+                       'torch-export': (_write_exported, _load_exported)}[format]
+        write(network, unproven, shape, dynamic)
+        if format == 'onnx':
+            _describe(unproven, model, None if dynamic else list(shape))
+        compared = _compare(network, load(unproven, shape), _trial_shapes(shape, dynamic))
+        unproven.replace(path)
+    finally:
+        unproven.unlink(missing_ok=True)
+    return compared
+
+
+def _trial_shapes(shape: Sequence[int], dynamic: bool) -> list[tuple[int, ...]]:
+    height, width = shape
+    shapes = [(1, height, width)]
+    if dynamic:  # odd sizes, other aspects, a batch
+        shapes += [(2, height + 17, width + 34), (1, height + 1, 2 * width - 1),
+                   (1, width, height)]
+    return shapes
+
+
+def _example(network: InferenceNetwork, batch: int, shape: Sequence[int]) -> Tensor:
+    channels = next(m.in_channels for m in network.modules() if isinstance(m, torch.nn.Conv2d))
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(batch, channels, *shape, generator=generator)
+
+
+def _compare(network, run: Callable[[Tensor], Tensor], shapes) -> list[dict]:
+    compared = []
+    for batch, *shape in shapes:
+        image = _example(network, batch, shape)
+        with torch.no_grad():
+            expected = network(image)
+        found = run(image)
+        if found.shape != expected.shape:
+            raise ValueError(f'the exported program gives logits of shape {tuple(found.shape)} '
+                             f'for an image of {tuple(image.shape)}, PyTorch gives '
+                             f'{tuple(expected.shape)}; nothing was written')
+        row = dict(shape=(batch, *shape), max_difference=(found - expected).abs().max().item(),
+                   max_logit=expected.abs().max().item())
+        if not row['max_difference'] <= _TOLERANCE * max(1.0, row['max_logit']):
+            raise ValueError(f'the exported program differs from PyTorch by {row}; nothing was '
+                             'written')
+        compared.append(row)
+    return compared
+
+
+def _write_exported(network, path, shape, dynamic) -> None:
+    torch.export.save(_trace(network, shape, dynamic), path)
+
+
+def _trace(network, shape, dynamic) -> torch.export.ExportedProgram:
+    image = _example(network, 2 if dynamic else 1, shape)
+    open_axes = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC) if dynamic else None
+    return torch.export.export(network, (image, ), dynamic_shapes={'image': open_axes},
+                               strict=False)
+
+
+def _load_exported(path, shape) -> Callable[[Tensor], Tensor]:
+    program = torch.export.load(path).module()
+
+    @torch.no_grad()
+    def run(image):
+        try:
+            return program(image)
+        except (AssertionError, RuntimeError) as error:  # a guard on a size
+            raise ValueError(
+                f'the exported program refuses an image of {tuple(image.shape)} ({error}). Where '
+                'a feature map of the example has a side of 1, the program is bound to it: export '
+                f'with a larger example than {shape[0]} x {shape[1]}') from error
+
+    return run
+
+
+def _write_onnx(network, path, shape, dynamic) -> None:
+    try:
+        import onnxscript  # noqa: F401  else torch's own message names no extra
+    except ImportError as error:
+        raise ImportError(_MISSING) from error
+    image = _example(network, 2 if dynamic else 1, shape)
+    names = {0: 'batch', 2: 'height', 3: 'width'} if dynamic else None
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', FutureWarning)  # of the exporter to itself
+        torch.onnx.export(network, (image, ), path, dynamo=True, input_names=['image'],
+                          output_names=['logits'], dynamic_shapes={'image': names},
+                          external_data=False, verbose=False)
+
+
+def _load_onnx(path, shape) -> Callable[[Tensor], Tensor]:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ImportError(_MISSING) from error
+    session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
+    return lambda image: torch.from_numpy(session.run(None, {'image': image.numpy()})[0])
+
+
+def _describe(path, model: BaseSegmentor, shape: list[int] | None) -> None:
+    """Check the operators and add the metadata."""
+    import onnx
+    program = onnx.load(path)
+    foreign = {node.domain for node in program.graph.node} - {'', 'ai.onnx'}
+    if foreign or program.functions:
+        raise ValueError(f'the ONNX program holds operators of {sorted(foreign)} or functions; '
+                         'a head of this network has no ordinary ONNX form')
+    meta = dict(
+        version=__version__,
+        shape=shape,
+        out_channels=model.out_channels,
+        num_classes=model.num_classes,
+        align_corners=model.align_corners,
+        threshold=getattr(_last(model.decode_head), 'threshold', None),
+        dataset_meta={key: value for key, value in (getattr(model, 'dataset_meta', None)
+                                                    or {}).items()
+                      if key in ('classes', 'palette')})
+    entry = program.metadata_props.add()
+    entry.key, entry.value = 'mmseg_dynopool', json.dumps(meta)
+    onnx.save(program, path)
+
+
+def _last(heads):
+    return heads[-1] if isinstance(heads, torch.nn.ModuleList) else heads

@@ -1,0 +1,27 @@
+"""Values of the input at the queries of every cell."""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor
+from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+
+def read_queries(input: Tensor, output_size: tuple[int, int]) -> Tensor:
+    """Values at the queries, ``(N, C, 2 * H_out, 2 * W_out)``.
+
+    All cells are equal, so the queries form a regular grid: that of a bilinear resize.
+    """
+    size = (2 * output_size[0], 2 * output_size[1])
+    if equal_sizes(input.shape[-2:], size):  # every query is a pixel; keeps infinities exact, too
+        return input
+    # Autocast on the CPU resizes in float32; the result keeps the input's dtype.
+    return F.interpolate(input, size, mode='bilinear', align_corners=False).to(input.dtype)
+
+
+def equal_sizes(size: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether two sizes are equal; symbolic ones only if they always are.
+
+    Else a compiled or exported program would hold for this case alone.
+    """
+    return all(statically_known_true(a == b) for a, b in zip(size, other))

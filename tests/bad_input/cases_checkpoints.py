@@ -1,0 +1,123 @@
+"""Checkpoints that are cut off, of something else, or of a training that diverged."""
+
+import pickle
+from pathlib import Path
+
+import torch
+
+
+def _infer(bench, checkpoint):
+    return bench.infer(bench.project.images[0], checkpoint=checkpoint)
+
+
+def _cut(bench, keep):
+    """``tools/infer.py`` on the first ``keep(length)`` bytes of the good checkpoint."""
+    content = bench.project.checkpoint.read_bytes()
+    return _infer(bench, bench.write('cut.pth', content[:keep(len(content))]))
+
+
+def _changed(bench, change):
+    """``tools/infer.py`` on the good checkpoint after ``change(state_dict)``."""
+    checkpoint = torch.load(bench.project.checkpoint, weights_only=True)
+    change(checkpoint['state_dict'])
+    torch.save(checkpoint, bench.folder / 'changed.pth')
+    return _infer(bench, bench.folder / 'changed.pth')
+
+
+def checkpoint_missing(bench):
+    return _infer(bench, 'lost.pth')
+
+
+def checkpoint_folder(bench):
+    return bench.tool('test', bench.project.config, bench.folder)
+
+
+def checkpoint_0_bytes(bench):
+    return _cut(bench, lambda length: 0)
+
+
+def checkpoint_10_bytes(bench):
+    return _cut(bench, lambda length: 10)
+
+
+def checkpoint_half(bench):
+    return _cut(bench, lambda length: length // 2)
+
+
+def checkpoint_all_but_the_last_byte(bench):
+    return _cut(bench, lambda length: length - 1)
+
+
+def checkpoint_text(bench):
+    return _infer(bench, bench.write('notes.pth', 'these are my notes\n'))
+
+
+def checkpoint_image(bench):
+    return _infer(bench, bench.project.images[0])
+
+
+def checkpoint_list(bench):
+    torch.save([1, 2, 3], bench.folder / 'list.pth')
+    return _infer(bench, bench.folder / 'list.pth')
+
+
+def checkpoint_pickled_list(bench):
+    return _infer(bench, bench.write('list.pkl', pickle.dumps([1, 2, 3])))
+
+
+def checkpoint_without_weights(bench):
+    torch.save(dict(meta={}, epoch=3), bench.folder / 'meta.pth')
+    return _infer(bench, bench.folder / 'meta.pth')
+
+
+def checkpoint_other_architecture(bench):
+    torch.save(dict(state_dict=torch.nn.Conv2d(3, 4, 1).state_dict()), bench.folder / 'conv.pth')
+    return _infer(bench, bench.folder / 'conv.pth')
+
+
+def checkpoint_other_width(bench):
+    name = 'decode_head.conv_seg.weight'
+    return _changed(bench, lambda state: state.update({name: state[name][:5]}))
+
+
+def checkpoint_nan_alpha(bench):
+    name = 'backbone.dynopools.stream1.alpha'
+    return _changed(bench, lambda state: state[name].fill_(float('nan')))
+
+
+def checkpoint_infinite_alpha(bench):
+    name = 'backbone.dynopools.stream2.alpha'
+    return _changed(bench, lambda state: state[name].fill_(float('inf')))
+
+
+def checkpoint_nan_weights(bench):
+    return _changed(bench, lambda state: state['backbone.conv1.weight'][0].fill_(float('nan')))
+
+
+def checkpoint_number_for_a_weight(bench):
+    return _changed(bench, lambda state: state.update({'backbone.conv1.weight': 3}))
+
+
+def checkpoint_cut_in_test(bench):
+    cut = bench.write('cut.pth', bench.project.checkpoint.read_bytes()[:-1])
+    return bench.tool('test', bench.project.config, cut)
+
+
+def checkpoint_cut_in_get_flops(bench):
+    cut = bench.write('cut.pth', bench.project.checkpoint.read_bytes()[:1000])
+    return bench.tool('get_flops', bench.project.config, cut)
+
+
+def checkpoint_cut_in_resume(bench):
+    cut = bench.write('run/iter_1.pth', bench.project.checkpoint.read_bytes()[:-1])
+    bench.write('run/last_checkpoint', str(cut))
+    return bench.train(flags=['--resume'])
+
+
+def checkpoint_gone_in_resume(bench):
+    bench.write('run/last_checkpoint', str(Path('run', 'iter_7.pth')))
+    return bench.train(flags=['--resume'])
+
+
+def checkpoint_to_start_from(bench):
+    return bench.train(f'load_from={bench.write("notes.pth", "notes")}')

@@ -1,0 +1,139 @@
+"""Options of the network and of its cost, in the config."""
+
+NAN = float('nan')
+
+
+def _dynopool(bench, **options):
+    return bench.build(backbone=dict(dynopool=options))
+
+
+def dynopool_unknown(bench):
+    return _dynopool(bench, scales=0.5)
+
+
+def dynopool_list(bench):
+    return bench.build(backbone=dict(dynopool=[0.5]))
+
+
+def scale_zero(bench):
+    return _dynopool(bench, scale=0)
+
+
+def scale_negative(bench):
+    return _dynopool(bench, scale=-0.5)
+
+
+def scale_nan(bench):
+    return _dynopool(bench, scale=NAN)
+
+
+def scale_word(bench):
+    return _dynopool(bench, scale='half')
+
+
+def scale_of_three(bench):
+    return _dynopool(bench, scale=(0.5, 0.5, 0.5))
+
+
+def scale_out_of_bounds(bench):
+    return _dynopool(bench, scale=2)
+
+
+def scale_of_unknown_stream(bench):
+    return _dynopool(bench, scale=dict(stream4=0.5))
+
+
+def bounds_swapped(bench):
+    return _dynopool(bench, bounds=(1.0, 0.125))
+
+
+def bounds_zero(bench):
+    return _dynopool(bench, bounds=(0, 1.0))
+
+
+def bounds_nan(bench):
+    return _dynopool(bench, bounds=(NAN, 1.0))
+
+
+def bounds_one_number(bench):
+    return _dynopool(bench, bounds=1.0)
+
+
+def anchor_unknown(bench):
+    return _dynopool(bench, anchor='middle')
+
+
+def window_zero(bench):
+    return _dynopool(bench, window=0)
+
+
+def window_nan(bench):
+    return _dynopool(bench, window=NAN)
+
+
+def window_word(bench):
+    return _dynopool(bench, window='8')
+
+
+def stem_word(bench):
+    return _dynopool(bench, stem='yes')
+
+
+def weight_negative(bench):
+    return bench.build(gmacs_weight=-1)
+
+
+def weight_nan(bench):
+    return bench.build(gmacs_weight=NAN)
+
+
+def weight_word(bench):
+    return bench.build(gmacs_weight='7e-5')
+
+
+def weight_and_budget(bench):
+    return bench.build(gmacs_weight=7e-5, gmacs_budget=dict(target=0.6))
+
+
+def budget_number(bench):
+    return bench.build(gmacs_weight=None, gmacs_budget=0.6)
+
+
+def budget_unknown(bench):
+    return bench.build(gmacs_weight=None, gmacs_budget=dict(ratio=0.6))
+
+
+def budget_zero(bench):
+    return bench.build(gmacs_weight=None, gmacs_budget=dict(target=0))
+
+
+def budget_nan(bench):
+    return bench.build(gmacs_weight=None, gmacs_budget=dict(target=NAN))
+
+
+def budget_two_targets(bench):
+    return bench.build(gmacs_weight=None, gmacs_budget=dict(target=0.6, target_gmacs=1.0))
+
+
+def budget_order(bench):
+    return bench.build(gmacs_weight=None, gmacs_budget=dict(target=0.6, begin=0.5, reach=0.2))
+
+
+def budget_out_of_reach(bench):
+    return bench.train('model.gmacs_weight=None', 'model.gmacs_budget.target=0.01')
+
+
+def gmacs_shape_zero(bench):
+    return bench.build(gmacs_shape=(0, 64))
+
+
+def gmacs_shape_word(bench):
+    return bench.build(gmacs_shape=('64', '64'))
+
+
+def gmacs_shape_nan(bench):
+    return bench.build(gmacs_shape=(NAN, 64))
+
+
+def gmacs_shape_number(bench):
+    return bench.build(gmacs_shape=64)

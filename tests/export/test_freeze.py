@@ -1,0 +1,158 @@
+"""Learned scales as constants, and weights without pickle."""
+
+import pickle
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmseg.apis import init_model
+from mmseg.registry import MODELS
+from toys import segmentor_config
+
+from mmseg_dynopool.complexity import count_gmacs, summarize
+from mmseg_dynopool.export import freeze_config, freeze_pools, save_safetensors
+from mmseg_dynopool.layers import DynOPool, DynOPoolConv2d, FixedDynOPool, learned_pools
+
+
+def learned(seed=0, highest=4.9, **options):
+    """A network whose alphas are where training could have left them, some beyond a bound."""
+    torch.manual_seed(seed)
+    model = MODELS.build(segmentor_config(**options))
+    with torch.no_grad():
+        for pool in learned_pools(model).values():
+            pool.alpha.copy_(0.9 + (highest - 0.9) * torch.rand(2))
+        for norm in model.modules():
+            if isinstance(norm, torch.nn.BatchNorm2d):
+                torch.nn.init.normal_(norm.weight)
+                torch.nn.init.normal_(norm.running_mean)
+    model.eval()
+    return model
+
+
+def same(model, frozen):
+    for size in ((64, 96), (37, 81), (129, 40)):
+        image = torch.randn(2, 3, *size)
+        with torch.no_grad():
+            assert torch.equal(model._forward(image), frozen._forward(image))
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_frozen_network_gives_the_same_bits(seed):
+    model = learned(seed, stem=seed % 2 == 1)
+    frozen = freeze_pools(model)
+    same(model, frozen)
+    assert learned_pools(model) and not learned_pools(frozen)
+    assert set(model.state_dict()) - set(frozen.state_dict()) == {
+        f'{name}.alpha' for name in learned_pools(model)}
+    assert count_gmacs(model.backbone, (64, 96)) == count_gmacs(frozen.backbone, (64, 96))
+
+
+def test_layers_of_one_instance_share_one_constant():
+
+    class Net(torch.nn.Module):
+
+        def __init__(self):
+            super().__init__()
+            self.pool = DynOPool(0.3)
+            self.a = DynOPoolConv2d(self.pool, 1, 1, 1)
+            self.b = DynOPoolConv2d(self.pool, 1, 1, 1)
+
+    net = Net()
+    frozen = freeze_pools(net)
+    assert isinstance(frozen.pool, FixedDynOPool)
+    assert frozen.a.pool is frozen.pool and frozen.b.pool is frozen.pool
+    assert net.a.pool is net.pool and isinstance(net.pool, DynOPool)
+    image = torch.rand(1, 1, 20, 20)
+    assert torch.equal(net.a(image), frozen.a(image))
+
+
+@pytest.mark.parametrize('cascade', [False, True])
+@pytest.mark.parametrize('bounds', [(0.125, 1.0), (0.3, 0.6)])
+def test_frozen_config_builds_the_same_network(tmp_path, cascade, bounds):
+    """At a bound, too, where the scale read from alpha may lie beyond it by a rounding."""
+    model = learned(cascade=cascade, bounds=bounds)
+    cfg = Config(dict(
+        model=segmentor_config(cascade=cascade, bounds=bounds, gmacs_weight=0.1),
+        custom_hooks=[dict(type='DynOPoolHook'), dict(type='EMAHook')],
+        optim_wrapper=dict(paramwise_cfg=dict(custom_keys={'dynopools': dict(lr_mult=0.5)})),
+        load_from='old.pth'))
+    frozen_cfg = freeze_config(cfg, model)
+    frozen_cfg.dump(tmp_path / 'config.py')
+    frozen_cfg = Config.fromfile(tmp_path / 'config.py')
+    assert frozen_cfg.model.type == ('CascadeEncoderDecoder' if cascade else 'EncoderDecoder')
+    assert frozen_cfg.custom_hooks == [dict(type='EMAHook')]
+    assert frozen_cfg.optim_wrapper.paramwise_cfg.custom_keys == {}
+    assert 'load_from' not in frozen_cfg and 'gmacs_weight' not in frozen_cfg.model
+    assert cfg.model.gmacs_weight == 0.1  # the original is left alone
+    frozen = MODELS.build(frozen_cfg.model)
+    frozen.load_state_dict(freeze_pools(model).state_dict())
+    frozen.eval()
+    same(model, frozen)
+
+
+def test_a_frozen_network_trains_at_its_sizes():
+    frozen = freeze_pools(learned())
+    frozen.backbone.train()
+    image = torch.randn(2, 3, 64, 96)
+    before = [y.shape for y in frozen.backbone(image)]
+    optimizer = torch.optim.SGD(frozen.backbone.parameters(), lr=0.1)
+    sum(y.square().mean() for y in frozen.backbone(image)).backward()
+    moved = {n: p.clone() for n, p in frozen.backbone.named_parameters()}
+    optimizer.step()
+    assert all(not torch.equal(p, moved[n]) for n, p in frozen.backbone.named_parameters())
+    assert [y.shape for y in frozen.backbone(image)] == before
+
+
+def test_the_gradient_of_the_input_is_that_of_the_learned_one():
+    pool = DynOPool((0.4, 0.7))
+    fixed = FixedDynOPool.from_learned(pool)
+    gradients = []
+    for layer in (pool, fixed):
+        image = torch.arange(2. * 17 * 23).remainder(7).view(1, 2, 17, 23).requires_grad_()
+        layer(image).square().sum().backward()
+        gradients.append(image.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def test_costs_of_a_frozen_network():
+    model = learned()
+    learned_cost = summarize(model.backbone, (64, 96))
+    fixed_cost = summarize(freeze_pools(model).backbone, (64, 96))
+    assert fixed_cost['gmacs'] == learned_cost['gmacs']
+    assert fixed_cost['stock_gmacs'] == learned_cost['stock_gmacs']
+    assert fixed_cost['by_resolution'] == learned_cost['by_resolution']
+    assert fixed_cost['params'] == learned_cost['params'] - 6
+
+
+def test_what_cannot_be_frozen_is_named():
+    model = learned()
+    stock = Config(dict(model=dict(type='EncoderDecoder', backbone=dict(type='ResNet'))))
+    with pytest.raises(ValueError, match=r"'ResNet'.*freeze_pools"):
+        freeze_config(stock, model)
+    with pytest.raises(ValueError, match='frozen already'):
+        freeze_config(Config(dict(model=segmentor_config())), freeze_pools(model))
+
+
+def test_safetensors_load_wherever_a_checkpoint_does(tmp_path, monkeypatch):
+    model = learned()
+    path = tmp_path / 'weights.safetensors'
+    save_safetensors(model, path, dict(dataset_meta=dict(classes=('a', 'b', 'c'))))
+
+    def refuse(*args, **kwargs):
+        raise AssertionError('something was unpickled')
+
+    for name in ('load', 'loads', 'Unpickler'):
+        monkeypatch.setattr(pickle, name, refuse)
+    monkeypatch.setattr(torch, 'load', refuse)
+    loaded = init_model(Config(dict(model=segmentor_config())), str(path), device='cpu')
+    assert loaded.dataset_meta['classes'] == ['a', 'b', 'c']
+    same(model, loaded)
+
+
+@pytest.mark.parametrize('length', [0, 5, 1000, -1])
+def test_a_cut_off_safetensors_file_is_named(tmp_path, length):
+    path = tmp_path / 'weights.safetensors'
+    save_safetensors(learned(), path)
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(ValueError, match=r'weights.safetensors cannot be read as safetensors'):
+        init_model(Config(dict(model=segmentor_config())), str(path), device='cpu')

@@ -1,0 +1,148 @@
+"""ONNX and torch.export files: ordinary, and proven before they are written."""
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import torch
+from mmengine.config import Config
+from mmseg.apis import inference_model, init_model
+from mmseg.registry import MODELS
+from test_freeze import learned
+from toys import W48, segmentor_config, w48_extra
+
+from mmseg_dynopool.export import FORMATS, InferenceNetwork, OnnxSegmentor, export_program
+
+META = dict(classes=('road', 'tree', 'sky'), palette=[[1, 2, 3], [4, 5, 6], [7, 8, 9]])
+
+
+def run_file(path, image):
+    if path.suffix == '.pt2':
+        return torch.export.load(path).module()(image)
+    import onnxruntime
+    session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
+    return torch.from_numpy(session.run(None, {'image': image.numpy()})[0])
+
+
+@pytest.mark.parametrize('format, dynamic, cascade, stem', [
+    ('onnx', True, False, True), ('onnx', False, True, False),
+    ('torch-export', True, False, False), ('torch-export', False, False, True)])
+def test_the_file_computes_what_the_network_does(tmp_path, format, dynamic, cascade, stem):
+    model = learned(3, highest=3.2, cascade=cascade, stem=stem)
+    path = tmp_path / f'net{FORMATS[format]}'
+    rows = export_program(model, path, (160, 224), format, dynamic)
+    assert rows[0]['shape'] == (1, 160, 224) and len(rows) == (4 if dynamic else 1)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    # Sizes that the tool itself did not try.
+    shapes = [(3, 3, 231, 297), (1, 3, 177, 402)] if dynamic else [(1, 3, 160, 224)]
+    for shape in shapes:
+        image = torch.randn(*shape)
+        with torch.no_grad():
+            expected = InferenceNetwork(model)(image)
+            assert expected.shape[2:] == image.shape[2:]
+            torch.testing.assert_close(run_file(path, image), expected, rtol=1e-4, atol=1e-4)
+    if format == 'onnx':
+        graph = onnx.load(path).graph
+        assert {node.domain for node in graph.node} == {''}
+        assert {'Resize', 'MaxPool'} <= {node.op_type for node in graph.node}
+
+
+def test_w48(tmp_path):
+    torch.manual_seed(0)
+    cfg = segmentor_config(channels=W48, scale=dict(stream1=(0.4, 0.61), stream3=0.7))
+    cfg['backbone']['extra'] = w48_extra()
+    model = MODELS.build(cfg)
+    model.eval()
+    rows = export_program(model, tmp_path / 'net.onnx', (64, 96), 'onnx', dynamic=True)
+    assert len(rows) == 4
+
+
+def test_an_example_that_is_too_small_for_open_sizes_is_named(tmp_path):
+    model = MODELS.build(segmentor_config(scale=0.25))
+    model.eval()
+    with pytest.raises(ValueError, match='larger example than 64 x 64'):
+        export_program(model, tmp_path / 'net.pt2', (64, 64), 'torch-export', dynamic=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Noise(torch.nn.Module):
+    """Something that no export can repeat."""
+
+    def forward(self, x):
+        return x + torch.rand_like(x)
+
+
+@pytest.mark.parametrize('format', FORMATS)
+def test_a_file_that_differs_is_not_written(tmp_path, format):
+    model = learned()
+    model.backbone.relu = Noise()
+    with pytest.raises(ValueError, match=r'differs from PyTorch.*nothing was written'):
+        export_program(model, tmp_path / 'net', (64, 96), format)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('options, words', [
+    (dict(format='tflite'), ["'tflite'", 'onnx']),
+    (dict(shape=(64, )), ['(64,)']),
+    (dict(shape=(0, 64)), ['(0, 64)']),
+])
+def test_bad_options_are_named(tmp_path, options, words):
+    with pytest.raises(ValueError) as error:
+        export_program(**{'model': learned(), 'path': tmp_path / 'x', 'shape': (64, 96)} | options)
+    for word in words:
+        assert word in str(error.value)
+
+
+def config(slide=False):
+    model = segmentor_config()
+    if slide:
+        model['test_cfg'] = dict(mode='slide', crop_size=(64, 96), stride=(40, 60))
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
+    return Config(dict(model=model, test_pipeline=pipeline,
+                       test_dataloader=dict(dataset=dict(pipeline=pipeline))))
+
+
+@pytest.fixture(scope='module')
+def network(tmp_path_factory):
+    """A checkpoint and ONNX files of one network."""
+    folder = tmp_path_factory.mktemp('network')
+    model = learned(5)
+    model.dataset_meta = META
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=META)),
+               folder / 'net.pth')
+    export_program(model, folder / 'any.onnx', (64, 96), dynamic=True)
+    export_program(model, folder / 'fixed.onnx', (64, 96))
+    return folder
+
+
+@pytest.mark.parametrize('slide', [False, True])
+def test_inference_of_mmseg_on_an_onnx_file(network, slide):
+    image = np.random.default_rng(0).integers(0, 256, (90, 133, 3), np.uint8)
+    image = cv2.blur(image, (9, 9))
+    model = init_model(config(slide), str(network / 'net.pth'), device='cpu')
+    expected = inference_model(model, image)
+    onnx_model = OnnxSegmentor(network / ('fixed.onnx' if slide else 'any.onnx'), config(slide))
+    assert onnx_model.dataset_meta == dict(META, classes=list(META['classes']))
+    found = inference_model(onnx_model, image)
+    torch.testing.assert_close(found.seg_logits.data, expected.seg_logits.data, rtol=1e-3,
+                               atol=1e-4)
+    assert len(expected.pred_sem_seg.data.unique()) > 1
+    agree = (found.pred_sem_seg.data == expected.pred_sem_seg.data).float().mean()
+    assert agree > 0.999
+
+
+def test_another_size_than_the_file_takes(network):
+    model = OnnxSegmentor(network / 'fixed.onnx', config())
+    with pytest.raises(ValueError, match=r'one image of 64 x 96, got 1 of 90 x 133.*--dynamic'):
+        inference_model(model, np.zeros((90, 133, 3), np.uint8))
+
+
+def test_files_of_others_are_refused(network, tmp_path):
+    (tmp_path / 'cut.onnx').write_bytes((network / 'any.onnx').read_bytes()[:5000])
+    with pytest.raises(ValueError, match='cannot be read as an ONNX file'):
+        OnnxSegmentor(tmp_path / 'cut.onnx', config())
+    program = onnx.load(network / 'any.onnx')
+    del program.metadata_props[:]
+    onnx.save(program, tmp_path / 'other.onnx')
+    with pytest.raises(ValueError, match=r'was not written by tools/export\.py'):
+        OnnxSegmentor(tmp_path / 'other.onnx', config())

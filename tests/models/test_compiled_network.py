@@ -1,0 +1,67 @@
+"""torch.compile of a network: one graph, whatever sizes its alphas lead to."""
+
+import copy
+
+import pytest
+import torch
+from torch._dynamo.testing import CompileCounterWithBackend
+from toys import hrnet_extra
+
+from mmseg_dynopool import DynOPoolHRNet
+
+ALPHAS = (2.0, 2.001, 2.1, 2.3, 2.31, 2.9, 3.3, 1.5)
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler():
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def two_streams():
+    extra = hrnet_extra()
+    for stage in ('stage3', 'stage4'):
+        extra[stage] = dict(extra['stage2'])
+    return extra
+
+
+@pytest.mark.parametrize('train', [False, True])
+def test_a_network_is_compiled_once(train):
+    """One graph behind the one read of all alphas, whatever sizes they lead to."""
+    net = DynOPoolHRNet(two_streams(), dynopool=dict(stem=True))
+    net.train(train)
+    counter = CompileCounterWithBackend('eager')
+    compiled, plain = torch.compile(net, backend=counter), copy.deepcopy(net)
+    image = torch.randn(2, 3, 160, 224)
+    shapes = set()
+    with torch.set_grad_enabled(train):
+        for value in ALPHAS:
+            for k in range(3):
+                for network in (net, plain):
+                    with torch.no_grad():
+                        pool = list(network.dynopools.values())[k]
+                        pool.alpha.copy_(torch.tensor([value, value - 0.1 * k]))
+            found = compiled(image)
+            shapes.add(tuple(y.shape[2:] for y in found))
+            for a, b in zip(found, plain(image), strict=True):
+                torch.testing.assert_close(a, b)
+    assert len(shapes) >= 6
+    assert counter.frame_count == 1
+
+
+def test_gradients_of_a_compiled_network():
+    net = DynOPoolHRNet(two_streams(), dynopool=dict(stem=True)).double()
+    net.train()
+    plain = copy.deepcopy(net)
+    compiled = torch.compile(net, backend='aot_eager')
+    image = torch.randn(2, 3, 96, 128, dtype=torch.float64)
+    for value in (2.0, 2.3):
+        for network, run in ((net, compiled), (plain, plain)):
+            network.zero_grad()
+            with torch.no_grad():
+                for pool in network.dynopools.values():
+                    pool.alpha.fill_(value)
+            sum(y.square().mean() for y in run(image)).backward()
+        for (name, a), b in zip(net.named_parameters(), plain.parameters(), strict=True):
+            torch.testing.assert_close(a.grad, b.grad, rtol=1e-6, atol=1e-9, msg=name)

@@ -1,0 +1,52 @@
+"""torch.compile: no break inside DynOPool, and no new graph when alpha moves."""
+
+import pytest
+import torch
+from torch._dynamo.testing import CompileCounter, CompileCounterWithBackend
+
+from mmseg_dynopool.layers import DynOPool
+from mmseg_dynopool.ops import dynopool2d
+
+ALPHAS = (2.0, 2.001, 2.1, 2.3, 2.31, 2.9, 3.3, 1.5)
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler():
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize('backend', ['aot_eager', 'inductor'])
+def test_one_dynamic_graph_for_all_sizes(backend):
+    """fullgraph=True raises at any break; the first change of size makes the sizes symbols."""
+    counter = CompileCounterWithBackend(backend)
+
+    def run(image, alpha, size):
+        return dynopool2d(image, alpha, size).square().sum()
+
+    compiled = torch.compile(run, backend=counter, fullgraph=True)
+    image = torch.randn(2, 3, 32, 48)
+    for value in ALPHAS:
+        found, expected = [], []
+        for function, results in ((compiled, found), (run, expected)):
+            x, alpha = image.clone().requires_grad_(), torch.full((2, ), value).requires_grad_()
+            size = tuple(round(n / value) for n in (32, 48))
+            results.append(function(x, alpha, size))
+            results[0].backward()
+            results += [x.grad, alpha.grad]
+        for a, b in zip(found, expected):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    assert counter.frame_count == 2
+
+
+def test_the_module_reads_alpha_outside_of_the_graph():
+    counter = CompileCounter()
+    pool = DynOPool()
+    compiled = torch.compile(pool, backend=counter)
+    image = torch.randn(1, 2, 40, 60)
+    for value in ALPHAS:
+        with torch.no_grad():
+            pool.alpha.fill_(value)
+            assert torch.equal(compiled(image), pool(image))
+    assert counter.frame_count <= 4  # before and after the read: static, then dynamic

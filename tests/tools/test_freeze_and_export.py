@@ -1,0 +1,81 @@
+"""From a trained checkpoint to fixed sizes, safetensors and ONNX, by the command lines."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from test_out_of_tree import write_project
+from test_train_and_test import tool
+
+
+@pytest.fixture(scope='module')
+def trained(cityscapes, tmp_path_factory):
+    """A project with a short training whose alphas have left 2, and its frozen form."""
+    folder = tmp_path_factory.mktemp('project')
+    write_project(folder, cityscapes)
+    tool('train', 'my_dynopool_config.py', '--work-dir', 'run', cwd=folder)
+    path = folder / 'run' / 'iter_3.pth'
+    checkpoint = torch.load(path, weights_only=False)
+    torch.manual_seed(1)
+    for i, (key, value) in enumerate(checkpoint['state_dict'].items()):
+        if key.endswith('.alpha'):
+            value.copy_(torch.tensor([2.7, 1.6]) + 0.01 * (i % 7))
+        if key.endswith(('bn.bias', 'running_mean', 'conv_seg.weight')):
+            torch.nn.init.normal_(value)  # three steps from scratch predict one class
+    torch.save(checkpoint, path)
+    return folder, tool('freeze', 'my_dynopool_config.py', path, '--out', 'frozen', cwd=folder)
+
+
+def test_freeze_writes_what_trains_on_without_the_plugin_learning(trained, cityscapes):
+    folder, printed = trained
+    assert 'bit for bit' in printed and 'stream3: scale 0.' in printed
+    assert sorted(p.name for p in (folder / 'frozen').iterdir()) == [
+        'checkpoint.pth', 'config.py', 'weights.safetensors']
+    cfg = Config.fromfile(folder / 'frozen' / 'config.py')
+    assert cfg.model.type == 'EncoderDecoder' and cfg.custom_hooks == []
+    assert cfg.load_from == str(folder / 'frozen' / 'checkpoint.pth')
+    log = tool('train', 'frozen/config.py', '--work-dir', 'again', cwd=folder)
+    assert 'Iter(train) [3/3]' in log and 'dynopool' not in log.split('Iter(train)')[1]
+    state = torch.load(folder / 'again' / 'iter_3.pth', weights_only=False)['state_dict']
+    start = torch.load(folder / 'frozen' / 'checkpoint.pth', weights_only=False)['state_dict']
+    assert set(state) == set(start) and not any('alpha' in key for key in state)
+    assert any(not torch.equal(state[key], start[key]) for key in state)
+    # The learned sizes: another crop of the same network counts the same cost.
+    costs = [tool('get_flops', config, weights, '--json', '--shape', 64, 96, cwd=folder)
+             for config, weights in (('my_dynopool_config.py', 'run/iter_3.pth'),
+                                     ('frozen/config.py', 'frozen/weights.safetensors'))]
+    gmacs = [next(line for line in cost.splitlines() if '"gmacs"' in line) for cost in costs]
+    assert gmacs[0] == gmacs[1]
+
+
+def test_every_form_of_the_network_segments_alike(trained, cityscapes):
+    folder, _ = trained
+    printed = tool('export', 'my_dynopool_config.py', 'run/iter_3.pth', '--shape', 80, 144,
+                   '--dynamic', '--out', 'net.onnx', cwd=folder)
+    assert printed.count('max abs difference') == 4 and 'ok: net.onnx' in printed
+    images = cityscapes / 'leftImg8bit' / 'val' / 'town'
+    found = {}
+    for name, config, weights in (
+        ('learned', 'my_dynopool_config.py', 'run/iter_3.pth'),
+        ('safetensors', 'frozen/config.py', 'frozen/weights.safetensors'),
+            ('onnx', 'my_dynopool_config.py', 'net.onnx')):
+        log = tool('infer', config, weights, images, '--out', name, cwd=folder)
+        assert '4 images' in log and ('cost of one image' in log) == (name != 'onnx')
+        found[name] = np.stack([cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+                                for path in sorted((folder / name / 'labels').iterdir())])
+    assert np.array_equal(found['learned'], found['safetensors'])
+    assert (found['learned'] == found['onnx']).mean() > 0.999
+    assert len(np.unique(found['learned'])) > 1
+
+
+def test_a_fixed_file_is_written_beside_the_checkpoint(trained):
+    folder, _ = trained
+    printed = tool('export', 'frozen/config.py', 'frozen/checkpoint.pth', '--shape', 48, 64,
+                   '--format', 'torch-export', cwd=folder)
+    assert 'ok: frozen/checkpoint.pt2' in printed
+    program = torch.export.load(folder / 'frozen' / 'checkpoint.pt2')
+    assert program.module()(torch.zeros(1, 3, 48, 64)).shape == (1, 19, 48, 64)
+    printed = tool('freeze', 'frozen/config.py', 'frozen/checkpoint.pth', '--out', 'twice',
+                   cwd=folder, ok=False)
+    assert 'frozen already' in printed and not (folder / 'twice').exists()

@@ -1,0 +1,38 @@
+"""Export a trained network to ONNX or torch.export, with its learned sizes fixed.
+
+The program maps a normalized image (N, 3, H, W) to logits (N, classes, H, W). It is compared with
+PyTorch on random images before it is written. tools/infer.py takes the ONNX file in place of a
+checkpoint.
+"""
+
+import argparse
+from pathlib import Path
+
+from mmseg_dynopool.engine import ConfigOptions, count, load_segmentor
+from mmseg_dynopool.export import FORMATS, export_program
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--shape', type=count, nargs=2, required=True, metavar=('H', 'W'),
+                        help='image size; with --dynamic an example')
+    parser.add_argument('--dynamic', action='store_true', help='any batch, height and width')
+    parser.add_argument('--format', choices=list(FORMATS), default='onnx')
+    parser.add_argument('--out', type=Path, metavar='FILE',
+                        help='default: beside the checkpoint, with the suffix of the format')
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
+                        help='override settings of the config')
+    args = parser.parse_args()
+
+    model = load_segmentor(args.config, args.checkpoint, 'cpu', args.cfg_options)
+    out = args.out or Path(args.checkpoint).with_suffix(FORMATS[args.format])
+    for row in export_program(model, out, args.shape, args.format, args.dynamic):
+        print('{} x 3 x {} x {}: '.format(*row['shape']) + 'max abs difference to PyTorch '
+              f'{row["max_difference"]:.3g} (largest logit {row["max_logit"]:.3g})')
+    print(f'ok: {out}')
+
+
+if __name__ == '__main__':
+    main()
