@@ -1,17 +1,24 @@
 # make demo: train on real images in minutes. make test: lint and the whole test suite.
+# make test-upstream: the suite on upstream's last OpenMMLab releases; compiles mmcv for minutes.
 PYTHON ?= python3
 VENV ?= .venv
 # Options for pip, e.g. PyTorch's CPU index, which saves gigabytes on a machine without GPU.
 PIP_ARGS ?=
 BIN = $(VENV)/bin
+UPSTREAM_VENV ?= .venv-upstream
+UPSTREAM_BIN = $(UPSTREAM_VENV)/bin
+UPSTREAM_INSTALL = $(UPSTREAM_BIN)/python -m pip install $(PIP_ARGS) -c constraints-upstream.txt
 
-.PHONY: demo test lint benchmark clean
+.PHONY: demo test test-upstream lint benchmark clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python tools/demo.py
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-upstream: $(UPSTREAM_VENV)/.test
+	OMP_NUM_THREADS=1 $(UPSTREAM_BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -30,5 +37,18 @@ $(VENV)/.test: setup.py constraints.txt
 	$(BIN)/pip install $(PIP_ARGS) -c constraints.txt -e '.[mmlab,demo,test]'
 	touch $@
 
+# mmcv's setup.py imports torch and pkg_resources, so both come first and it builds without
+# isolation. ninja must be on the path. pip's cache could hold a build for another torch.
+$(UPSTREAM_VENV)/.mmcv: constraints-upstream.txt
+	$(PYTHON) -m venv --clear $(UPSTREAM_VENV)
+	$(UPSTREAM_INSTALL) setuptools torch ninja
+	PATH="$(abspath $(UPSTREAM_BIN)):$$PATH" MMCV_WITH_OPS=1 \
+		$(UPSTREAM_INSTALL) --no-build-isolation --no-cache-dir mmcv
+	touch $@
+
+$(UPSTREAM_VENV)/.test: $(UPSTREAM_VENV)/.mmcv setup.py
+	$(UPSTREAM_INSTALL) -e '.[mmlab-upstream,demo,test]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) work_dirs
+	rm -rf $(VENV) $(UPSTREAM_VENV) work_dirs

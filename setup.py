@@ -19,11 +19,12 @@ setup(
     license='Apache-2.0',
     packages=find_packages(include=['mmseg_dynopool', 'mmseg_dynopool.*']),
     python_requires='>=3.10',
-    install_requires=['torch>=2.0', 'numpy', 'opencv-python', 'matplotlib'],
+    install_requires=['torch>=2.4', 'numpy', 'opencv-python', 'matplotlib'],
     extras_require={
         # The maintained forks of the OpenMMLab stack; the import names are the same.
         'mmlab': ['onedl-mmcv', 'onedl-mmengine', 'onedl-mmsegmentation', 'tensorboard'],
-        # The last releases of the upstream stack. mmcv compiles for minutes.
+        # The last releases of the upstream stack, with constraints-upstream.txt. mmcv compiles for
+        # minutes and has to be installed first, see the Makefile.
         'mmlab-upstream': [
             'mmcv==2.1.0', 'mmengine==0.10.7', 'mmsegmentation==1.2.2', 'setuptools<81', 'ftfy',
             'regex', 'tensorboard'

@@ -3,10 +3,17 @@
 from pathlib import Path
 
 import cv2
+import mmengine
 import numpy as np
+import torch
+from mmengine.utils import digit_version
 
 ROOT = Path(__file__).resolve().parent.parent
 W48 = (48, 96, 192, 384)
+# Upstream's last mmengine reads checkpoints by torch.load's default: only weights, since 2.6.
+ONLY_WEIGHTS = (digit_version(mmengine.__version__) <= digit_version('0.10.7')
+                and digit_version(torch.__version__) >= digit_version('2.6.0'))
+TRUST = 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
 
 
 def hrnet_extra(channels=(4, 8, 12, 16), modules=(1, 1, 1, 1), blocks=1):

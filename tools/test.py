@@ -39,7 +39,8 @@ def main():
     cfg.load_from = args.checkpoint
     check_data(cfg, 'test_dataloader')
     if args.show or args.show_dir:
-        hook = dict(draw=True, show=args.show, wait_time=args.wait_time)
+        # Every image: upstream's hook draws one in `interval` batches, by default one in 50.
+        hook = dict(draw=True, interval=1, show=args.show, wait_time=args.wait_time)
         if (cfg.get('default_hooks') or {}).get('visualization') is None:
             hook['type'] = 'SegVisualizationHook'
         cfg.merge_from_dict({'default_hooks.visualization': hook})

@@ -9,6 +9,10 @@ from torch import nn
 from .gmacs_report import unwrap
 
 _SHOWN = 3
+_MORE_THAN_WEIGHTS = (
+    'holds more than weights, as every checkpoint of a training does, and upstream mmengine reads '
+    'only weights under PyTorch 2.6 or newer. If you trust the file, set the environment variable '
+    'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1; the mmlab extra needs none (see "FAQ" in the README)')
 
 
 def check_checkpoint(model: nn.Module, path: str, part: str = '') -> None:
@@ -32,6 +36,8 @@ def check_checkpoint(model: nn.Module, path: str, part: str = '') -> None:
     try:
         checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
     except Exception as error:
+        if 'Unsupported global' in str(error):
+            raise ValueError(f'{path} {_MORE_THAN_WEIGHTS}') from error
         reason = f'{type(error).__name__}: {error}'.partition('. ')[0]
         raise ValueError(f'{path} cannot be read as a checkpoint ({reason}): it is none, or its '
                          'writing, download or copy was cut off') from error
