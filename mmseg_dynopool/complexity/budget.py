@@ -71,6 +71,11 @@ class GMACsBudget(nn.Module):
                              f'{list(_OPTIONS)}')
         return cls(pools, **options)
 
+    def reset(self) -> None:
+        """Forget what was loaded from another run's checkpoint."""
+        for buffer in self.buffers():
+            buffer.zero_()
+
     def wanted_gmacs(self, initial_gmacs: float) -> float:
         """The target in GMACs."""
         return self.target_gmacs or self.target * initial_gmacs

@@ -34,6 +34,8 @@ class DynOPoolHook(Hook):
                              "model.backbone.type='DynOPoolHRNet' or remove the hook")
         model = self._model(runner)
         if getattr(model, 'gmacs_budget', None) is not None:
+            if runner.iter == 0:  # load_from may have brought the end of another run
+                model.gmacs_budget.reset()
             model.start_budget()
         for group in self._groups(runner, pools):
             if group.get('weight_decay', 0) > 0:
