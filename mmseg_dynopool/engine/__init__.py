@@ -11,6 +11,7 @@ from .cli import (
     load_run_config,
     read_config,
 )
+from .compile_hook import CompileHook
 from .cpu_amp import CPUAmpOptimWrapper
 from .data_check import check_data
 from .devices import adapt_to_devices
@@ -24,9 +25,9 @@ from .resume import checkpoint_differences, latest_checkpoint, resume_from_lates
 from .safe_files import BACKEND, WholeFileBackend
 
 __all__ = [
-    'BACKEND', 'CPUAmpOptimWrapper', 'ConfigOptions', 'DynOPoolHook', 'IterationSeedHook',
-    'LabelCheckHook', 'SafeCheckpointHook', 'WholeFileBackend', 'adapt_to_devices',
-    'add_run_options', 'check_checkpoint', 'check_data', 'check_device',
+    'BACKEND', 'CPUAmpOptimWrapper', 'CompileHook', 'ConfigOptions', 'DynOPoolHook',
+    'IterationSeedHook', 'LabelCheckHook', 'SafeCheckpointHook', 'WholeFileBackend',
+    'adapt_to_devices', 'add_run_options', 'check_checkpoint', 'check_data', 'check_device',
     'checkpoint_differences', 'count', 'describe_gmacs', 'draw_comparison', 'enable_amp',
     'find_images', 'latest_checkpoint', 'load_run_config', 'load_segmentor', 'make_resumable',
     'read_config', 'read_image', 'resume_from_latest', 'segment_images', 'watch_shapes'
