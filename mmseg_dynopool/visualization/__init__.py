@@ -1,0 +1,1 @@
+"""Pictures of what a network learned, computed from logs, checkpoints and operators."""
