@@ -37,10 +37,13 @@ def resume_from_latest(cfg: Config) -> None:
         print_log(f'nothing to resume in {cfg.work_dir}; the training starts anew', 'current')
         return
     cfg.load_from = path
-    there = Path(path).is_file() or '://' in path  # else the check of the checkpoint says so
-    if there and (cfg.get('randomness') or {}).get('seed') is None:
-        checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
-        cfg.randomness = dict(cfg.get('randomness') or {}, seed=checkpoint['meta']['seed'])
+    if (cfg.get('randomness') or {}).get('seed') is None:
+        try:
+            checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+            seed = checkpoint['meta']['seed']
+        except Exception:  # check_checkpoint will say what is wrong with it
+            return
+        cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
 
 
 def checkpoint_differences(path: str | Path, other: str | Path) -> list[str]:
