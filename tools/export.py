@@ -21,15 +21,19 @@ def main():
     parser.add_argument('--dynamic', action='store_true', help='any batch, height and width')
     parser.add_argument('--format', choices=list(FORMATS), default='onnx')
     parser.add_argument('--out', type=Path, metavar='FILE',
-                        help='default: beside the checkpoint, with the suffix of the format')
+                        help='default: beside the checkpoint (of a URL: here), with the '
+                        'suffix of the format')
     parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
                         help='override settings of the config')
     args = parser.parse_args()
 
     model = load_segmentor(args.config, args.checkpoint, 'cpu', args.cfg_options)
-    out = args.out or Path(args.checkpoint).with_suffix(FORMATS[args.format])
+    # Beside the checkpoint, or here if that is a URL.
+    there = Path(args.checkpoint.split('://')[-1])
+    beside = Path(there.name) if '://' in args.checkpoint else there
+    out = args.out or beside.with_suffix(FORMATS[args.format])
     for row in export_program(model, out, args.shape, args.format, args.dynamic):
-        print('{} x 3 x {} x {}: '.format(*row['shape']) + 'max abs difference to PyTorch '
+        print(f'{" x ".join(map(str, row["shape"]))}: max abs difference to PyTorch '
               f'{row["max_difference"]:.3g} (largest logit {row["max_logit"]:.3g})')
     print(f'ok: {out}')
 

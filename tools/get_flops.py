@@ -9,6 +9,7 @@ from rich.table import Table
 
 from mmseg_dynopool.complexity import summarize
 from mmseg_dynopool.engine import count, load_segmentor
+from mmseg_dynopool.layers import input_channels
 
 
 def show(result):
@@ -52,7 +53,8 @@ def main():
     shape = args.shape or model.cfg.model.get('data_preprocessor', {}).get('size')
     if shape is None:
         raise SystemExit('the config names no training crop; give --shape H W')
-    result = summarize(model, shape, forward=lambda network, image: network._forward(image))
+    result = summarize(model, shape, input_channels(model),
+                       forward=lambda network, image: network._forward(image))
     if args.json:
         json.dump(result, sys.stdout, indent=2)
         print()

@@ -38,7 +38,8 @@ def main():
     check_device(args.device)
 
     images = find_images(args.image)
-    model = load_segmentor(args.config, args.checkpoint, args.device, args.cfg_options)
+    model = load_segmentor(args.config, args.checkpoint, args.device, args.cfg_options,
+                           onnx=True)
     done = segment_images(model, images, args.out, args.opacity)
     counts = hasattr(model, 'backbone')  # an ONNX file's operators are not PyTorch's
     with watch_shapes(model) if counts else nullcontext() as shapes:

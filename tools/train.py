@@ -35,7 +35,8 @@ def main():
     runner.register_hook(LabelCheckHook())
     if cfg.get('load_from'):
         # A run may start from another task's weights, whose head differs; not so a resumed one.
-        check_checkpoint(runner.model, cfg.load_from, '' if cfg.get('resume') else 'backbone.')
+        resume = bool(cfg.get('resume'))
+        check_checkpoint(runner.model, cfg.load_from, '' if resume else 'backbone.', resume)
     runner.train()
 
 

@@ -55,7 +55,8 @@ class SeededSampler(Sampler):
     def set_epoch(self, epoch: int) -> None:
         """Tell the epoch, as mmengine's hooks and loops do."""
         self.epoch = epoch
-        self.sampler.set_epoch(epoch)
+        if hasattr(self.sampler, 'set_epoch'):
+            self.sampler.set_epoch(epoch)
 
     def __getattr__(self, name: str):
         # mmengine fast-forwards samplers that have this method, when it resumes.

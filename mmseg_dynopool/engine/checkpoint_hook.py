@@ -6,6 +6,8 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmseg.registry import HOOKS
 
+from mmseg_dynopool.datasets.files import write_file
+
 from .safe_files import BACKEND
 
 
@@ -15,7 +17,8 @@ class SafeCheckpointHook(CheckpointHook):
 
     - A checkpoint appears under its name when it is complete (:func:`write_file`).
     - With ``max_keep_ckpts`` the oldest goes after the new one is there; mmengine removes it
-      first, and a kill in between would leave none.
+      first, and a kill in between would leave none. So does the best one (``save_best``).
+    - The note ``last_checkpoint`` is written in the same way.
 
     The arguments are those of CheckpointHook.
     """
@@ -45,6 +48,29 @@ class SafeCheckpointHook(CheckpointHook):
             super()._save_checkpoint_with_step(runner, step, meta)
         finally:
             self.max_keep_ckpts = keep
+        for old in set(before) - set(self.keep_ckpt_ids):
+            self._remove(self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old)))
+
+    def _save_checkpoint(self, runner) -> None:
+        super()._save_checkpoint(runner)
         if is_main_process():
-            for old in set(before) - set(self.keep_ckpt_ids):
-                Path(self.out_dir, self.filename_tmpl.format(old)).unlink(missing_ok=True)
+            write_file(Path(runner.work_dir, 'last_checkpoint'), self.last_ckpt.encode())
+
+    def _save_best_checkpoint(self, runner, metrics) -> None:
+        # The parent removes what it knows of as the best before it writes: let it know of none.
+        one = getattr(self, 'best_ckpt_path', None)  # with one indicator
+        several = dict(getattr(self, 'best_ckpt_path_dict', {}))
+        self.best_ckpt_path = None
+        self.best_ckpt_path_dict = dict.fromkeys(several)
+        super()._save_best_checkpoint(runner, metrics)
+        for old, new in [(one, self.best_ckpt_path),
+                         *((several[key], self.best_ckpt_path_dict[key]) for key in several)]:
+            if old and new and old != new:
+                self._remove(old)
+        self.best_ckpt_path = self.best_ckpt_path or one
+        for key in several:
+            self.best_ckpt_path_dict[key] = self.best_ckpt_path_dict[key] or several[key]
+
+    def _remove(self, path: str) -> None:
+        if is_main_process() and self.file_backend.isfile(path):
+            self.file_backend.remove(path)

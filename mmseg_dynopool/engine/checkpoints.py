@@ -6,6 +6,8 @@ import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
+from mmseg_dynopool.layers import all_pools, learned_pools
+
 from .gmacs_report import unwrap
 
 _SHOWN = 3
@@ -15,7 +17,7 @@ _MORE_THAN_WEIGHTS = (
     'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1; the mmlab extra needs none (see "FAQ" in the README)')
 
 
-def check_checkpoint(model: nn.Module, path: str, part: str = '') -> None:
+def check_checkpoint(model: nn.Module, path: str, part: str = '', resume: bool = False) -> None:
     """Check that the checkpoint at ``path`` fills every weight of ``model``.
 
     mmengine loads what fits and logs the rest, so that a wrong file gives a network of random
@@ -26,6 +28,7 @@ def check_checkpoint(model: nn.Module, path: str, part: str = '') -> None:
         path: the checkpoint's file or URL.
         part: check only the weights whose names start so, e.g. ``'backbone.'`` where the head
             may differ.
+        resume: check, too, that a training can go on from it.
 
     Raises:
         ValueError: the file cannot be read, is of another architecture or of a training that
@@ -45,6 +48,10 @@ def check_checkpoint(model: nn.Module, path: str, part: str = '') -> None:
     if not isinstance(state, dict) or not any(map(torch.is_tensor, state.values())):
         raise ValueError(f'{path} holds no state_dict; give a checkpoint that tools/train.py '
                          'wrote')
+    if resume and not {'optimizer', 'meta'} <= set(checkpoint):
+        raise ValueError(f'{path} holds weights alone, no training to go on with; start from it '
+                         'by load_from, without resume')
+    _check_scales(unwrap(model), path, checkpoint)
     own = {k: v for k, v in unwrap(model).state_dict().items() if k.startswith(part)}
     optional = ('.alpha', 'num_batches_tracked')
     missing = [k for k in own if k not in state and not k.endswith(optional)
@@ -63,6 +70,21 @@ def check_checkpoint(model: nn.Module, path: str, part: str = '') -> None:
         raise ValueError(f'{path} holds NaN or infinity in {len(diverged)} weights '
                          f'({", ".join(diverged[:_SHOWN])}): its training diverged. Use an earlier '
                          'checkpoint, and train on with a lower lr')
+
+
+def _check_scales(model: nn.Module, path: str, checkpoint: dict) -> None:
+    """Frozen weights have no alphas: at other scales they would be another network."""
+    frozen = (checkpoint.get('meta') or {}).get('dynopool_scales')
+    if frozen and learned_pools(model):
+        raise ValueError(f'{path} belongs to a frozen network with the scales {frozen}, and this '
+                         "config's scales learn; use the config.py that tools/freeze.py wrote "
+                         'beside it')
+    state = checkpoint.get('state_dict', checkpoint)
+    alphas = [f'{name}.alpha' for name in all_pools(model) if f'{name}.alpha' in state]
+    if alphas and not learned_pools(model):
+        raise ValueError(f"{path} holds learned scales ({alphas[0]}, ...), and this config's are "
+                         'fixed; use the config it was trained with, or freeze it anew by '
+                         'tools/freeze.py')
 
 
 def _shape(value) -> tuple:

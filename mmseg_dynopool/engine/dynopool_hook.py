@@ -37,6 +37,10 @@ class DynOPoolHook(Hook):
             if runner.iter == 0:  # load_from may have brought the end of another run
                 model.gmacs_budget.reset()
             model.start_budget()
+        if hasattr(model, 'known_shape') and model.known_shape() is None:
+            runner.logger.warning(
+                'GMACs will count at the size of the first batch, after a resume at another one; '
+                'set model.gmacs_shape=(H, W)')
         for group in self._groups(runner, pools):
             if group.get('weight_decay', 0) > 0:
                 runner.logger.warning(

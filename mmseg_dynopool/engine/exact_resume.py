@@ -17,6 +17,9 @@ from mmengine.runner import EpochBasedTrainLoop
 from mmseg.registry import HOOKS
 
 from mmseg_dynopool.datasets import SeededSampler, combined_seed
+from mmseg_dynopool.models import type_name
+
+from .checkpoint_hook import SafeCheckpointHook
 
 
 def make_resumable(cfg: Config) -> Config:
@@ -28,17 +31,20 @@ def make_resumable(cfg: Config) -> Config:
     """
     loader = cfg.get('train_dataloader')
     if loader is not None and loader.get('sampler') and loader.get('batch_sampler') is None:
-        if loader.sampler['type'] != 'SeededSampler':
+        if type_name(loader.sampler) != 'SeededSampler':
             loader.sampler = dict(type='SeededSampler', sampler=loader.sampler)
             loader.dataset = dict(type='SeededDataset', dataset=loader.dataset)
     else:
         print_log('the training data come without a sampler, or with a batch_sampler: their '
                   'random augmentation will not repeat when the run is resumed', 'current')
-    checkpoint = cfg.get('default_hooks', {}).get('checkpoint')
-    if checkpoint is not None and checkpoint.get('type') == 'CheckpointHook':
-        checkpoint.type = 'SafeCheckpointHook'
+    cfg.default_hooks = cfg.get('default_hooks') or {}
+    # mmengine adds a hook of its own where the key is absent, none where it is None.
+    checkpoint = cfg.default_hooks.setdefault(
+        'checkpoint', dict(type='SafeCheckpointHook', interval=1))
+    if checkpoint is not None and type_name(checkpoint) == 'CheckpointHook':
+        checkpoint['type'] = 'SafeCheckpointHook'
     hooks = cfg.get('custom_hooks') or []
-    if not any(hook['type'] == 'IterationSeedHook' for hook in hooks):
+    if not any(type_name(hook) == 'IterationSeedHook' for hook in hooks):
         cfg.custom_hooks = [*hooks, dict(type='IterationSeedHook')]
     return cfg
 
@@ -61,15 +67,26 @@ class IterationSeedHook(Hook):
         for hook in runner.hooks:
             if isinstance(hook, CheckpointHook):
                 self._check_interval(runner, hook)
+                if not isinstance(hook, SafeCheckpointHook):
+                    runner.logger.warning(
+                        'a kill while %s writes may leave no whole checkpoint; use '
+                        "type='SafeCheckpointHook'", type(hook).__name__)
 
     @staticmethod
     def _check_interval(runner, hook: CheckpointHook) -> None:
         accumulated = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
-        if not hook.by_epoch and hook.interval > 0 and hook.interval % accumulated:
-            runner.logger.warning(
-                'checkpoints every %d iterations fall between accumulated gradients, which a '
-                'resumed run would lose; make the interval a multiple of accumulative_counts=%d',
-                hook.interval, accumulated)
+        intervals = {'checkpoint': hook.interval}
+        if hook.save_best:  # saves after a validation, too
+            intervals['val_interval'] = runner.train_loop.val_interval
+        for name, interval in intervals.items():
+            by_epoch = hook.by_epoch if name == 'checkpoint' else isinstance(
+                runner.train_loop, EpochBasedTrainLoop)
+            iterations = interval * (len(runner.train_dataloader) if by_epoch else 1)
+            if interval > 0 and iterations % accumulated:
+                runner.logger.warning(
+                    '%s: checkpoints every %d iterations fall between accumulated gradients, '
+                    'which a resumed run would lose; make it a multiple of '
+                    'accumulative_counts=%d', name, iterations, accumulated)
         if not hook.by_epoch and isinstance(runner.train_loop, EpochBasedTrainLoop):
             runner.logger.warning(
                 'checkpoints within an epoch: a resumed run starts its epoch anew; set '

@@ -10,15 +10,16 @@ from .cli import read_config
 
 
 def load_segmentor(config: str, weights: str | None, device: str = 'cpu',
-                   options: dict | None = None) -> BaseSegmentor:
+                   options: dict | None = None, onnx: bool = False) -> BaseSegmentor:
     """Build the segmentor of a config and load its weights, all of them.
 
     Args:
         config: config file.
-        weights: a checkpoint's file or URL, a ``.safetensors`` file or, for inference alone, an
-            ``.onnx`` file of ``tools/export.py``. None leaves the network untrained.
+        weights: a checkpoint's file or URL, or a ``.safetensors`` file. None leaves the network
+            untrained.
         device: e.g. ``'cuda:0'``; an ONNX file's device is onnxruntime's choice.
         options: settings of the config to override.
+        onnx: take an ``.onnx`` file of ``tools/export.py``, too: for inference alone.
 
     Returns:
         A segmentor for mmseg's ``inference_model``, in evaluation mode.
@@ -31,6 +32,9 @@ def load_segmentor(config: str, weights: str | None, device: str = 'cpu',
     if weights is None:
         return init_model(cfg, device=device)
     if weights.endswith('.onnx'):
+        if not onnx:
+            raise ValueError(f'{weights} is an ONNX file, which serves inference alone; give the '
+                             'checkpoint that it was made from')
         return OnnxSegmentor(weights, cfg)
     check_checkpoint(init_model(cfg, device='cpu'), weights)
     return init_model(cfg, weights, device)

@@ -10,37 +10,52 @@ from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader
 
 
-def latest_checkpoint(work_dir: str | Path) -> str | None:
+def latest_checkpoint(*folders: str | Path) -> str | None:
     """The checkpoint to resume from, or None.
 
     mmengine notes its name in the file ``last_checkpoint``. Where that note was cut off by a
-    kill, or names a file that is gone, the newest ``iter_*.pth`` or ``epoch_*.pth`` counts; if
-    there is none, the note stands, and loading it says that the file is gone.
+    kill, or names a file that was moved, the ``iter_*.pth`` or ``epoch_*.pth`` of the highest
+    number counts; if there is none, the note stands, and loading it says that the file is gone.
+
+    Args:
+        folders: the work dir, and where else its checkpoints may be.
     """
-    note = Path(work_dir, 'last_checkpoint')
+    note = Path(folders[0], 'last_checkpoint')
     noted = note.read_text().strip() if note.is_file() else ''
-    if noted and (Path(noted).exists() or '://' in noted):
+    if noted and (Path(noted).is_file() or '://' in noted):
         return noted
-    there = [*Path(work_dir).glob('iter_*.pth'), *Path(work_dir).glob('epoch_*.pth')]
-    return str(max(there, key=lambda path: path.stat().st_mtime)) if there else noted or None
+    there = [path for folder in folders for kind in ('iter', 'epoch')
+             for path in Path(folder).glob(f'{kind}_*.pth') if path.stem.split('_')[1].isdecimal()]
+    named = [path for path in there if noted and path.name == Path(noted).name]
+    best = max(named or there, key=lambda path: int(path.stem.split('_')[1]), default=None)
+    return str(best) if best else noted or None
 
 
 def resume_from_latest(cfg: Config) -> None:
     """Make a config resume from the latest checkpoint in its work dir, in place.
 
-    A run without a seed of its own goes on with the one it was started with: else its data
+    Without one the training starts, from the weights of ``load_from`` where the config names
+    some. A run without a seed of its own goes on with the one it was started with: else its data
     would be shuffled in another order.
     """
-    path = cfg.get('load_from') or latest_checkpoint(cfg.work_dir)
+    folders = [cfg.work_dir]
+    out_dir = (cfg.get('default_hooks', {}).get('checkpoint') or {}).get('out_dir')
+    if out_dir and '://' not in out_dir:  # where mmengine's hook puts them then
+        folders.append(Path(out_dir, Path(cfg.work_dir).name))
+    path = latest_checkpoint(*folders)
     cfg.resume = path is not None
     if path is None:
-        print_log(f'nothing to resume in {cfg.work_dir}; the training starts anew', 'current')
+        start = f', from the weights of {cfg.load_from}' if cfg.get('load_from') else ' anew'
+        print_log(f'nothing to resume in {cfg.work_dir}; the training starts{start}', 'current')
         return
     cfg.load_from = path
-    there = Path(path).is_file() or '://' in path  # else the check of the checkpoint says so
-    if there and (cfg.get('randomness') or {}).get('seed') is None:
-        checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
-        cfg.randomness = dict(cfg.get('randomness') or {}, seed=checkpoint['meta']['seed'])
+    if (cfg.get('randomness') or {}).get('seed') is None:
+        try:
+            checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+            seed = checkpoint['meta']['seed']
+        except Exception:  # check_checkpoint will say what is wrong with it
+            return
+        cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
 
 
 def checkpoint_differences(path: str | Path, other: str | Path) -> list[str]:

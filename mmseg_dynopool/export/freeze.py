@@ -6,6 +6,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mmseg_dynopool.layers import FixedDynOPool, all_pools, learned_pools, short_name
+from mmseg_dynopool.models import type_name
 
 _PLAIN = {
     'DynOPoolEncoderDecoder': 'EncoderDecoder',
@@ -27,6 +28,15 @@ def freeze_pools(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, memo)
 
 
+def frozen_state(model: nn.Module) -> dict:
+    """The weights of :func:`freeze_pools`'s network, by the stock network's keys.
+
+    The controller of a budget stays behind with the training.
+    """
+    return {key: value for key, value in freeze_pools(model).state_dict().items()
+            if not key.startswith('gmacs_budget.')}
+
+
 def freeze_config(cfg: Config, model: nn.Module) -> Config:
     """The config of :func:`freeze_pools`'s network: mmseg's plain segmentor, fixed scales.
 
@@ -41,13 +51,14 @@ def freeze_config(cfg: Config, model: nn.Module) -> Config:
     Raises:
         ValueError: the backbone takes no ``dynopool`` options, or nothing in it learns.
     """
-    if cfg.model.backbone.type != 'DynOPoolHRNet':
-        raise ValueError(f'cannot freeze the config of a {cfg.model.backbone.type!r}; it takes a '
+    backbone = type_name(cfg.model.backbone)
+    if backbone != 'DynOPoolHRNet':
+        raise ValueError(f'cannot freeze the config of a {backbone!r}; it takes a '
                          "'DynOPoolHRNet'. For a network of your own, use freeze_pools(model)")
     if not learned_pools(model):
         raise ValueError('there is no learned scale to freeze: the network is frozen already')
     frozen = copy.deepcopy(cfg)
-    frozen.model.type = _PLAIN.get(cfg.model.type, cfg.model.type)
+    frozen.model.type = _PLAIN.get(type_name(cfg.model), cfg.model.type)
     for key in [key for key in frozen.model if key.startswith('gmacs_')]:
         frozen.model.pop(key)
     scales = {short_name(name): tuple(1 / a for a in pool.alpha)
@@ -56,9 +67,9 @@ def freeze_config(cfg: Config, model: nn.Module) -> Config:
     frozen.model.backbone.dynopool = dict(options, scale=scales, learn=False)
     frozen.model.backbone.init_cfg = None
     frozen.custom_hooks = [hook for hook in cfg.get('custom_hooks') or []
-                           if hook['type'] != 'DynOPoolHook']
-    keys = frozen.get('optim_wrapper', {}).get('paramwise_cfg', {}).get('custom_keys', {})
-    keys.pop('dynopools', None)
+                           if type_name(hook) != 'DynOPoolHook']
+    paramwise = (frozen.get('optim_wrapper') or {}).get('paramwise_cfg') or {}
+    (paramwise.get('custom_keys') or {}).pop('dynopools', None)
     for key in ('load_from', 'resume', 'work_dir'):
         frozen.pop(key, None)
     return frozen

@@ -9,7 +9,9 @@ import torch
 from mmseg.models import BaseSegmentor
 from torch import Tensor
 
+from mmseg_dynopool.complexity import check_shape
 from mmseg_dynopool.datasets.files import make_folder
+from mmseg_dynopool.layers import input_channels
 from mmseg_dynopool.version import __version__
 
 from .network import InferenceNetwork
@@ -44,14 +46,16 @@ def export_program(model: BaseSegmentor, path: str | Path, shape: Sequence[int],
     """
     if format not in FORMATS:
         raise ValueError(f'format must be one of {list(FORMATS)}, got {format!r}')
-    if len(tuple(shape)) != 2 or min(shape) < 1:
-        raise ValueError(f'shape must be (H, W) with sizes >= 1, got {tuple(shape)}')
+    check_shape(shape)
     path = Path(path)
+    if path.suffix != FORMATS[format]:
+        raise ValueError(f'a file of format {format!r} ends in {FORMATS[format]!r}, got '
+                         f'{str(path)!r}; change the name or the format')
     if path.is_dir():
         raise ValueError(f'cannot write the program to {str(path)!r}: it is a folder; name a file')
     make_folder(path.parent)
     network = InferenceNetwork(model)
-    unproven = path.with_name(f'.{path.name}.unproven{path.suffix}')
+    unproven = path.with_name(f'.{path.stem}.unproven{path.suffix}')
     try:
         write, load = {'onnx': (_write_onnx, _load_onnx),
                        'torch-export': (_write_exported, _load_exported)}[format]
@@ -75,9 +79,8 @@ def _trial_shapes(shape: Sequence[int], dynamic: bool) -> list[tuple[int, ...]]:
 
 
 def _example(network: InferenceNetwork, batch: int, shape: Sequence[int]) -> Tensor:
-    channels = next(m.in_channels for m in network.modules() if isinstance(m, torch.nn.Conv2d))
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(batch, channels, *shape, generator=generator)
+    return torch.randn(batch, input_channels(network), *shape, generator=generator)
 
 
 def _compare(network, run: Callable[[Tensor], Tensor], shapes) -> list[dict]:
@@ -91,7 +94,7 @@ def _compare(network, run: Callable[[Tensor], Tensor], shapes) -> list[dict]:
             raise ValueError(f'the exported program gives logits of shape {tuple(found.shape)} '
                              f'for an image of {tuple(image.shape)}, PyTorch gives '
                              f'{tuple(expected.shape)}; nothing was written')
-        row = dict(shape=(batch, *shape), max_difference=(found - expected).abs().max().item(),
+        row = dict(shape=tuple(image.shape), max_difference=(found - expected).abs().max().item(),
                    max_logit=expected.abs().max().item())
         if not row['max_difference'] <= _TOLERANCE * max(1.0, row['max_logit']):
             raise ValueError(f'the exported program differs from PyTorch by {row}; nothing was '

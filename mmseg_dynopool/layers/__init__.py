@@ -2,9 +2,10 @@
 
 from .conv import DynOPoolConv2d
 from .dynopool import DynOPool
-from .find import all_pools, learned_pools, short_name
+from .find import all_pools, input_channels, learned_pools, short_name
 from .fixed import FixedDynOPool
 
 __all__ = [
-    'DynOPool', 'DynOPoolConv2d', 'FixedDynOPool', 'all_pools', 'learned_pools', 'short_name'
+    'DynOPool', 'DynOPoolConv2d', 'FixedDynOPool', 'all_pools', 'input_channels',
+    'learned_pools', 'short_name'
 ]

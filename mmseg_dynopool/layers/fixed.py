@@ -40,7 +40,10 @@ class FixedDynOPool(nn.Module):
     @classmethod
     def from_learned(cls, pool: DynOPool) -> 'FixedDynOPool':
         """The constant for the scale, inside its bounds, that ``pool`` has now."""
-        return cls([1 / alpha for alpha in pool.bounded_alpha().tolist()])
+        alpha = tuple(pool.bounded_alpha().tolist())
+        fixed = cls([1 / a for a in alpha])
+        fixed.alpha = alpha  # in double precision, too, the value itself
+        return fixed
 
     @property
     def scale(self) -> Tensor:

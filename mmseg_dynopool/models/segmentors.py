@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from mmseg.models.segmentors import CascadeEncoderDecoder, EncoderDecoder
 from mmseg.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmseg_dynopool.complexity import (
     ComplexityModel,
@@ -17,7 +17,7 @@ from mmseg_dynopool.complexity import (
     probe_complexity,
     step_size,
 )
-from mmseg_dynopool.layers import DynOPool, learned_pools
+from mmseg_dynopool.layers import DynOPool, input_channels, learned_pools
 
 PAPER_WEIGHT = 7e-5
 
@@ -76,7 +76,7 @@ class _GMACsLoss:
                 the default the loss keeps the result: call this before FSDP2 shards the network,
                 which cannot be probed afterwards.
         """
-        known = shape or self._known_shape()
+        known = shape or self.known_shape()
         if known is None:
             raise ValueError('the size at which GMACs count is not known; set '
                              'model.gmacs_shape=(H, W) or data_preprocessor.size')
@@ -87,7 +87,7 @@ class _GMACsLoss:
 
     def count_gmacs(self, shape: Sequence[int] | None = None) -> float:
         """GMACs at the sizes of the moment, rounding included, counted operator by operator."""
-        shape = shape or self._known_shape() or self._complexity.shape
+        shape = shape or self.known_shape() or self._complexity.shape
         return count_gmacs(self, shape, self._in_channels(), _run)
 
     def loss(self, inputs: Tensor, data_samples) -> dict:
@@ -98,7 +98,7 @@ class _GMACsLoss:
         """
         losses = super().loss(inputs, data_samples)
         if self._complexity is None:
-            self._complexity = self.complexity(self._known_shape() or inputs.shape[-2:])
+            self._complexity = self.complexity(self.known_shape() or inputs.shape[-2:])
         gmacs = self._complexity.gmacs({n: p.bounded_alpha() for n, p in self.pools().items()})
         weight = self.gmacs_weight
         if self.gmacs_budget is not None:
@@ -182,11 +182,12 @@ class _GMACsLoss:
                                        torch.full((2, ), high) if free else alpha]))
         return torch.stack(limits, 1).unbind()
 
-    def _known_shape(self) -> Sequence[int] | None:
+    def known_shape(self) -> Sequence[int] | None:
+        """Size ``(H, W)`` at which GMACs count, or None: then that of the first batch."""
         return self.gmacs_shape or getattr(self.data_preprocessor, 'size', None)
 
     def _in_channels(self) -> int:
-        return next(m.in_channels for m in self.backbone.modules() if isinstance(m, nn.Conv2d))
+        return input_channels(self.backbone)
 
 
 def _run(network, image):

@@ -98,7 +98,7 @@ def check_input(input: Tensor) -> None:
 
 def _check_output_size(size) -> tuple[int, int]:
     if not isinstance(size, Sequence) or len(size) != 2 or any(
-            isinstance(n, float) or n < 1 for n in size):
+            not isinstance(n, (int, torch.SymInt)) or n < 1 for n in size):
         raise ValueError(f'output_size must be two whole numbers >= 1, got {size!r}')
     return tuple(size)
 

@@ -38,9 +38,8 @@ def dynopool_learn(bench):
 
 
 def freeze_twice(bench):
-    return _freeze(bench, bench.write_config(
-        "model = dict(backbone=dict(type='DynOPoolHRNet', dynopool=dict(learn=False)))",
-        base=_stock(bench)))
+    folder = _frozen(bench)
+    return _freeze(bench, folder / 'config.py', folder / 'checkpoint.pth')
 
 
 def freeze_stock(bench):
@@ -57,6 +56,40 @@ def freeze_cut_checkpoint(bench):
         'cut.pth', bench.project.checkpoint.read_bytes()[:5000]))
 
 
+def freeze_onto_its_input(bench):
+    path = bench.write('checkpoint.pth', bench.project.checkpoint.read_bytes())
+    seen = _freeze(bench, checkpoint=path, out=bench.folder)
+    assert path.read_bytes() == bench.project.checkpoint.read_bytes()
+    return seen
+
+
+def freeze_an_onnx_file(bench):
+    return _freeze(bench, checkpoint=bench.write('net.onnx', 'onnx'))
+
+
+def _frozen(bench):
+    bench.tool('freeze', bench.project.config, bench.project.checkpoint, '--out', 'good', ok=True)
+    return bench.folder / 'good'
+
+
+def frozen_weights_in_the_training_config(bench):
+    return _infer(bench, _frozen(bench) / 'weights.safetensors')
+
+
+def learned_weights_in_the_frozen_config(bench):
+    return _infer(bench, bench.project.checkpoint, config=_frozen(bench) / 'config.py')
+
+
+def resume_from_frozen_weights(bench):
+    folder = _frozen(bench)
+    return bench.train('resume=True', f'load_from={folder / "checkpoint.pth"}',
+                       config=folder / 'config.py')
+
+
+def export_suffix(bench):
+    return _export(bench, '--shape', 48, 64, '--out', 'net.pt2')
+
+
 def export_format(bench):
     return _export(bench, '--shape', 48, 64, '--format', 'tflite')
 
@@ -65,8 +98,13 @@ def export_shape_zero(bench):
     return _export(bench, '--shape', 0, 64)
 
 
+def _folder(bench, name):
+    (bench.folder / name).mkdir()
+    return name
+
+
 def export_out_is_a_folder(bench):
-    return _export(bench, '--shape', 48, 64, '--out', bench.folder)
+    return _export(bench, '--shape', 48, 64, '--out', _folder(bench, 'folder.onnx'))
 
 
 def export_out_in_a_file(bench):
@@ -103,7 +141,7 @@ def onnx_to_train_from(bench):
 
 
 def safetensors_cut(bench):
-    save_safetensors(bench.project.ready_model(), bench.folder / 'whole.safetensors')
+    save_safetensors(bench.project.ready_model().state_dict(), bench.folder / 'whole.safetensors')
     content = (bench.folder / 'whole.safetensors').read_bytes()
     return _infer(bench, bench.write('cut.safetensors', content[:len(content) // 2]))
 

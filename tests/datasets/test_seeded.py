@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from mmengine.dataset import DefaultSampler
+from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmseg.registry import DATA_SAMPLERS, DATASETS
 from torch.utils.data import DataLoader, Dataset
 
@@ -61,6 +61,8 @@ def test_samples_do_not_depend_on_workers_or_the_past():
     assert batches(loader(seed=8), 8) != expected
 
 
+@pytest.mark.skipif(not hasattr(InfiniteSampler, 'skip'),
+                    reason="upstream's mmengine 0.10.7 cannot skip samples on resuming")
 def test_skipping_goes_on_at_the_same_samples():
     expected = batches(loader(), 8)
     data = loader()

@@ -32,7 +32,7 @@ def test_accumulation_equals_the_doubled_batch(tmp_path):
 def test_the_budget_counts_steps_of_the_optimizer(tmp_path, iterations, counts, clock):
 
     class Budgeted(Toy):
-        gmacs_budget = type('Budget', (), dict(settled=False))
+        gmacs_budget = type('Budget', (), dict(settled=False, reset=staticmethod(lambda: None)))
         seen = []
 
         def start_budget(self):

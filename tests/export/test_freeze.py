@@ -1,16 +1,27 @@
 """Learned scales as constants, and weights without pickle."""
 
 import pickle
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.runner.checkpoint import CheckpointLoader
 from mmseg.apis import init_model
 from mmseg.registry import MODELS
 from toys import segmentor_config
 
 from mmseg_dynopool.complexity import count_gmacs, summarize
-from mmseg_dynopool.export import freeze_config, freeze_pools, save_safetensors
+from mmseg_dynopool.export import (
+    freeze_config,
+    freeze_pools,
+    frozen_state,
+    load_from_safetensors,
+    save_safetensors,
+)
 from mmseg_dynopool.layers import DynOPool, DynOPoolConv2d, FixedDynOPool, learned_pools
 
 
@@ -124,6 +135,29 @@ def test_costs_of_a_frozen_network():
     assert fixed_cost['params'] == learned_cost['params'] - 6
 
 
+def test_a_budget_stays_behind_with_its_training():
+    cfg = segmentor_config()
+    cfg.pop('gmacs_weight')
+    model = MODELS.build(dict(cfg, gmacs_budget=dict(target=0.98)))
+    plain = MODELS.build(freeze_config(Config(dict(model=cfg)), model).model)
+    plain.load_state_dict(frozen_state(model))  # strict
+
+
+@pytest.mark.parametrize('settings', [{}, dict(optim_wrapper=None), dict(
+    optim_wrapper=dict(paramwise_cfg=None), custom_hooks=[dict(type='mmseg.DynOPoolHook')])])
+def test_configs_that_say_little(settings):
+    frozen = freeze_config(Config(dict(model=segmentor_config(), **settings)), learned())
+    assert frozen.custom_hooks == [] and frozen.model.backbone.dynopool.learn is False
+
+
+def test_double_precision_keeps_its_sizes():
+    pool = DynOPool().double()
+    with torch.no_grad():
+        pool.alpha.fill_(2 + 1e-9)
+    image = torch.rand(1, 1, 65, 65, dtype=torch.float64)
+    assert torch.equal(pool(image), FixedDynOPool.from_learned(pool)(image))
+
+
 def test_what_cannot_be_frozen_is_named():
     model = learned()
     stock = Config(dict(model=dict(type='EncoderDecoder', backbone=dict(type='ResNet'))))
@@ -136,7 +170,7 @@ def test_what_cannot_be_frozen_is_named():
 def test_safetensors_load_wherever_a_checkpoint_does(tmp_path, monkeypatch):
     model = learned()
     path = tmp_path / 'weights.safetensors'
-    save_safetensors(model, path, dict(dataset_meta=dict(classes=('a', 'b', 'c'))))
+    save_safetensors(model.state_dict(), path, dict(dataset_meta=dict(classes=('a', 'b', 'c'))))
 
     def refuse(*args, **kwargs):
         raise AssertionError('something was unpickled')
@@ -149,10 +183,29 @@ def test_safetensors_load_wherever_a_checkpoint_does(tmp_path, monkeypatch):
     same(model, loaded)
 
 
+def test_safetensors_from_a_url_and_to_a_device(tmp_path):
+    state = dict(w=torch.ones(2, 2)[:, :1], tied=torch.ones(3))
+    state['tied_too'] = state['tied']
+    save_safetensors(state, tmp_path / 'w.safetensors', dict(palette=np.zeros((1, 3), int)))
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f'http://127.0.0.1:{server.server_port}/w.safetensors'
+        loaded = CheckpointLoader.load_checkpoint(url, map_location='cpu')
+        server.shutdown()
+    assert loaded['meta'] == dict(palette=[[0, 0, 0]])
+    assert {k: v.tolist() for k, v in loaded['state_dict'].items()} == {
+        k: v.tolist() for k, v in state.items()}
+    for place, device in (('meta', 'meta'), (torch.device('meta'), 'meta'), (None, 'cpu'),
+                          (lambda storage, location: storage, 'cpu')):
+        found = load_from_safetensors(str(tmp_path / 'w.safetensors'), place)['state_dict']['w']
+        assert found.device.type == device
+
+
 @pytest.mark.parametrize('length', [0, 5, 1000, -1])
 def test_a_cut_off_safetensors_file_is_named(tmp_path, length):
     path = tmp_path / 'weights.safetensors'
-    save_safetensors(learned(), path)
+    save_safetensors(learned().state_dict(), path)
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(ValueError, match=r'weights.safetensors cannot be read as safetensors'):
         init_model(Config(dict(model=segmentor_config())), str(path), device='cpu')

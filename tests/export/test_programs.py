@@ -77,7 +77,7 @@ def test_a_file_that_differs_is_not_written(tmp_path, format):
     model = learned()
     model.backbone.relu = Noise()
     with pytest.raises(ValueError, match=r'differs from PyTorch.*nothing was written'):
-        export_program(model, tmp_path / 'net', (64, 96), format)
+        export_program(model, tmp_path / f'net{FORMATS[format]}', (64, 96), format)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -85,10 +85,13 @@ def test_a_file_that_differs_is_not_written(tmp_path, format):
     (dict(format='tflite'), ["'tflite'", 'onnx']),
     (dict(shape=(64, )), ['(64,)']),
     (dict(shape=(0, 64)), ['(0, 64)']),
+    (dict(shape=('64', 64)), ["('64', 64)"]),
+    (dict(shape=64), ['64']),
+    (dict(path='net.pt2'), ["'.onnx'", "'net.pt2'"]),
 ])
 def test_bad_options_are_named(tmp_path, options, words):
     with pytest.raises(ValueError) as error:
-        export_program(**{'model': learned(), 'path': tmp_path / 'x', 'shape': (64, 96)} | options)
+        export_program(**dict(model=learned(), path=tmp_path / 'x.onnx', shape=(64, 96)) | options)
     for word in words:
         assert word in str(error.value)
 
