@@ -12,9 +12,9 @@ import numpy as np
 LEAST_SIDE = 32
 FREQUENCIES = np.linspace(0, 0.5, 257)
 LAGS = np.unique(np.geomspace(1, 512, 49).round().astype(int))
-# Structure functions are compared from this share of their common top on, at least from the value
-# at a lag of one pixel, up to the second share: above, there are few independent pairs.
-_LOW, _HIGH = 0.05, 0.4
+# Structure functions are compared between these shares of their common top: below, blur (also of
+# resized images) and noise of single pixels count, above, few independent pairs.
+_LOW, _HIGH = 0.25, 0.65
 _LINES = 256
 
 
@@ -152,6 +152,8 @@ def stretch_between(along_h: np.ndarray, along_w: np.ndarray) -> float:
     Returns:
         Above 1 where contents are stretched in height; NaN where nothing changes along an axis.
     """
+    noise = min(_pixel_noise(along_h), _pixel_noise(along_w))
+    along_h, along_w = along_h - noise, along_w - noise
     top = min(_top(along_h), _top(along_w))
     if not top > 0:
         return float('nan')
@@ -159,6 +161,16 @@ def stretch_between(along_h: np.ndarray, along_w: np.ndarray) -> float:
     levels = top * np.geomspace(low, min(max(_HIGH, 2 * low), 0.9), 13)
     shift = np.log(_lag_at(levels, along_h)) - np.log(_lag_at(levels, along_w))
     return float(np.exp(shift.mean()))
+
+
+def _pixel_noise(curve: np.ndarray) -> float:
+    """Height at lag 0 of the line through lags 1 and 2: the share of noise of single pixels.
+
+    Curves of textures and edges start at 0. What is mostly noise is kept: there is no other
+    content to compare.
+    """
+    noise = 2 * curve[0] - curve[1]
+    return noise if 0 < noise < 0.7 else 0.0
 
 
 def _top(curve: np.ndarray) -> float:

@@ -31,12 +31,13 @@ def noise(rng, stretch, size=SIZE, sigma=3.0):
 
 def blobs(rng, stretch, size=SIZE):
     """Soft ellipses of several sizes, bright and dark."""
-    y, x = np.mgrid[:size[0], :size[1]]
+    y, x = np.ogrid[:size[0], :size[1]]
     image = np.zeros(size, np.float32)
     for _ in range(round(size[0] * size[1] / 1000 / np.prod(stretch))):
-        distance = ((y - rng.uniform(0, size[0])) / stretch[0])**2 + (
-            (x - rng.uniform(0, size[1])) / stretch[1])**2
-        image += rng.uniform(-1, 1) * np.exp(-distance / 2 / rng.uniform(2, 7)**2)
+        radius = rng.uniform(2, 7)
+        tall, wide = (np.exp(-((axis - rng.uniform(0, n)) / (s * radius))**2 / 2)
+                      for axis, n, s in zip((y, x), size, stretch))
+        image += np.float32(rng.uniform(-1, 1)) * (tall * wide).astype(np.float32)
     return image, np.digitize(image, [-0.3, 0.3]).astype(np.uint8)
 
 
@@ -58,25 +59,22 @@ def resized(rng, stretch, size=SIZE):
                                                      interpolation=cv2.INTER_NEAREST)
 
 
-def samples(texture, stretch, seed=0, count=10):
+def samples(texture, stretch, seed=0, count=8):
     rng = np.random.default_rng(seed)
     for i in range(count):
         image, label = texture(rng, stretch)
         yield str(i), image[..., None], label, 255
 
 
-@pytest.mark.parametrize('seed', [0, 1])
 @pytest.mark.parametrize('factor', FACTORS)
 @pytest.mark.parametrize('texture', [noise, blobs, rectangles, resized])
-def test_a_known_stretch_is_found(texture, factor, seed):
-    for axis in (0, 1):
-        stretch = (factor, 1) if axis == 0 else (1, factor)
+def test_a_known_stretch_is_found(texture, factor):
+    for seed, stretch in enumerate([(factor, 1), (1, factor), (factor, 1)]):
         found = analyze(samples(texture, stretch, seed))
         expected = stretch[0] / stretch[1]
         assert found['stretch'] == pytest.approx(expected, rel=0.1)
         for part in ('image', 'label'):
             assert found[part]['stretch'] == pytest.approx(expected, rel=0.1)
-        assert abs(found['stretch'] - expected) < 4 * found['stretch_error'] + 0.03 * expected
         assert found['stretch_error'] < 0.1 * expected
 
 
@@ -146,7 +144,7 @@ def test_starting_scales_undo_the_stretch_at_no_cost(stretch):
     assert np.prod([w / h for h, w in scales.values()]) == pytest.approx(stretch, rel=0.01)
     for pair in scales.values():
         assert np.prod(pair) == pytest.approx(0.25, rel=0.01)
-        assert 0.125 <= min(pair) and max(pair) <= 1
+        assert min(pair) >= 0.125 and max(pair) <= 1
     if 1 / 4 <= stretch <= 4:
         assert scales['stream2'] == scales['stream3'] == (0.5, 0.5)
 
@@ -193,7 +191,7 @@ def test_samples_are_whole_and_evenly_spread(cityscapes):
         assert label.shape == image.shape[:2] == (80, 144) and ignored == 255
     with pytest.raises(ValueError, match='images must be at least 1, got 0'):
         list(read_samples(one, 0))
-    with pytest.raises(ValueError, match="loads no label maps, got .*PackSegInputs"):
+    with pytest.raises(ValueError, match=r"loads no label maps, got .*PackSegInputs"):
         list(read_samples(ConfigDict(one, pipeline=one.pipeline[3:]), 1))
 
 
