@@ -36,17 +36,19 @@ def describe(stretch: float | None, error: float | None = None) -> str:
 def _draw_energy(axis, title: str, part: dict) -> None:
     curves = part['curves']
     scale = 2 * np.array(curves['frequency'])
+    lowest = min(row['scale'] for row in part['energy_above']) / 1.3
+    shown = scale >= lowest * 0.9
     for name, color, energy in _axes(curves['energy']):
-        axis.plot(scale[1:], 100 * (1 - np.array(energy[1:])), color=color, lw=2,
+        axis.plot(scale[shown], 100 * (1 - np.array(energy)[shown]), color=color, lw=2,
                   label=f'along the {name}')
     axis.set_xscale('log', base=2)
     ticks = [row['scale'] for row in part['energy_above']]
     axis.set_xticks([*ticks, 1], [f'1/{1 / s:.0f}' for s in ticks] + ['1'])
     axis.minorticks_off()
-    axis.set_xlim(min(ticks) / 1.3, 1)
+    axis.set_xlim(lowest, 1)
     axis.set_ylim(bottom=0)
     axis.set_xlabel('scale r of the feature map to the image')
-    axis.set_ylabel('energy above r / 2 cycles per pixel (%)')
+    axis.set_ylabel('energy above r / 2 cycles/pixel (%)')
     axis.set_title(f'{title}: energy that a scale cannot hold')
     axis.grid(alpha=0.3)
     axis.legend()
@@ -65,7 +67,7 @@ def _draw_difference(axis, title: str, part: dict) -> None:
     axis.set_xlim(1, lag[np.isfinite(values).any(0)].max())
     axis.set_ylim(bottom=0)
     axis.set_xlabel('distance of two pixels (pixels)')
-    axis.set_ylabel('mean square difference (1: unrelated pixels)')
+    axis.set_ylabel('difference (1: unrelated pixels)')
     axis.set_title(f'{title}: how far contents reach')
     axis.grid(alpha=0.3)
     axis.legend()

@@ -1,9 +1,6 @@
 """Receptive fields of each stream, learned beside stock, on an image."""
 
-import copy
 import io
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -16,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from mmseg_dynopool.complexity.model import set_scale_
 from mmseg_dynopool.datasets.files import write_file
 from mmseg_dynopool.engine import (
     ConfigOptions,
@@ -25,141 +21,10 @@ from mmseg_dynopool.engine import (
     read_config,
     read_image,
 )
-from mmseg_dynopool.layers import all_pools
 
-from .support import centre, outputs_of, support
+from .fields import ReceptiveField, compare_fields
 
-_MASS = 0.95
 _BOX_COLOR, _SUPPORT_COLOR = '#56B4E9', '#E69F00'  # sky blue and orange: apart for all eyes
-
-
-@dataclass(frozen=True)
-class ReceptiveField:
-    """Receptive field of the centre unit of one output, in pixels of the network's input.
-
-    Attributes:
-        name: of the output, e.g. ``'stream 2'``.
-        size: ``(H, W)`` of the feature map.
-        gradient: ``(H, W)`` of the image: absolute gradient of the sum of the unit's channels
-            (or of one logit), averaged over the image's channels, divided by its sum.
-        effective: ``(top, bottom, left, right)``: along each axis the pixels that remain when
-            2.5 % of the gradient are cut off at either end, those behind the last excluded.
-        theoretical: the same for the pixels that the unit can depend on, borders of the image
-            not regarded; None where it was not computed.
-    """
-
-    name: str
-    size: tuple[int, int]
-    gradient: np.ndarray
-    effective: tuple[int, int, int, int]
-    theoretical: tuple[int, int, int, int] | None
-
-    @property
-    def effective_extent(self) -> tuple[int, int]:
-        """``(height, width)`` of the effective field, each axis with 95 % of the gradient."""
-        return _extent(self.effective)
-
-    @property
-    def theoretical_extent(self) -> tuple[int, int] | None:
-        """``(height, width)`` of the theoretical field."""
-        return None if self.theoretical is None else _extent(self.theoretical)
-
-
-def measure_fields(network: nn.Module, image: Tensor, head: Callable | None = None
-                   ) -> list[ReceptiveField]:
-    """Receptive fields of the centre units of a network's outputs.
-
-    Effective fields are gradients (Luo et al., "Understanding the Effective Receptive Field in
-    Deep Convolutional Neural Networks", NeurIPS 2016), theoretical ones those of
-    :func:`mmseg_dynopool.visualization.support.support`.
-
-    Args:
-        network: takes ``image`` and returns a feature map or several, by stream; it is copied.
-        image: ``(1, C, H, W)``, normalized, on the network's device.
-        head: takes the list of features and returns logits; the field of the highest logit of
-            the centre is added as ``'logit'``.
-
-    Raises:
-        ValueError: ``image`` is not one image, a gradient is zero or not finite, or the network
-            holds layers whose support is not known.
-    """
-    if image.dim() != 4 or len(image) != 1:
-        raise ValueError(f'image must have shape (1, C, H, W), got {tuple(image.shape)}')
-    network = copy.deepcopy(network)
-    network.eval()
-    network.requires_grad_(False)
-    image = image.detach().clone().requires_grad_()
-    outputs = outputs_of(network, image)
-    units = [(f'stream {k}', output, centre(output).sum()) for k, output in enumerate(outputs)]
-    boxes = [(*rows, *columns) for rows, columns in support(network, image.shape[2:])]
-    if head is not None:
-        logits = head(outputs)
-        units.append(('logit', logits, centre(logits).max()))
-        boxes.append(None)
-    return [_field(name, output, unit, image, box)
-            for (name, output, unit), box in zip(units, boxes, strict=True)]
-
-
-def _field(name, output, unit, image, box) -> ReceptiveField:
-    gradient, = torch.autograd.grad(unit, image, retain_graph=True)
-    gradient = gradient[0].abs().mean(0).double().cpu().numpy()
-    total = gradient.sum()
-    if not np.isfinite(total) or total == 0:
-        raise ValueError(f'the gradient of the centre unit of {name} is '
-                         f'{"zero" if total == 0 else "not finite"}: nothing in the image moves '
-                         'it; take another image, or a checkpoint from before the weights died')
-    gradient /= total
-    effective = (*_middle(gradient.sum(1)), *_middle(gradient.sum(0)))
-    return ReceptiveField(name, tuple(output.shape[2:]), gradient, effective, box)
-
-
-def _middle(profile: np.ndarray) -> tuple[int, int]:
-    """First pixel and the one behind the last of the middle 95 % of a profile of sum 1."""
-    tail = (1 - _MASS) / 2
-    ahead, behind = np.cumsum(profile), np.cumsum(profile[::-1])
-    return int((ahead <= tail).sum()), len(profile) - int((behind <= tail).sum())
-
-
-def _extent(box) -> tuple[int, int]:
-    return box[1] - box[0], box[3] - box[2]
-
-
-def compare_fields(model: nn.Module, image: Tensor) -> dict[str, list[ReceptiveField]]:
-    """Fields of a segmentor's streams and centre logit, ``'learned'`` and ``'stock'``.
-
-    The stock network has the same weights, with every scale at 0.5.
-
-    Args:
-        model: a segmentor with DynOPools in its backbone; it is copied, not changed.
-        image: ``(1, 3, H, W)``, as the data preprocessor returns it.
-
-    Raises:
-        ValueError: the backbone holds no DynOPool; see :func:`measure_fields`.
-    """
-    if not all_pools(getattr(model, 'backbone', nn.Module())):
-        raise ValueError(f'{type(getattr(model, "backbone", model)).__name__} holds no DynOPool: '
-                         'there is no learned field to show; give a config with '
-                         "backbone=dict(type='DynOPoolHRNet') and its checkpoint")
-    model = copy.deepcopy(model)
-    model.requires_grad_(False)
-    fields = {}
-    for title in ('learned', 'stock'):
-        if title == 'stock':
-            for pool in all_pools(model).values():
-                set_scale_(pool, (0.5, 0.5))
-        fields[title] = measure_fields(model.backbone, image, lambda x: _logits(model, x))
-    return fields
-
-
-def _logits(model, features: list[Tensor]) -> Tensor:
-    if model.with_neck:
-        features = model.neck(features)
-    heads = model.decode_head
-    heads = heads if isinstance(heads, nn.ModuleList) else [heads]
-    logits = heads[0](features)
-    for head in heads[1:]:  # a cascade
-        logits = head(features, logits)
-    return logits
 
 
 def prepare_image(model: nn.Module, image: np.ndarray) -> tuple[np.ndarray, Tensor]:
@@ -201,22 +66,24 @@ def draw_fields(fields: dict[str, list[ReceptiveField]], image: np.ndarray) -> F
     """
     rows, columns = len(fields), len(next(iter(fields.values())))
     height, width = image.shape[:2]
-    side = 2.9
-    figure = Figure(figsize=(side * columns + 0.6, rows * (side * min(height / width, 2) + 0.75)
-                             + 0.9), layout='constrained')
+    tall = min(max(height / width, 0.4), 2)
+    wide = 2.6 if tall > 0.7 else 3.6
+    figure = Figure(figsize=(wide * columns + 1, rows * (0.88 * wide * tall + 0.75) + 0.7),
+                    layout='constrained')
     axes = figure.subplots(rows, columns, squeeze=False)
     gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     for row, (title, found) in zip(axes, fields.items(), strict=True):
         for axis, field in zip(row, found, strict=True):
             axis.imshow(gray, cmap='gray', vmin=0, vmax=400)
-            heat = np.sqrt(field.gradient / field.gradient.max())
+            heat = np.sqrt(field.gradient / (field.gradient.max() or 1))
             shown = axis.imshow(heat, cmap='inferno', vmin=0, vmax=1,
                                 alpha=np.clip(3 * heat, 0, 1))
-            if field.theoretical is not None:
-                _draw_box(axis, field.theoretical, _SUPPORT_COLOR, '--')
-            _draw_box(axis, field.effective, _BOX_COLOR, '-')
-            axis.set_title(f'{title}, {field.name}: {field.size[0]} x {field.size[1]}\n95 %: '
-                           '{} x {} pixels'.format(*field.effective_extent), fontsize=9)
+            for box, color, style in ((field.theoretical, _SUPPORT_COLOR, '--'),
+                                      (field.effective, _BOX_COLOR, '-'),
+                                      (field.core, _BOX_COLOR, ':')):
+                if box is not None:
+                    _draw_box(axis, box, color, style)
+            axis.set_title(_describe(title, field), fontsize=8)
             axis.set_xlim(-0.5, width - 0.5)
             axis.set_ylim(height - 0.5, -0.5)
             axis.tick_params(labelsize=7)
@@ -225,15 +92,29 @@ def draw_fields(fields: dict[str, list[ReceptiveField]], image: np.ndarray) -> F
     for axis in axes[:, 0]:
         axis.set_ylabel('pixels', fontsize=8)
     bar = figure.colorbar(shown, ax=axes, fraction=0.02)
-    bar.set_label('|gradient|, square root of its\nshare of the highest', fontsize=8)
+    bar.set_label('square root of |gradient| / highest |gradient|', fontsize=8)
     bar.ax.tick_params(labelsize=7)
-    handles = [Rectangle((0, 0), 1, 1, fill=False, lw=2, color=_BOX_COLOR,
-                         label='effective: 95 % of the gradient along each axis'),
-               Rectangle((0, 0), 1, 1, fill=False, lw=2, color=_SUPPORT_COLOR, ls='--',
-                         label='theoretical (unseen where it contains the image)')]
-    figure.legend(handles=handles, loc='outside lower center', ncols=2, fontsize=8)
-    figure.suptitle('Receptive field of the centre unit (feature map height x width)')
+    handles = [Rectangle((0, 0), 1, 1, fill=False, lw=2, edgecolor=color, ls=style, label=label)
+               for color, style, label in (
+                   (_BOX_COLOR, ':', 'effective, middle 50 % along each axis'),
+                   (_BOX_COLOR, '-', 'effective, middle 95 %'),
+                   (_SUPPORT_COLOR, '--', 'theoretical (out of sight where it is larger)'))]
+    figure.legend(handles=handles, loc='outside lower center', ncols=3, fontsize=8)
+    figure.suptitle('Receptive field of the centre unit (height x width, fields in pixels of the '
+                    'input)', fontsize=10)
     return figure
+
+
+def _describe(title: str, field: ReceptiveField) -> str:
+    lines = ['{}, {}: map {} x {}'.format(title, field.name, *field.size)]
+    if field.effective is None:
+        lines.append('no gradient: the unit is off')
+    else:
+        lines.append('50 %: {} x {}, 95 %: {} x {}'.format(*field.core_extent,
+                                                           *field.effective_extent))
+    if field.theoretical is not None:
+        lines.append('theoretical: {} x {}'.format(*field.theoretical_extent))
+    return '\n'.join(lines)
 
 
 def _draw_box(axis, box, color: str, style: str) -> None:
@@ -245,15 +126,14 @@ def _draw_box(axis, box, color: str, style: str) -> None:
 def field_table(fields: dict[str, list[ReceptiveField]]) -> Table:
     """Extents in pixels, height x width."""
     table = Table(title='receptive fields in pixels of the input (height x width)')
-    table.add_column('output')
-    for kind in ('map', 'theoretical', 'effective (95 %)'):
-        for title in fields:
-            table.add_column(f'{kind}\n{title}', justify='right')
+    for column in ('output', 'scales', 'map', 'theoretical', 'middle 50 %', 'middle 95 %'):
+        table.add_column(column, justify='left' if column in ('output', 'scales') else 'right')
     for row in zip(*fields.values(), strict=True):
-        cells = [[getattr(field, key) for field in row]
-                 for key in ('size', 'theoretical_extent', 'effective_extent')]
-        table.add_row(row[0].name, *('{} x {}'.format(*pair) if pair else '-'
-                                     for pairs in cells for pair in pairs))
+        for title, field in zip(fields, row):
+            extents = (field.size, field.theoretical_extent, field.core_extent,
+                       field.effective_extent)
+            table.add_row(field.name, title, *('{} x {}'.format(*pair) if pair else '-'
+                                               for pair in extents))
     return table
 
 

@@ -28,8 +28,8 @@ _LONGEST = 2**17
 def support(network: nn.Module, size: Sequence[int]) -> list[tuple[tuple[int, int], ...]]:
     """Support of the centre unit of each output, along both axes.
 
-    Norms are left out: in training, or with norms of an image's own statistics, every unit
-    depends on every pixel.
+    Norms are left out: where one takes an image's own statistics, every unit depends on every
+    pixel through them.
 
     Args:
         network: takes images ``(N, 3, H, W)`` and returns a feature map or several; it is
@@ -118,7 +118,7 @@ def _positive_twin(network: nn.Module, ratios: dict[str, float] | None, axis: in
         if isinstance(module, _NEUTRAL):
             memo[id(module)] = nn.Identity()
         elif isinstance(module, nn.Conv2d):
-            memo[id(module)] = _unit_conv(module, memo)
+            memo[id(module)] = _unit_conv(module, memo, axis)
         elif not isinstance(module, (DynOPool, FixedDynOPool)) and any(
                 True for _ in module.parameters(recurse=False)):
             raise ValueError(f'the support of {type(module).__name__} is not known; the '
@@ -129,13 +129,20 @@ def _positive_twin(network: nn.Module, ratios: dict[str, float] | None, axis: in
     return twin
 
 
-def _unit_conv(conv: nn.Conv2d, memo: dict) -> nn.Conv2d:
-    options = dict(kernel_size=conv.kernel_size, padding=conv.padding, dilation=conv.dilation,
-                   bias=False)
+def _unit_conv(conv: nn.Conv2d, memo: dict, axis: int) -> nn.Conv2d:
+    """The convolution along one axis; across it, where the canvas has one pixel, of size 1."""
+
+    def along(pair, across: int):
+        if isinstance(pair, str):  # padding 'same' or 'valid'
+            return pair
+        return (pair[0], across) if axis == 0 else (across, pair[1])
+
+    options = dict(kernel_size=along(conv.kernel_size, 1), padding=along(conv.padding, 0),
+                   dilation=along(conv.dilation, 1), bias=False)
     if isinstance(conv, DynOPoolConv2d):
         unit = DynOPoolConv2d(memo[id(conv.pool)], 1, 1, **options)
     else:
-        unit = nn.Conv2d(1, 1, stride=conv.stride, **options)
+        unit = nn.Conv2d(1, 1, stride=along(conv.stride, 1), **options)
     # The weights sum to 1: gradients of deep networks stay far from overflow and underflow.
     nn.init.constant_(unit.weight, 1 / unit.weight.numel())
     return unit.double()

@@ -16,7 +16,7 @@ def result():
 
 def test_curves_and_texts(result):
     figure = draw_analysis(result)
-    assert '1 images: contents 2.' in figure.get_suptitle().replace('1.9', '2.')
+    assert f'contents {result["stretch"]:.2f} times' in figure.get_suptitle()
     assert len(figure.axes) == 4
     for axis, part in zip(figure.axes[:2], ('image', 'label')):
         lines = {line.get_label(): line for line in axis.lines}
@@ -25,7 +25,7 @@ def test_curves_and_texts(result):
             scales = [row['scale'] for row in result[part]['energy_above']]
             drawn = np.interp(scales, *lines[name].get_data())
             assert drawn == pytest.approx(100 * np.array(shares))
-        assert 'r / 2 cycles per pixel (%)' in axis.get_ylabel()
+        assert 'r / 2 cycles/pixel (%)' in axis.get_ylabel()
         assert [t.get_text() for t in axis.get_xticklabels()] == [
             '1/2', '1/4', '1/8', '1/16', '1/32', '1']
     for axis, part in zip(figure.axes[2:], ('image', 'label')):
