@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
-from mmseg_dynopool.models import type_name
+from mmseg_dynopool.datasets.listing import loading_transforms, plain_datasets, type_name
 
 from .label_check import describe_strays, label_range, stray_labels
 
@@ -33,19 +33,10 @@ def check_data(cfg: Config, *dataloaders: str) -> None:
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     for name in dataloaders:
         if cfg.get(name) is not None:
-            for dataset in _plain_datasets(cfg[name].dataset):
+            for dataset in plain_datasets(cfg[name].dataset):
                 _check_folders(name, dataset)
                 _check_pairs(name, dataset)
                 _check_samples(name, dataset, cfg.get('model'))
-
-
-def _plain_datasets(dataset) -> list:
-    """The data sets inside wrappers such as ConcatDataset and RepeatDataset."""
-    if 'datasets' in dataset:
-        return [plain for part in dataset.datasets for plain in _plain_datasets(part)]
-    if 'dataset' in dataset:
-        return _plain_datasets(dataset.dataset)
-    return [dataset]
 
 
 def _check_folders(name: str, dataset) -> None:
@@ -91,7 +82,7 @@ def _first(paths: list[str]) -> str:
 
 def _check_samples(name: str, dataset, model) -> None:
     """Read a few samples, evenly spread, as the data set's own pipeline loads them."""
-    pipeline = [t for t in dataset.get('pipeline') or [] if type_name(t).startswith('Load')]
+    pipeline = loading_transforms(dataset)
     if 'LoadAnnotations' not in map(type_name, pipeline):
         return
     sampled = DATASETS.build({**dataset, 'pipeline': pipeline, 'lazy_init': False})

@@ -17,7 +17,7 @@ from mmengine.runner import EpochBasedTrainLoop
 from mmseg.registry import HOOKS
 
 from mmseg_dynopool.datasets import SeededSampler, combined_seed
-from mmseg_dynopool.models import type_name
+from mmseg_dynopool.datasets.listing import type_name
 
 from .checkpoint_hook import SafeCheckpointHook
 

@@ -5,8 +5,8 @@ import copy
 from mmengine.config import Config
 from torch import nn
 
+from mmseg_dynopool.datasets.listing import type_name
 from mmseg_dynopool.layers import FixedDynOPool, all_pools, learned_pools, short_name
-from mmseg_dynopool.models import type_name
 
 _PLAIN = {
     'DynOPoolEncoderDecoder': 'EncoderDecoder',

@@ -1,0 +1,192 @@
+"""Numbers for the distribution of information over height and width.
+
+The paper's second limitation: "it would be great if future research could provide a way to
+numerically analyze" it. Here: how much of the energy of images and label maps lies above what a
+scale keeps, how dense the boundaries of classes are, and by how much the contents are stretched,
+along each axis; and from that the scales at which to start.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from .spectra import (
+    FREQUENCIES,
+    LAGS,
+    boundary_density,
+    check_side,
+    cumulative_energy,
+    fill_ignored,
+    one_hot,
+    stretch_between,
+    structure_function,
+)
+
+SCALES = (1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)
+_KEPT = 0.95
+
+
+def analyze(samples: Iterable[tuple[str, np.ndarray, np.ndarray, int]]) -> dict:
+    """Analyze images and label maps.
+
+    Every image has the same weight, whatever its size and contrast. Ignored pixels take the
+    class of the nearest pixel that has one.
+
+    Args:
+        samples: ``(name, image (H, W, C), label map (H, W), value of ignored pixels)``.
+
+    Returns:
+        A dict that JSON can hold; pairs are ``[along the height, along the width]``:
+
+        - ``images``: how many; ``mean_size``: ``[H, W]`` in pixels;
+        - ``image`` and ``label``, or None where nothing varies: ``energy_above``, a list of
+          ``dict(scale, share=[h, w])``, the shares of the energy above ``scale / 2`` cycles per
+          pixel, the most that a map reduced by ``scale`` can hold; ``scale_keeping_95``, the
+          scales that keep 95 %; ``stretch`` and ``stretch_error``, see below; ``curves``;
+        - ``label`` has ``boundaries_per_pixel``, too: changes of class on a step of one pixel;
+        - ``stretch``: how many times as long in height as in width the contents are (the ratio
+          of the frequency scales, width to height): the geometric mean of the images' and the
+          label maps'; ``stretch_error``: standard error by leaving out one image at a time, None
+          for one image;
+        - ``starting_scales``: of :func:`starting_scales`.
+
+    Raises:
+        ValueError: there are no samples, one is too small or does not fit its label map, or
+            nothing varies in any of them.
+    """
+    images, labels, sizes = _Curves(), _Curves(), []
+    for name, image, label, ignored in samples:
+        check_side(image.shape, name)
+        if label.shape != image.shape[:2]:
+            raise ValueError(f'the label map of {name} has shape {label.shape}, the image '
+                             f'{image.shape[:2]}; they must have one size')
+        sizes.append(image.shape[:2])
+        image = image.reshape(*image.shape[:2], -1).astype(np.float32)
+        images.add(image, image)
+        label = fill_ignored(label, ignored)
+        labels.add(one_hot(label), label, boundaries=True)
+    if not sizes:
+        raise ValueError('there are no images to analyze; give a data set that is not empty')
+    if not images and not labels:
+        raise ValueError('nothing varies in the images and label maps: each is of one color, '
+                         'which has no spectrum; look at the data set')
+    parts = [part for part in (images, labels) if part]
+    stretch = float(np.exp(_mean_log_stretch(parts)))
+    if not np.isfinite(stretch):
+        raise ValueError('the images and label maps vary along one axis alone, so that no stretch '
+                         'can be measured; look at the data set')
+    return dict(
+        images=len(sizes),
+        mean_size=np.mean(sizes, 0).tolist(),
+        image=images.summary() if images else None,
+        label=labels.summary() if labels else None,
+        stretch=stretch,
+        stretch_error=_error(parts),
+        starting_scales=starting_scales(stretch))
+
+
+def starting_scales(stretch: float, streams: int = 3, bounds: Sequence[float] = (0.125, 1.0)
+                    ) -> dict[str, tuple[float, float]]:
+    """Scales that undo a stretch as early as a stream can, at the cost of 0.5 x 0.5.
+
+    Args:
+        stretch: how many times as long in height as in width contents are.
+        streams: number of DynOPools, ``stream1`` and so on.
+        bounds: lowest and highest scale, see :class:`mmseg_dynopool.layers.DynOPool`.
+
+    Returns:
+        ``{instance: (scale_h, scale_w)}``, each with the product 0.25. What the bounds do not
+        allow in one stream is left to the next.
+
+    Raises:
+        ValueError: ``stretch`` is not positive and finite, or 0.5 lies outside ``bounds``.
+
+    Example:
+        >>> starting_scales(2.25)['stream1']
+        (0.333, 0.75)
+    """
+    if not (np.isfinite(stretch) and stretch > 0):
+        raise ValueError(f'stretch must be positive and finite, got {stretch}')
+    low, high = bounds
+    if not 0 < low <= 0.5 <= high:
+        raise ValueError(f'bounds must be (lowest, highest) scale about 0.5, got {bounds!r}')
+    most = min(0.5 / low, high / 0.5)**2  # the largest stretch that one instance can undo
+    scales = {}
+    for k in range(streams):
+        undone = float(np.clip(stretch, 1 / most, most))
+        stretch /= undone
+        scales[f'stream{k + 1}'] = (round(0.5 / undone**0.5, 3), round(0.5 * undone**0.5, 3))
+    return scales
+
+
+class _Curves:
+    """The curves of each image, along both axes; None for an image of one color."""
+
+    def __init__(self):
+        self.energy = []  # (2, frequencies) each
+        self.difference = []  # (2, lags) each
+        self.boundaries = []  # (2,) each
+
+    def __bool__(self):
+        return any(curves is not None for curves in self.difference)
+
+    def add(self, array, compared, boundaries=False):
+        energy = [cumulative_energy(array, axis) for axis in (0, 1)]
+        difference = [structure_function(compared, axis) for axis in (0, 1)]
+        if boundaries:
+            self.boundaries.append([boundary_density(compared, axis) for axis in (0, 1)])
+        varies = all(curve is not None for curve in energy + difference)
+        self.energy.append(energy if varies else None)
+        self.difference.append(difference if varies else None)
+
+    def log_stretch(self, without: int | None = None) -> float:
+        """Logarithm of the stretch; NaN where it cannot be told."""
+        chosen = [d for i, d in enumerate(self.difference) if d is not None and i != without]
+        return float(np.log(stretch_between(*_mean(chosen)))) if chosen else float('nan')
+
+    def summary(self) -> dict:
+        energy, difference = (
+            _mean([curves for curves in part if curves is not None])
+            for part in (self.energy, self.difference))
+        above = [dict(scale=scale, share=[1 - _at(curve, scale) for curve in energy])
+                 for scale in SCALES]
+        keeping = [float(2 * FREQUENCIES[np.argmax(curve >= _KEPT)]) for curve in energy]
+        extra = dict(boundaries_per_pixel=np.mean(self.boundaries, 0).tolist()
+                     ) if self.boundaries else {}
+        return dict(
+            energy_above=above, scale_keeping_95=keeping,
+            stretch=_finite(np.exp(self.log_stretch())), stretch_error=_error([self]), **extra,
+            curves=dict(
+                frequency=FREQUENCIES.tolist(), energy=energy.tolist(), lag=LAGS.tolist(),
+                difference=[[_finite(v) for v in curve] for curve in difference]))
+
+
+def _at(curve: np.ndarray, scale: float) -> float:
+    return float(np.interp(scale / 2, FREQUENCIES, curve))
+
+
+def _mean(curves: list) -> np.ndarray:
+    """Mean over images; large lags of small images are NaN."""
+    curves = np.array(curves)
+    known = np.isfinite(curves)
+    with np.errstate(invalid='ignore'):
+        return np.where(known, curves, 0).sum(0) / known.sum(0)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _mean_log_stretch(parts: list[_Curves], without: int | None = None) -> float:
+    logs = [part.log_stretch(without) for part in parts]
+    known = [value for value in logs if np.isfinite(value)]
+    return sum(known) / len(known) if known else float('nan')
+
+
+def _error(parts: list[_Curves]) -> float | None:
+    """Standard error by the jackknife: each image is left out once."""
+    n = len(parts[0].difference)
+    logs = [_mean_log_stretch(parts, without=i) for i in range(n)]
+    if n < 2 or not np.isfinite(logs).all():
+        return None
+    return _finite(np.exp(_mean_log_stretch(parts)) * np.sqrt((n - 1) * np.var(logs)))

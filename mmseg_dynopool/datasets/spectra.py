@@ -1,0 +1,189 @@
+"""How fast images and label maps change along their height and width.
+
+An axis is looked at line by line: columns for the height, rows for the width. Power spectra say
+how much of the energy a scale keeps. Structure functions, their counterpart in pixels, say by
+how much one axis is stretched against the other: they need no window and have no leakage, so
+that sharp edges, whose spectra fall like 1 / f^2, shift as cleanly as smooth textures.
+"""
+
+import cv2
+import numpy as np
+
+LEAST_SIDE = 32
+FREQUENCIES = np.linspace(0, 0.5, 257)
+LAGS = np.unique(np.geomspace(1, 512, 49).round().astype(int))
+# Structure functions are compared between these shares of their common top: below, blur (also of
+# resized images) and noise of single pixels count, above, few independent pairs.
+_LOW, _HIGH = 0.25, 0.65
+_LINES = 256
+
+
+def check_side(shape: tuple[int, ...], name: str) -> None:
+    """Check that an image has lines long enough for a spectrum.
+
+    Args:
+        shape: ``(H, W, ...)``.
+        name: of the image, for the message.
+
+    Raises:
+        ValueError: a side is below 32 pixels.
+    """
+    if min(shape[:2]) < LEAST_SIDE:
+        raise ValueError(f'{name} is {shape[0]} x {shape[1]} pixels (height x width), too small '
+                         f'for a spectrum: each side must have {LEAST_SIDE} pixels or more')
+
+
+def lines_along(array: np.ndarray, axis: int) -> np.ndarray:
+    """Evenly spread lines along an axis, at most 256: ``(H, W, ...)`` to ``(lines, length, ...)``.
+
+    Args:
+        array: image or label map.
+        axis: 0 for the height (columns), 1 for the width (rows).
+    """
+    lines = np.moveaxis(array, axis, 1)
+    chosen = np.linspace(0, len(lines) - 1, min(_LINES, len(lines))).round().astype(int)
+    return lines[chosen]
+
+
+def one_hot(label: np.ndarray) -> np.ndarray:
+    """``(H, W)`` whole numbers to ``(H, W, classes that occur)`` of 0 and 1."""
+    return (label[..., None] == np.unique(label)).astype(np.float32)
+
+
+def fill_ignored(label: np.ndarray, ignored: int) -> np.ndarray:
+    """A label map in which ignored pixels have the class of the nearest pixel that has one.
+
+    Else the outlines that some data sets leave open would count as regions.
+
+    Args:
+        label: ``(H, W)``, whole numbers.
+        ignored: the value of ignored pixels.
+
+    Returns:
+        ``(H, W)``; as it was, one color, if all pixels are ignored.
+    """
+    hole = label == ignored
+    if hole.all() or not hole.any():
+        return label
+    _, nearest = cv2.distanceTransformWithLabels(
+        hole.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    classes = np.zeros(nearest.max() + 1, label.dtype)
+    classes[nearest[~hole]] = label[~hole]
+    return classes[nearest]
+
+
+def cumulative_energy(array: np.ndarray, axis: int) -> np.ndarray | None:
+    """Share of the energy at or below each frequency of an axis.
+
+    Energy is the variance about the mean of the image (of each class's 0 and 1 for a label map),
+    so that what changes along the other axis alone has frequency 0 here. The lines are windowed
+    by Hann's window.
+
+    Args:
+        array: ``(H, W, C)``; channels and lines add up.
+        axis: 0 for the height, 1 for the width.
+
+    Returns:
+        ``(257,)``, rising to 1, at ``FREQUENCIES`` (0 to 0.5 cycles per pixel); None for an
+        image of one color.
+    """
+    array = array - array.mean((0, 1), dtype=np.float64).astype(np.float32)
+    lines = lines_along(array, axis)
+    length = lines.shape[1]
+    spectrum = np.zeros(length // 2 + 1)
+    window = np.hanning(length + 1)[:-1].astype(np.float32)
+    for channel in np.moveaxis(lines, 2, 0):  # one at a time: labels may have many classes
+        power = np.abs(np.fft.rfft(channel * window, axis=1))**2
+        spectrum += power.sum(0, dtype=np.float64)
+    # A real signal has each frequency twice, but for the first and, at even lengths, the last.
+    spectrum[1:(length + 1) // 2] *= 2
+    total = spectrum.sum()
+    if not total > 1e-12:
+        return None
+    return np.interp(FREQUENCIES, np.fft.rfftfreq(length), np.cumsum(spectrum) / total)
+
+
+def structure_function(array: np.ndarray, axis: int) -> np.ndarray | None:
+    """Mean square difference of two pixels by their distance along an axis.
+
+    Args:
+        array: ``(H, W, C)`` of floating point numbers, or a label map ``(H, W)`` of whole
+            numbers, whose difference is 1 where the classes differ, else 0.
+        axis: 0 for the height, 1 for the width.
+
+    Returns:
+        At ``LAGS`` pixels, as a share of the mean over all pairs of pixels (twice the variance);
+        NaN where the lag is more than half of the side. None for an image of one color.
+    """
+    labels = array.ndim == 2
+    if labels:
+        counts = np.unique(array, return_counts=True)[1] / array.size
+        top = 1 - (counts**2).sum()
+    else:
+        top = 2 * array.var((0, 1), dtype=np.float64).sum()
+    if not top > 1e-12:
+        return None
+    lines = lines_along(array, axis)
+    values = np.full(len(LAGS), np.nan)
+    for i, lag in enumerate(LAGS):
+        if lag <= lines.shape[1] // 2:
+            ahead, behind = lines[:, lag:], lines[:, :-lag]
+            if labels:
+                values[i] = (ahead != behind).mean() / top
+            else:
+                values[i] = ((ahead - behind)**2).mean((0, 1), dtype=np.float64).sum() / top
+    return values
+
+
+def boundary_density(label: np.ndarray, axis: int) -> float:
+    """Changes of class per pixel, going along an axis of a label map ``(H, W)``."""
+    return float((np.diff(label, axis=axis) != 0).mean())
+
+
+def stretch_between(along_h: np.ndarray, along_w: np.ndarray) -> float:
+    """How many times as long in height as in width an image's contents are.
+
+    The factor by which lags along the height must be divided for the one structure function to
+    lie on the other: the mean, over a range of levels, of the shift of their logarithms.
+
+    Args:
+        along_h, along_w: of :func:`structure_function`, or means of such.
+
+    Returns:
+        Above 1 where contents are stretched in height; NaN where nothing changes along an axis.
+    """
+    noise = min(_pixel_noise(along_h), _pixel_noise(along_w))
+    along_h, along_w = along_h - noise, along_w - noise
+    top = min(_top(along_h), _top(along_w))
+    if not top > 0:
+        return float('nan')
+    low = min(max(_LOW, along_h[0] / top, along_w[0] / top), 0.8)
+    levels = top * np.geomspace(low, min(max(_HIGH, 2 * low), 0.9), 13)
+    shift = np.log(_lag_at(levels, along_h)) - np.log(_lag_at(levels, along_w))
+    return float(np.exp(shift.mean()))
+
+
+def _pixel_noise(curve: np.ndarray) -> float:
+    """Height at lag 0 of the line through lags 1 and 2: the share of noise of single pixels.
+
+    Curves of textures and edges start at 0. What is mostly noise is kept: there is no other
+    content to compare.
+    """
+    noise = 2 * curve[0] - curve[1]
+    return noise if 0 < noise < 0.7 else 0.0
+
+
+def _top(curve: np.ndarray) -> float:
+    """The highest value that a curve reaches; above 1 it means nothing but few pairs."""
+    return min(1.0, np.nanmax(curve, initial=0.0))
+
+
+def _lag_at(levels: np.ndarray, curve: np.ndarray) -> np.ndarray:
+    """The lags, in pixels, at which a curve first reaches the levels.
+
+    Between its points a curve is a power of the lag; below a lag of 1, a straight line from 0.
+    """
+    known = np.isfinite(curve)
+    heights = np.maximum.accumulate(np.maximum(curve[known], 1e-12))
+    lags = np.exp(np.interp(np.log(levels), np.log(heights), np.log(LAGS[known])))
+    return np.where(levels < heights[0], levels / heights[0], lags)

@@ -1,0 +1,44 @@
+"""tools/analyze_dataset.py, end to end."""
+
+import json
+
+import cv2
+import pytest
+from test_train_and_test import tool
+from toys import write_cityscapes, write_project
+
+
+@pytest.fixture(scope='module')
+def project(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('analysis')
+    write_cityscapes(folder / 'data', count=6)
+    write_project(folder, folder / 'data')
+    return folder
+
+
+def test_tables_and_picture(project, tmp_path):
+    out = tmp_path / 'made' / 'curves.png'
+    printed = tool('analyze_dataset', 'my_hrnet_config.py', '--out', out, cwd=project)
+    for words in ('energy above what a scale keeps', '1/32', 'keeps 95 %', 'boundaries of classes',
+                  'as long in height as in width', "dynopool=dict(scale={'stream1': ("):
+        assert words in printed
+    assert cv2.imread(str(out)).shape[1] > 900
+
+
+def test_json_of_the_other_split(project):
+    printed = tool('analyze_dataset', 'my_hrnet_config.py', '--split', 'val', '--images', 4,
+                   '--json', cwd=project)
+    found, _ = json.JSONDecoder().raw_decode(printed[printed.index('{'):])
+    assert found['images'] == 4 and found['mean_size'] == [80, 144]
+    # Its rectangles are 20 pixels high and 30 wide.
+    assert found['label']['stretch'] == pytest.approx(20 / 30, rel=0.15)
+    h, w = found['starting_scales']['stream1']
+    assert h > 0.5 > w
+
+
+def test_an_empty_data_set_is_named(project):
+    empty = project / 'empty'
+    empty.mkdir()
+    printed = tool('analyze_dataset', 'my_hrnet_config.py', '--cfg-options',
+                   f'train_dataloader.dataset.data_prefix.img_path={empty}', cwd=project, ok=False)
+    assert 'data set is empty' in printed

@@ -1,0 +1,77 @@
+"""How information is distributed over height and width in a data set, and where to start.
+
+Reads images and label maps as they lie on the disk, before any augmentation.
+"""
+
+import argparse
+import io
+import json
+import sys
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from mmseg_dynopool.datasets.analysis import analyze
+from mmseg_dynopool.datasets.files import write_file
+from mmseg_dynopool.datasets.listing import read_samples
+from mmseg_dynopool.engine import ConfigOptions, check_data, count, read_config
+from mmseg_dynopool.visualization.dataset_curves import describe, draw_analysis
+
+
+def show(result, console):
+    """Print the tables."""
+    parts = {'images': result['image'], 'label maps': result['label']}
+    parts = {name: part for name, part in parts.items() if part is not None}
+    energy = Table(title='energy above what a scale keeps (height | width)')
+    energy.add_column('scale', justify='right')
+    for name in parts:
+        energy.add_column(name, justify='right')
+    rows = zip(*(part['energy_above'] for part in parts.values()), strict=True)
+    for row in rows:
+        energy.add_row(f'1/{1 / row[0]["scale"]:.0f}',
+                       *('{:.1%} | {:.1%}'.format(*cell['share']) for cell in row))
+    energy.add_row('keeps 95 %', *('{:.3f} | {:.3f}'.format(*part['scale_keeping_95'])
+                                   for part in parts.values()))
+    console.print(energy)
+    if result['label'] is not None:
+        console.print('boundaries of classes per pixel: {:.4f} along the height, {:.4f} along '
+                      'the width'.format(*result['label']['boundaries_per_pixel']))
+    for name, part in [*parts.items(), ('both', result)]:
+        console.print(f'{name}: contents {describe(part["stretch"], part["stretch_error"])} as '
+                      'long in height as in width')
+    console.print(f'at the cost of 0.5 x 0.5 start with\n  dynopool=dict(scale='
+                  f'{result["starting_scales"]})', soft_wrap=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--split', choices=['train', 'val'], default='train',
+                        help='whose data loader names the data set (default: train)')
+    parser.add_argument('--images', type=count, default=50,
+                        help='how many to read, evenly spread (default: 50)')
+    parser.add_argument('--json', action='store_true', help='print JSON')
+    parser.add_argument('--out', help='PNG file for a picture of the curves')
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
+                        help='override settings of the config')
+    args = parser.parse_args()
+    loader = f'{args.split}_dataloader'
+    cfg = read_config(args.config, args.cfg_options, needs=[loader])
+    check_data(cfg, loader)
+    samples = read_samples(cfg[loader].dataset, args.images)
+    result = analyze(track(samples, 'reading images', console=Console(stderr=True),
+                           transient=True, total=args.images))
+    if args.out:
+        content = io.BytesIO()
+        draw_analysis(result).savefig(content, dpi=100, format='png')
+        write_file(args.out, content.getvalue())
+    if args.json:
+        json.dump(result, sys.stdout, indent=2)
+        print()
+    else:
+        show(result, Console())
+
+
+if __name__ == '__main__':
+    main()
