@@ -6,8 +6,8 @@ from datetime import datetime
 from html import escape
 
 from . import pictures
-from .collect import RUN, Report, Sample
-from .settings import recipe, whole_config
+from .collect import RUN, STOCK, Report, Sample
+from .settings import recipe
 from .style import STYLE
 
 # The browser itself refuses whatever is not in the page.
@@ -85,9 +85,10 @@ def _numbers(report: Report) -> str:
              ('Parameters', f'{cost.params / 1e6:.3f} M', ''),
              ('One image', f'{cost.median_ms:.3g} ms', '')]
     if reference != RUN:
+        short = STOCK if STOCK in reference else reference
         for i, ratio in ((1, cost.gmacs / stock.gmacs), (2, cost.params / stock.params),
                          (3, cost.median_ms / stock.median_ms)):
-            cards[i] = (*cards[i][:2], f'{ratio:.3f} of the {reference}')
+            cards[i] = (*cards[i][:2], f'{ratio:.3f} of the {short}')
     cells = ''.join(f'<div><dt>{name}</dt><dd>{value}<small>{escape(note)}</small></dd></div>'
                     for name, value, note in cards)
     return f'<dl class="numbers">{cells}</dl>'
@@ -98,33 +99,36 @@ def _classes(report: Report) -> str:
     iou = own.class_iou()
     theirs = other.class_iou() if other else {}
     pixels = own.truth.sum(0)
-    head = ['Class', 'Share of pixels (%)', 'IoU (%)']
-    if other:
-        head += ['Baseline IoU (%)', 'Difference']
+    head = ['Class', 'IoU (%)', *(['Baseline IoU (%)', 'Difference'] if other else []),
+            'Share of pixels (%)']
     rows = []
     for i, (name, value) in enumerate(iou.items()):
-        row = [_swatch(own.palette[i]) + escape(name),
-               _number(100 * pixels[i] / max(pixels.sum(), 1)), _number(value) + _bar(value)]
+        row = [_swatch(own.palette[i]) + escape(name), _number(value) + _bar(value)]
         if other:
             base = theirs.get(name, math.nan)
             row += [_number(base) + _bar(base, 'other'), _number(value - base, '+.2f')]
-        rows.append(row)
-    foot = ['Mean', '', _number(own.miou())]
+        rows.append([*row, _number(100 * pixels[i] / max(pixels.sum(), 1))])
+    foot = ['Mean', _number(own.miou())]
     if other:
         foot += [_number(other.miou()), _number(own.miou() - other.miou(), '+.2f')]
+    foot.append('')
     text = (f'<p>Last checkpoint ({escape(report.run.checkpoint.rpartition("/")[2])}), evaluated '
             f'anew on {len(own.paths)} validation images by mmseg\'s IoUMetric; all pixels '
             f'correct: {_number(float(own.totals()["aAcc"]))} %.</p>')
+    if other:
+        text += ('<p>One training each: how much another seed would change is not in these '
+                 'numbers.</p>')
     if other and other.paths != own.paths:
         text += ('<p><strong>The baseline was evaluated on other images, those of its own '
                  'config.</strong></p>')
-    return text + _table(head, rows, foot, caption='IoU by class')
+    return text + _table(head, rows, foot, kind='classes', caption='IoU by class')
 
 
 def _bar(percent: float, kind: str = '') -> str:
     if math.isnan(percent):
         return ''
-    return f'<span class="bar {kind}" style="width:{percent:.1f}%" aria-hidden="true"></span>'
+    width = f'{0.06 * percent:.2f}rem'
+    return f'<span class="bar {kind}" style="width:{width}" aria-hidden="true"></span>'
 
 
 def _swatch(color) -> str:
@@ -153,7 +157,7 @@ def _costs(report: Report) -> str:
 
 def _sizes(report: Report) -> str:
     kinds = {'run': report.costs[RUN].sizes}
-    labels = {'run': 'this run', 'stock': 'stock network', 'baseline': 'baseline'}
+    labels = {'run': 'this run', 'stock': 'stock', 'baseline': 'baseline'}
     if report.scales and report.reference() != 'baseline':
         kinds['stock'] = report.costs[report.reference()].sizes
     if report.baseline_scales:
@@ -205,9 +209,9 @@ def _samples(report: Report) -> str:
 
 
 def _sample(sample: Sample) -> str:
-    title = f'{sample.name}: mIoU {_number(sample.miou)} %'
+    title = f'{sample.name}: mIoU {_number(sample.miou)}\xa0%'
     if sample.baseline_miou is not None:
-        title += f', baseline {_number(sample.baseline_miou)} %'
+        title += f', baseline {_number(sample.baseline_miou)}\xa0%'
     panels = ''.join(f'<div><p>{escape(name)}</p>{_image(png, f"{name} of {sample.name}")}</div>'
                      for name, png in sample.panels.items())
     return (f'<figure class="sample"><figcaption>{escape(title)}</figcaption>'
@@ -230,8 +234,11 @@ def _recipe(report: Report) -> str:
                 row = f'<tr><th scope="row">{name}</th>'
                 text = text.replace(row, row.replace('<tr>', '<tr class="differs">'))
         text = '<p>Settings with a * differ.</p>' + text
-    whole = escape(whole_config(report.run.cfg))
-    return f'{text}<details><summary>The whole config</summary><pre>{whole}</pre></details>'
+    for title, run in (('of this run', report.run), ('of the baseline', report.baseline)):
+        if run is not None:
+            text += (f'<details><summary>The whole config {title}</summary>'
+                     f'<pre>{escape(run.cfg.pretty_text)}</pre></details>')
+    return text
 
 
 def _versions(report: Report) -> str:

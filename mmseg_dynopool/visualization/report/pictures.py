@@ -25,11 +25,12 @@ class Line:
 
 @dataclass
 class Chart:
-    """What a chart shows."""
+    """What a chart shows; ``limits`` of its y-axis, by default those of the data."""
 
     title: str
     ylabel: str
     lines: list[Line]
+    limits: tuple[float, float] | None = None
 
     def describe(self) -> str:
         """The chart in words, for those who cannot see it."""
@@ -52,29 +53,35 @@ def charts(run, baseline=None) -> list[Chart]:
     found = [
         chart('Task loss (without the cost)', 'loss', lambda s: s.task_loss()),
         chart('Validation during training', 'mIoU (%)', lambda s: s.get('mIoU')),
-        chart('Cost over the start', 'GMACs now / at the start', lambda s: s.get('gmacs_ratio')),
+        chart('Multiply-adds, relative to the start', 'GMACs / GMACs at the start',
+              lambda s: s.get('gmacs_ratio')),
     ]
     other = baseline.scales() if baseline is not None else {}
+    values = [r for scales in (run.scales(), other) for axes in scales.values()
+              for series in axes.values() for _, r in series] + [0.5]
+    limits = min(values) - 0.02, max(values) + 0.02  # of all instances, to compare them
     for name, axes in run.scales().items():
         lines = [Line(f'height ({axis})' if axis == 'h' else f'width ({axis})', axes[axis], color)
                  for axis, color in (('h', BLUE), ('w', ORANGE))]
         if name in other:
             lines += [Line(f'baseline, {axis}', other[name][axis], color, True)
                       for axis, color in (('h', BLUE), ('w', ORANGE))]
-        found.append(Chart(f'Scale of {name}', 'scale factor r', lines))
+        found.append(Chart(f'Scale of {name}', 'scale factor r', lines, limits))
     return [c for c in found if c.lines]
 
 
 def draw_chart(chart: Chart) -> Figure:
     """Draw a chart over the iterations."""
-    figure = Figure(figsize=(4.6, 3.0), layout='constrained')
+    figure = Figure(figsize=(4.6, 3.3), layout='constrained')
     axes = figure.subplots()
+    axes.xaxis.get_major_locator().set_params(integer=True)
     for line in chart.lines:
         x, y = zip(*line.points, strict=True)
         # Few points would hardly show as a line.
         axes.plot(x, y, label=line.label, color=line.color, lw=1.8,
                   ls='--' if line.dashed else '-', marker='o' if len(x) < 12 else None, ms=4)
-    if 'r' in chart.ylabel.split():
+    if chart.limits:
+        axes.set_ylim(chart.limits)
         axes.axhline(0.5, color=GRAY, lw=1, ls=':', label='stock: 0.5')
     axes.set_title(chart.title, fontsize=11)
     axes.set_xlabel('iteration')
@@ -82,7 +89,7 @@ def draw_chart(chart: Chart) -> Figure:
     axes.grid(alpha=0.25)
     axes.spines[['top', 'right']].set_visible(False)
     if len(axes.get_lines()) > 1:
-        axes.legend(frameon=False, fontsize=9)
+        figure.legend(loc='outside lower center', ncols=3, frameon=False, fontsize=9)
     return figure
 
 
@@ -94,10 +101,10 @@ def png(figure: Figure, dpi: int = 150) -> bytes:
 
 
 def sizes_svg(sizes: dict[str, tuple[int, int]], pixel: float, label: str) -> str:
-    """Feature maps drawn to scale on one centre, the last as a filled rectangle.
+    """Feature maps drawn to scale on one centre, with this run's below.
 
     Args:
-        sizes: ``(H, W)`` in feature pixels, by kind: ``'stock'``, ``'baseline'``, ``'learned'``.
+        sizes: ``(H, W)`` in feature pixels, by kind: ``'run'``, ``'stock'``, ``'baseline'``.
         pixel: side of one feature pixel on the screen.
         label: the picture in words.
 
@@ -110,7 +117,7 @@ def sizes_svg(sizes: dict[str, tuple[int, int]], pixel: float, label: str) -> st
         f'<rect class="{escape(kind)}" data-h="{h}" data-w="{w}" '
         f'x="{(width - pixel * w) / 2:.2f}" y="{(height - pixel * h) / 2:.2f}" '
         f'width="{pixel * w:.2f}" height="{pixel * h:.2f}"/>'
-        for kind, (h, w) in sorted(sizes.items(), key=lambda item: item[0] != 'learned'))
+        for kind, (h, w) in sorted(sizes.items(), key=lambda item: item[0] != 'run'))
     return (f'<svg role="img" aria-label="{escape(label)}" width="{width:.0f}" '
             f'height="{height:.0f}" viewBox="0 0 {width:.2f} {height:.2f}">{rectangles}</svg>')
 

@@ -6,7 +6,6 @@ from importlib.metadata import PackageNotFoundError, version
 import mmengine
 import mmseg
 import torch
-from mmengine.config import Config
 
 from mmseg_dynopool.version import __version__
 
@@ -64,6 +63,7 @@ def machine(device: str) -> dict[str, str]:
     cuda = torch.device(device).type == 'cuda'
     name = torch.cuda.get_device_name(device) if cuda else (
         platform.processor() or platform.machine())
+    threads = torch.get_num_threads()
     return {
         'mmseg_dynopool': __version__,
         'PyTorch': torch.__version__,
@@ -71,7 +71,8 @@ def machine(device: str) -> dict[str, str]:
         'mmengine': mmengine.__version__,
         'mmcv': _version('onedl-mmcv', 'mmcv'),
         'Python': platform.python_version(),
-        'Device': f'{device}: {name}' + ('' if cuda else f', {torch.get_num_threads()} threads'),
+        'Device': f'{device}: {name}' + (
+            '' if cuda else f', {threads} thread{"s" * (threads > 1)}'),
         'System': f'{platform.system()} {platform.machine()}',
     }
 
@@ -123,8 +124,3 @@ def _version(*names: str) -> str:
         except PackageNotFoundError:
             continue
     return 'unknown'
-
-
-def whole_config(cfg: Config) -> str:
-    """The config as Python text."""
-    return cfg.pretty_text

@@ -35,7 +35,8 @@ tbody tr:last-child > * { border-bottom: 0; }
 tfoot > tr > * { border-top: 2px solid var(--line); border-bottom: 0; font-weight: 600; }
 thead th { color: var(--soft); font-weight: 600; font-size: .9rem; white-space: nowrap; }
 td.number, th.number { text-align: right; white-space: nowrap; }
-tbody th { font-weight: 500; }
+tbody th { font-weight: 500; min-width: 8.5rem; }
+.classes tbody th { white-space: nowrap; }
 .recipe td { min-width: 220px; overflow-wrap: anywhere; }
 .recipe tr.differs > th::after { content: " *"; color: var(--baseline); }
 .bar { display: block; height: 4px; margin-top: 3px; background: var(--run);
@@ -50,9 +51,9 @@ figcaption { font-size: .9rem; overflow-wrap: anywhere; }
 figure img { display: block; width: 100%; height: auto; border-radius: 4px; }
 .charts figure { background: #ffffff; }
 .charts img { max-width: 520px; margin: 0 auto; }
-.sizes { display: flex; flex-wrap: wrap; gap: 14px; align-items: stretch; }
-.sizes figure { display: flex; flex-direction: column; gap: 8px; min-width: 160px;
-  justify-content: space-between; }
+.sizes { display: flex; flex-wrap: wrap; gap: 10px; margin-bottom: 14px; }
+.sizes figure { display: flex; flex-direction: column; gap: 8px; min-width: 130px;
+  flex: 1 1 auto; }
 .sizes svg { margin: auto; max-width: 100%; }
 rect { fill: none; stroke-width: 1.5; vector-effect: non-scaling-stroke; }
 rect.run { fill: var(--fill); stroke: var(--run); }
