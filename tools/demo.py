@@ -84,12 +84,12 @@ def main():
         }
         draw_comparison(image, {'truth': truth, **results}, models['DynOPool'].dataset_meta,
                         args.work_dir / f'{path.stem}.png')
-    Console().print(table)
-    print(f'Pictures (image, truth, predictions): {args.work_dir}/axial_*.png')
     learned, fixed = (args.work_dir / Path(models[name].cfg.work_dir).name
                       for name in ('DynOPool', 'fixed strides'))
     report = run_report(learned, fixed, args.work_dir / 'report.html', min(args.images, 3),
                         args.repeats, 'cuda:0' if torch.cuda.is_available() else 'cpu')
+    Console().print(table)
+    print(f'Pictures (image, truth, predictions): {args.work_dir}/axial_*.png')
     print(f'Report, to open in a browser: {report}')
 
 

@@ -64,7 +64,7 @@ def test_prints_what_it_learned_and_draws(demo):
 
 def test_ends_with_a_report_of_both(demo):
     cwd, printed = demo
-    assert printed.rstrip().endswith('work_dirs/demo/report.html')
+    assert 'Report, to open in a browser: work_dirs/demo/report.html' in printed
     page = (cwd / 'work_dirs' / 'demo' / 'report.html').read_text()
     assert '<h1>dynopool, beside fixed</h1>' in page and 'baseline (the stock network)' in page
     assert page.count('grey matter') > 1 and page.count('data:image/png;base64,') > 20
