@@ -81,7 +81,7 @@ def test_imports_point_downwards():
     package = ROOT / 'mmseg_dynopool'
     checked = 0
     for floor, room in enumerate(HOUSE):
-        for path in (package / room).glob('*.py'):
+        for path in (package / room).rglob('*.py'):
             for name in imports(path):
                 checked += 1
                 if name.startswith('mmseg_dynopool.') and name != 'mmseg_dynopool.version':

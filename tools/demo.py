@@ -1,6 +1,7 @@
 """The demo: learned against fixed resolutions on brain tissue, in minutes on two CPU cores.
 
-Prepares the data, trains both networks the same way, compares them and draws predictions.
+Prepares the data, trains both networks the same way, compares them, draws predictions and writes
+a report.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from rich.table import Table
 from mmseg_dynopool.complexity import count_gmacs
 from mmseg_dynopool.datasets.prepare_mni152 import prepare_mni152
 from mmseg_dynopool.engine import ConfigOptions, check_data, count, draw_comparison
+from mmseg_dynopool.visualization.report import run_report
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 NETWORKS = {'fixed strides': 'demo_fixed_mni152.py', 'DynOPool': 'demo_dynopool_mni152.py'}
@@ -54,6 +56,8 @@ def main():
     parser.add_argument('--data-dir', type=Path, default=Path('data/mni152'))
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'))
     parser.add_argument('--images', type=count, default=6, help='number of pictures')
+    parser.add_argument('--repeats', type=count, default=20,
+                        help='timed passes of each network, for the report')
     parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
                         help='override settings of both configs')
     args = parser.parse_args()
@@ -80,8 +84,13 @@ def main():
         }
         draw_comparison(image, {'truth': truth, **results}, models['DynOPool'].dataset_meta,
                         args.work_dir / f'{path.stem}.png')
+    learned, fixed = (args.work_dir / Path(models[name].cfg.work_dir).name
+                      for name in ('DynOPool', 'fixed strides'))
+    report = run_report(learned, fixed, args.work_dir / 'report.html', min(args.images, 3),
+                        args.repeats, 'cuda:0' if torch.cuda.is_available() else 'cpu')
     Console().print(table)
     print(f'Pictures (image, truth, predictions): {args.work_dir}/axial_*.png')
+    print(f'Report, to open in a browser: {report}')
 
 
 if __name__ == '__main__':

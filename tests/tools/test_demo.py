@@ -12,7 +12,7 @@ from test_train_and_test import tool
 @pytest.fixture(scope='module')
 def demo(tmp_path_factory):
     cwd = tmp_path_factory.mktemp('demo')
-    printed = tool('demo', '--images', 2, '--cfg-options', 'train_cfg.max_iters=20',
+    printed = tool('demo', '--images', 2, '--repeats', 1, '--cfg-options', 'train_cfg.max_iters=20',
                    'train_cfg.val_interval=20', 'train_dataloader.batch_size=2',
                    'param_scheduler.0.end=20', 'default_hooks.logger.interval=1',
                    'optim_wrapper.optimizer.lr=0.02', cwd=cwd)
@@ -60,3 +60,15 @@ def test_prints_what_it_learned_and_draws(demo):
     assert len(pictures) == 2
     picture = cv2.imread(str(pictures[0]))
     assert picture.shape[1] > 800 and picture.std() > 20
+
+
+def test_ends_with_a_report_of_both(demo):
+    cwd, printed = demo
+    assert 'Report, to open in a browser: work_dirs/demo/report.html' in printed
+    page = (cwd / 'work_dirs' / 'demo' / 'report.html').read_text()
+    assert '<h1>dynopool, beside fixed</h1>' in page and 'baseline (the stock network)' in page
+    assert page.count('grey matter') > 1 and page.count('data:image/png;base64,') > 20
+    # The two networks' GMACs and mIoU, as in the table that was printed.
+    for name in ('fixed strides', 'DynOPool'):
+        miou, gmacs = re.search(rf'{name}\s*│\s*(\S+)\s*│\s*(\S+)', printed).groups()
+        assert f'>{float(gmacs):.4g}<' in page and f'>{miou}<' in page

@@ -1,0 +1,122 @@
+"""What a network costs, beside the stock network, and how long it takes on this machine."""
+
+import copy
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from mmengine.config import ConfigDict
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+from rich.progress import track
+from torch import nn
+
+from mmseg_dynopool.complexity import check_shape, count_gmacs
+from mmseg_dynopool.layers import all_pools, short_name
+
+_WARM_UP = 2
+
+
+@dataclass
+class Cost:
+    """A network at one input size.
+
+    Attributes:
+        params: number of parameters.
+        gmacs: multiply-adds of one image in 1e9, rounded sizes, backbone and head.
+        sizes: ``(H, W)`` of each of the backbone's feature maps.
+        seconds: of each timed evaluation pass of one image, through backbone and head.
+    """
+
+    params: int
+    gmacs: float
+    sizes: list[tuple[int, int]]
+    seconds: list[float]
+
+    @property
+    def median_ms(self) -> float:
+        """Median of the passes in milliseconds."""
+        return 1e3 * statistics.median(self.seconds)
+
+
+def stock_model(model_cfg: ConfigDict) -> ConfigDict | None:
+    """The same network with the strides of the stock HRNet, or None where there is none.
+
+    Args:
+        model_cfg: ``model`` of a config.
+    """
+    stock = copy.deepcopy(model_cfg)
+    if stock.backbone.type not in ('HRNet', 'DynOPoolHRNet'):
+        return None
+    stock.type = stock.type.replace('DynOPool', '')
+    stock.backbone.type = 'HRNet'
+    stock.backbone.init_cfg = None
+    stock.backbone.pop('dynopool', None)
+    for key in [key for key in stock if key.startswith('gmacs_')]:
+        stock.pop(key)
+    return stock
+
+
+def build(model_cfg: ConfigDict, device: str) -> nn.Module:
+    """A network with random weights, in evaluation mode."""
+    init_default_scope('mmseg')
+    network = MODELS.build(copy.deepcopy(model_cfg)).to(device)
+    network.eval()
+    return network
+
+
+def measure(models: dict[str, nn.Module], shape: Sequence[int], repeats: int) -> dict[str, Cost]:
+    """Count and time networks on the same random image.
+
+    The networks take turns, in alternating order, after two rounds that warm up.
+
+    Args:
+        models: segmentors in evaluation mode, on one device.
+        shape: ``(H, W)`` of the image.
+        repeats: timed passes of each.
+
+    Raises:
+        ValueError: ``shape`` is not two positive sizes, or ``repeats`` is less than 1.
+    """
+    check_shape(shape)
+    if repeats < 1:
+        raise ValueError(f'repeats must be at least 1, got {repeats!r}')
+    first = next(iter(models.values()))
+    device = next(first.parameters()).device
+    channels = next(m.in_channels for m in first.modules() if isinstance(m, nn.Conv2d))
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(1, channels, *shape, generator=generator).to(device)
+    seconds = {name: [] for name in models}
+    with torch.no_grad():
+        for turn in track(range(repeats + _WARM_UP), description='timing', transient=True):
+            for name in list(models)[::1 if turn % 2 else -1]:
+                seconds[name].append(_time(models[name], image))
+        sizes = {name: [tuple(y.shape[2:]) for y in model.backbone(image)]
+                 for name, model in models.items()}
+    return {
+        name: Cost(sum(p.numel() for p in model.parameters()),
+                   count_gmacs(model, shape, channels, forward=lambda net, x: net._forward(x)),
+                   sizes[name], seconds[name][_WARM_UP:])
+        for name, model in models.items()
+    }
+
+
+def learned_scales(model: nn.Module) -> dict[str, tuple[float, float]]:
+    """``(r_h, r_w)`` by DynOPool, inside its bounds; empty for a stock network."""
+    return {short_name(name): tuple(pool.scale.tolist())
+            for name, pool in all_pools(model).items()}
+
+
+def _time(model: nn.Module, image: torch.Tensor) -> float:
+    _synchronize(image)
+    start = time.perf_counter()
+    model._forward(image)
+    _synchronize(image)
+    return time.perf_counter() - start
+
+
+def _synchronize(image: torch.Tensor) -> None:
+    if image.is_cuda:
+        torch.cuda.synchronize(image.device)

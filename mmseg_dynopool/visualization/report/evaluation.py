@@ -1,0 +1,135 @@
+"""Evaluate a trained segmentor class by class and image by image, with mmseg's own metric."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmseg.evaluation import IoUMetric
+from mmseg.models import BaseSegmentor
+from rich.progress import track
+
+
+@dataclass
+class Evaluation:
+    """Areas in pixels of each validation image, in the order of the data set.
+
+    Attributes:
+        classes: names of the classes.
+        palette: their RGB colors.
+        paths: the images' files.
+        intersection, union, predicted, truth: ``(images, classes)``.
+        dataset: the data set.
+        ignore_index: the label that does not count.
+    """
+
+    classes: list[str]
+    palette: list
+    paths: list[str]
+    intersection: np.ndarray
+    union: np.ndarray
+    predicted: np.ndarray
+    truth: np.ndarray
+    dataset: object
+    ignore_index: int = 255
+
+    def totals(self) -> dict:
+        """``aAcc`` in percent; ``IoU`` and ``Acc`` in percent by class, NaN without a pixel."""
+        areas = [torch.from_numpy(a.sum(0)) for a in
+                 (self.intersection, self.union, self.predicted, self.truth)]
+        found = IoUMetric.total_area_to_metrics(*areas, metrics=['mIoU'])
+        return {name: 100 * np.asarray(value) for name, value in found.items()}
+
+    def class_iou(self) -> dict[str, float]:
+        """IoU in percent by the class's name."""
+        return dict(zip(self.classes, self.totals()['IoU'].tolist(), strict=True))
+
+    def miou(self) -> float:
+        """Mean over the classes, in percent; classes without a pixel are left out."""
+        return float(np.nanmean(self.totals()['IoU']))
+
+    def image_miou(self) -> np.ndarray:
+        """mIoU of each image in percent, ``(images, )``, over the classes that occur in it or
+        in its prediction; NaN where all is ignored."""
+        iou = np.divide(self.intersection, self.union, where=self.union > 0,
+                        out=np.full(self.union.shape, np.nan))
+        counted = np.isfinite(iou).sum(1)
+        return 100 * np.divide(np.nansum(iou, 1), counted, where=counted > 0,
+                               out=np.full(len(iou), np.nan))
+
+    def extremes(self, count: int) -> tuple[list[int], list[int]]:
+        """The images of highest mIoU, best first, and of lowest, worst first.
+
+        At most ``count`` of each, and none twice.
+        """
+        scores = self.image_miou()
+        order = [int(i) for i in np.argsort(scores, kind='stable') if np.isfinite(scores[i])]
+        best = order[::-1][:min(count, (len(order) + 1) // 2)]
+        return best, [i for i in order if i not in best][:count]
+
+
+def evaluate(model: BaseSegmentor, cfg: Config) -> Evaluation:
+    """Run the validation images of a config through a network.
+
+    Args:
+        model: in evaluation mode.
+        cfg: with ``val_dataloader``; the ``ignore_index`` is that of its IoUMetric.
+
+    Raises:
+        ValueError: the data set has no class names.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    settings = dict(cfg.val_dataloader, drop_last=False, batch_sampler=None,
+                    sampler=dict(type='DefaultSampler', shuffle=False))
+    loader = Runner.build_dataloader(Config(settings)._cfg_dict)
+    classes = loader.dataset.metainfo.get('classes')
+    if not classes:
+        raise ValueError('the validation data set has no class names: set '
+                         'val_dataloader.dataset.metainfo.classes')
+    ignore_index = _ignore_index(cfg)
+    areas, paths = [], []
+    with torch.no_grad():
+        for batch in track(loader, description='evaluating', transient=True):
+            for sample in model.val_step(batch):
+                label = sample.pred_sem_seg.data.squeeze(0)
+                truth = sample.gt_sem_seg.data.squeeze(0).to(label)
+                areas.append(torch.stack(IoUMetric.intersect_and_union(
+                    label, truth, len(classes), ignore_index)).double())
+                paths.append(str(sample.get('img_path', f'image {len(paths)}')))
+    stacked = torch.stack(areas, 1).numpy()
+    return Evaluation(list(classes), _palette(loader.dataset.metainfo, len(classes)), paths,
+                      *stacked, dataset=loader.dataset, ignore_index=ignore_index)
+
+
+def segment(model: BaseSegmentor, dataset, index: int
+            ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One image of a validation set with its labels.
+
+    Returns:
+        The image ``(H, W, 3)`` in RGB, its true and its predicted labels ``(H, W)``.
+    """
+    item = dataset[index]
+    with torch.no_grad():
+        sample = model.val_step(pseudo_collate([item]))[0]
+    image = item['inputs'].clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    image = image[..., ::-1] if image.shape[2] == 3 else np.repeat(image[..., :1], 3, 2)
+    labels = [getattr(sample, name).data.squeeze(0).cpu().numpy()
+              for name in ('gt_sem_seg', 'pred_sem_seg')]
+    return np.ascontiguousarray(image), *labels
+
+
+def _ignore_index(cfg: Config) -> int:
+    evaluators = cfg.get('val_evaluator') or []
+    for evaluator in [evaluators] if isinstance(evaluators, dict) else evaluators:
+        if 'ignore_index' in evaluator:
+            return evaluator['ignore_index']
+    return 255
+
+
+def _palette(metainfo: dict, classes: int) -> list:
+    """The data set's RGB colors; classes that it gives none are black, as in mmseg."""
+    palette = [list(color) for color in metainfo.get('palette') or []]
+    return (palette + [[0, 0, 0]] * classes)[:classes]
