@@ -12,6 +12,7 @@ from .logs import RunLog
 COLORS = dict(h='#0072B2', w='#D55E00')
 COST_COLOR = 'black'
 STYLES = ('-', '--', ':', '-.', (0, (6, 2, 1, 2, 1, 2)), (0, (1, 3)), (0, (8, 4)), (0, (3, 1)))
+_STRIDE_2 = dict(color='0.55', lw=0.8)
 # By key of dynopool/<instance>/<key>_h: title of the row, label of the axis.
 _ROWS = {
     'scale': 'scale r = 1 / alpha',
@@ -66,15 +67,14 @@ def draw_evolution(figure: FigureBase, runs: Sequence[RunLog]) -> None:
     panels = evolution(runs)
     style = {run.name: STYLES[i] for i, run in enumerate(runs)}
     rows = _grid(panels)
-    columns = max(map(len, rows.values()))
+    # Two grid columns per instance, so that the two panels of the cost share the width.
+    columns = 2 * max(map(len, rows.values()))
     grid = figure.add_gridspec(len(rows), columns)
     for i, (row, members) in enumerate(rows.items()):
+        width = columns // len(members) if row == 'cost' else 2
         shared = None
         for j, panel in enumerate(members):
-            wide = columns // len(members) if row == 'cost' else 1
-            place = grid[i, j * wide:(j + 1) * wide if j + 1 < len(members) else columns] \
-                if row == 'cost' else grid[i, j]
-            axis = figure.add_subplot(place, sharey=shared)
+            axis = figure.add_subplot(grid[i, j * width:(j + 1) * width], sharey=shared)
             if row in ('scale', 'grad_snr'):
                 shared = axis
             _draw_panel(axis, panel, panels[panel], style, first=j == 0, last=i + 1 == len(rows))
@@ -82,7 +82,7 @@ def draw_evolution(figure: FigureBase, runs: Sequence[RunLog]) -> None:
         (COLORS['h'], 'height h'), (COLORS['w'], 'width w'))]
     named = [Line2D([], [], color='dimgray', linestyle=style[run.name], label=run.name)
              for run in runs]
-    stock = Line2D([], [], color='silver', lw=0.8, label='stride 2')
+    stock = Line2D([], [], **_STRIDE_2, label='stride 2')
     figure.legend(handles=[*axes, stock, *named], loc='outside lower center',
                   ncols=min(6, 3 + len(named)))
     figure.suptitle('Learned shapes over the training')
@@ -103,13 +103,12 @@ def _draw_panel(axis, panel: str, curves: dict, style: dict, first: bool, last: 
         axis.plot(iterations, values, color=COLORS.get(side, COST_COLOR), linestyle=style[run],
                   lw=1.4, label=f'{run} {side}'.strip(), **steps, **alone)
     if row == 'scale':
-        axis.axhline(0.5, color='silver', lw=0.8, zorder=0)
+        axis.axhline(0.5, **_STRIDE_2, zorder=1)
+        axis.set_title(name, fontsize=11)
     if row == 'grad_snr':
         axis.set_yscale('log')
     if row == 'size':
         axis.yaxis.get_major_locator().set_params(integer=True)
-    if row in _ROWS and row == 'scale':
-        axis.set_title(name, fontsize=11)
     if row in _COSTS or first:
         axis.set_ylabel(_COSTS.get(row) or _ROWS[row])
     elif row != 'size':

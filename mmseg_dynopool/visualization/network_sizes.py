@@ -15,7 +15,7 @@ STOCK = 'stock: stride 2'
 # Okabe and Ito's sky blue for what was learned, gray for the stock network.
 LEARNED_COLOR, STOCK_COLOR = '#56B4E9', '0.85'
 _WIDTH = 9.0  # inches for the rectangles, at most
-_HEIGHT = 8.0
+_HEIGHT = 6.0
 _TEXT = 0.24  # inches for a line of text
 _CHARACTER = 0.085
 _GAP = 0.35
@@ -151,7 +151,7 @@ def _draw_map(axis, layout: _Layout, name: str, stream: str, size, stock) -> Non
     axis.add_patch(Rectangle(corner, width, height, lw=0.8, label=f'{name} {stream}', **own))
     text = _text(name, size, stock)
     if name != STOCK:
-        axis.add_patch(Rectangle(corner, *(n * layout.inch for n in reversed(stock)), 
+        axis.add_patch(Rectangle(corner, *(n * layout.inch for n in reversed(stock)),
                                  fill=False, lw=0.8, ls='--', edgecolor='0.4',
                                  label=f'outline {name} {stream}'))
     if width > _CHARACTER * len(text) + 0.1 and height > 1.2 * _TEXT:
@@ -168,6 +168,5 @@ def _draw_scale_bar(axis, layout: _Layout, columns: dict) -> None:
     y = layout.height - 0.35
     axis.plot([_LABELS, _LABELS + length * layout.inch], [y, y], color='black', lw=2,
               solid_capstyle='butt', label='scale bar')
-    axis.text(_LABELS, y + 0.06, f'{length} pixels of a feature map. Dashed: the stock outline; in brackets: '
-              'area relative to it',
-              fontsize=9, va='top')
+    axis.text(_LABELS, y + 0.06, f'{length} pixels of a feature map. Dashed: the stock outline; '
+              'in brackets: area relative to it', fontsize=9, va='top')
