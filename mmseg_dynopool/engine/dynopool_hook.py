@@ -1,22 +1,39 @@
 """Keeps the learned scales inside their bounds and shows them."""
 
 import torch
-from mmengine.hooks import EMAHook, Hook
+from mmengine.hooks import EMAHook, Hook, LoggerHook
 from mmengine.model import is_model_wrapper
 from mmseg.registry import HOOKS
 
 from mmseg_dynopool.layers import DynOPool, learned_pools, short_name
+
+from .gradient_window import GradientNoise, GradientWindow
 
 
 @HOOKS.register_module()
 class DynOPoolHook(Hook):
     """Projects every alpha into its bounds after each step, and logs it.
 
-    Logged per instance: ``dynopool/<instance>/alpha_h``, ``alpha_w``, ``scale_h``, ``scale_w``,
-    and once ``dynopool/lr``, the learning rate of the alphas' parameter group: in the log line
-    and in each of the visualizer's backends. Where the model has a ``gmacs_budget``, the hook
-    adapts its weight, and once the budget has settled, each ``EMAHook`` averages with the settled
-    alphas: the averaged network meets the budget, too.
+    Logged, in the log line and in each of the visualizer's backends (``_h`` and ``_w`` each):
+
+    - ``dynopool/<instance>/alpha_h``, and ``scale_h`` = 1 / alpha;
+    - ``dynopool/<instance>/grad_mean_h``, ``grad_std_h``, ``grad_snr_h``: mean and sample standard
+      deviation of alpha's gradient over the optimizer's steps since the last log line, and
+      |mean| / std. As the optimizer gets it, see :class:`GradientWindow`. A ratio well below
+      1 / sqrt(steps) says that the shape no longer learns, but wanders. A window with less than
+      two steps goes on to the next line;
+    - ``dynopool/input/size_h``, the training crop in pixels (``gmacs_shape`` where that is
+      set), and ``dynopool/<stream>/size_h``, the rounded size of each stream's features there,
+      with a learned stem of ``stem1`` and ``stem2``, too (networks with
+      ``feature_sizes``, such as :class:`DynOPoolHRNet`, whose crop is known);
+    - ``dynopool/lr``, the learning rate of the alphas' parameter group.
+
+    The segmentors' loss logs ``gmacs`` and ``gmacs_ratio``, the cost now and relative to the
+    start.
+
+    Where the model has a ``gmacs_budget``, the hook adapts its weight, and once the budget has
+    settled, each ``EMAHook`` averages with the settled alphas: the averaged network meets the
+    budget, too.
 
     Runs before moving averages and checkpoints see the new alphas.
 
@@ -26,6 +43,9 @@ class DynOPoolHook(Hook):
     """
 
     priority = 'ABOVE_NORMAL'
+
+    def __init__(self):
+        self._gradients: GradientWindow | None = None
 
     def before_train(self, runner) -> None:
         pools = self._pools(runner)
@@ -47,20 +67,50 @@ class DynOPoolHook(Hook):
                     'weight decay %g acts on alpha and pulls the scales up; set paramwise_cfg='
                     "dict(custom_keys={'dynopools': dict(lr_mult=0.5, decay_mult=0.)})",
                     group['weight_decay'])
+        self._stop_gradients()
+        if any(isinstance(hook, LoggerHook) for hook in runner.hooks):  # else nobody reads them
+            self._gradients = GradientWindow(runner.optim_wrapper.optimizer,
+                                             [pool.alpha for pool in pools.values()])
+
+    def after_train(self, runner) -> None:
+        self._stop_gradients()
+
+    def _stop_gradients(self) -> None:
+        if self._gradients is not None:
+            self._gradients.remove()
+            self._gradients = None
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         pools = self._pools(runner)
         found = self._stack(pools)
         for pool in pools.values():
             pool.project_()
-        # One read from the device for all instances, before and after the projection.
-        found, kept = torch.stack([found, self._stack(pools)]).tolist()
+        values = [found, self._stack(pools)]
+        is_line = self._is_line(runner, batch_idx)
+        if is_line and self._gradients is not None and len(self._gradients) > 1:
+            values += self._gradients.stack()
+            self._gradients.clear()
+        # One read from the device for all instances: before and after the projection, gradients.
+        found, kept, *gradients = torch.stack(values).tolist()
         self._check_finite(runner, pools, found)
         self._control_budget(runner)
         if self._is_settled(runner):
             self._settle_averages(runner)
             kept = self._stack(pools).tolist()
         self._log(runner, pools, kept)
+        if is_line:
+            self._log_gradients(runner, pools, gradients)
+            self._log_sizes(runner, pools, kept)
+
+    @staticmethod
+    def _is_line(runner, batch_idx) -> bool:
+        """Whether a LoggerHook, which runs later, writes a line in this iteration."""
+        loader = runner.train_dataloader
+        return any(
+            hook.every_n_inner_iters(batch_idx, hook.interval) or
+            (hook.end_of_epoch(loader, batch_idx) and
+             (not hook.ignore_last or len(loader) <= hook.interval))
+            for hook in runner.hooks if isinstance(hook, LoggerHook))
 
     @staticmethod
     def _model(runner):
@@ -124,3 +174,27 @@ class DynOPoolHook(Hook):
             for axis, alpha in zip('hw', pair):
                 hub.update_scalar(f'train/dynopool/{name}/alpha_{axis}', alpha)
                 hub.update_scalar(f'train/dynopool/{name}/scale_{axis}', 1 / alpha)
+
+    @staticmethod
+    def _log_gradients(runner, pools, gradients) -> None:
+        """Log a window's gradients, ``(steps, pools, 2)``."""
+        for name, steps in zip(pools, zip(*gradients)):
+            for axis, values in zip('hw', zip(*steps)):
+                noise = GradientNoise.of(values)
+                for key in ('mean', 'std', 'snr') if noise else ():
+                    if getattr(noise, key) is not None:
+                        runner.message_hub.update_scalar(
+                            f'train/dynopool/{name}/grad_{key}_{axis}', getattr(noise, key))
+
+    @classmethod
+    def _log_sizes(cls, runner, pools, alphas) -> None:
+        model = cls._model(runner)
+        shape = getattr(model, 'counted_shape', None) or getattr(
+            getattr(model, 'data_preprocessor', None), 'size', None)
+        backbone = getattr(model, 'backbone', None)
+        if shape is None or not hasattr(backbone, 'feature_sizes'):
+            return
+        sizes = backbone.feature_sizes(shape, dict(zip(pools, alphas)))
+        for name, size in dict(input=shape, **sizes).items():
+            for axis, value in zip('hw', size):
+                runner.message_hub.update_scalar(f'train/dynopool/{name}/size_{axis}', int(value))

@@ -111,6 +111,28 @@ class DynOPoolHRNet(HRNet):
                 features = module(features, streams)
         return features
 
+    def feature_sizes(self, image_size: Sequence[int], alphas: dict | None = None
+                      ) -> dict[str, tuple[int, int]]:
+        """Size of each stream's features, and of the stem's where that learns.
+
+        Args:
+            image_size: ``(H, W)`` of the image in pixels.
+            alphas: ``{instance: (alpha_h, alpha_w)}`` as Python numbers inside their bounds;
+                default: those of the moment, in one read from the device.
+
+        Returns:
+            ``{'stem1', 'stem2' (if they learn), 'stream0', 'stream1', ...: (h, w)}``.
+        """
+        if alphas is None:
+            read = self._constant_sizes if self._fixed() else self._read_sizes
+            sizes = read(image_size)
+        else:
+            sizes = self._chain_sizes(image_size, alphas)
+        learned = {name: sizes.pop(name) for name in ('stem1', 'stem2') if name in sizes}
+        first = learned.get('stem2') or self._convolved_size(
+            self._convolved_size(image_size, self.conv1), self.conv2)
+        return {**learned, 'stream0': first, **sizes}
+
     def _sized_pools(self, image_size: Sequence[int]) -> dict[str, Pool]:
         """Each DynOPool with the size of its output for this image."""
         if torch.compiler.is_compiling() and not self._fixed():
@@ -159,12 +181,16 @@ class DynOPoolHRNet(HRNet):
             if name in alphas:
                 size = sizes[name] = pooled_size(size, alphas[name])
             else:
-                size = tuple((n + 2 * p - k) // s + 1 for n, p, k, s in zip(
-                    size, conv.padding, conv.kernel_size, conv.stride))
+                size = self._convolved_size(size, conv)
         for name in alphas:
             if name.startswith('stream'):
                 size = sizes[name] = pooled_size(size, alphas[name])
         return sizes
+
+    @staticmethod
+    def _convolved_size(size: Sequence[int], conv: nn.Conv2d) -> tuple[int, int]:
+        return tuple((n + 2 * p - k) // s + 1 for n, p, k, s in zip(
+            size, conv.padding, conv.kernel_size, conv.stride))
 
 
 def _pool_like(pool, model: Tensor, x: Tensor) -> Tensor:

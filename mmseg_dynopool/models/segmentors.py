@@ -68,6 +68,12 @@ class _GMACsLoss:
         """
         return learned_pools(self)
 
+    @property
+    def counted_shape(self) -> tuple[int, int] | None:
+        """Input size ``(H, W)`` at which GMACs count; None before the first batch names it."""
+        known = self._known_shape() or (self._complexity and self._complexity.shape)
+        return tuple(known) if known else None
+
     def complexity(self, shape: Sequence[int] | None = None) -> ComplexityModel:
         """The network's cost as a function of its alphas.
 

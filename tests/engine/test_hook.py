@@ -37,7 +37,7 @@ class Images(Dataset):
 
 
 def run(tmp_path, model, iterations=4, hooks=None, custom_keys=None, default_hooks=None,
-        accumulative_counts=1):
+        **wrapper):
     keys = custom_keys or {'dynopools': dict(lr_mult=0.5, decay_mult=0.)}
     runner = Runner(
         model=model,
@@ -45,8 +45,7 @@ def run(tmp_path, model, iterations=4, hooks=None, custom_keys=None, default_hoo
         train_dataloader=DataLoader(Images(), batch_size=2),
         optim_wrapper=dict(
             optimizer=dict(type='SGD', lr=1.6, weight_decay=1e-4),
-            paramwise_cfg=dict(custom_keys=keys),
-            accumulative_counts=accumulative_counts),
+            paramwise_cfg=dict(custom_keys=keys)) | wrapper,
         param_scheduler=dict(type='PolyLR', power=0.9, eta_min=0., end=iterations,
                              by_epoch=False),
         train_cfg=dict(by_epoch=False, max_iters=iterations),

@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import MODELS
 from test_out_of_tree import write_project
-from test_train_and_test import call
+from test_train_and_test import call, scalars
 from toys import ROOT, write_cityscapes
 
 RECORDER = '''
@@ -153,6 +153,14 @@ def test_ranks_agree_and_equal_one_process(project, monkeypatch):
         torch.testing.assert_close(two['state_dict'][name], value, rtol=1e-6, atol=1e-6)
     moved = [abs(float.fromhex(a) - 2) for a in single[-1]['alphas']]
     assert max(moved) > 0.05
+    # The gradients in the log, too: averaged over the ranks, summed over the accumulated batches.
+    lines = {name: {row['step']: row for row in scalars(project / name) if 'loss' in row}
+             for name in ('one', 'two')}
+    for step in (2, 4, 6):  # two steps of the optimizer make a window
+        for key in ('grad_mean_h', 'grad_std_h', 'grad_mean_w', 'grad_std_w'):
+            pair = [lines[name][n * step][f'dynopool/stream1/{key}']
+                    for n, name in ((1, 'one'), (2, 'two'))]
+            assert pair[0] == pytest.approx(pair[1], rel=1e-4, abs=1e-6) and pair[0] != 0
 
 
 def test_ranks_agree_on_the_budget(project, monkeypatch):
