@@ -1,6 +1,6 @@
 """Shape Adaptor as a function ("Shape Adaptor: A Learnable Resizing Module", ECCV 2020).
 
-Liu, Lin, Wang, Zhang, Perazzi, Johns, arXiv 2008.00892: the method that the supplement's section 2 compares DynOPool with.
+By Liu, Lin, Wang, Zhang, Perazzi and Johns. The supplement's section 2 compares DynOPool with it.
 """
 
 import math
