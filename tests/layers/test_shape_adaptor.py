@@ -71,6 +71,14 @@ def test_shared_by_convolutions_and_copied():
     assert net['a'](torch.rand(1, 1, 9, 9)).shape == (1, 1, 5, 5)
 
 
+def test_compiles_without_a_break_where_the_size_is_given():
+    layer = ShapeAdaptor(0.5)
+    compiled = torch.compile(layer, backend='eager', fullgraph=True)
+    image = torch.randn(1, 2, 20, 30)
+    for size in ((10, 15), (9, 14), (12, 11)):
+        torch.testing.assert_close(compiled(image, size), layer(image, size))
+
+
 @pytest.mark.parametrize('options, words', [
     (dict(scale=(0.5, 0.4)), ['both axes', '(0.5, 0.4)']),
     (dict(scale=0.25), ['between', '0.25']),

@@ -8,6 +8,7 @@ from mmseg.registry import MODELS
 from toys import hrnet_extra, segmentor_config
 
 from mmseg_dynopool.complexity import count_gmacs
+from mmseg_dynopool.engine.checkpoints import check_checkpoint
 from mmseg_dynopool.export import freeze_config, freeze_pools
 from mmseg_dynopool.layers import ShapeAdaptor
 
@@ -79,6 +80,20 @@ def test_trains_saves_and_loads(tmp_path):
     assert torch.equal(torch.stack([p.scale for p in again.pools().values()]), scales)
 
 
+def test_a_checkpoint_of_the_other_pooling_is_refused(tmp_path):
+    models = {kind: MODELS.build(segmentor_config(type=kind))
+              for kind in ('DynOPool', 'ShapeAdaptor')}
+    for kind, model in models.items():
+        torch.save(dict(state_dict=model.state_dict()), tmp_path / kind)
+    stock = {k: v for k, v in models['DynOPool'].state_dict().items() if '.dynopools.' not in k}
+    torch.save(dict(state_dict=stock), tmp_path / 'stock')
+    for kind, other in (('DynOPool', 'ShapeAdaptor'), ('ShapeAdaptor', 'DynOPool')):
+        check_checkpoint(models[kind], str(tmp_path / kind))
+        check_checkpoint(models[kind], str(tmp_path / 'stock'))
+        with pytest.raises(ValueError, match=r'another pooling.*stream1'):
+            check_checkpoint(models[kind], str(tmp_path / other))
+
+
 def test_what_does_not_work_says_so():
     config = segmentor_config(type='ShapeAdaptor')
     model = MODELS.build(config)
@@ -102,3 +117,11 @@ def test_bad_options_are_named(options, words):
         MODELS.build(segmentor_config(**options))
     for word in words:
         assert word in str(error.value)
+
+
+def test_mixed_precision_keeps_the_parameters_gradient():
+    net = MODELS.build(segmentor_config(type='ShapeAdaptor')).backbone
+    with torch.autocast('cpu', torch.bfloat16):
+        sum(y.float().square().mean() for y in net(torch.randn(2, 3, *SIZE))).backward()
+    for pool in net.dynopools.values():
+        assert pool.logit.grad.dtype == torch.float32 and pool.logit.grad.abs() > 0
