@@ -13,9 +13,6 @@ from mmseg_dynopool.layers import all_pools
 
 from .twin import meta_twin
 
-# Each of a cell's four queries is a weighted sum of four pixels (supplement, section 3).
-MACS_PER_POOLED_VALUE = 16
-
 
 @dataclass(frozen=True)
 class Call:
@@ -45,7 +42,7 @@ def count_calls(model: nn.Module, forward: Callable[[], object]) -> list[Call]:
         handles.append(module.register_forward_pre_hook(counter.enter(name)))
         handles.append(module.register_forward_hook(counter.leave))
     for name, pool in all_pools(model).items():
-        handles.append(pool.register_forward_hook(counter.pooled(name)))
+        handles.append(pool.register_forward_hook(counter.pooled(name, pool.macs_per_value)))
     try:
         with torch.no_grad(), counter:
             forward()
@@ -123,9 +120,9 @@ class _Counter(TorchDispatchMode):
     def leave(self, module, args, output):
         self._modules.pop()
 
-    def pooled(self, name):
+    def pooled(self, name, macs_per_value):
 
         def hook(module, args, output: Tensor):
-            self.calls.append(Call(name, 'dynopool', MACS_PER_POOLED_VALUE * output.numel()))
+            self.calls.append(Call(name, 'dynopool', macs_per_value * output.numel()))
 
         return hook

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mmseg_dynopool.layers import DynOPool, FixedDynOPool, all_pools, learned_pools
+from mmseg_dynopool.layers import all_pools, learned_pools
 
 from .count import Call, check_shape, count_on_meta
-from .twin import meta_twin
+from .twin import meta_twin, set_scale_
 
 # Probes run on enlarged meta tensors, where rounding a size moves no exponent.
 _ENLARGE = 16
@@ -111,9 +111,10 @@ def probe_complexity(model: nn.Module,
     """
     check_shape(shape)
     twin = meta_twin(model)
-    pools = learned_pools(twin) or all_pools(twin)
-    if not pools:
+    probed = learned_pools(model) or all_pools(model)
+    if not probed:
         raise ValueError(f'{type(model).__name__} holds no DynOPool: its cost has no scale')
+    pools = {name: pool for name, pool in all_pools(twin).items() if name in probed}
     for pool in pools.values():
         set_scale_(pool, pool.initial_scale)
 
@@ -129,10 +130,10 @@ def probe_complexity(model: nn.Module,
             scale = list(pool.initial_scale)
             scale[axis] /= 2
             set_scale_(pool, scale)
-            probed = count(large)
+            changed = count(large)
             set_scale_(pool, pool.initial_scale)
-            _check_same_calls(base, probed, name)
-            for found, before, after in zip(exponents, base, probed):
+            _check_same_calls(base, changed, name)
+            for found, before, after in zip(exponents, base, changed):
                 exponent = _exponent(before.macs, after.macs)
                 if exponent:
                     pair = list(found.get(name, (0.0, 0.0)))
@@ -144,17 +145,6 @@ def probe_complexity(model: nn.Module,
         for call, found in zip(at_shape, exponents)
     ]
     return ComplexityModel(layers, {n: p.initial_scale for n, p in pools.items()}, shape)
-
-
-def set_scale_(pool: DynOPool | FixedDynOPool, scale: Sequence[float]) -> None:
-    """Give a DynOPool of a copied network any scale, beyond its bounds, too."""
-    alpha = tuple(1 / s for s in scale)
-    if isinstance(pool, FixedDynOPool):
-        pool.alpha = alpha
-    else:
-        pool.bounds = (1e-9, 1e9)
-        with torch.no_grad():
-            pool.alpha.copy_(torch.tensor(alpha))
 
 
 def _exponent(before: float, after: float) -> float:

@@ -7,8 +7,8 @@ from torch import nn
 from mmseg_dynopool.layers import all_pools, short_name
 
 from .count import Call, count_on_meta
-from .model import probe_complexity, set_scale_
-from .twin import meta_twin
+from .model import probe_complexity
+from .twin import meta_twin, set_scale_
 
 
 def summarize(model: nn.Module, shape: Sequence[int], in_channels: int = 3,

@@ -21,7 +21,8 @@ def check_checkpoint(model: nn.Module, path: str, part: str = '', resume: bool =
     """Check that the checkpoint at ``path`` fills every weight of ``model``.
 
     mmengine loads what fits and logs the rest, so that a wrong file gives a network of random
-    weights. Missing alphas are allowed: a stock HRNet's checkpoint fits, at the initial scales.
+    weights. Missing alphas (a ShapeAdaptor's logits) are allowed: a stock HRNet's checkpoint fits,
+    at the initial scales. Those of another pooling are not.
 
     Args:
         model: the network.
@@ -53,7 +54,14 @@ def check_checkpoint(model: nn.Module, path: str, part: str = '', resume: bool =
                          'by load_from, without resume')
     _check_scales(unwrap(model), path, checkpoint)
     own = {k: v for k, v in unwrap(model).state_dict().items() if k.startswith(part)}
-    optional = ('.alpha', 'num_batches_tracked')
+    optional = ('.alpha', '.logit', 'num_batches_tracked')
+    for here, there in (('.alpha', '.logit'), ('.logit', '.alpha')):
+        other = [k for k in own if k.endswith(here) and k not in state
+                 and k.removesuffix(here) + there in state]
+        if other:
+            raise ValueError(f'{path} was trained with another pooling: it has {there!r} in the '
+                             f'place of {other[0]!r} (a DynOPool has an alpha, a ShapeAdaptor a '
+                             'logit). Set type in model.backbone.dynopool as in its training')
     missing = [k for k in own if k not in state and not k.endswith(optional)
                and not k.startswith('gmacs_budget.')]
     misshapen = [k for k in own if k in state and _shape(state[k]) != own[k].shape]

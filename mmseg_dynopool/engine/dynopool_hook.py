@@ -5,7 +5,7 @@ from mmengine.hooks import EMAHook, Hook, LoggerHook
 from mmengine.model import is_model_wrapper
 from mmseg.registry import HOOKS
 
-from mmseg_dynopool.layers import DynOPool, learned_pools, short_name
+from mmseg_dynopool.layers import LearnedPool, learned_pools, short_name
 
 from .gradient_window import GradientNoise, GradientWindow
 
@@ -117,7 +117,7 @@ class DynOPoolHook(Hook):
         return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
     @classmethod
-    def _pools(cls, runner) -> dict[str, DynOPool]:
+    def _pools(cls, runner) -> dict[str, LearnedPool]:
         found = learned_pools(cls._model(runner))
         return {short_name(name): pool for name, pool in found.items()}
 
@@ -151,10 +151,11 @@ class DynOPoolHook(Hook):
 
     @staticmethod
     def _groups(runner, pools) -> list[dict]:
-        alphas = {id(pool.alpha) for pool in pools.values()}
+        # Of a DynOPool alpha itself, of a ShapeAdaptor its logit.
+        parameters = {id(p) for pool in pools.values() for p in pool.parameters()}
         return [
             group for group in runner.optim_wrapper.param_groups
-            if any(id(p) in alphas for p in group['params'])
+            if any(id(p) in parameters for p in group['params'])
         ]
 
     @staticmethod

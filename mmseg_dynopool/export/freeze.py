@@ -6,7 +6,13 @@ from mmengine.config import Config
 from torch import nn
 
 from mmseg_dynopool.datasets.listing import type_name
-from mmseg_dynopool.layers import FixedDynOPool, all_pools, learned_pools, short_name
+from mmseg_dynopool.layers import (
+    DynOPool,
+    FixedDynOPool,
+    all_pools,
+    learned_pools,
+    short_name,
+)
 
 _PLAIN = {
     'DynOPoolEncoderDecoder': 'EncoderDecoder',
@@ -22,9 +28,18 @@ def freeze_pools(model: nn.Module) -> nn.Module:
 
     Args:
         model: any network; it is not changed.
+
+    Raises:
+        ValueError: it holds a ShapeAdaptor, which has no form with a constant scale.
     """
+    pools = learned_pools(model)
+    for name, pool in pools.items():
+        if not isinstance(pool, DynOPool):
+            raise ValueError(f'cannot freeze or export {name or "the network"}, a '
+                             f'{type(pool).__name__}: it has no form with a constant scale. Only '
+                             "DynOPools can be frozen; use dynopool=dict(type='DynOPool')")
     # deepcopy takes what is in its memo for copied already, wherever it is held.
-    memo = {id(pool): FixedDynOPool.from_learned(pool) for pool in learned_pools(model).values()}
+    memo = {id(pool): FixedDynOPool.from_learned(pool) for pool in pools.values()}
     return copy.deepcopy(model, memo)
 
 

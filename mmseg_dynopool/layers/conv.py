@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from .dynopool import DynOPool
 from .fixed import FixedDynOPool
+from .learned_pool import LearnedPool
 
 
 class DynOPoolConv2d(nn.Conv2d):
@@ -19,8 +19,8 @@ class DynOPoolConv2d(nn.Conv2d):
     ``copy.deepcopy`` and pickling of the whole network keep the sharing.
 
     Args:
-        pool: the instance, a :class:`DynOPool` or a :class:`FixedDynOPool`, owned by a parent
-            module.
+        pool: the instance, a :class:`DynOPool`, a :class:`FixedDynOPool` or a
+            :class:`ShapeAdaptor`, owned by a parent module.
         in_channels, out_channels, kernel_size, **kwargs: as in :class:`torch.nn.Conv2d`,
             with the stride 1.
 
@@ -34,9 +34,9 @@ class DynOPoolConv2d(nn.Conv2d):
         torch.Size([1, 16, 16, 16])
     """
 
-    def __init__(self, pool: DynOPool | FixedDynOPool, in_channels: int, out_channels: int,
+    def __init__(self, pool: LearnedPool | FixedDynOPool, in_channels: int, out_channels: int,
                  kernel_size, **kwargs):
-        if not isinstance(pool, (DynOPool, FixedDynOPool)):
+        if not isinstance(pool, (LearnedPool, FixedDynOPool)):
             raise ValueError(f'pool must be a DynOPool, got {type(pool).__name__}')
         if kwargs.get('stride', 1) not in (1, (1, 1), [1, 1]):
             raise ValueError(f'stride must be 1, got {kwargs["stride"]!r}: the DynOPool '
@@ -46,7 +46,7 @@ class DynOPoolConv2d(nn.Conv2d):
         self._shared_pool = (pool, )
 
     @property
-    def pool(self) -> DynOPool | FixedDynOPool:
+    def pool(self) -> LearnedPool | FixedDynOPool:
         """The shared instance."""
         return self._shared_pool[0]
 

@@ -7,10 +7,12 @@ from numbers import Real
 import torch
 from torch import Tensor, nn
 
-from mmseg_dynopool.ops import check_anchor, dynopool2d, pooled_size
+from mmseg_dynopool.ops import check_anchor, dynopool2d
+
+from .learned_pool import LearnedPool
 
 
-class DynOPool(nn.Module):
+class DynOPool(LearnedPool):
     """Pooling with a learned scale factor, height and width apart (paper, section 4.1).
 
     The parameter ``alpha = 1 / scale`` is never written by ``forward``, so one instance may run
@@ -37,6 +39,9 @@ class DynOPool(nn.Module):
         torch.Size([1, 8, 32, 16])
     """
 
+    # Each of a cell's four queries is a weighted sum of four pixels (supplement, section 3).
+    macs_per_value = 16
+
     def __init__(self,
                  scale: float | Sequence[float] = 0.5,
                  bounds: Sequence[float] = (0.125, 1.0),
@@ -45,30 +50,16 @@ class DynOPool(nn.Module):
         super().__init__()
         check_anchor(anchor, window)
         self.bounds = _check_bounds(bounds)
-        self.initial_scale = _check_scale(scale, self.bounds)
+        self.initial_scale = check_scale(scale, self.bounds)
         self.anchor = anchor
         self.window = window
         self.alpha = nn.Parameter(torch.tensor([1 / s for s in self.initial_scale]))
-
-    @property
-    def alpha_bounds(self) -> tuple[float, float]:
-        """Lowest and highest alpha."""
-        return 1 / self.bounds[1], 1 / self.bounds[0]
-
-    @property
-    def scale(self) -> Tensor:
-        """Scale factors in use, ``(scale_h, scale_w)``, bounded, without a gradient."""
-        return 1 / self.bounded_alpha().detach()
 
     def bounded_alpha(self) -> Tensor:
         """Alpha inside its bounds, with a straight-through gradient; shape ``(2,)``."""
         low, high = self.alpha_bounds
         # In this order: the value is the clamped one exactly, however far out alpha is.
         return self.alpha.detach().clamp(low, high) + (self.alpha - self.alpha.detach())
-
-    def output_size(self, size: Sequence[int]) -> tuple[int, int]:
-        """``(H_out, W_out)`` for an input of ``size = (H_in, W_in)``; reads alpha."""
-        return pooled_size(size, self.bounded_alpha().tolist())
 
     @torch.no_grad()
     def project_(self) -> None:
@@ -101,7 +92,13 @@ def _check_bounds(bounds) -> tuple[float, float]:
     return float(pair[0]), float(pair[1])
 
 
-def _check_scale(scale, bounds) -> tuple[float, float]:
+def check_scale(scale: float | Sequence[float],
+                bounds: tuple[float, float]) -> tuple[float, float]:
+    """Check a scale factor, one number or a pair, and give the pair.
+
+    Raises:
+        ValueError: it is malformed or lies outside ``bounds``.
+    """
     pair = tuple(scale) if isinstance(scale, Sequence) and not isinstance(scale, str) else (
         scale, scale)
     if len(pair) != 2 or not all(map(_is_number, pair)):

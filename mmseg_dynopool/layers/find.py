@@ -1,19 +1,22 @@
-"""Find the DynOPools of a network."""
+"""Find the poolings of a network."""
 
 from torch import nn
 
-from .dynopool import DynOPool
 from .fixed import FixedDynOPool
+from .learned_pool import LearnedPool
 
 
-def learned_pools(model: nn.Module) -> dict[str, DynOPool]:
-    """The DynOPools that ``model`` owns, by their dotted names, each instance once."""
-    return {n: m for n, m in model.named_modules() if isinstance(m, DynOPool)}
+def learned_pools(model: nn.Module) -> dict[str, LearnedPool]:
+    """The poolings that learn their scale and that ``model`` owns, each instance once.
+
+    They are :class:`DynOPool` or :class:`ShapeAdaptor`, by their dotted names.
+    """
+    return {n: m for n, m in model.named_modules() if isinstance(m, LearnedPool)}
 
 
-def all_pools(model: nn.Module) -> dict[str, DynOPool | FixedDynOPool]:
+def all_pools(model: nn.Module) -> dict[str, LearnedPool | FixedDynOPool]:
     """As :func:`learned_pools`, with those of fixed scale."""
-    return {n: m for n, m in model.named_modules() if isinstance(m, (DynOPool, FixedDynOPool))}
+    return {n: m for n, m in model.named_modules() if isinstance(m, (LearnedPool, FixedDynOPool))}
 
 
 def input_channels(model: nn.Module) -> int:

@@ -31,6 +31,8 @@ class FixedDynOPool(nn.Module):
         torch.Size([1, 8, 32, 16])
     """
 
+    macs_per_value = DynOPool.macs_per_value
+
     def __init__(self, scale: float | Sequence[float] = 0.5):
         super().__init__()
         checked = DynOPool(scale, bounds=(1e-9, 1e9))

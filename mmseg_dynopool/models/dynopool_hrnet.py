@@ -29,6 +29,9 @@ class DynOPoolHRNet(HRNet):
         *args, **kwargs: the arguments of mmseg's ``HRNet``.
         dynopool: options of the DynOPools:
 
+            - ``type`` ('DynOPool'): or 'ShapeAdaptor', the baseline of the supplement's section
+              2, with the options ``scale``, ``ratios`` ((0.25, 1.0)), ``pooling`` ('max'),
+              ``align_corners`` (False), see :class:`ShapeAdaptor`, and ``stem``;
             - ``scale`` (0.5): initial scale, a number, a pair (h, w), or a dict by instance,
               e.g. ``dict(stream1=(0.5, 0.4))``; instances that it leaves out start at 0.5;
             - ``bounds`` ((0.125, 1.0)): lowest and highest scale;
@@ -41,8 +44,8 @@ class DynOPoolHRNet(HRNet):
 
     Attributes:
         dynopools: ``ModuleDict`` with ``stream1``, ``stream2``, ... and, if asked for,
-            ``stem1`` and ``stem2``: each a :class:`DynOPool`, or a :class:`FixedDynOPool` with
-            ``learn=False``.
+            ``stem1`` and ``stem2``: each a :class:`DynOPool` (or :class:`ShapeAdaptor`), or a
+            :class:`FixedDynOPool` with ``learn=False``.
 
     Raises:
         ValueError: an option is unknown or malformed.

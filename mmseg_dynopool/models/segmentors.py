@@ -17,7 +17,7 @@ from mmseg_dynopool.complexity import (
     probe_complexity,
     step_size,
 )
-from mmseg_dynopool.layers import DynOPool, input_channels, learned_pools
+from mmseg_dynopool.layers import DynOPool, LearnedPool, input_channels, learned_pools
 
 PAPER_WEIGHT = 7e-5
 
@@ -58,10 +58,11 @@ class _GMACsLoss:
                 "model.backbone.type='DynOPoolHRNet', or use the stock segmentor")
         self.gmacs_budget = None
         if gmacs_budget is not None:
+            _check_free(self.pools())
             self.gmacs_budget = GMACsBudget.from_options(gmacs_budget, len(self.pools()))
             self._controlled = False
 
-    def pools(self) -> dict[str, DynOPool]:
+    def pools(self) -> dict[str, LearnedPool]:
         """The DynOPool instances by their full names.
 
         Looked up each time: what wraps the model may have replaced its parameters.
@@ -71,7 +72,7 @@ class _GMACsLoss:
     @property
     def counted_shape(self) -> tuple[int, int] | None:
         """Input size ``(H, W)`` at which GMACs count; None before the first batch names it."""
-        known = self._known_shape() or (self._complexity and self._complexity.shape)
+        known = self.known_shape() or (self._complexity and self._complexity.shape)
         return tuple(known) if known else None
 
     def complexity(self, shape: Sequence[int] | None = None) -> ComplexityModel:
@@ -194,6 +195,15 @@ class _GMACsLoss:
 
     def _in_channels(self) -> int:
         return input_channels(self.backbone)
+
+
+def _check_free(pools: dict[str, LearnedPool]) -> None:
+    """Check that the budget can move every alpha by itself."""
+    for name, pool in pools.items():
+        if not isinstance(pool, DynOPool):
+            raise ValueError(f'gmacs_budget takes DynOPools, and {name} is a '
+                             f'{type(pool).__name__}, whose alpha is no parameter; use '
+                             'gmacs_weight')
 
 
 def _run(network, image):

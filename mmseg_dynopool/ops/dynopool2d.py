@@ -54,9 +54,9 @@ def dynopool2d(input: Tensor,
     check_anchor(anchor, window)
     fixed = not isinstance(alpha, Tensor)
     if output_size is not None:
-        output_size = _check_output_size(output_size)
+        output_size = check_output_size(output_size)
     else:
-        output_size = (pooled_size if fixed else _read_size)(input.shape[-2:], alpha)
+        output_size = read_size(input.shape[-2:], alpha)
     learns = not fixed and alpha.requires_grad and torch.is_grad_enabled()
     if not learns:
         return F.max_pool2d(read_queries(input, output_size), 2)
@@ -68,9 +68,14 @@ def dynopool2d(input: Tensor,
     return _AlphaGradient.apply(output, alpha, input.detach(), indices, *options)
 
 
+def read_size(size: Sequence[int], alpha: Tensor | Sequence[float]) -> tuple[int, int]:
+    """:func:`pooled_size` of numbers, or of a tensor, which may be on another device."""
+    return (_read_size if isinstance(alpha, Tensor) else pooled_size)(size, alpha)
+
+
 @torch.compiler.disable
 def _read_size(size: Sequence[int], alpha: Tensor) -> tuple[int, int]:
-    """:func:`pooled_size` of a tensor, which may be on another device.
+    """:func:`pooled_size` of a tensor.
 
     Compiled code calls this as it is. So it sees sizes, integers that may change from call to
     call, and not alpha, whose value changes with every step.
@@ -96,7 +101,12 @@ def check_input(input: Tensor) -> None:
                          'convert it with input.float()')
 
 
-def _check_output_size(size) -> tuple[int, int]:
+def check_output_size(size) -> tuple[int, int]:
+    """Check an ``output_size`` that a caller gives.
+
+    Raises:
+        ValueError: it is not two whole numbers of at least 1.
+    """
     if not isinstance(size, Sequence) or len(size) != 2 or any(
             not isinstance(n, (int, torch.SymInt)) or n < 1 for n in size):
         raise ValueError(f'output_size must be two whole numbers >= 1, got {size!r}')

@@ -1,0 +1,101 @@
+"""Shape Adaptor as a module: the baseline that the supplement compares DynOPool with."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mmseg_dynopool.ops import check_pooling, check_ratios, shape_adaptor2d, shape_adaptor_alpha
+
+from .dynopool import check_scale
+from .learned_pool import LearnedPool
+
+
+class ShapeAdaptor(LearnedPool):
+    """Learned resizing between two branches of pre-defined ratios (Liu et al., ECCV 2020).
+
+    The parameter is one number for both axes: the mixing weight is ``w = sigmoid(logit)``, the
+    scale ``s = r1 + (r2 - r1) * w`` lies always between the ratios, and ``forward`` gives
+    :func:`mmseg_dynopool.ops.shape_adaptor2d`. It takes the place of a :class:`DynOPool`.
+
+    Args:
+        scale: initial scale factor, one number, or two equal ones.
+        ratios: ``(r1, r2)``. The authors' (0.5, 1.0) never reach 0.5 itself, where ``w`` is 0:
+            a network that is to start at the stock network's sizes needs a smaller ``r1``.
+        pooling, align_corners: see :func:`mmseg_dynopool.ops.shape_adaptor2d`.
+
+    Attributes:
+        logit: parameter without dimensions; ``w = sigmoid(logit)``.
+        alpha: ``(1 / s, 1 / s)``, computed from ``logit``.
+        bounds: the ratios.
+        initial_scale: the scale at construction, ``(s, s)``.
+
+    Raises:
+        ValueError: an option is malformed, the scale is not one for both axes, or it does not
+            lie between the ratios.
+
+    Example:
+        >>> adaptor = ShapeAdaptor(scale=0.75, ratios=(0.5, 1.0))
+        >>> adaptor(torch.rand(1, 8, 64, 64)).shape
+        torch.Size([1, 8, 48, 48])
+    """
+
+    # Two bilinear reads of four pixels each, and the mix.
+    macs_per_value = 10
+
+    def __init__(self,
+                 scale: float | Sequence[float] = 0.5,
+                 ratios: Sequence[float] = (0.25, 1.0),
+                 pooling: str = 'max',
+                 align_corners: bool = False):
+        super().__init__()
+        check_pooling(pooling, align_corners)
+        self.bounds = check_ratios(ratios)
+        self.initial_scale = _check_scale(scale, self.bounds)
+        self.pooling = pooling
+        self.align_corners = align_corners
+        low, high = self.bounds
+        weight = (self.initial_scale[0] - low) / (high - low)
+        self.logit = nn.Parameter(torch.tensor(math.log(weight / (1 - weight))))
+
+    @property
+    def weight(self) -> Tensor:
+        """The mixing weight ``w`` in double, so that the scale is exact; a scalar."""
+        return self.logit.double().sigmoid()
+
+    @property
+    def alpha(self) -> Tensor:
+        return shape_adaptor_alpha(self.weight, self.bounds)
+
+    def bounded_alpha(self) -> Tensor:
+        """Alpha, with the gradient of ``logit``; inside its bounds by construction."""
+        return self.alpha
+
+    def project_(self) -> None:
+        """Nothing is to be done: the sigmoid holds the scale between the ratios."""
+
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        """Resize ``input`` of shape ``(N, C, H_in, W_in)`` to ``(N, C, H_out, W_out)``.
+
+        Args:
+            input: floating point tensor.
+            output_size: the size when the caller has read alpha already.
+        """
+        return shape_adaptor2d(input, self.weight, output_size, self.bounds, self.pooling,
+                               self.align_corners)
+
+    def extra_repr(self) -> str:
+        return (f'initial_scale={self.initial_scale[0]}, ratios={self.bounds}, '
+                f'pooling={self.pooling!r}, align_corners={self.align_corners}')
+
+
+def _check_scale(scale, ratios) -> tuple[float, float]:
+    pair = check_scale(scale, (1e-9, 1e9))
+    if pair[0] != pair[1]:
+        raise ValueError(f'scale of a ShapeAdaptor must be one for both axes, got {scale!r}; '
+                         'DynOPool has one for each')
+    if not ratios[0] < pair[0] < ratios[1]:
+        raise ValueError(f'scale {scale!r} must lie between ratios={ratios}, which a ShapeAdaptor '
+                         'never reaches; change the scale or widen the ratios')
+    return pair

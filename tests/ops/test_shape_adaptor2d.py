@@ -1,0 +1,121 @@
+"""shape_adaptor2d: an independent slow reference, gradients, sizes, bad arguments."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mmseg_dynopool.ops import shape_adaptor2d
+
+
+def pooled(x, ratio, mean):
+    """A plane in equal windows, pixel by pixel."""
+    if ratio == 1:
+        return x
+    height, width = (max(1, math.floor(n * ratio + 0.5)) for n in x.shape)
+    out = torch.empty(height, width, dtype=x.dtype)
+    for i in range(height):
+        for j in range(width):
+            window = x[i * x.shape[0] // height:-(-(i + 1) * x.shape[0] // height),
+                       j * x.shape[1] // width:-(-(j + 1) * x.shape[1] // width)]
+            out[i, j] = window.mean() if mean else window.max()
+    return out
+
+
+def resized(x, size):
+    """Bilinear, pixel by pixel; the pixels beyond the border repeat the border's."""
+    out = torch.empty(size, dtype=x.dtype)
+    for i in range(size[0]):
+        for j in range(size[1]):
+            y = (i + 0.5) * x.shape[0] / size[0] - 0.5
+            z = (j + 0.5) * x.shape[1] / size[1] - 0.5
+            total = 0
+            for row in (math.floor(y), math.floor(y) + 1):
+                for column in (math.floor(z), math.floor(z) + 1):
+                    share = max(0, 1 - abs(y - row)) * max(0, 1 - abs(z - column))
+                    total = total + share * x[min(max(row, 0), x.shape[0] - 1),
+                                              min(max(column, 0), x.shape[1] - 1)]
+            out[i, j] = total
+    return out
+
+
+@pytest.mark.parametrize('size, weight, ratios', [
+    ((8, 12), 0.5, (0.5, 1.0)),
+    ((9, 7), 0.3, (0.5, 1.0)),
+    ((11, 10), 0.8, (0.25, 0.9)),
+    ((3, 3), 0.0, (0.25, 1.0)),
+    ((6, 5), 1.0, (0.5, 1.0)),
+])
+@pytest.mark.parametrize('pooling', ['max', 'average'])
+def test_slow_reference(size, weight, ratios, pooling):
+    image = torch.randn(1, 2, *size, dtype=torch.float64)
+    scale = ratios[0] + (ratios[1] - ratios[0]) * weight
+    target = [max(1, math.floor(n * scale + 0.5)) for n in size]
+    found = shape_adaptor2d(image, weight, ratios=ratios, pooling=pooling)
+    for channel in (0, 1):
+        low, high = (resized(pooled(image[0, channel], r, pooling == 'average'), target)
+                     for r in ratios)
+        torch.testing.assert_close(found[0, channel], (1 - weight) * low + weight * high)
+
+
+def test_ends_are_the_branches():
+    image = torch.randn(2, 3, 8, 6)
+    assert torch.equal(shape_adaptor2d(image, 0), F.max_pool2d(image, 2))
+    assert torch.equal(shape_adaptor2d(image, 0, pooling='average'), F.avg_pool2d(image, 2))
+    assert torch.equal(shape_adaptor2d(image, 1), image)
+
+
+def test_gradients():
+    image = torch.randn(1, 2, 7, 9, dtype=torch.float64, requires_grad=True)
+    weight = torch.tensor(0.4, dtype=torch.float64, requires_grad=True)
+    for pooling in ('max', 'average'):
+        assert torch.autograd.gradcheck(
+            lambda x, w, p=pooling: shape_adaptor2d(x, w, pooling=p), (image, weight))
+
+
+def test_the_weight_learns_from_the_mix_alone():
+    image = torch.randn(1, 1, 8, 8)
+    weight = torch.tensor(0.25, requires_grad=True)
+    shape_adaptor2d(image, weight).sum().backward()
+    low = F.interpolate(F.max_pool2d(image, 2), (5, 5), mode='bilinear')
+    high = F.interpolate(image, (5, 5), mode='bilinear')
+    torch.testing.assert_close(weight.grad, (high - low).sum())
+
+
+def test_align_corners_is_that_of_interpolate():
+    image = torch.randn(1, 1, 8, 8)
+    found = shape_adaptor2d(image, 0.25, align_corners=True)
+    low, high = (F.interpolate(x, (5, 5), mode='bilinear', align_corners=True)
+                 for x in (F.max_pool2d(image, 2), image))
+    torch.testing.assert_close(found, 0.75 * low + 0.25 * high)
+
+
+def test_dtypes_and_output_size():
+    weight = torch.tensor(0.3, dtype=torch.bfloat16, requires_grad=True)
+    found = shape_adaptor2d(torch.randn(1, 2, 10, 10).bfloat16(), weight, output_size=(4, 9))
+    assert found.dtype == torch.bfloat16 and found.shape == (1, 2, 4, 9)
+    found.float().sum().backward()
+    assert weight.grad.isfinite()
+
+
+@pytest.mark.parametrize('arguments, words', [
+    (dict(input=torch.zeros(3, 4, 4)), ['4-D', '(3, 4, 4)']),
+    (dict(weight=torch.zeros(2)), ['one value', '(2,)']),
+    (dict(weight=torch.tensor(1)), ['floating', 'int64']),
+    (dict(weight=1.5), ['0', '1', '1.5']),
+    (dict(weight=float('nan')), ['nan']),
+    (dict(weight=torch.tensor(float('nan'))), ['finite', 'nan']),
+    (dict(ratios=(0.5, 0.5)), ['r1 < r2', '(0.5, 0.5)']),
+    (dict(ratios=(0, 1.0)), ['ratios', '(0, 1.0)']),
+    (dict(ratios=(0.5, 2.0)), ['ratios', '(0.5, 2.0)']),
+    (dict(ratios=0.5), ['ratios', '0.5']),
+    (dict(pooling='mean'), ['pooling', "'mean'"]),
+    (dict(align_corners=None), ['align_corners', 'None']),
+    (dict(output_size=(0, 3)), ['output_size', '(0, 3)']),
+])
+def test_bad_arguments_are_named(arguments, words):
+    with pytest.raises(ValueError) as error:
+        shape_adaptor2d(**dict(input=torch.zeros(1, 1, 4, 4), weight=0.5) | arguments)
+    for word in words:
+        assert word in str(error.value)

@@ -1,0 +1,24 @@
+"""tools/visualize.py aggregation, by its command line."""
+
+import cv2
+from test_train_and_test import tool
+
+from mmseg_dynopool.visualization.aggregation import compute_aggregations
+
+
+def test_picture_and_what_is_printed(tmp_path):
+    printed = tool('visualize', 'aggregation', '--size', 6, 10, '--scale', 0.75, '--cell', 1, 2,
+                   '--out', 'new/picture.png', cwd=tmp_path)
+    assert 'ok: new/picture.png' in printed
+    for found in compute_aggregations((6, 10), 0.75):
+        bins, rows, columns = found.reach((1, 2))
+        assert f'{found.title}: {bins} bins in a block of {rows} x {columns}' in printed
+    height, width = cv2.imread(str(tmp_path / 'new' / 'picture.png')).shape[:2]
+    assert width > height > 300
+    assert [p.name for p in (tmp_path / 'new').iterdir()] == ['picture.png']
+
+
+def test_bad_input_leaves_no_file(tmp_path):
+    assert '--scale 0.3 lies outside of the ratios (0.5, 1)' in tool(
+        'visualize', 'aggregation', '--scale', 0.3, '--out', 'a.png', cwd=tmp_path, ok=False)
+    assert not list(tmp_path.iterdir())
