@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmseg_dynopool.complexity.model import set_scale_
+from mmseg_dynopool.complexity.twin import set_scale_
+from mmseg_dynopool.export import freeze_pools
 from mmseg_dynopool.layers import all_pools
 
 from .support import centre, outputs_of, support
@@ -132,7 +133,7 @@ def compare_fields(model: nn.Module, image: Tensor) -> dict[str, list[ReceptiveF
         raise ValueError(f'{type(getattr(model, "backbone", model)).__name__} holds no DynOPool: '
                          'there is no learned field to show; give a config with '
                          "backbone=dict(type='DynOPoolHRNet') and its checkpoint")
-    model = copy.deepcopy(model)
+    model = freeze_pools(model)  # a copy; constants can take any scale
     model.requires_grad_(False)
     fields = {}
     for title in ('learned', 'stock'):
