@@ -31,7 +31,7 @@ def test_the_file_computes_what_the_network_does(tmp_path, format, dynamic, casc
     model = learned(3, highest=3.2, cascade=cascade, stem=stem)
     path = tmp_path / f'net{FORMATS[format]}'
     rows = export_program(model, path, (160, 224), format, dynamic)
-    assert rows[0]['shape'] == (1, 160, 224) and len(rows) == (4 if dynamic else 1)
+    assert rows[0]['shape'] == (1, 3, 160, 224) and len(rows) == (4 if dynamic else 1)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     # Sizes that the tool itself did not try.
     shapes = [(3, 3, 231, 297), (1, 3, 177, 402)] if dynamic else [(1, 3, 160, 224)]
