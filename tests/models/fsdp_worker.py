@@ -2,7 +2,6 @@
 
 import copy
 import os
-import sys
 
 import torch
 import torch.distributed as dist
@@ -106,7 +105,6 @@ if __name__ == '__main__':
     check_equality(copy.deepcopy(network), on_cpus, mine)
     check_half_precision(network, on_cpus, mine)
     dist.barrier()
-    dist.destroy_process_group()
-    # All is checked. Threads of PyTorch's own were once seen to abort the interpreter's end.
-    sys.stdout.flush()
+    # All is checked. PyTorch's own threads were seen to abort the end of the process.
+    print('equal', flush=True)
     os._exit(0)
