@@ -24,6 +24,14 @@ def mmseg_scope():
     torch.manual_seed(0)
 
 
+@pytest.fixture
+def fresh_compiler():
+    """Without the graphs of other tests."""
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
 def pytest_collection_modifyitems(items):
     if not torch.cuda.is_available():
         for item in items:

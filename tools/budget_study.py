@@ -14,7 +14,7 @@ from mmseg.apis import init_model
 from rich.console import Console
 from rich.progress import track
 
-from mmseg_dynopool.complexity import count_gmacs
+from mmseg_dynopool.models import count_segmentor_gmacs
 
 ROOT = Path(__file__).resolve().parent.parent
 BUDGET = ['model.gmacs_weight=None', 'model.gmacs_budget.target={}']
@@ -43,7 +43,7 @@ def train(config, target, options, seed, work_dir, iterations):
 
 def gmacs(work_dir, config, checkpoint, shape):
     model = init_model(str(work_dir / config), str(checkpoint), device='cpu')
-    return count_gmacs(model, shape, forward=lambda network, image: network._forward(image))
+    return count_segmentor_gmacs(model, shape)
 
 
 def spread(values, digits):

@@ -15,9 +15,9 @@ from mmseg.apis import inference_model, init_model
 from rich.console import Console
 from rich.table import Table
 
-from mmseg_dynopool.complexity import count_gmacs
 from mmseg_dynopool.datasets.prepare_mni152 import prepare_mni152
 from mmseg_dynopool.engine import ConfigOptions, check_data, count, draw_comparison
+from mmseg_dynopool.models import count_segmentor_gmacs
 from mmseg_dynopool.visualization.report import run_report
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
@@ -42,7 +42,7 @@ def train(name, work_dir, data_dir, options):
 
 def describe(model, shape):
     """GMACs, feature sizes and scales of a trained network at an image of ``shape``."""
-    gmacs = count_gmacs(model, shape, forward=lambda network, image: network._forward(image))
+    gmacs = count_segmentor_gmacs(model, shape)
     with torch.no_grad():
         features = model.backbone(torch.zeros(1, 3, *shape))
     sizes = ', '.join(f'{y.shape[2]} x {y.shape[3]}' for y in features)

@@ -15,7 +15,7 @@ from mmengine.runner import save_checkpoint
 
 from mmseg_dynopool.datasets.files import make_folder
 from mmseg_dynopool.engine import ConfigOptions, load_segmentor, read_config
-from mmseg_dynopool.export import freeze_config, freeze_pools, frozen_state, save_safetensors
+from mmseg_dynopool.export import freeze_config, frozen_state, save_safetensors
 from mmseg_dynopool.layers import input_channels
 
 WRITTEN = ('checkpoint.pth', 'weights.safetensors', 'config.py')
@@ -53,7 +53,7 @@ def main():
     frozen_cfg = freeze_config(read_config(args.config, args.cfg_options), model)
 
     scales = {name: pool.scale.tolist()
-              for name, pool in freeze_pools(model).backbone.dynopools.items()}
+              for name, pool in model.backbone.dynopools.items()}
     meta = dict(dataset_meta=model.dataset_meta, dynopool_scales=scales)
     make_folder(args.out)
     with TemporaryDirectory(dir=args.out, prefix='.unproven') as unproven:

@@ -10,6 +10,7 @@ from rich.table import Table
 from mmseg_dynopool.complexity import summarize
 from mmseg_dynopool.engine import count, load_segmentor
 from mmseg_dynopool.layers import input_channels
+from mmseg_dynopool.models import tensor_mode
 
 
 def show(result):
@@ -53,8 +54,7 @@ def main():
     shape = args.shape or model.cfg.model.get('data_preprocessor', {}).get('size')
     if shape is None:
         raise SystemExit('the config names no training crop; give --shape H W')
-    result = summarize(model, shape, input_channels(model),
-                       forward=lambda network, image: network._forward(image))
+    result = summarize(model, shape, input_channels(model), tensor_mode)
     if args.json:
         json.dump(result, sys.stdout, indent=2)
         print()

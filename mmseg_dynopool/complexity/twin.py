@@ -41,12 +41,12 @@ def meta_twin(model: nn.Module) -> nn.Module:
 
 
 def _stand_in(pool: LearnedPool) -> FixedDynOPool:
-    fixed = FixedDynOPool(pool.initial_scale)
-    fixed.alpha = tuple(pool.bounded_alpha().tolist())
+    fixed = FixedDynOPool.from_learned(pool)
+    fixed.initial_scale = pool.initial_scale
     fixed.macs_per_value = pool.macs_per_value
     return fixed
 
 
 def set_scale_(pool: FixedDynOPool, scale: Sequence[float]) -> None:
     """Give a pooling of a twin any scale, beyond its bounds, too."""
-    pool.alpha = tuple(torch.tensor([1 / s for s in scale]).tolist())  # rounded as a parameter
+    pool.alpha = FixedDynOPool(scale).alpha

@@ -2,11 +2,11 @@
 
 import torch
 from mmengine.hooks import EMAHook, Hook, LoggerHook
-from mmengine.model import is_model_wrapper
 from mmseg.registry import HOOKS
 
 from mmseg_dynopool.layers import LearnedPool, learned_pools, short_name
 
+from .gmacs_report import unwrap
 from .gradient_window import GradientNoise, GradientWindow
 
 
@@ -52,7 +52,7 @@ class DynOPoolHook(Hook):
         if not pools:
             raise ValueError('DynOPoolHook: the model holds no DynOPool; set '
                              "model.backbone.type='DynOPoolHRNet' or remove the hook")
-        model = self._model(runner)
+        model = unwrap(runner.model)
         if getattr(model, 'gmacs_budget', None) is not None:
             if runner.iter == 0:  # load_from may have brought the end of another run
                 model.gmacs_budget.reset()
@@ -113,40 +113,36 @@ class DynOPoolHook(Hook):
             for hook in runner.hooks if isinstance(hook, LoggerHook))
 
     @staticmethod
-    def _model(runner):
-        return runner.model.module if is_model_wrapper(runner.model) else runner.model
-
-    @classmethod
-    def _pools(cls, runner) -> dict[str, LearnedPool]:
-        found = learned_pools(cls._model(runner))
+    def _pools(runner) -> dict[str, LearnedPool]:
+        found = learned_pools(unwrap(runner.model))
         return {short_name(name): pool for name, pool in found.items()}
 
     @staticmethod
     def _stack(pools) -> torch.Tensor:
         return torch.stack([pool.alpha.detach() for pool in pools.values()])
 
-    @classmethod
-    def _control_budget(cls, runner) -> None:
-        model, wrapper = cls._model(runner), runner.optim_wrapper
+    @staticmethod
+    def _control_budget(runner) -> None:
+        model, wrapper = unwrap(runner.model), runner.optim_wrapper
         # While gradients accumulate no alpha moves: time counts in the optimizer's steps.
         if getattr(model, 'gmacs_budget', None) is not None and wrapper.should_update():
             every = wrapper._accumulative_counts
             model.step_budget(wrapper.optimizer, -(-(runner.iter + 1) // every),
                               -(-runner.max_iters // every))
 
-    @classmethod
-    def _is_settled(cls, runner) -> bool:
-        budget = getattr(cls._model(runner), 'gmacs_budget', None)
+    @staticmethod
+    def _is_settled(runner) -> bool:
+        budget = getattr(unwrap(runner.model), 'gmacs_budget', None)
         return budget is not None and bool(budget.settled)
 
-    @classmethod
+    @staticmethod
     @torch.no_grad()
-    def _settle_averages(cls, runner) -> None:
+    def _settle_averages(runner) -> None:
         """Give moving averages the settled alphas: they lag behind and would miss the budget."""
         for hook in runner.hooks:
             if isinstance(hook, EMAHook):
                 averaged = dict(hook.ema_model.module.named_modules())
-                for name, pool in cls._model(runner).pools().items():
+                for name, pool in unwrap(runner.model).pools().items():
                     averaged[name].alpha.copy_(pool.alpha)
 
     @staticmethod
@@ -187,9 +183,9 @@ class DynOPoolHook(Hook):
                         runner.message_hub.update_scalar(
                             f'train/dynopool/{name}/grad_{key}_{axis}', getattr(noise, key))
 
-    @classmethod
-    def _log_sizes(cls, runner, pools, alphas) -> None:
-        model = cls._model(runner)
+    @staticmethod
+    def _log_sizes(runner, pools, alphas) -> None:
+        model = unwrap(runner.model)
         shape = getattr(model, 'counted_shape', None) or getattr(
             getattr(model, 'data_preprocessor', None), 'size', None)
         backbone = getattr(model, 'backbone', None)

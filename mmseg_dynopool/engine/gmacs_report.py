@@ -6,8 +6,7 @@ from contextlib import contextmanager
 
 from torch import nn
 
-from mmseg_dynopool.complexity import count_gmacs
-from mmseg_dynopool.layers import input_channels
+from mmseg_dynopool.models import count_segmentor_gmacs
 
 _SHOWN = 5
 
@@ -36,8 +35,7 @@ def describe_gmacs(model: nn.Module, shapes: Counter) -> str:
     network = unwrap(model)
     parts = []
     for shape, _ in shapes.most_common(_SHOWN):
-        gmacs = count_gmacs(network, shape, input_channels(network),
-                            forward=lambda twin, image: twin._forward(image))
+        gmacs = count_segmentor_gmacs(network, shape)
         parts.append(f'{gmacs:.4g} GMACs at {shape[0]} x {shape[1]}')
     more = f' and {len(shapes) - _SHOWN} more shapes' if len(shapes) > _SHOWN else ''
     return ', '.join(parts) + more

@@ -2,17 +2,11 @@
 
 import copy
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from torch import nn
 
 from mmseg_dynopool.datasets.listing import type_name
-from mmseg_dynopool.layers import (
-    DynOPool,
-    FixedDynOPool,
-    all_pools,
-    learned_pools,
-    short_name,
-)
+from mmseg_dynopool.layers import DynOPool, FixedDynOPool, learned_pools, short_name
 
 _PLAIN = {
     'DynOPoolEncoderDecoder': 'EncoderDecoder',
@@ -32,15 +26,19 @@ def freeze_pools(model: nn.Module) -> nn.Module:
     Raises:
         ValueError: it holds a ShapeAdaptor, which has no form with a constant scale.
     """
+    # deepcopy takes what is in its memo for copied already, wherever it is held.
+    memo = {id(pool): FixedDynOPool.from_learned(pool) for pool in _freezable(model).values()}
+    return copy.deepcopy(model, memo)
+
+
+def _freezable(model: nn.Module) -> dict[str, DynOPool]:
     pools = learned_pools(model)
     for name, pool in pools.items():
         if not isinstance(pool, DynOPool):
             raise ValueError(f'cannot freeze or export {name or "the network"}, a '
                              f'{type(pool).__name__}: it has no form with a constant scale. Only '
                              "DynOPools can be frozen; use dynopool=dict(type='DynOPool')")
-    # deepcopy takes what is in its memo for copied already, wherever it is held.
-    memo = {id(pool): FixedDynOPool.from_learned(pool) for pool in pools.values()}
-    return copy.deepcopy(model, memo)
+    return pools
 
 
 def frozen_state(model: nn.Module) -> dict:
@@ -48,8 +46,23 @@ def frozen_state(model: nn.Module) -> dict:
 
     The controller of a budget stays behind with the training.
     """
-    return {key: value for key, value in freeze_pools(model).state_dict().items()
-            if not key.startswith('gmacs_budget.')}
+    alphas = {f'{name}.alpha' for name in _freezable(model)}
+    return {key: value for key, value in model.state_dict().items()
+            if key not in alphas and not key.startswith('gmacs_budget.')}
+
+
+def plain_segmentor(model_cfg: ConfigDict) -> ConfigDict:
+    """mmseg's own segmentor in the place of ours, without the cost and without weights to start.
+
+    Args:
+        model_cfg: ``model`` of a config; it is not changed.
+    """
+    plain = copy.deepcopy(model_cfg)
+    plain.type = _PLAIN.get(type_name(plain), plain.type)
+    plain.backbone.init_cfg = None
+    for key in [key for key in plain if key.startswith('gmacs_')]:
+        plain.pop(key)
+    return plain
 
 
 def freeze_config(cfg: Config, model: nn.Module) -> Config:
@@ -73,14 +86,11 @@ def freeze_config(cfg: Config, model: nn.Module) -> Config:
     if not learned_pools(model):
         raise ValueError('there is no learned scale to freeze: the network is frozen already')
     frozen = copy.deepcopy(cfg)
-    frozen.model.type = _PLAIN.get(type_name(cfg.model), cfg.model.type)
-    for key in [key for key in frozen.model if key.startswith('gmacs_')]:
-        frozen.model.pop(key)
-    scales = {short_name(name): tuple(1 / a for a in pool.alpha)
-              for name, pool in all_pools(freeze_pools(model)).items()}
+    frozen.model = plain_segmentor(cfg.model)
+    scales = {short_name(name): tuple(1 / a for a in pool.bounded_alpha().tolist())
+              for name, pool in _freezable(model).items()}
     options = dict(cfg.model.backbone.get('dynopool') or {})
     frozen.model.backbone.dynopool = dict(options, scale=scales, learn=False)
-    frozen.model.backbone.init_cfg = None
     frozen.custom_hooks = [hook for hook in cfg.get('custom_hooks') or []
                            if type_name(hook) != 'DynOPoolHook']
     paramwise = (frozen.get('optim_wrapper') or {}).get('paramwise_cfg') or {}

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from mmseg_dynopool.ops import dynopool2d, pooled_size
 
 from .dynopool import DynOPool
+from .learned_pool import LearnedPool
 
 
 class FixedDynOPool(nn.Module):
@@ -40,7 +41,7 @@ class FixedDynOPool(nn.Module):
         self.alpha: tuple[float, float] = tuple(checked.alpha.tolist())
 
     @classmethod
-    def from_learned(cls, pool: DynOPool) -> 'FixedDynOPool':
+    def from_learned(cls, pool: LearnedPool) -> 'FixedDynOPool':
         """The constant for the scale, inside its bounds, that ``pool`` has now."""
         alpha = tuple(pool.bounded_alpha().tolist())
         fixed = cls([1 / a for a in alpha])

@@ -13,11 +13,12 @@ from mmseg_dynopool.complexity import (
     GMACsBudget,
     StepSize,
     check_shape,
-    count_gmacs,
     probe_complexity,
     step_size,
 )
 from mmseg_dynopool.layers import DynOPool, LearnedPool, input_channels, learned_pools
+
+from .tensor_mode import count_segmentor_gmacs, tensor_mode
 
 PAPER_WEIGHT = 7e-5
 
@@ -87,7 +88,7 @@ class _GMACsLoss:
         if known is None:
             raise ValueError('the size at which GMACs count is not known; set '
                              'model.gmacs_shape=(H, W) or data_preprocessor.size')
-        found = probe_complexity(self, known, self._in_channels(), _run)
+        found = probe_complexity(self, known, input_channels(self), tensor_mode)
         if shape is None:
             self._complexity = found
         return found
@@ -95,7 +96,7 @@ class _GMACsLoss:
     def count_gmacs(self, shape: Sequence[int] | None = None) -> float:
         """GMACs at the sizes of the moment, rounding included, counted operator by operator."""
         shape = shape or self.known_shape() or self._complexity.shape
-        return count_gmacs(self, shape, self._in_channels(), _run)
+        return count_segmentor_gmacs(self, shape)
 
     def loss(self, inputs: Tensor, data_samples) -> dict:
         """Losses of the segmentor, and ``loss_gmacs``, ``gmacs`` and ``gmacs_ratio``.
@@ -193,9 +194,6 @@ class _GMACsLoss:
         """Size ``(H, W)`` at which GMACs count, or None: then that of the first batch."""
         return self.gmacs_shape or getattr(self.data_preprocessor, 'size', None)
 
-    def _in_channels(self) -> int:
-        return input_channels(self.backbone)
-
 
 def _check_free(pools: dict[str, LearnedPool]) -> None:
     """Check that the budget can move every alpha by itself."""
@@ -204,10 +202,6 @@ def _check_free(pools: dict[str, LearnedPool]) -> None:
             raise ValueError(f'gmacs_budget takes DynOPools, and {name} is a '
                              f'{type(pool).__name__}, whose alpha is no parameter; use '
                              'gmacs_weight')
-
-
-def _run(network, image):
-    return network._forward(image)
 
 
 @MODELS.register_module()

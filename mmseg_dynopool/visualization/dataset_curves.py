@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-HEIGHT_COLOR, WIDTH_COLOR = '#0072B2', '#D55E00'  # blue and vermilion: apart for all eyes
+from .colors import AXIS_COLORS
 
 
 def draw_analysis(result: dict) -> Figure:
@@ -46,12 +46,8 @@ def _draw_energy(axis, title: str, part: dict) -> None:
     axis.set_xticks([*ticks, 1], [f'1/{1 / s:.0f}' for s in ticks] + ['1'])
     axis.minorticks_off()
     axis.set_xlim(lowest, 1)
-    axis.set_ylim(bottom=0)
-    axis.set_xlabel('scale r of the feature map to the image')
-    axis.set_ylabel('energy above r / 2 cycles/pixel (%)')
-    axis.set_title(f'{title}: energy that a scale cannot hold')
-    axis.grid(alpha=0.3)
-    axis.legend()
+    _finish(axis, f'{title}: energy that a scale cannot hold',
+            'scale r of the feature map to the image', 'energy above r / 2 cycles/pixel (%)')
 
 
 def _draw_difference(axis, title: str, part: dict) -> None:
@@ -65,13 +61,16 @@ def _draw_difference(axis, title: str, part: dict) -> None:
                   label=f'height, distances divided by {part["stretch"]:.2f}')
     axis.set_xscale('log')
     axis.set_xlim(1, lag[np.isfinite(values).any(0)].max())
+    _finish(axis, f'{title}: how far contents reach',
+            'distance of two pixels (pixels)', 'difference (1: unrelated pixels)')
+
+
+def _finish(axis, title: str, xlabel: str, ylabel: str) -> None:
     axis.set_ylim(bottom=0)
-    axis.set_xlabel('distance of two pixels (pixels)')
-    axis.set_ylabel('difference (1: unrelated pixels)')
-    axis.set_title(f'{title}: how far contents reach')
+    axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axis.grid(alpha=0.3)
     axis.legend()
 
 
 def _axes(pair):
-    return zip(('height', 'width'), (HEIGHT_COLOR, WIDTH_COLOR), pair, strict=True)
+    return zip(('height', 'width'), AXIS_COLORS.values(), pair, strict=True)

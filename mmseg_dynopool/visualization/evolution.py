@@ -6,10 +6,9 @@ import numpy as np
 from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
 
+from .colors import AXIS_COLORS
 from .logs import RunLog
 
-# Okabe and Ito's colours, told apart by colour-blind eyes.
-COLORS = dict(h='#0072B2', w='#D55E00')
 COST_COLOR = 'black'
 STYLES = ('-', '--', ':', '-.', (0, (6, 2, 1, 2, 1, 2)), (0, (1, 3)), (0, (8, 4)), (0, (3, 1)))
 _STRIDE_2 = dict(color='0.55', lw=0.8)
@@ -79,7 +78,7 @@ def draw_evolution(figure: FigureBase, runs: Sequence[RunLog]) -> None:
                 shared = axis
             _draw_panel(axis, panel, panels[panel], style, first=j == 0, last=i + 1 == len(rows))
     axes = [Line2D([], [], color=color, label=label) for color, label in (
-        (COLORS['h'], 'height h'), (COLORS['w'], 'width w'))]
+        (AXIS_COLORS['h'], 'height h'), (AXIS_COLORS['w'], 'width w'))]
     named = [Line2D([], [], color='dimgray', linestyle=style[run.name], label=run.name)
              for run in runs]
     stock = Line2D([], [], **_STRIDE_2, label='stride 2')
@@ -100,8 +99,8 @@ def _draw_panel(axis, panel: str, curves: dict, style: dict, first: bool, last: 
     steps = dict(drawstyle='steps-post') if row == 'size' else {}
     for (run, side), (iterations, values) in curves.items():
         alone = dict(marker='o', ms=3) if len(iterations) == 1 else {}
-        axis.plot(iterations, values, color=COLORS.get(side, COST_COLOR), linestyle=style[run],
-                  lw=1.4, label=f'{run} {side}'.strip(), **steps, **alone)
+        axis.plot(iterations, values, color=AXIS_COLORS.get(side, COST_COLOR),
+                  linestyle=style[run], lw=1.4, label=f'{run} {side}'.strip(), **steps, **alone)
     if row == 'scale':
         axis.axhline(0.5, **_STRIDE_2, zorder=1)
         axis.set_title(name, fontsize=11)

@@ -108,11 +108,7 @@ def read_log(path: str | Path, name: str | None = None) -> RunLog:
         ValueError: there is no log, or it is no log of a training with ``DynOPoolHook``.
     """
     path = Path(path)
-    rows: list[tuple[int, dict]] = []
-    for file in _log_files(path):
-        later = _place(_read_lines(file))
-        first = next((step for step, line in later if _is_training(line)), float('inf'))
-        rows = [(step, line) for step, line in rows if step < first] + later
+    rows = join_lines(path)
     train = [line for _, line in rows if _is_training(line)]
     val = [line for _, line in rows if not _is_training(line)]
     log = RunLog(name or _run_folder(path).name, train, val)
@@ -125,16 +121,36 @@ def read_log(path: str | Path, name: str | None = None) -> RunLog:
     return log
 
 
+def join_lines(path: str | Path) -> list[tuple[int, dict]]:
+    """All that a run logged, of any network: ``(iteration, line)``, resumed parts joined.
+
+    Args:
+        path: as for :func:`read_log`.
+
+    Raises:
+        ValueError: there is no log, or it is none of mmengine's.
+    """
+    rows: list[tuple[int, dict]] = []
+    for file in _log_files(Path(path)):
+        later = _place(_read_lines(file))
+        first = next((step for step, line in later if _is_training(line)), float('inf'))
+        rows = [(step, line) for step, line in rows if step < first] + later
+    return rows
+
+
 def _is_training(line: dict) -> bool:
     return 'iter' in line or 'loss' in line
 
 
 def _place(lines: list[dict]) -> list[tuple[int, dict]]:
-    """Lines with their iteration; a validation stands at the training step before it."""
+    """Lines with their iteration.
+
+    A validation may count in epochs: it stands no earlier than the training step before it.
+    """
     placed = []
     step = 0
     for line in lines:
-        step = line['step'] if _is_training(line) else step
+        step = max(step, line['step'])
         placed.append((step, line))
     return placed
 
@@ -178,7 +194,8 @@ def _read_lines(file: Path) -> list[dict]:
             line = None
         if not isinstance(line, dict) or not isinstance(line.get('step'), int):
             raise ValueError(f'line {number} of {str(file)!r} is no line of an mmengine log: '
-                             f'{text[:60]!r}; give a work dir or its {_WHERE}')
+                             f'{text[:60]!r}; give the work dir of a training, or its {_WHERE}')
         # LogProcessor(log_with_hierarchy=True) writes train/loss for loss.
-        read.append({key.removeprefix('train/'): value for key, value in line.items()})
+        read.append({key.removeprefix('train/').removeprefix('val/'): value
+                     for key, value in line.items()})
     return read

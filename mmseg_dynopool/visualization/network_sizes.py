@@ -9,11 +9,11 @@ from mmseg.models import BaseSegmentor
 
 from mmseg_dynopool.layers import all_pools
 
+from .colors import SKY_BLUE
 from .logs import RunLog, stock_sizes
 
 STOCK = 'stock: stride 2'
-# Okabe and Ito's sky blue for what was learned, gray for the stock network.
-LEARNED_COLOR, STOCK_COLOR = '#56B4E9', '0.85'
+STOCK_COLOR = '0.85'
 _WIDTH = 9.0  # inches for the rectangles, at most
 _HEIGHT = 6.0
 _TEXT = 0.24  # inches for a line of text
@@ -147,7 +147,7 @@ def _draw_map(axis, layout: _Layout, name: str, stream: str, size, stock) -> Non
     corner = layout.left[name], layout.top[stream]
     height, width = (n * layout.inch for n in size)
     own = dict(facecolor=STOCK_COLOR, edgecolor='0.4') if name == STOCK else dict(
-        facecolor=LEARNED_COLOR, edgecolor='black')
+        facecolor=SKY_BLUE, edgecolor='black')
     axis.add_patch(Rectangle(corner, width, height, lw=0.8, label=f'{name} {stream}', **own))
     text = _text(name, size, stock)
     if name != STOCK:

@@ -22,9 +22,8 @@ from mmseg_dynopool.engine import (
     read_image,
 )
 
+from .colors import ORANGE, SKY_BLUE
 from .fields import ReceptiveField, compare_fields
-
-_BOX_COLOR, _SUPPORT_COLOR = '#56B4E9', '#E69F00'  # sky blue and orange: apart for all eyes
 
 
 def prepare_image(model: nn.Module, image: np.ndarray) -> tuple[np.ndarray, Tensor]:
@@ -78,9 +77,9 @@ def draw_fields(fields: dict[str, list[ReceptiveField]], image: np.ndarray) -> F
             heat = np.sqrt(field.gradient / (field.gradient.max() or 1))
             shown = axis.imshow(heat, cmap='inferno', vmin=0, vmax=1,
                                 alpha=np.clip(3 * heat, 0, 1))
-            for box, color, style in ((field.theoretical, _SUPPORT_COLOR, '--'),
-                                      (field.effective, _BOX_COLOR, '-'),
-                                      (field.core, _BOX_COLOR, ':')):
+            for box, color, style in ((field.theoretical, ORANGE, '--'),
+                                      (field.effective, SKY_BLUE, '-'),
+                                      (field.core, SKY_BLUE, ':')):
                 if box is not None:
                     _draw_box(axis, box, color, style)
             axis.set_title(_describe(title, field), fontsize=8)
@@ -96,9 +95,9 @@ def draw_fields(fields: dict[str, list[ReceptiveField]], image: np.ndarray) -> F
     bar.ax.tick_params(labelsize=7)
     handles = [Rectangle((0, 0), 1, 1, fill=False, lw=2, edgecolor=color, ls=style, label=label)
                for color, style, label in (
-                   (_BOX_COLOR, ':', 'effective, middle 50 % along each axis'),
-                   (_BOX_COLOR, '-', 'effective, middle 95 %'),
-                   (_SUPPORT_COLOR, '--', 'theoretical (out of sight where it is larger)'))]
+                   (SKY_BLUE, ':', 'effective, middle 50 % along each axis'),
+                   (SKY_BLUE, '-', 'effective, middle 95 %'),
+                   (ORANGE, '--', 'theoretical (out of sight where it is larger)'))]
     figure.legend(handles=handles, loc='outside lower center', ncols=3, fontsize=8)
     figure.suptitle('Receptive field of the centre unit (height x width, fields in pixels of the '
                     'input)', fontsize=10)

@@ -6,8 +6,7 @@ from runs import Watch, segmentor, train
 from torch._dynamo.testing import CompileCounterWithBackend
 
 
-def test_training_is_the_same_but_compiled(tmp_path):
-    torch._dynamo.reset()
+def test_training_is_the_same_but_compiled(tmp_path, fresh_compiler):
     counter = CompileCounterWithBackend('aot_eager')
     found = []
     for name, hooks in (('plain', []),
@@ -15,7 +14,6 @@ def test_training_is_the_same_but_compiled(tmp_path):
         watch = Watch()
         runner = train(tmp_path / name, segmentor(), 4, [*hooks, watch], lr=0.01, alpha_lr=0.1)
         found.append((watch.alphas, runner.model.state_dict()))
-    torch._dynamo.reset()
     assert counter.frame_count == 1  # one graph for four steps with other alphas
     (plain_alphas, plain), (alphas, compiled) = found
     assert list(plain) == list(compiled)

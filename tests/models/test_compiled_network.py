@@ -9,14 +9,8 @@ from toys import hrnet_extra
 
 from mmseg_dynopool import DynOPoolHRNet
 
+pytestmark = pytest.mark.usefixtures('fresh_compiler')
 ALPHAS = (2.0, 2.001, 2.1, 2.3, 2.31, 2.9, 3.3, 1.5)
-
-
-@pytest.fixture(autouse=True)
-def fresh_compiler():
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
 
 
 def two_streams():

@@ -7,14 +7,8 @@ from torch._dynamo.testing import CompileCounter, CompileCounterWithBackend
 from mmseg_dynopool.layers import DynOPool
 from mmseg_dynopool.ops import dynopool2d
 
+pytestmark = pytest.mark.usefixtures('fresh_compiler')
 ALPHAS = (2.0, 2.001, 2.1, 2.3, 2.31, 2.9, 3.3, 1.5)
-
-
-@pytest.fixture(autouse=True)
-def fresh_compiler():
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
 
 
 @pytest.mark.parametrize('backend', ['aot_eager', 'inductor'])

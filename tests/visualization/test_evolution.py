@@ -4,7 +4,8 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from mmseg_dynopool.visualization.evolution import COLORS, draw_evolution, evolution
+from mmseg_dynopool.visualization.colors import AXIS_COLORS
+from mmseg_dynopool.visualization.evolution import draw_evolution, evolution
 from mmseg_dynopool.visualization.logs import RunLog
 
 
@@ -59,7 +60,7 @@ def test_lines_equal_the_log():
                 assert list(zip(*line.get_data())) == points and len(points) >= 2
                 assert line.get_linestyle() == style
                 if side:
-                    assert to_hex(line.get_color()).upper() == COLORS[side]
+                    assert to_hex(line.get_color()).upper() == AXIS_COLORS[side]
 
 
 def test_titles_labels_and_legend():

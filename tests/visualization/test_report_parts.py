@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from mmengine.config import ConfigDict
 
-from mmseg_dynopool.visualization._scalars import Scalars
 from mmseg_dynopool.visualization.report import pictures
 from mmseg_dynopool.visualization.report.cost import stock_model
 from mmseg_dynopool.visualization.report.evaluation import Evaluation
+from mmseg_dynopool.visualization.report.scalars import Scalars
 
 
 def evaluation(iou):

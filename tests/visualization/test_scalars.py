@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mmseg_dynopool.visualization._scalars import read_scalars
+from mmseg_dynopool.visualization.report.scalars import read_scalars
 
 
 def write_log(work_dir, time, rows, end=''):
@@ -43,7 +43,7 @@ def test_task_loss_and_scales(tmp_path):
 
 
 @pytest.mark.parametrize('rows, message', [
-    (None, 'holds no log'),
+    (None, 'is empty'),
     ([], 'hold no training loss (found: nothing)'),
     ([dict(bbox_mAP=0.3, step=1)], 'hold no training loss (found: bbox_mAP'),
     ([dict(epoch=1, accuracy=0.9), step(1, 1.0)], 'line 1 of'),

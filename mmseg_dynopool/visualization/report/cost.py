@@ -13,8 +13,10 @@ from mmseg.registry import MODELS
 from rich.progress import track
 from torch import nn
 
-from mmseg_dynopool.complexity import check_shape, count_gmacs
-from mmseg_dynopool.layers import all_pools, short_name
+from mmseg_dynopool.complexity import check_shape
+from mmseg_dynopool.export import plain_segmentor
+from mmseg_dynopool.layers import all_pools, input_channels, short_name
+from mmseg_dynopool.models import count_segmentor_gmacs, tensor_mode
 
 _WARM_UP = 2
 
@@ -47,15 +49,11 @@ def stock_model(model_cfg: ConfigDict) -> ConfigDict | None:
     Args:
         model_cfg: ``model`` of a config.
     """
-    stock = copy.deepcopy(model_cfg)
-    if stock.backbone.type not in ('HRNet', 'DynOPoolHRNet'):
+    if model_cfg.backbone.type not in ('HRNet', 'DynOPoolHRNet'):
         return None
-    stock.type = stock.type.replace('DynOPool', '')
+    stock = plain_segmentor(model_cfg)
     stock.backbone.type = 'HRNet'
-    stock.backbone.init_cfg = None
     stock.backbone.pop('dynopool', None)
-    for key in [key for key in stock if key.startswith('gmacs_')]:
-        stock.pop(key)
     return stock
 
 
@@ -85,9 +83,8 @@ def measure(models: dict[str, nn.Module], shape: Sequence[int], repeats: int) ->
         raise ValueError(f'repeats must be at least 1, got {repeats!r}')
     first = next(iter(models.values()))
     device = next(first.parameters()).device
-    channels = next(m.in_channels for m in first.modules() if isinstance(m, nn.Conv2d))
     generator = torch.Generator().manual_seed(0)
-    image = torch.rand(1, channels, *shape, generator=generator).to(device)
+    image = torch.rand(1, input_channels(first), *shape, generator=generator).to(device)
     seconds = {name: [] for name in models}
     with torch.no_grad():
         for turn in track(range(repeats + _WARM_UP), description='timing', transient=True):
@@ -97,7 +94,7 @@ def measure(models: dict[str, nn.Module], shape: Sequence[int], repeats: int) ->
                  for name, model in models.items()}
     return {
         name: Cost(sum(p.numel() for p in model.parameters()),
-                   count_gmacs(model, shape, channels, forward=lambda net, x: net._forward(x)),
+                   count_segmentor_gmacs(model, shape),
                    sizes[name], seconds[name][_WARM_UP:])
         for name, model in models.items()
     }
@@ -112,7 +109,7 @@ def learned_scales(model: nn.Module) -> dict[str, tuple[float, float]]:
 def _time(model: nn.Module, image: torch.Tensor) -> float:
     _synchronize(image)
     start = time.perf_counter()
-    model._forward(image)
+    tensor_mode(model, image)
     _synchronize(image)
     return time.perf_counter() - start
 

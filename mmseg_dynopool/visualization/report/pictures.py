@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
-# Okabe and Ito's colors, which color-blind people tell apart.
-BLUE, ORANGE, GRAY = '#0072B2', '#D55E00', '#767676'
+from ..colors import AXIS_COLORS, BLUE
+
+GRAY = '#767676'
 _MAX_SIDE = 480
 
 
@@ -62,10 +63,10 @@ def charts(run, baseline=None) -> list[Chart]:
     limits = min(values) - 0.02, max(values) + 0.02  # of all instances, to compare them
     for name, axes in run.scales().items():
         lines = [Line(f'height ({axis})' if axis == 'h' else f'width ({axis})', axes[axis], color)
-                 for axis, color in (('h', BLUE), ('w', ORANGE))]
+                 for axis, color in AXIS_COLORS.items()]
         if name in other:
             lines += [Line(f'baseline, {axis}', other[name][axis], color, True)
-                      for axis, color in (('h', BLUE), ('w', ORANGE))]
+                      for axis, color in AXIS_COLORS.items()]
         found.append(Chart(f'Scale of {name}', 'scale factor r', lines, limits))
     return [c for c in found if c.lines]
 

@@ -7,6 +7,7 @@ import mmengine
 import mmseg
 import torch
 
+from mmseg_dynopool.datasets.listing import plain_datasets
 from mmseg_dynopool.version import __version__
 
 from .work_dir import Run
@@ -16,7 +17,7 @@ def recipe(run: Run) -> dict[str, str]:
     """What was trained and how, by name; what the config does not say is left out."""
     cfg = run.cfg
     model, loader = cfg.model, cfg.get('train_dataloader') or {}
-    dataset = _inner(loader.get('dataset') or {})
+    dataset = plain_datasets(loader.get('dataset') or {})[0]
     wrapper = cfg.get('optim_wrapper') or {}
     optimizer = dict(wrapper.get('optimizer') or {})
     keys = (wrapper.get('paramwise_cfg') or {}).get('custom_keys') or {}
@@ -75,13 +76,6 @@ def machine(device: str) -> dict[str, str]:
             '' if cuda else f', {threads} thread{"s" * (threads > 1)}'),
         'System': f'{platform.system()} {platform.machine()}',
     }
-
-
-def _inner(dataset: dict) -> dict:
-    """The data set inside its wrappers; of several, the first."""
-    while 'dataset' in dataset or 'datasets' in dataset:
-        dataset = dataset['dataset'] if 'dataset' in dataset else dataset['datasets'][0]
-    return dataset
 
 
 def _call(settings: dict) -> str:

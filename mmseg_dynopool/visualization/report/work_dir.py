@@ -14,7 +14,7 @@ from mmseg_dynopool.engine import (
     read_config,
 )
 
-from .._scalars import Scalars, read_scalars
+from .scalars import Scalars, read_scalars
 
 
 @dataclass
