@@ -8,7 +8,7 @@ env_cfg = dict(
     dist_cfg=dict(backend='nccl'))
 vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
 visualizer = dict(type='SegLocalVisualizer', vis_backends=vis_backends, name='visualizer')
-log_processor = dict(by_epoch=True)
+log_processor = dict(type='DynOPoolLogProcessor', by_epoch=True)
 log_level = 'INFO'
 load_from = None
 resume = False

@@ -21,14 +21,16 @@ from .gmacs_report import describe_gmacs, watch_shapes
 from .inference import draw_comparison, find_images, read_image, segment_images
 from .label_check import LabelCheckHook
 from .load import load_segmentor
+from .log_processor import DynOPoolLogProcessor
 from .resume import checkpoint_differences, latest_checkpoint, resume_from_latest
 from .safe_files import BACKEND, WholeFileBackend
 
 __all__ = [
     'BACKEND', 'CPUAmpOptimWrapper', 'CompileHook', 'ConfigOptions', 'DynOPoolHook',
-    'IterationSeedHook', 'LabelCheckHook', 'SafeCheckpointHook', 'WholeFileBackend',
-    'adapt_to_devices', 'add_run_options', 'check_checkpoint', 'check_data', 'check_device',
-    'checkpoint_differences', 'count', 'describe_gmacs', 'draw_comparison', 'enable_amp',
-    'find_images', 'latest_checkpoint', 'load_run_config', 'load_segmentor', 'make_resumable',
-    'read_config', 'read_image', 'resume_from_latest', 'segment_images', 'watch_shapes'
+    'DynOPoolLogProcessor', 'IterationSeedHook', 'LabelCheckHook', 'SafeCheckpointHook',
+    'WholeFileBackend', 'adapt_to_devices', 'add_run_options', 'check_checkpoint', 'check_data',
+    'check_device', 'checkpoint_differences', 'count', 'describe_gmacs', 'draw_comparison',
+    'enable_amp', 'find_images', 'latest_checkpoint', 'load_run_config', 'load_segmentor',
+    'make_resumable', 'read_config', 'read_image', 'resume_from_latest', 'segment_images',
+    'watch_shapes'
 ]
