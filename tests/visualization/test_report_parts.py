@@ -5,7 +5,7 @@ import pytest
 from mmengine.config import ConfigDict
 
 from mmseg_dynopool.visualization.report import pictures
-from mmseg_dynopool.visualization.report.cost import stock_model
+from mmseg_dynopool.visualization.report.cost import Cost, stock_model
 from mmseg_dynopool.visualization.report.evaluation import Evaluation
 from mmseg_dynopool.visualization.report.scalars import Scalars
 
@@ -64,6 +64,16 @@ def test_paint_keeps_ignored_pixels_gray():
     assert painted[0, 0].tolist() == [165, 35, 35] and painted[0, 1].tolist() == [35, 35, 165]
     assert painted[1, 0].tolist() == [100, 100, 100]
     assert painted[1, 1].tolist() == [35, 35, 165]  # beyond the palette: its last color
+
+
+def test_slow_moments_of_the_machine_stay_out_of_the_ratio():
+    """One round ran ten times as slowly, and half of another one."""
+    stock = Cost(1, 1.0, [], [1.0, 1.0, 10.0, 1.0, 1.0])
+    run = Cost(1, 0.8, [], [0.8, 0.8, 8.0, 8.0, 0.8])
+    assert run.time_ratio(stock) == pytest.approx((0.8, 0.8, 0.8))
+    assert stock.time_ratio(stock) == (1, 1, 1)
+    low, middle, high = Cost(1, 1.0, [], [3.0, 1.0, 2.0]).time_ratio(Cost(1, 1.0, [], [1.0] * 3))
+    assert (low, middle, high) == (1.5, 2.0, 2.5)
 
 
 def test_the_stock_network_of_a_config():

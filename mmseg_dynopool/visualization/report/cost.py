@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
@@ -41,6 +42,15 @@ class Cost:
     def median_ms(self) -> float:
         """Median of the passes in milliseconds."""
         return 1e3 * statistics.median(self.seconds)
+
+    def time_ratio(self, other: 'Cost') -> tuple[float, float, float]:
+        """Quartiles of the times relative to ``other``'s, round by round.
+
+        Networks that take turns share the machine's slow moments: a ratio within a round keeps
+        them out. The second quartile is the median.
+        """
+        ratios = np.divide(self.seconds, other.seconds)
+        return tuple(np.percentile(ratios, (25, 50, 75)).tolist())
 
 
 def stock_model(model_cfg: ConfigDict) -> ConfigDict | None:

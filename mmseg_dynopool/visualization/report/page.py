@@ -1,12 +1,12 @@
 """The report as one HTML page that needs nothing but itself."""
 
-import base64
 import math
 from datetime import datetime
 from html import escape
 
 from . import pictures
 from .collect import RUN, STOCK, Report, Sample
+from .elements import bar, image, number, swatch, table
 from .settings import recipe
 from .style import STYLE
 
@@ -46,40 +46,11 @@ def _id(title: str) -> str:
     return title.lower().replace(' ', '-')
 
 
-def _number(value: float | None, form: str = '.2f') -> str:
-    return '-' if value is None or math.isnan(value) else format(value, form)
-
-
-def _table(head: list[str], rows: list[list[str]], foot: list[str] | None = None,
-           texts: int = 1, kind: str = '', caption: str = '') -> str:
-    """A table of HTML cells; all columns but the first ``texts`` hold numbers."""
-
-    def line(cells, first):
-        done = []
-        for i, cell in enumerate(cells):
-            tag = 'th' if first == 'col' or i == 0 else 'td'
-            scope = f' scope="{"row" if first == "row" else "col"}"' if tag == 'th' else ''
-            number = ' class="number"' if i >= texts else ''
-            done.append(f'<{tag}{scope}{number}>{cell}</{tag}>')
-        return ''.join(done)
-
-    body = ''.join(f'<tr>{line(row, "row")}</tr>' for row in rows)
-    end = f'<tfoot><tr>{line(foot, "row")}</tr></tfoot>' if foot else ''
-    return (f'<div class="table {kind}" role="region" aria-label="{escape(caption)}" '
-            f'tabindex="0"><table><thead><tr>{line(head, "col")}</tr></thead>'
-            f'<tbody>{body}</tbody>{end}</table></div>')
-
-
-def _image(content: bytes, alt: str) -> str:
-    data = base64.b64encode(content).decode()
-    return f'<img src="data:image/png;base64,{data}" alt="{escape(alt)}">'
-
-
 def _numbers(report: Report) -> str:
     cost, reference = report.costs[RUN], report.reference()
     stock = report.costs[reference]
-    cards = [('mIoU', f'{_number(report.evaluation.miou())} %',
-              f'baseline {_number(report.baseline_evaluation.miou())} %'
+    cards = [('mIoU', f'{number(report.evaluation.miou())} %',
+              f'baseline {number(report.baseline_evaluation.miou())} %'
               if report.baseline else f'{len(report.evaluation.paths)} validation images'),
              ('Multiply-adds', f'{cost.gmacs:.4g} G', ''),
              ('Parameters', f'{cost.params / 1e6:.3f} M', ''),
@@ -87,7 +58,7 @@ def _numbers(report: Report) -> str:
     if reference != RUN:
         short = STOCK if STOCK in reference else reference
         for i, ratio in ((1, cost.gmacs / stock.gmacs), (2, cost.params / stock.params),
-                         (3, cost.median_ms / stock.median_ms)):
+                         (3, cost.time_ratio(stock)[1])):
             cards[i] = (*cards[i][:2], f'{ratio:.3f} of the {short}')
     cells = ''.join(f'<div><dt>{name}</dt><dd>{value}<small>{escape(note)}</small></dd></div>'
                     for name, value, note in cards)
@@ -103,56 +74,45 @@ def _classes(report: Report) -> str:
             'Share of pixels (%)']
     rows = []
     for i, (name, value) in enumerate(iou.items()):
-        row = [_swatch(own.palette[i]) + escape(name), _number(value) + _bar(value)]
+        row = [swatch(own.palette[i]) + escape(name), number(value) + bar(value)]
         if other:
             base = theirs.get(name, math.nan)
-            row += [_number(base) + _bar(base, 'other'), _number(value - base, '+.2f')]
-        rows.append([*row, _number(100 * pixels[i] / max(pixels.sum(), 1))])
-    foot = ['Mean', _number(own.miou())]
+            row += [number(base) + bar(base, 'other'), number(value - base, '+.2f')]
+        rows.append([*row, number(100 * pixels[i] / max(pixels.sum(), 1))])
+    foot = ['Mean', number(own.miou())]
     if other:
-        foot += [_number(other.miou()), _number(own.miou() - other.miou(), '+.2f')]
+        foot += [number(other.miou()), number(own.miou() - other.miou(), '+.2f')]
     foot.append('')
     text = (f'<p>Last checkpoint ({escape(report.run.checkpoint.rpartition("/")[2])}), evaluated '
             f'anew on {len(own.paths)} validation images by mmseg\'s IoUMetric; all pixels '
-            f'correct: {_number(float(own.totals()["aAcc"]))} %.</p>')
+            f'correct: {number(float(own.totals()["aAcc"]))} %.</p>')
     if other:
         text += ('<p>One training each: how much another seed would change is not in these '
                  'numbers.</p>')
     if other and other.paths != own.paths:
         text += ('<p><strong>The baseline was evaluated on other images, those of its own '
                  'config.</strong></p>')
-    return text + _table(head, rows, foot, kind='classes', caption='IoU by class')
-
-
-def _bar(percent: float, kind: str = '') -> str:
-    if math.isnan(percent):
-        return ''
-    width = f'{0.06 * percent:.2f}rem'
-    return f'<span class="bar {kind}" style="width:{width}" aria-hidden="true"></span>'
-
-
-def _swatch(color) -> str:
-    return ('<span class="swatch" style="background:rgb({},{},{})" aria-hidden="true"></span>'
-            .format(*map(int, color)))
+    return text + table(head, rows, foot, kind='classes', caption='IoU by class')
 
 
 def _costs(report: Report) -> str:
     reference = report.costs[report.reference()]
     rows = []
     for name, cost in report.costs.items():
+        low, middle, high = cost.time_ratio(reference)
         rows.append([
             escape(name), f'{cost.params:,}', f'{cost.gmacs:.4g}',
-            f'{cost.gmacs / reference.gmacs:.3f}', f'{cost.median_ms:.2f}',
-            f'{1e3 * min(cost.seconds):.2f} to {1e3 * max(cost.seconds):.2f}',
-            f'{cost.median_ms / reference.median_ms:.3f}'])
-    head = ['Network', 'Parameters', 'GMACs', 'Ratio', 'Median ms', 'Range ms', 'Ratio']
+            f'{cost.gmacs / reference.gmacs:.3f}', f'{cost.median_ms:.2f}', f'{middle:.3f}',
+            f'{low:.3f} to {high:.3f}'])
+    head = ['Network', 'Parameters', 'GMACs', 'Ratio', 'Median ms', 'Ratio', 'Half within']
     return (
         f'<p>One image of {report.shape[0]} x {report.shape[1]} (h x w) through backbone and '
         f'head, in evaluation mode on {escape(report.machine["Device"])}. '
         f'{report.repeats} passes of each network, taking turns after two warm-up rounds. GMACs '
         'are 1e9 multiply-adds, counted operator by operator at the rounded sizes. Ratios are to '
-        f'the {escape(report.reference())}.</p>'
-        + _table(head, rows, caption='Parameters, multiply-adds and latency'))
+        f'the {escape(report.reference())}; that of the times is the median over the rounds, half '
+        'of which lie within the last column: a wide one tells of a busy machine.</p>'
+        + table(head, rows, caption='Parameters, multiply-adds and latency'))
 
 
 def _sizes(report: Report) -> str:
@@ -183,23 +143,23 @@ def _sizes(report: Report) -> str:
         rows.append(row)
     head = ['DynOPool', 'r of height', 'r of width', 'height : width']
     head += ['Baseline, height', 'Baseline, width'] if report.baseline_scales else []
-    table = _table(head, rows, caption='Learned scales') if rows else ''
+    scales = table(head, rows, caption='Learned scales') if rows else ''
     return (f'{text}<p>The backbone\'s outputs (h x w) for an image of {report.shape[0]} x '
             f'{report.shape[1]}, all at one scale.</p><ul class="key">{marks}</ul>'
-            f'<div class="sizes">{"".join(figures)}</div>{table}')
+            f'<div class="sizes">{"".join(figures)}</div>{scales}')
 
 
 def _curves(report: Report) -> str:
     charts = pictures.charts(report.run.scalars,
                              report.baseline.scalars if report.baseline else None)
     return '<div class="charts">' + ''.join(
-        f'<figure>{_image(pictures.png(pictures.draw_chart(chart)), chart.describe())}</figure>'
+        f'<figure>{image(pictures.png(pictures.draw_chart(chart)), chart.describe())}</figure>'
         for chart in charts) + '</div>'
 
 
 def _samples(report: Report) -> str:
     own = report.evaluation
-    key = ''.join(f'<li>{_swatch(color)}{escape(name)}</li>'
+    key = ''.join(f'<li>{swatch(color)}{escape(name)}</li>'
                   for name, color in zip(own.classes, own.palette))
     return (
         '<p>mIoU of one image: the mean over the classes that occur in it or in its prediction. '
@@ -209,10 +169,10 @@ def _samples(report: Report) -> str:
 
 
 def _sample(sample: Sample) -> str:
-    title = f'{sample.name}: mIoU {_number(sample.miou)}\xa0%'
+    title = f'{sample.name}: mIoU {number(sample.miou)}\xa0%'
     if sample.baseline_miou is not None:
-        title += f', baseline {_number(sample.baseline_miou)}\xa0%'
-    panels = ''.join(f'<div><p>{escape(name)}</p>{_image(png, f"{name} of {sample.name}")}</div>'
+        title += f', baseline {number(sample.baseline_miou)}\xa0%'
+    panels = ''.join(f'<div><p>{escape(name)}</p>{image(png, f"{name} of {sample.name}")}</div>'
                      for name, png in sample.panels.items())
     return (f'<figure class="sample"><figcaption>{escape(title)}</figcaption>'
             f'<div class="panels">{panels}</div></figure>')
@@ -221,14 +181,14 @@ def _sample(sample: Sample) -> str:
 def _recipe(report: Report) -> str:
     own = recipe(report.run)
     if report.baseline is None:
-        text = _table(['Setting', 'This run'], [[k, escape(v)] for k, v in own.items()],
-                      texts=2, kind='recipe', caption='Recipe')
+        text = table(['Setting', 'This run'], [[k, escape(v)] for k, v in own.items()],
+                     texts=2, kind='recipe', caption='Recipe')
     else:
         other = recipe(report.baseline)
         names = [*own, *(k for k in other if k not in own)]
-        text = _table(['Setting', 'This run', 'Baseline'],
-                      [[k, escape(own.get(k, '-')), escape(other.get(k, '-'))] for k in names],
-                      texts=3, kind='recipe', caption='Recipe')
+        text = table(['Setting', 'This run', 'Baseline'],
+                     [[k, escape(own.get(k, '-')), escape(other.get(k, '-'))] for k in names],
+                     texts=3, kind='recipe', caption='Recipe')
         for name in names:  # a mark, so that equal rows need not be read twice
             if own.get(name) != other.get(name):
                 row = f'<tr><th scope="row">{name}</th>'
@@ -249,6 +209,6 @@ def _versions(report: Report) -> str:
                      'written': run.meta.get('time')}
             rows[title] = ', '.join(f'{k} {v}' for k, v in notes.items() if v)
     return ('<p>Those that evaluated and measured for this page; below, what the checkpoints '
-            'note.</p>' + _table(['What', 'Version'], [[escape(k), escape(v)]
+            'note.</p>' + table(['What', 'Version'], [[escape(k), escape(v)]
                                                       for k, v in rows.items()],
                                  texts=2, kind='recipe', caption='Versions and seeds'))

@@ -54,7 +54,7 @@ def charts(run, baseline=None) -> list[Chart]:
     found = [
         chart('Task loss (without the cost)', 'loss', lambda s: s.task_loss()),
         chart('Validation during training', 'mIoU (%)', lambda s: s.get('mIoU')),
-        chart('Multiply-adds, relative to the start', 'GMACs / GMACs at the start',
+        chart('Multiply-adds before rounding, relative to the start', 'GMACs / GMACs at the start',
               lambda s: s.get('gmacs_ratio')),
     ]
     other = baseline.scales() if baseline is not None else {}
