@@ -1,4 +1,5 @@
 # make demo: train on real images in minutes. make test: lint and the whole test suite.
+# make gallery: the pictures of docs/gallery anew.
 # make test-upstream: the suite on upstream's last OpenMMLab releases; compiles mmcv for minutes.
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,9 +10,15 @@ UPSTREAM_VENV ?= .venv-upstream
 UPSTREAM_BIN = $(UPSTREAM_VENV)/bin
 UPSTREAM_INSTALL = $(UPSTREAM_BIN)/python -m pip install $(PIP_ARGS) -c constraints-upstream.txt
 
-.PHONY: demo test test-upstream lint benchmark clean
+.PHONY: demo gallery test test-upstream lint benchmark clean
 
 demo: $(VENV)/.demo
+	$(BIN)/python tools/demo.py
+
+gallery: work_dirs/demo/report.html
+	$(BIN)/python tools/gallery.py
+
+work_dirs/demo/report.html: | $(VENV)/.demo
 	$(BIN)/python tools/demo.py
 
 test: lint

@@ -18,7 +18,8 @@ _ROWS = {
     'size': 'feature size (pixels)',
     'grad_snr': "alpha's gradient\n|mean| / std",
 }
-_COSTS = {'gmacs': 'GMACs ($10^9$ multiply-adds)', 'gmacs_ratio': 'GMACs / GMACs at the start'}
+_COSTS = {'gmacs': 'GMACs ($10^9$ multiply-adds)\nbefore rounding of sizes',
+          'gmacs_ratio': 'GMACs / GMACs at the start'}
 
 
 def evolution(runs: Sequence[RunLog]) -> dict[str, dict[tuple[str, str], tuple]]:

@@ -2,11 +2,13 @@
 
 import json
 import re
+import shutil
 
 import cv2
 import numpy as np
 import pytest
 from test_train_and_test import tool
+from toys import ROOT
 
 
 @pytest.fixture(scope='module')
@@ -72,3 +74,32 @@ def test_ends_with_a_report_of_both(demo):
     for name in ('fixed strides', 'DynOPool'):
         miou, gmacs = re.search(rf'{name}\s*│\s*(\S+)\s*│\s*(\S+)', printed).groups()
         assert f'>{float(gmacs):.4g}<' in page and f'>{miou}<' in page
+
+
+def test_the_gallery_of_what_was_learned(demo, tmp_path):
+    """Each picture is new, each command named is one that ran, and docs/gallery says the same."""
+    cwd, _ = demo
+    out = tmp_path / 'gallery'
+    printed = tool('gallery', '--out', out, '--cfg-options', 'train_cfg.max_iters=20',
+                   'train_cfg.val_interval=20', 'train_dataloader.batch_size=2',
+                   'param_scheduler.0.end=20', 'optim_wrapper.optimizer.lr=0.02', cwd=cwd)
+    page = (out / 'README.md').read_text()
+    commands = re.findall(r'^python tools/.+', page, re.MULTILINE)
+    assert len(commands) == 7 and all(f'$ {command}' in printed for command in commands)
+    committed = ROOT / 'docs' / 'gallery'
+    shown = re.findall(r'\]\((.+?)\)', (committed / 'README.md').read_text())
+    assert sorted(shown) == sorted(path.name for path in committed.glob('*.png'))
+    chromium = any(map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome')))
+    for name in shown:
+        if chromium or not name.startswith('report_'):
+            assert cv2.imread(str(out / name)).std() > 5
+            assert cv2.imread(str(committed / name)).shape[1] >= 390
+    assert re.search(r'contents \d\.\d\d ± \d\.\d\d times as long in height', page)
+    assert re.search(r'stream 3 │ learned │ +\d+ x \d+ │', page)
+    assert prose(page) == prose((committed / 'README.md').read_text())
+
+
+def prose(page):
+    """A page without its commands, what they print, and its pictures."""
+    return [line for line in re.sub('```.*?```', '', page, flags=re.DOTALL).splitlines()
+            if line and not line.startswith('![')]

@@ -68,7 +68,7 @@ def test_titles_labels_and_legend():
     assert [axis.get_title() for axis in figure.axes[:3]] == ['stream1', 'stream2', '']
     assert [axis.get_ylabel() for axis in figure.axes] == [
         'scale r = 1 / alpha', '', 'feature size (pixels)', '', "alpha's gradient\n|mean| / std",
-        '', 'GMACs ($10^9$ multiply-adds)', 'GMACs / GMACs at the start']
+        '', 'GMACs ($10^9$ multiply-adds)\nbefore rounding of sizes', 'GMACs / GMACs at the start']
     assert [axis.get_xlabel() for axis in figure.axes[-2:]] == ['iteration'] * 2
     legend, = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [
