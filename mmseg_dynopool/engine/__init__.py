@@ -18,7 +18,13 @@ from .devices import adapt_to_devices
 from .dynopool_hook import DynOPoolHook
 from .exact_resume import IterationSeedHook, make_resumable
 from .gmacs_report import describe_gmacs, watch_shapes
-from .inference import draw_comparison, find_images, read_image, segment_images
+from .inference import (
+    complete_test_pipeline,
+    draw_comparison,
+    find_images,
+    read_image,
+    segment_images,
+)
 from .label_check import LabelCheckHook
 from .load import load_segmentor
 from .log_processor import DynOPoolLogProcessor
@@ -29,8 +35,8 @@ __all__ = [
     'BACKEND', 'CPUAmpOptimWrapper', 'CompileHook', 'ConfigOptions', 'DynOPoolHook',
     'DynOPoolLogProcessor', 'IterationSeedHook', 'LabelCheckHook', 'SafeCheckpointHook',
     'WholeFileBackend', 'adapt_to_devices', 'add_run_options', 'check_checkpoint', 'check_data',
-    'check_device', 'checkpoint_differences', 'count', 'describe_gmacs', 'draw_comparison',
-    'enable_amp', 'find_images', 'latest_checkpoint', 'load_run_config', 'load_segmentor',
-    'make_resumable', 'read_config', 'read_image', 'resume_from_latest', 'segment_images',
-    'watch_shapes'
+    'check_device', 'checkpoint_differences', 'complete_test_pipeline', 'count', 'describe_gmacs',
+    'draw_comparison', 'enable_amp', 'find_images', 'latest_checkpoint', 'load_run_config',
+    'load_segmentor', 'make_resumable', 'read_config', 'read_image', 'resume_from_latest',
+    'segment_images', 'watch_shapes'
 ]

@@ -17,7 +17,8 @@ _MORE_THAN_WEIGHTS = (
     'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1; the mmlab extra needs none (see "FAQ" in the README)')
 
 
-def check_checkpoint(model: nn.Module, path: str, part: str = '', resume: bool = False) -> None:
+def check_checkpoint(model: nn.Module, path: str, part: str = '', resume: bool = False,
+                     inference: bool = False) -> None:
     """Check that the checkpoint at ``path`` fills every weight of ``model``.
 
     mmengine loads what fits and logs the rest, so that a wrong file gives a network of random
@@ -30,6 +31,7 @@ def check_checkpoint(model: nn.Module, path: str, part: str = '', resume: bool =
         part: check only the weights whose names start so, e.g. ``'backbone.'`` where the head
             may differ.
         resume: check, too, that a training can go on from it.
+        inference: check, too, that mmseg's ``init_model`` takes it.
 
     Raises:
         ValueError: the file cannot be read, is of another architecture or of a training that
@@ -73,6 +75,10 @@ def check_checkpoint(model: nn.Module, path: str, part: str = '', resume: bool =
             f'{path} is a checkpoint of another architecture: {len(missing)} weights missing '
             f'and {len(misshapen)} of another shape ({"; ".join(details)}). Use the config '
             'that it was trained with; a copy lies in its work dir')
+    if inference and not isinstance(checkpoint.get('meta'), dict):
+        raise ValueError(f"{path} has no 'meta', where mmseg looks for class names; write it anew: "
+                         "torch.save(dict(state_dict=..., meta=dict(dataset_meta=dict(classes=..., "
+                         "palette=...))), FILE); with meta={} mmseg takes Cityscapes' names")
     diverged = [k for k in own if k in state and _is_broken(k, state[k])]
     if diverged:
         raise ValueError(f'{path} holds NaN or infinity in {len(diverged)} weights '

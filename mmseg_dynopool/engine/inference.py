@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from mmengine.config import Config
 from mmseg.apis import inference_model
 from mmseg.models import BaseSegmentor
 
@@ -64,7 +65,7 @@ def segment_images(model: BaseSegmentor, images: list[Path], out_dir: str | Path
     # Classes that the data set does not name are black, as in mmseg's visualizer.
     palette = np.zeros((max(model.num_classes, len(colors)), 3), np.uint8)
     palette[:len(colors)] = colors
-    _complete(model.cfg)
+    complete_test_pipeline(model.cfg)
     overlays, labels = (check_folder(Path(out_dir, name)) for name in ('overlays', 'labels'))
     for path in images:
         image = read_image(path)
@@ -119,8 +120,12 @@ def _is_cut_jpeg(content: bytes) -> bool:
     return b'\xff\xd9' not in content[at:]
 
 
-def _complete(cfg) -> None:
-    """mmseg's inference reads ``test_pipeline``, which a config may write into its loader alone."""
+def complete_test_pipeline(cfg: Config) -> None:
+    """Set ``test_pipeline``, which mmseg's inference reads, where a config has its loader's alone.
+
+    Raises:
+        ValueError: it has neither.
+    """
     if cfg.get('test_pipeline') is None:
         pipeline = ((cfg.get('test_dataloader') or {}).get('dataset') or {}).get('pipeline')
         if not pipeline:

@@ -36,5 +36,5 @@ def load_segmentor(config: str, weights: str | None, device: str = 'cpu',
             raise ValueError(f'{weights} is an ONNX file, which serves inference alone; give the '
                              'checkpoint that it was made from')
         return OnnxSegmentor(weights, cfg)
-    check_checkpoint(init_model(cfg, device='cpu'), weights)
+    check_checkpoint(init_model(cfg, device='cpu'), weights, inference=True)
     return init_model(cfg, weights, device)

@@ -117,6 +117,18 @@ def _extent(box) -> tuple[int, int] | None:
     return box and (box[1] - box[0], box[3] - box[2])
 
 
+def check_pools(model: nn.Module) -> None:
+    """Check that a segmentor has scales to compare.
+
+    Raises:
+        ValueError: its backbone holds no DynOPool.
+    """
+    if not all_pools(getattr(model, 'backbone', nn.Module())):
+        raise ValueError(f'{type(getattr(model, "backbone", model)).__name__} holds no DynOPool: '
+                         'there is no learned field to show; give a config with '
+                         "backbone=dict(type='DynOPoolHRNet') and its checkpoint")
+
+
 def compare_fields(model: nn.Module, image: Tensor) -> dict[str, list[ReceptiveField]]:
     """Fields of a segmentor's streams and centre logit, ``'learned'`` and ``'stock'``.
 
@@ -129,10 +141,7 @@ def compare_fields(model: nn.Module, image: Tensor) -> dict[str, list[ReceptiveF
     Raises:
         ValueError: the backbone holds no DynOPool; see :func:`measure_fields`.
     """
-    if not all_pools(getattr(model, 'backbone', nn.Module())):
-        raise ValueError(f'{type(getattr(model, "backbone", model)).__name__} holds no DynOPool: '
-                         'there is no learned field to show; give a config with '
-                         "backbone=dict(type='DynOPoolHRNet') and its checkpoint")
+    check_pools(model)
     model = freeze_pools(model)  # a copy; constants can take any scale
     model.requires_grad_(False)
     fields = {}

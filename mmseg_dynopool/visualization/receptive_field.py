@@ -17,13 +17,14 @@ from mmseg_dynopool.datasets.files import write_file
 from mmseg_dynopool.engine import (
     ConfigOptions,
     check_device,
+    complete_test_pipeline,
     load_segmentor,
     read_config,
     read_image,
 )
 
 from .colors import ORANGE, SKY_BLUE
-from .fields import ReceptiveField, compare_fields
+from .fields import ReceptiveField, check_pools, compare_fields
 
 
 def prepare_image(model: nn.Module, image: np.ndarray) -> tuple[np.ndarray, Tensor]:
@@ -38,15 +39,12 @@ def prepare_image(model: nn.Module, image: np.ndarray) -> tuple[np.ndarray, Tens
         padded batch ``(1, 3, H, W)`` on the network's device.
 
     Raises:
-        ValueError: the config has no ``test_pipeline``.
+        ValueError: the config has no pipeline for a test.
     """
-    transforms = model.cfg.get('test_pipeline')
-    if not transforms:
-        raise ValueError('the config has no test_pipeline; add it, the list of transforms of an '
-                         'image')
+    complete_test_pipeline(model.cfg)
     init_default_scope(model.cfg.get('default_scope', 'mmseg'))
     kinds = [t if isinstance(t['type'], str) else {**t, 'type': t['type'].__name__}
-             for t in transforms]
+             for t in model.cfg.test_pipeline]
     kept = [t for t in kinds if not t['type'].startswith('Load')]
     packed = Compose([dict(type='LoadImageFromNDArray'), *kept])(dict(img=image))
     shown = packed['inputs'].permute(1, 2, 0).numpy()
@@ -157,6 +155,7 @@ def run(args):
     if not hasattr(model, 'backbone'):
         raise ValueError(f'{args.checkpoint!r} has no gradients: give the checkpoint that it was '
                          'exported from')
+    check_pools(model)
     shown, batch = prepare_image(model, pixels)
     fields = compare_fields(model, batch)
     # A padded batch is larger than the image; the picture shows what the network saw.

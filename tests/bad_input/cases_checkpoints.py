@@ -121,3 +121,8 @@ def checkpoint_gone_in_resume(bench):
 
 def checkpoint_to_start_from(bench):
     return bench.train(f'load_from={bench.write("notes.pth", "notes")}')
+
+
+def checkpoint_without_meta(bench):
+    torch.save(bench.project.model.state_dict(), bench.folder / 'weights.pth')
+    return _infer(bench, 'weights.pth')

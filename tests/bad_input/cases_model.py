@@ -137,3 +137,40 @@ def gmacs_shape_nan(bench):
 
 def gmacs_shape_number(bench):
     return bench.build(gmacs_shape=64)
+
+
+def _adaptor(bench, **options):
+    return _dynopool(bench, type='ShapeAdaptor', **options)
+
+
+def type_unknown(bench):
+    return _dynopool(bench, type='MaxPool2d')
+
+
+def adaptor_two_scales(bench):
+    return _adaptor(bench, scale=(0.5, 0.4))
+
+
+def adaptor_scale_outside(bench):
+    return _adaptor(bench, scale=0.5, ratios=(0.5, 1.0))
+
+
+def adaptor_ratios_turned(bench):
+    return _adaptor(bench, ratios=(1.0, 0.25))
+
+
+def adaptor_pooling(bench):
+    return _adaptor(bench, pooling='sum')
+
+
+def adaptor_bounds(bench):
+    return _adaptor(bench, bounds=(0.25, 1.0))
+
+
+def adaptor_learn_false(bench):
+    return _adaptor(bench, learn=False)
+
+
+def adaptor_budget(bench):
+    return bench.build(backbone=dict(dynopool=dict(type='ShapeAdaptor')), gmacs_weight=None,
+                       gmacs_budget=dict(target=0.75))

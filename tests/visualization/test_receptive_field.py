@@ -150,7 +150,7 @@ def test_images_go_through_the_test_pipeline():
     assert shown.shape == (64, 96, 3) and shown[5, 5].tolist() == [10, 20, 30]
     assert batch.shape[0:2] == (1, 3) and batch.dtype == torch.float32
     network.cfg = ConfigDict()
-    with pytest.raises(ValueError, match='no test_pipeline'):
+    with pytest.raises(ValueError, match='neither test_pipeline nor'):
         prepare_image(network, image)
 
 
