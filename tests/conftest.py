@@ -18,6 +18,11 @@ def cityscapes(tmp_path_factory):
     return write_cityscapes(tmp_path_factory.mktemp('cityscapes'))
 
 
+@pytest.fixture(autouse=True, scope='module')
+def mmseg_scope_of_fixtures():
+    init_default_scope('mmseg')
+
+
 @pytest.fixture(autouse=True)
 def mmseg_scope():
     init_default_scope('mmseg')
