@@ -13,7 +13,7 @@ from rich.progress import track
 from rich.table import Table
 
 from mmseg_dynopool.datasets.analysis import analyze
-from mmseg_dynopool.datasets.files import write_file
+from mmseg_dynopool.datasets.files import check_png, write_file
 from mmseg_dynopool.datasets.listing import read_samples
 from mmseg_dynopool.engine import ConfigOptions, check_data, count, read_config
 from mmseg_dynopool.visualization.dataset_curves import describe, draw_analysis
@@ -56,6 +56,8 @@ def main():
     parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
                         help='override settings of the config')
     args = parser.parse_args()
+    if args.out:
+        check_png(args.out)
     loader = f'{args.split}_dataloader'
     cfg = read_config(args.config, args.cfg_options, needs=[loader])
     check_data(cfg, loader)

@@ -68,9 +68,10 @@ def sections(demo: Path, image: Path, out: Path) -> list[Section]:
             'Shapes over the training', 'Two trainings: with the cost in the loss (`dynopool`), '
             'and with a budget of 0.75 of the multiply-adds (`budget`). Each DynOPool has a '
             'column. The scales start at 0.5, the stride 2 of the stock network; the rounded sizes '
-            "move in steps. The third row tells signal from noise: where alpha's gradient stays "
-            'far below its deviation, the shape no longer learns. In the last 15 % of a training a '
-            'budget settles on the sizes whose counted cost is nearest to its target.',
+            "move in steps. The third row tells signal from noise: noise alone gives about 0.25 "
+            'here, 0.8 / sqrt(10 steps); a shape that stays there no longer learns. In the last '
+            '15 % of a training a budget settles on the sizes whose counted cost is nearest to its '
+            'target.',
             [train(demo), ['visualize.py', 'shapes', learned, budget, '--out', out]],
             {'evolution.png': 'Scales, sizes, gradient noise and GMACs over the iterations',
              'network.png': 'Feature maps of the stock and both learned networks to scale'}),
@@ -90,16 +91,17 @@ def sections(demo: Path, image: Path, out: Path) -> list[Section]:
         Section(
             'Receptive fields', 'Gradient of the centre unit of each stream, and of the centre '
             'logit, with respect to the image: at the learned scales above, and with the same '
-            'weights at r = 0.5 below. Below them the numbers, in pixels of the image, height x '
-            'width.',
+            'weights at r = 0.5, the sizes of the stock network, below. (The stock HRNet itself '
+            'sees a little less in theory: its strides do not pool.) Below them the '
+            'numbers, in pixels of the image, height x width.',
             [['visualize.py', 'receptive-field', config, checkpoint, image, '--out',
               out / 'receptive_field.png']],
-            {'receptive_field.png': 'Receptive fields of each stream, learned above stock'}, True),
+            {'receptive_field.png': 'Receptive fields of each stream, learned above fixed'}, True),
         Section(
             'Analysis of a data set', 'Before any training: how much of the energy of images and '
             'label maps lies above what a scale keeps (height | width), and where to start. '
-            'It describes the data alone; what pays under a cost, the training decides: compare '
-            'the starting scales with what was learned above.',
+            'It describes the data alone. What pays under a cost, the training decides: above it '
+            'may well have learned the opposite of the starting scales.',
             [['analyze_dataset.py', config, '--images', '50', '--out', out / 'data_set.png']],
             {'data_set.png': 'Energy above a scale, and how far contents reach'}, True),
         Section(

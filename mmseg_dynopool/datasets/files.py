@@ -21,6 +21,20 @@ def check_folder(path: str | Path) -> Path:
     return path
 
 
+def check_png(path: str | Path) -> Path:
+    """Check that a PNG file of this name can be written, before it is computed.
+
+    Raises:
+        ValueError: the name does not end in .png, is a folder's, or a file is where its folder
+            should be.
+    """
+    path = Path(path)
+    if path.suffix.lower() != '.png' or path.is_dir():
+        raise ValueError(f'--out must name a .png file, got {str(path)!r}')
+    check_folder(path.parent)
+    return path
+
+
 def make_folder(path: str | Path) -> Path:
     """Make a folder and its parents, where they are not there yet.
 

@@ -18,7 +18,7 @@ _MORE_THAN_WEIGHTS = (
 
 
 def check_checkpoint(model: nn.Module, path: str, part: str = '', resume: bool = False,
-                     inference: bool = False) -> None:
+                     inference: bool = False, scales: bool = False) -> None:
     """Check that the checkpoint at ``path`` fills every weight of ``model``.
 
     mmengine loads what fits and logs the rest, so that a wrong file gives a network of random
@@ -32,6 +32,7 @@ def check_checkpoint(model: nn.Module, path: str, part: str = '', resume: bool =
             may differ.
         resume: check, too, that a training can go on from it.
         inference: check, too, that mmseg's ``init_model`` takes it.
+        scales: check, too, that it holds the learned scales of a network that has some.
 
     Raises:
         ValueError: the file cannot be read, is of another architecture or of a training that
@@ -64,6 +65,10 @@ def check_checkpoint(model: nn.Module, path: str, part: str = '', resume: bool =
             raise ValueError(f'{path} was trained with another pooling: it has {there!r} in the '
                              f'place of {other[0]!r} (a DynOPool has an alpha, a ShapeAdaptor a '
                              'logit). Set type in model.backbone.dynopool as in its training')
+    learned = [k for k in own if k.endswith(('.alpha', '.logit'))]
+    if scales and learned and not any(k in state for k in learned):
+        raise ValueError(f'{path} holds no learned scale ({learned[0]}, ...): it is a stock '
+                         "network's; give a checkpoint that was trained with DynOPool")
     missing = [k for k in own if k not in state and not k.endswith(optional)
                and not k.startswith('gmacs_budget.')]
     misshapen = [k for k in own if k in state and _shape(state[k]) != own[k].shape]

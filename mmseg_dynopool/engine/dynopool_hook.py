@@ -19,9 +19,10 @@ class DynOPoolHook(Hook):
     - ``dynopool/<instance>/alpha_h``, and ``scale_h`` = 1 / alpha;
     - ``dynopool/<instance>/grad_mean_h``, ``grad_std_h``, ``grad_snr_h``: mean and sample standard
       deviation of alpha's gradient over the optimizer's steps since the last log line, and
-      |mean| / std. As the optimizer gets it, see :class:`GradientWindow`. A ratio well below
-      1 / sqrt(steps) says that the shape no longer learns, but wanders. A window with less than
-      two steps goes on to the next line;
+      |mean| / std. As the optimizer gets it, see :class:`GradientWindow`. Noise alone gives about
+      0.8 / sqrt(steps): a ratio that stays there says that the shape no longer learns, but
+      wanders. A window with less than two steps goes on to the next line. A ShapeAdaptor, whose
+      alpha is no parameter, has none;
     - ``dynopool/input/size_h``, the training crop in pixels (``gmacs_shape`` where that is
       set), and ``dynopool/<stream>/size_h``, the rounded size of each stream's features there,
       with a learned stem of ``stem1`` and ``stem2``, too (networks with

@@ -10,7 +10,8 @@ from .cli import read_config
 
 
 def load_segmentor(config: str, weights: str | None, device: str = 'cpu',
-                   options: dict | None = None, onnx: bool = False) -> BaseSegmentor:
+                   options: dict | None = None, onnx: bool = False,
+                   scales: bool = False) -> BaseSegmentor:
     """Build the segmentor of a config and load its weights, all of them.
 
     Args:
@@ -19,6 +20,8 @@ def load_segmentor(config: str, weights: str | None, device: str = 'cpu',
             untrained.
         device: e.g. ``'cuda:0'``; an ONNX file's device is onnxruntime's choice.
         options: settings of the config to override.
+        scales: require that the weights hold the learned scales of a network that has some; a
+            stock network's checkpoint fits without, at the initial ones.
         onnx: take an ``.onnx`` file of ``tools/export.py``, too: for inference alone.
 
     Returns:
@@ -36,5 +39,5 @@ def load_segmentor(config: str, weights: str | None, device: str = 'cpu',
             raise ValueError(f'{weights} is an ONNX file, which serves inference alone; give the '
                              'checkpoint that it was made from')
         return OnnxSegmentor(weights, cfg)
-    check_checkpoint(init_model(cfg, device='cpu'), weights, inference=True)
+    check_checkpoint(init_model(cfg, device='cpu'), weights, inference=True, scales=scales)
     return init_model(cfg, weights, device)

@@ -21,7 +21,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from torch import Tensor
 
-from mmseg_dynopool.datasets.files import write_file
+from mmseg_dynopool.datasets.files import check_png, write_file
 from mmseg_dynopool.ops import check_ratios, pooled_size, read_queries, shape_adaptor2d
 
 # Numbers in smaller bins could not be read.
@@ -161,7 +161,8 @@ def _draw_panel(axis: Axes, aggregation: Aggregation, cell, highest):
     axis.add_patch(Rectangle(corner, width / out_w, height / out_h, fill=False, lw=3.5,
                              edgecolor=_GRID))
     bins, rows, columns = aggregation.reach(cell)
-    axis.set_title(f'{aggregation.title}\n{bins} bins have a weight, in a block of {rows} x '
+    have = 'bin has' if bins == 1 else 'bins have'
+    axis.set_title(f'{aggregation.title}\n{bins} {have} a weight, in a block of {rows} x '
                    f'{columns}', fontsize=10)
     axis.set_xlabel('column of the input (bins)')
     axis.set_ylabel('row of the input (bins)')
@@ -188,8 +189,7 @@ def add_options(parser):
 
 def run(args):
     """Run the command."""
-    if args.out.suffix.lower() != '.png' or args.out.is_dir():
-        raise ValueError(f'--out must name a .png file, got {str(args.out)!r}')
+    check_png(args.out)
     aggregations = compute_aggregations(args.size, args.scale, tuple(args.ratios))
     output_size = aggregations[0].weights.shape[:2]
     cell = check_cell(args.cell or [n // 3 for n in output_size], output_size)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from .colors import AXIS_COLORS
 from .logs import RunLog
@@ -48,7 +49,8 @@ def evolution(runs: Sequence[RunLog]) -> dict[str, dict[tuple[str, str], tuple]]
 def evolution_size(runs: Sequence[RunLog]) -> tuple[float, float]:
     """Width and height in inches that :func:`draw_evolution` wants."""
     rows = _grid(evolution(runs))
-    return max(7.5, 3.1 * max(map(len, rows.values()))), 2.3 * len(rows) + 1.1
+    width = max(7.5, 3.1 * max(map(len, rows.values())))
+    return width, 2.3 * len(rows) + 0.9 + 0.2 * -(-(3 + len(runs)) // _legend_columns(runs, width))
 
 
 def draw_evolution(figure: FigureBase, runs: Sequence[RunLog]) -> None:
@@ -83,9 +85,18 @@ def draw_evolution(figure: FigureBase, runs: Sequence[RunLog]) -> None:
     named = [Line2D([], [], color='dimgray', linestyle=style[run.name], label=run.name)
              for run in runs]
     stock = Line2D([], [], **_STRIDE_2, label='stride 2')
-    figure.legend(handles=[*axes, stock, *named], loc='outside lower center',
-                  ncols=min(6, 3 + len(named)))
+    columns = _legend_columns(runs, figure.bbox.width / figure.get_figure(root=True).dpi)
+    legend = figure.legend(handles=[*axes, stock, *named], loc='outside lower center',
+                           ncols=columns)
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a run's name is no formula
     figure.suptitle('Learned shapes over the training')
+
+
+def _legend_columns(runs: Sequence[RunLog], inches: float) -> int:
+    """As many as fit, by the longest name."""
+    longest = max(len('height h'), *(len(run.name) for run in runs))
+    return max(1, min(6, 3 + len(runs), int(inches / (0.095 * longest + 0.75))))
 
 
 def _grid(panels: dict) -> dict[str, list[str]]:
@@ -108,7 +119,7 @@ def _draw_panel(axis, panel: str, curves: dict, style: dict, first: bool, last: 
     if row == 'grad_snr':
         axis.set_yscale('log')
     if row == 'size':
-        axis.yaxis.get_major_locator().set_params(integer=True)
+        axis.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if row in _COSTS or first:
         axis.set_ylabel(_COSTS.get(row) or _ROWS[row])
     elif row != 'size':

@@ -130,9 +130,10 @@ def check_pools(model: nn.Module) -> None:
 
 
 def compare_fields(model: nn.Module, image: Tensor) -> dict[str, list[ReceptiveField]]:
-    """Fields of a segmentor's streams and centre logit, ``'learned'`` and ``'stock'``.
+    """Fields of a segmentor's streams and centre logit, ``'learned'`` and ``'r = 0.5'``.
 
-    The stock network has the same weights, with every scale at 0.5.
+    The latter has the same weights, with every scale at 0.5, the sizes of the stock network. A
+    stock HRNet's theoretical field is a little smaller: its strided convolutions do not pool.
 
     Args:
         model: a segmentor with DynOPools in its backbone; it is copied, not changed.
@@ -145,8 +146,8 @@ def compare_fields(model: nn.Module, image: Tensor) -> dict[str, list[ReceptiveF
     model = freeze_pools(model)  # a copy; constants can take any scale
     model.requires_grad_(False)
     fields = {}
-    for title in ('learned', 'stock'):
-        if title == 'stock':
+    for title in ('learned', 'r = 0.5'):
+        if title != 'learned':
             for pool in all_pools(model).values():
                 set_scale_(pool, (0.5, 0.5))
         fields[title] = measure_fields(model.backbone, image, lambda x: _logits(model, x))

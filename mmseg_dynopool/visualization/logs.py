@@ -48,12 +48,12 @@ class RunLog:
         """
         sizes = {}
         for line in self.train:
-            names = [key.split('/')[1] for key in line
-                     if key.startswith('dynopool/') and key.endswith('/size_h')]
-            sizes.update({name: tuple(int(line[f'dynopool/{name}/size_{axis}']) for axis in 'hw')
-                          for name in names})
+            for name in {key.split('/')[1] for key in line if key.startswith('dynopool/')}:
+                size = [line.get(f'dynopool/{name}/size_{axis}') for axis in 'hw']
+                if all(isinstance(n, Real) and np.isfinite(n) for n in size):
+                    sizes[name] = tuple(map(int, size))
         sizes.pop('stem2', None)  # stream0 has the same
-        return sizes
+        return sizes if 'input' in sizes else {}
 
 
 def stock_sizes(input_size: Sequence[int], names: Sequence[str]) -> dict[str, tuple[int, int]]:
@@ -85,8 +85,15 @@ def stock_sizes(input_size: Sequence[int], names: Sequence[str]) -> dict[str, tu
 
 
 def read_logs(paths: Sequence[str | Path]) -> list[RunLog]:
-    """Read several runs, see :func:`read_log`; where two have one name, folders tell them apart."""
+    """Read several runs, see :func:`read_log`; where two have one name, folders tell them apart.
+
+    Raises:
+        ValueError: a run is given twice.
+    """
     parts = [_run_folder(path).parts for path in paths]
+    twice = [str(path) for path, p in zip(paths, parts) if parts.count(p) > 1]
+    if twice:
+        raise ValueError(f'a run is given twice: {", ".join(twice)}; give each work dir once')
     depth = 1
     while depth < max(map(len, parts), default=1) and len({p[-depth:] for p in parts}) < len(parts):
         depth += 1
@@ -189,8 +196,8 @@ def _read_lines(file: Path) -> list[dict]:
         try:
             line = json.loads(text)
         except ValueError:
-            if number == len(lines) > 1:
-                break  # a kill cut off the last line
+            if number == len(lines) and text.startswith('{"'):
+                break  # a kill cut off the last line, maybe the only one
             line = None
         if not isinstance(line, dict) or not isinstance(line.get('step'), int):
             raise ValueError(f'line {number} of {str(file)!r} is no line of an mmengine log: '

@@ -125,7 +125,8 @@ def draw_network(figure: FigureBase, networks: Sequence[NetworkSizes]) -> None:
     axis.set_aspect('equal')
     axis.set_axis_off()
     for name, sizes in columns.items():
-        axis.text(layout.left[name], 0.9 * _TEXT, name, fontsize=10, fontweight='bold')
+        axis.text(layout.left[name], 0.9 * _TEXT, name, fontsize=10, fontweight='bold',
+                  parse_math=False)
         for stream, size in sizes.items():
             _draw_map(axis, layout, name, stream, size, columns[STOCK][stream])
     for stream, top in layout.top.items():

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from mmseg_dynopool.datasets.files import write_file
+from mmseg_dynopool.datasets.files import check_png, write_file
 from mmseg_dynopool.engine import (
     ConfigOptions,
     check_device,
@@ -150,8 +150,10 @@ def run(args):
     """Run the command."""
     read_config(args.config, args.cfg_options)
     check_device(args.device)
+    check_png(args.out)
     pixels = read_image(args.image)
-    model = load_segmentor(args.config, args.checkpoint, args.device, args.cfg_options)
+    model = load_segmentor(args.config, args.checkpoint, args.device, args.cfg_options,
+                           scales=True)
     if not hasattr(model, 'backbone'):
         raise ValueError(f'{args.checkpoint!r} has no gradients: give the checkpoint that it was '
                          'exported from')

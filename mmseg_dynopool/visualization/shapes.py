@@ -118,7 +118,7 @@ def _suffix(out: str | Path) -> str:
 
 
 def _load_sizes(args: argparse.Namespace) -> NetworkSizes:
-    model = load_segmentor(args.config, args.checkpoint, options=args.cfg_options)
+    model = load_segmentor(args.config, args.checkpoint, options=args.cfg_options, scales=True)
     shape = args.shape or model.cfg.model.get('data_preprocessor', {}).get('size')
     if shape is None:
         raise ValueError(f'the config {args.config!r} names no training crop; give --shape H W')

@@ -105,19 +105,39 @@ def aggregation_out_jpg(bench):
     return _aggregation(bench, out='out.jpg')
 
 
-def _field(bench, config=None, checkpoint=None, image=None):
+def _stock_checkpoint(bench):
+    state = bench.project.model.state_dict()
+    torch.save(dict(state_dict={k: v for k, v in state.items() if 'dynopools' not in k},
+                    meta={}), bench.folder / 'stock.pth')
+    return 'stock.pth'
+
+
+def shapes_stock_checkpoint(bench):
+    return _shapes(bench, '--config', bench.project.config, '--checkpoint',
+                   _stock_checkpoint(bench))
+
+
+def shapes_run_twice(bench):
+    _log(bench, LINE)
+    return _shapes(bench, 'run', 'run/20260101_000000')
+
+
+def _field(bench, config=None, checkpoint=None, image=None, out='out.png'):
     return bench.tool('visualize', 'receptive-field', config or bench.project.config,
                       checkpoint or bench.project.checkpoint, image or bench.project.images[0],
-                      '--out', 'out.png')
+                      '--out', out)
 
 
 def field_of_a_stock_network(bench):
-    config = bench.project.folder / 'my_hrnet_config.py'
-    state = bench.project.model.state_dict()
-    torch.save(dict(state_dict={k: v for k, v in state.items() if 'dynopools' not in k},
-                    meta={}),
-               bench.folder / 'stock.pth')
-    return _field(bench, config, 'stock.pth')
+    return _field(bench, bench.project.folder / 'my_hrnet_config.py', _stock_checkpoint(bench))
+
+
+def field_stock_checkpoint(bench):
+    return _field(bench, checkpoint=_stock_checkpoint(bench))
+
+
+def field_out_jpg(bench):
+    return _field(bench, out='out.jpg')
 
 
 def field_image_missing(bench):
@@ -172,6 +192,10 @@ def analysis_of_one_color(bench):
     for path in labels:
         cv2.imwrite(str(path), np.zeros((66, 80), np.uint8))
     return _analyze(bench, option)
+
+
+def analysis_out_is_a_folder(bench):
+    return bench.tool('analyze_dataset', bench.project.config, '--out', '.')
 
 
 def _work_dir(bench, *lines, log=True):

@@ -5,7 +5,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from mmseg_dynopool.visualization.colors import AXIS_COLORS
-from mmseg_dynopool.visualization.evolution import draw_evolution, evolution
+from mmseg_dynopool.visualization.evolution import draw_evolution, evolution, evolution_size
 from mmseg_dynopool.visualization.logs import RunLog
 
 
@@ -93,3 +93,19 @@ def test_panels_of_what_was_logged():
 def test_too_many_runs():
     with pytest.raises(ValueError, match='at most 8 runs, got 9'):
         draw([make(str(i), 1.0) for i in range(9)])
+
+
+@pytest.mark.parametrize('count', [1, 3, 8])
+def test_the_whole_legend_lies_on_the_page(count):
+    """Names as long as configs have them; a dollar in one is no formula."""
+    runs = [make(f'hrnet_w48_dynopool_cityscapes_lr$\\frac_seed{k}', 1.0) for k in range(count)]
+    figure = Figure(evolution_size(runs), layout='constrained')
+    draw_evolution(figure, runs)
+    figure.draw_without_rendering()
+    legend, = figure.legends
+    texts = legend.get_texts()
+    assert [text.get_text() for text in texts][3:] == [run.name for run in runs]
+    page = figure.bbox
+    for part in (legend.get_frame(), *texts):
+        box = part.get_window_extent()
+        assert page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0

@@ -53,6 +53,24 @@ def test_a_resumed_run_goes_on_where_it_was_resumed(tmp_path):
     assert read_log(tmp_path / 'a').curve('dynopool/stream1/scale_w')[1].tolist() == [0.9]
 
 
+def test_a_resumed_run_killed_in_its_first_line(tmp_path):
+    write(tmp_path / 'a', '20260101_000000', [line(10, 0.1), line(20, 0.2)])
+    write(tmp_path / 'a', '20260102_000000', ['{"dynopool/stream1/sca'])
+    assert read_log(tmp_path / 'a').curve('dynopool/stream1/scale_h')[0].tolist() == [10, 20]
+
+
+def test_sizes_that_are_not_whole_are_left_out(tmp_path):
+    """Sizes that are NaN, of one axis, or without the input's."""
+    input_size = {'dynopool/input/size_h': 64, 'dynopool/input/size_w': 96}
+    for k, (found, expected) in enumerate((
+            (input_size | {'dynopool/stream1/size_h': float('nan'), 'dynopool/stream1/size_w': 4},
+             dict(input=(64, 96))),
+            (input_size | {'dynopool/stream1/size_h': 8}, dict(input=(64, 96))),
+            ({'dynopool/stream1/size_h': 8, 'dynopool/stream1/size_w': 4}, {}))):
+        write(tmp_path / f'{k}', '20260101_000000', [line(1, **found)])
+        assert read_log(tmp_path / f'{k}').last_sizes() == expected
+
+
 def test_every_way_to_name_a_run(tmp_path):
     path = write(tmp_path / 'a', '20260101_000000', [line(10)])
     copied = tmp_path / 'copied.json'

@@ -58,17 +58,17 @@ def test_the_middle_of_a_known_profile():
 
 
 def test_learned_beside_stock(fields):
-    assert list(fields) == ['learned', 'stock']
+    assert list(fields) == ['learned', 'r = 0.5']
     for found in fields.values():
         assert [field.name for field in found] == [
             'stream 0', 'stream 1', 'stream 2', 'stream 3', 'logit']
         assert all(field.gradient.shape == SIZE for field in found)
         assert found[4].theoretical is None
-    assert [field.size for field in fields['stock']] == [
+    assert [field.size for field in fields['r = 0.5']] == [
         (16, 24), (8, 12), (4, 6), (2, 3), (16, 24)]
     assert [field.size for field in fields['learned']] == [
         (16, 24), (4, 12), (2, 6), (1, 3), (16, 24)]
-    for learned, stock in zip(fields['learned'][:4], fields['stock']):
+    for learned, stock in zip(fields['learned'][:4], fields['r = 0.5']):
         assert learned.theoretical_extent[0] > 1.2 * stock.theoretical_extent[0]
         assert learned.theoretical_extent[1] == stock.theoretical_extent[1]
 
@@ -95,10 +95,16 @@ def test_gradients_are_those_of_the_network_itself():
 @pytest.mark.parametrize('options', [dict(cascade=True), dict(stem=True)])
 def test_other_networks(options):
     network = model(**options)
-    fields = compare_fields(network, torch.rand(1, 3, *SIZE))
-    for learned, stock in zip(fields['learned'], fields['stock'], strict=True):
-        assert learned.size == stock.size  # every scale is at 0.5
-        assert learned.gradient == pytest.approx(stock.gradient)
+    image = torch.rand(1, 3, *SIZE)
+    half = compare_fields(network, image)['learned']  # every scale is at 0.5
+    with torch.no_grad():
+        network.backbone.dynopools['stream1'].alpha.copy_(torch.tensor([4.0, 2.5]))
+    fields = compare_fields(network, image)
+    for learned, stock, expected in zip(fields['learned'], fields['r = 0.5'], half, strict=True):
+        assert stock.size == expected.size
+        assert stock.gradient == pytest.approx(expected.gradient)
+        assert learned.gradient != pytest.approx(stock.gradient)
+    assert fields['learned'][1].size != half[1].size
 
 
 def test_frozen_scales():
@@ -135,9 +141,9 @@ def test_the_table(fields):
     console = Console(width=100, record=True, quiet=False, file=None)
     with console.capture() as printed:
         console.print(field_table(fields))
-    for field in fields['learned'] + fields['stock']:
+    for field in fields['learned'] + fields['r = 0.5']:
         assert '{} x {}'.format(*field.effective_extent) in printed.get()
-    assert 'logit' in printed.get() and 'stock' in printed.get()
+    assert 'logit' in printed.get() and 'r = 0.5' in printed.get()
 
 
 def test_images_go_through_the_test_pipeline():

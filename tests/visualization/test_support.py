@@ -100,7 +100,7 @@ def test_the_last_streams_field_against_random_weights():
     assert touched.max() - touched.min() > 0.8 * (right - left)
 
 
-def test_the_stock_hrnet_has_the_field_of_scale_one_half():
+def test_the_stock_hrnet_has_a_little_less_than_the_field_of_scale_one_half():
     size = (64, 64)
     stock = MODELS.build(dict(type='HRNet', extra=hrnet_extra()))
     assert isinstance(stock, HRNet)

@@ -97,6 +97,7 @@ def _classes(report: Report) -> str:
 
 def _costs(report: Report) -> str:
     reference = report.costs[report.reference()]
+    passes = '1 pass' if report.repeats == 1 else f'{report.repeats} passes'
     rows = []
     for name, cost in report.costs.items():
         low, middle, high = cost.time_ratio(reference)
@@ -108,7 +109,7 @@ def _costs(report: Report) -> str:
     return (
         f'<p>One image of {report.shape[0]} x {report.shape[1]} (h x w) through backbone and '
         f'head, in evaluation mode on {escape(report.machine["Device"])}. '
-        f'{report.repeats} passes of each network, taking turns after two warm-up rounds. GMACs '
+        f'{passes} of each network, taking turns after two warm-up rounds. GMACs '
         'are 1e9 multiply-adds, counted operator by operator at the rounded sizes. Ratios are to '
         f'the {escape(report.reference())}; that of the times is the median over the rounds, half '
         'of which lie within the last column: a wide one tells of a busy machine.</p>'

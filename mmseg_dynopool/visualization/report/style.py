@@ -63,6 +63,7 @@ rect.baseline { stroke: var(--baseline); }
 .key svg { vertical-align: -1px; margin-right: 6px; }
 .panels { display: grid; gap: 10px; grid-auto-flow: column; grid-auto-columns: minmax(0, 1fr); }
 .panels p { margin: 0 0 4px; font-size: .9rem; color: var(--soft); }
+.panels img { max-height: 420px; object-fit: contain; object-position: left; }
 .sample { margin: 0 0 14px; }
 details { padding: 10px 14px; margin: 10px 0; }
 summary { cursor: pointer; }
