@@ -38,15 +38,15 @@ def w18_small_ocr():
 
 
 # With the stem, deep maps get small and rounding weighs more: its alphas stay closer to 2.
-@pytest.mark.parametrize('config, highest', [
-    (w48_fcn(), 4.0), (w48_fcn(stem=True), 2.5), (w18_small_ocr(), 4.0)],
+@pytest.mark.parametrize('config, highest, settings', [
+    (w48_fcn(), 4.0, 50), (w48_fcn(stem=True), 2.5, 20), (w18_small_ocr(), 4.0, 50)],
                          ids=['W48+FCN', 'W48+FCN, stem', 'W18-small+OCR'])
-def test_prediction_equals_the_count_at_random_scales(config, highest):
+def test_prediction_equals_the_count_at_random_scales(config, highest, settings):
     model = MODELS.build(config)
     complexity = model.complexity(SHAPE)
     pools = model.pools()
     rng = random.Random(0)
-    for _ in range(50):
+    for _ in range(settings):
         with torch.no_grad():
             for pool in pools.values():
                 pool.alpha.copy_(torch.tensor([rng.uniform(1.2, highest) for _ in 'hw']))
