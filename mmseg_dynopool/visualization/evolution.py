@@ -36,6 +36,7 @@ def evolution(runs: Sequence[RunLog]) -> dict[str, dict[tuple[str, str], tuple]]
         out.
     """
     names = list(dict.fromkeys(name for run in runs for name in run.instances()))
+    names.sort(key=lambda name: not name.startswith('stem'))  # nearest to the image first
     keys = {f'{row} {name}': {axis: f'dynopool/{name}/{row}_{axis}' for axis in 'hw'}
             for row in _ROWS for name in names}
     keys |= {cost: {'': cost} for cost in _COSTS}

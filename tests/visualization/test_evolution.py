@@ -109,3 +109,11 @@ def test_the_whole_legend_lies_on_the_page(count):
     for part in (legend.get_frame(), *texts):
         box = part.get_window_extent()
         assert page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0
+
+
+def test_stems_come_first_whichever_run_has_them():
+    plain, stem = make('plain', 1.0), make('stem', 1.0)
+    for line in stem.train:
+        line.update({f'dynopool/stem1/scale_{axis}': 0.5 for axis in 'hw'})
+    scales = [panel for panel in evolution([plain, stem]) if panel.startswith('scale')]
+    assert scales == ['scale stem1', 'scale stream1', 'scale stream2']

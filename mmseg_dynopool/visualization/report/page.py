@@ -126,6 +126,7 @@ def _sizes(report: Report) -> str:
     text = ''
     if not report.scales:
         text = '<p>This network has fixed strides: it holds no DynOPool.</p>'
+    streams = '; feature map 1 is stream0\'s' if 'stream1' in report.scales else ''
     pixel = 210 / max(side for sizes in kinds.values() for size in sizes for side in size)
     figures, rows = [], []
     for i in range(len(kinds['run'])):
@@ -146,7 +147,7 @@ def _sizes(report: Report) -> str:
     head += ['Baseline, height', 'Baseline, width'] if report.baseline_scales else []
     scales = table(head, rows, caption='Learned scales') if rows else ''
     return (f'{text}<p>The backbone\'s outputs (h x w) for an image of {report.shape[0]} x '
-            f'{report.shape[1]}, all at one scale.</p><ul class="key">{marks}</ul>'
+            f'{report.shape[1]}, all at one scale{streams}.</p><ul class="key">{marks}</ul>'
             f'<div class="sizes">{"".join(figures)}</div>{scales}')
 
 
