@@ -18,7 +18,9 @@ def _log(bench, *lines, folder='run'):
 
 
 def _shapes(bench, *args):
-    return bench.tool('visualize', 'shapes', *args, '--out', 'out')
+    seen = bench.tool('visualize', 'shapes', *args, '--out', 'out')
+    assert not (bench.folder / 'out').exists()
+    return seen
 
 
 def shapes_nothing(bench):
@@ -78,7 +80,9 @@ def shapes_log_cut_off(bench):
 
 
 def _aggregation(bench, *args, out='out.png'):
-    return bench.tool('visualize', 'aggregation', '--out', out, *args)
+    seen = bench.tool('visualize', 'aggregation', '--out', out, *args)
+    assert not (bench.folder / out).exists()
+    return seen
 
 
 def aggregation_scale_outside(bench):

@@ -39,7 +39,7 @@ def w18_small_ocr():
 
 # With the stem, deep maps get small and rounding weighs more: its alphas stay closer to 2.
 @pytest.mark.parametrize('config, highest, settings', [
-    (w48_fcn(), 4.0, 50), (w48_fcn(stem=True), 2.5, 20), (w18_small_ocr(), 4.0, 50)],
+    (w48_fcn(), 4.0, 50), (w48_fcn(stem=True), 2.5, 20), (w18_small_ocr(), 4.0, 20)],
                          ids=['W48+FCN', 'W48+FCN, stem', 'W18-small+OCR'])
 def test_prediction_equals_the_count_at_random_scales(config, highest, settings):
     model = MODELS.build(config)

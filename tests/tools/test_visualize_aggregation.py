@@ -16,9 +16,3 @@ def test_picture_and_what_is_printed(tmp_path):
     height, width = cv2.imread(str(tmp_path / 'new' / 'picture.png')).shape[:2]
     assert width > height > 300
     assert [p.name for p in (tmp_path / 'new').iterdir()] == ['picture.png']
-
-
-def test_bad_input_leaves_no_file(tmp_path):
-    assert '--scale 0.3 lies outside of the ratios (0.5, 1)' in tool(
-        'visualize', 'aggregation', '--scale', 0.3, '--out', 'a.png', cwd=tmp_path, ok=False)
-    assert not list(tmp_path.iterdir())

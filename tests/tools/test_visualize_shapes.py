@@ -11,10 +11,3 @@ def test_pictures_of_a_run(tmp_path):
     for name in ('evolution', 'network'):
         assert f'pictures/{name}.png' in printed
         assert min(cv2.imread(str(tmp_path / 'pictures' / f'{name}.png')).shape[:2]) > 300
-
-
-def test_bad_input(tmp_path):
-    (tmp_path / 'empty').mkdir()
-    printed = tool('visualize', 'shapes', 'empty', '--out', 'pictures', cwd=tmp_path, ok=False)
-    assert "'empty' is empty; give the work dir of a training" in printed
-    assert not (tmp_path / 'pictures').exists()
