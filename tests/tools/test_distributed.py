@@ -139,6 +139,10 @@ def test_ranks_agree_and_equal_one_process(project, monkeypatch):
     monkeypatch.syspath_prepend(str(project))
     cfg = Config.fromfile(config)
     cfg.work_dir = str(project / 'one')
+    # mmengine shares visualizers by name, also with tests that ran before in this process.
+    cfg.setdefault('visualizer', dict(type='SegLocalVisualizer', vis_backends=[
+        dict(type='LocalVisBackend')]))
+    cfg.visualizer.name = f'{project}-one'
     Runner.from_cfg(cfg).train()
     single, one = results(project / 'one', ranks=1)
     assert [s['images'] for s in single] == [
