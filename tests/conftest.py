@@ -5,9 +5,9 @@ import os
 import pytest
 import torch
 from mmengine.registry import init_default_scope
-from toys import ONLY_WEIGHTS, TRUST, write_cityscapes
 
 import mmseg_dynopool  # noqa: F401  registers
+from support.toys import ONLY_WEIGHTS, TRUST, write_cityscapes
 
 if ONLY_WEIGHTS:  # as the README's FAQ says; the tests trust the checkpoints that they wrote
     os.environ[TRUST] = '1'

@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from toys import ROOT
+
+from support.toys import ROOT
 
 README = (ROOT / 'README.md').read_text()
 BASH = '\n'.join(re.findall(r'```bash\n(.*?)```', README, re.S))

@@ -12,11 +12,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from mmseg_dynopool.datasets.analysis import analyze
-from mmseg_dynopool.datasets.files import check_png, write_file
-from mmseg_dynopool.datasets.listing import read_samples
-from mmseg_dynopool.engine import ConfigOptions, check_data, count, read_config
-from mmseg_dynopool.visualization.dataset_curves import describe, draw_analysis
+from mmseg_dynopool.analysis.data_set import analyze
+from mmseg_dynopool.cli.options import ConfigOptions, count
+from mmseg_dynopool.config import read_config
+from mmseg_dynopool.data.check import check_data
+from mmseg_dynopool.data.listing import read_samples
+from mmseg_dynopool.files import check_png, write_file
+from mmseg_dynopool.report.dataset_curves import describe, draw_analysis
 
 
 def show(result, console):

@@ -18,8 +18,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from mmseg_dynopool.datasets.files import check_folder, write_file
-from mmseg_dynopool.engine import count, read_config
+from mmseg_dynopool.cli.options import count
+from mmseg_dynopool.config import read_config
+from mmseg_dynopool.files import check_folder, write_file
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 

@@ -15,10 +15,12 @@ from mmseg.apis import inference_model, init_model
 from rich.console import Console
 from rich.table import Table
 
-from mmseg_dynopool.datasets.prepare_mni152 import prepare_mni152
-from mmseg_dynopool.engine import ConfigOptions, check_data, count, draw_comparison
+from mmseg_dynopool.cli.options import ConfigOptions, count
+from mmseg_dynopool.data.check import check_data
+from mmseg_dynopool.data.prepare_mni152 import prepare_mni152
 from mmseg_dynopool.models import count_segmentor_gmacs
-from mmseg_dynopool.visualization.report import run_report
+from mmseg_dynopool.report.comparison import draw_comparison
+from mmseg_dynopool.report.run_report import run_report
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 NETWORKS = {'fixed strides': 'demo_fixed_mni152.py', 'DynOPool': 'demo_dynopool_mni152.py'}

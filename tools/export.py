@@ -8,7 +8,8 @@ checkpoint.
 import argparse
 from pathlib import Path
 
-from mmseg_dynopool.engine import ConfigOptions, count, load_segmentor
+from mmseg_dynopool.checkpoints.load import load_segmentor
+from mmseg_dynopool.cli.options import ConfigOptions, count
 from mmseg_dynopool.export import FORMATS, export_program
 
 

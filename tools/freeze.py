@@ -13,9 +13,12 @@ from tempfile import TemporaryDirectory
 import torch
 from mmengine.runner import save_checkpoint
 
-from mmseg_dynopool.datasets.files import make_folder
-from mmseg_dynopool.engine import ConfigOptions, load_segmentor, read_config
-from mmseg_dynopool.export import freeze_config, frozen_state, save_safetensors
+from mmseg_dynopool.checkpoints.load import load_segmentor
+from mmseg_dynopool.checkpoints.safetensors import save_safetensors
+from mmseg_dynopool.cli.options import ConfigOptions
+from mmseg_dynopool.config import read_config
+from mmseg_dynopool.export import freeze_config, frozen_state
+from mmseg_dynopool.files import make_folder
 from mmseg_dynopool.layers import input_channels
 
 WRITTEN = ('checkpoint.pth', 'weights.safetensors', 'config.py')

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from mmseg_dynopool.datasets.files import make_folder, write_file
-from mmseg_dynopool.engine import latest_checkpoint
+from mmseg_dynopool.files import make_folder, write_file
+from mmseg_dynopool.resume.latest import latest_checkpoint
 
 TOOLS = Path(__file__).resolve().parent
 CONFIG = TOOLS.parent / 'configs' / 'demo_dynopool_mni152.py'

@@ -7,8 +7,9 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
+from mmseg_dynopool.checkpoints.load import load_segmentor
+from mmseg_dynopool.cli.options import count
 from mmseg_dynopool.complexity import summarize
-from mmseg_dynopool.engine import count, load_segmentor
 from mmseg_dynopool.layers import input_channels
 from mmseg_dynopool.models import tensor_mode
 

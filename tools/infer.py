@@ -10,16 +10,12 @@ from contextlib import nullcontext
 import torch
 from rich.progress import track
 
-from mmseg_dynopool.engine import (
-    ConfigOptions,
-    check_device,
-    describe_gmacs,
-    find_images,
-    load_segmentor,
-    read_config,
-    segment_images,
-    watch_shapes,
-)
+from mmseg_dynopool.checkpoints.load import load_segmentor
+from mmseg_dynopool.cli.options import ConfigOptions, check_device
+from mmseg_dynopool.cli.segment import segment_images
+from mmseg_dynopool.config import read_config
+from mmseg_dynopool.data.images import find_images
+from mmseg_dynopool.models.seen_shapes import describe_gmacs, watch_shapes
 
 
 def main():

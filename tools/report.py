@@ -4,8 +4,8 @@ import argparse
 
 import torch
 
-from mmseg_dynopool.engine import ConfigOptions, count
-from mmseg_dynopool.visualization.report import run_report
+from mmseg_dynopool.cli.options import ConfigOptions, count
+from mmseg_dynopool.report.run_report import run_report
 
 
 def main():

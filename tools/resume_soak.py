@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mmseg_dynopool.engine import checkpoint_differences, latest_checkpoint
+from mmseg_dynopool.resume.latest import checkpoint_differences, latest_checkpoint
 
 TRAIN = Path(__file__).resolve().parent / 'train.py'
 

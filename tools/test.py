@@ -5,16 +5,12 @@ from pathlib import Path
 
 from mmengine.runner import Runner
 
-from mmseg_dynopool.datasets.files import check_folder
-from mmseg_dynopool.engine import (
-    LabelCheckHook,
-    add_run_options,
-    check_checkpoint,
-    check_data,
-    describe_gmacs,
-    load_run_config,
-    watch_shapes,
-)
+from mmseg_dynopool.checkpoints.verify import check_checkpoint
+from mmseg_dynopool.cli.options import add_run_options, load_run_config
+from mmseg_dynopool.data.check import check_data
+from mmseg_dynopool.files import check_folder
+from mmseg_dynopool.hooks.label_check import LabelCheckHook
+from mmseg_dynopool.models.seen_shapes import describe_gmacs, watch_shapes
 
 
 def main():

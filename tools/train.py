@@ -4,16 +4,12 @@ import argparse
 
 from mmengine.runner import Runner
 
-from mmseg_dynopool.engine import (
-    LabelCheckHook,
-    add_run_options,
-    check_checkpoint,
-    check_data,
-    enable_amp,
-    load_run_config,
-    make_resumable,
-    resume_from_latest,
-)
+from mmseg_dynopool.checkpoints.verify import check_checkpoint
+from mmseg_dynopool.cli.options import add_run_options, enable_amp, load_run_config
+from mmseg_dynopool.data.check import check_data
+from mmseg_dynopool.hooks.label_check import LabelCheckHook
+from mmseg_dynopool.resume.exact_resume import make_resumable
+from mmseg_dynopool.resume.latest import resume_from_latest
 
 
 def main():

@@ -13,7 +13,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     for name in COMMANDS:
-        module = import_module(f'mmseg_dynopool.visualization.{name}')
+        module = import_module(f'mmseg_dynopool.report.{name}')
         command = commands.add_parser(name.replace('_', '-'), help=module.__doc__.splitlines()[0])
         module.add_options(command)
         command.set_defaults(run=module.run)

@@ -5,7 +5,7 @@ import copy
 from mmengine.config import Config, ConfigDict
 from torch import nn
 
-from mmseg_dynopool.datasets.listing import type_name
+from mmseg_dynopool.config import type_name
 from mmseg_dynopool.layers import DynOPool, FixedDynOPool, learned_pools, short_name
 
 _PLAIN = {

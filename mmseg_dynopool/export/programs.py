@@ -10,7 +10,7 @@ from mmseg.models import BaseSegmentor
 from torch import Tensor
 
 from mmseg_dynopool.complexity import check_shape
-from mmseg_dynopool.datasets.files import make_folder
+from mmseg_dynopool.files import make_folder
 from mmseg_dynopool.layers import input_channels
 from mmseg_dynopool.version import __version__
 

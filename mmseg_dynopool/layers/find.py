@@ -34,3 +34,10 @@ def input_channels(model: nn.Module) -> int:
 def short_name(name: str) -> str:
     """``'stream1'`` for ``'backbone.dynopools.stream1'``."""
     return name.rpartition('dynopools.')[2]
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The segmentor inside its wrappers (DDP, test-time augmentation)."""
+    while hasattr(model, 'module'):
+        model = model.module
+    return model

@@ -8,14 +8,8 @@ from mmseg.models.segmentors import CascadeEncoderDecoder, EncoderDecoder
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_dynopool.complexity import (
-    ComplexityModel,
-    GMACsBudget,
-    StepSize,
-    check_shape,
-    probe_complexity,
-    step_size,
-)
+from mmseg_dynopool.budget.controller import GMACsBudget, StepSize, step_size
+from mmseg_dynopool.complexity import ComplexityModel, check_shape, probe_complexity
 from mmseg_dynopool.layers import DynOPool, LearnedPool, input_channels, learned_pools
 
 from .tensor_mode import count_segmentor_gmacs, tensor_mode

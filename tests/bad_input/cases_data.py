@@ -6,7 +6,7 @@ import torch
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
-from mmseg_dynopool.engine import LabelCheckHook
+from mmseg_dynopool.hooks.label_check import LabelCheckHook
 
 
 def _read(path):

@@ -5,7 +5,8 @@ import os
 import onnx
 import pytest
 
-from mmseg_dynopool.export import export_program, save_safetensors
+from mmseg_dynopool.checkpoints.safetensors import save_safetensors
+from mmseg_dynopool.export import export_program
 
 
 def _infer(bench, weights, **options):

@@ -5,9 +5,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmseg_dynopool.datasets.files import write_file
-from mmseg_dynopool.datasets.prepare_mni152 import prepare_mni152
-from mmseg_dynopool.engine import draw_comparison, segment_images
+from mmseg_dynopool.cli.segment import segment_images
+from mmseg_dynopool.data.prepare_mni152 import prepare_mni152
+from mmseg_dynopool.files import write_file
+from mmseg_dynopool.report.comparison import draw_comparison
 
 
 def out_is_a_file(bench):

@@ -6,7 +6,8 @@ import shutil
 import cv2
 import numpy as np
 import torch
-from toys import ROOT
+
+from support.toys import ROOT
 
 LINE = {'dynopool/stream1/scale_h': 0.5, 'dynopool/stream1/scale_w': 0.5, 'loss': 1.0, 'iter': 1,
         'step': 1}

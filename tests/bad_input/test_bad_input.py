@@ -7,8 +7,9 @@ To add a row: write it in the table, and a function of its name (with ``_`` for 
 import re
 
 import pytest
-from bench import Bench, Project, load_cases
-from toys import ROOT
+
+from support.bench import Bench, Project, load_cases
+from support.toys import ROOT
 
 DOC = ROOT / 'docs' / 'bad_input.md'
 CASES = load_cases()

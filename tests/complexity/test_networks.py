@@ -7,20 +7,12 @@ import sys
 import pytest
 import torch
 from mmseg.registry import MODELS
-from toys import ROOT, fcn_head, hrnet_extra, w48_extra
 
 from mmseg_dynopool.complexity import summarize
+from support.networks import w48_fcn
+from support.toys import ROOT, fcn_head, hrnet_extra
 
 SHAPE = (512, 1024)
-
-
-def w48_fcn(stem=False):
-    channels = (48, 96, 192, 384)
-    return dict(
-        type='DynOPoolEncoderDecoder', data_preprocessor=dict(type='SegDataPreProcessor'),
-        backbone=dict(type='DynOPoolHRNet', extra=w48_extra(), dynopool=dict(stem=stem)),
-        decode_head=dict(fcn_head(channels, 19), channels=720), train_cfg={},
-        test_cfg=dict(mode='whole'))
 
 
 def w18_small_ocr():
@@ -78,14 +70,14 @@ def test_summary_of_w48():
 PROBE = """
 import resource, sys
 sys.path.insert(0, {tests!r})
-sys.path.insert(0, {tests!r} + '/complexity')
 from mmengine.registry import init_default_scope
 import mmseg_dynopool
-from test_networks import MODELS, SHAPE, w48_fcn
+from mmseg.registry import MODELS
+from support.networks import w48_fcn
 init_default_scope('mmseg')
 model = MODELS.build(w48_fcn())
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-model.complexity(SHAPE)
+model.complexity((512, 1024))
 print('MiB', (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
 

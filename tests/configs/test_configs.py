@@ -4,9 +4,9 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmseg.registry import DATASETS, MODELS, TRANSFORMS
-from toys import ROOT
 
-from mmseg_dynopool.engine import adapt_to_devices
+from mmseg_dynopool.config import adapt_to_devices
+from support.toys import ROOT
 
 CONFIGS = sorted((ROOT / 'configs').glob('*.py'))
 

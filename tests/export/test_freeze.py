@@ -12,32 +12,13 @@ from mmengine.config import Config
 from mmengine.runner.checkpoint import CheckpointLoader
 from mmseg.apis import init_model
 from mmseg.registry import MODELS
-from toys import segmentor_config
 
+from mmseg_dynopool.checkpoints.safetensors import load_from_safetensors, save_safetensors
 from mmseg_dynopool.complexity import count_gmacs, summarize
-from mmseg_dynopool.export import (
-    freeze_config,
-    freeze_pools,
-    frozen_state,
-    load_from_safetensors,
-    save_safetensors,
-)
+from mmseg_dynopool.export import freeze_config, freeze_pools, frozen_state
 from mmseg_dynopool.layers import DynOPool, DynOPoolConv2d, FixedDynOPool, learned_pools
-
-
-def learned(seed=0, highest=4.9, **options):
-    """A network whose alphas are where training could have left them, some beyond a bound."""
-    torch.manual_seed(seed)
-    model = MODELS.build(segmentor_config(**options))
-    with torch.no_grad():
-        for pool in learned_pools(model).values():
-            pool.alpha.copy_(0.9 + (highest - 0.9) * torch.rand(2))
-        for norm in model.modules():
-            if isinstance(norm, torch.nn.BatchNorm2d):
-                torch.nn.init.normal_(norm.weight)
-                torch.nn.init.normal_(norm.running_mean)
-    model.eval()
-    return model
+from support.networks import learned
+from support.toys import segmentor_config
 
 
 def same(model, frozen):

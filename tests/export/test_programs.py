@@ -8,10 +8,10 @@ import torch
 from mmengine.config import Config
 from mmseg.apis import inference_model, init_model
 from mmseg.registry import MODELS
-from test_freeze import learned
-from toys import W48, segmentor_config, w48_extra
 
 from mmseg_dynopool.export import FORMATS, InferenceNetwork, OnnxSegmentor, export_program
+from support.networks import learned
+from support.toys import W48, segmentor_config, w48_extra
 
 META = dict(classes=('road', 'tree', 'sky'), palette=[[1, 2, 3], [4, 5, 6], [7, 8, 9]])
 

@@ -6,10 +6,10 @@ import warnings
 import pytest
 import torch
 from mmseg.registry import MODELS
-from runs import Shapes, Watch, alphas_of, segmentor, train
 
 from mmseg_dynopool.layers import DynOPool
 from mmseg_dynopool.ops import ANCHORS
+from support.runs import Shapes, Watch, alphas_of, segmentor, train
 
 pytestmark = pytest.mark.gpu
 

@@ -5,9 +5,9 @@ import copy
 import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
-from toys import hrnet_extra
 
 from mmseg_dynopool import DynOPoolHRNet
+from support.toys import hrnet_extra
 
 pytestmark = pytest.mark.usefixtures('fresh_compiler')
 ALPHAS = (2.0, 2.001, 2.1, 2.3, 2.31, 2.9, 3.3, 1.5)

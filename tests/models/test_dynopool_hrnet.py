@@ -8,11 +8,11 @@ import torch
 from mmengine.model import ExponentialMovingAverage
 from mmseg.models.backbones import HRNet
 from torch import nn
-from toys import hrnet_extra, w48_extra
 
 from mmseg_dynopool import DynOPoolHRNet
 from mmseg_dynopool.complexity import count_gmacs, probe_complexity
 from mmseg_dynopool.ops import dynopool2d, pooled_size
+from support.toys import hrnet_extra, w48_extra
 
 NETWORKS = {
     'W48': w48_extra(),

@@ -17,7 +17,7 @@ def test_two_processes():
     path = os.pathsep.join([str(TESTS), str(TESTS.parent), os.environ.get('PYTHONPATH', '')])
     done = subprocess.run(
         [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
-         str(Path(__file__).with_name('fsdp_worker.py'))],
+         str(TESTS / 'support' / 'fsdp_worker.py')],
         env=dict(os.environ, PYTHONPATH=path, OMP_NUM_THREADS='1'), text=True,
         capture_output=True, timeout=300)
     seen = done.stdout[-2000:] + done.stderr[-6000:]

@@ -5,7 +5,8 @@ import torch
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from toys import fcn_head, hrnet_extra
+
+from support.toys import fcn_head, hrnet_extra
 
 CHANNELS = (4, 8, 12, 16)
 

@@ -1,16 +1,16 @@
 """type='ShapeAdaptor' in the place of DynOPool: the network, its cost, its training."""
 
 import pytest
-import runs
 import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
-from toys import hrnet_extra, segmentor_config
 
+from mmseg_dynopool.checkpoints.verify import check_checkpoint
 from mmseg_dynopool.complexity import count_gmacs
-from mmseg_dynopool.engine.checkpoints import check_checkpoint
 from mmseg_dynopool.export import freeze_config, freeze_pools
 from mmseg_dynopool.layers import ShapeAdaptor
+from support import runs
+from support.toys import hrnet_extra, segmentor_config
 
 SIZE = (64, 96)
 

@@ -4,8 +4,9 @@ import json
 
 import cv2
 import pytest
-from test_train_and_test import tool
-from toys import write_cityscapes, write_project
+
+from support.commands import tool
+from support.toys import write_cityscapes, write_project
 
 
 @pytest.fixture(scope='module')

@@ -7,8 +7,9 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from test_train_and_test import tool
-from toys import ROOT
+
+from support.commands import tool
+from support.toys import ROOT
 
 
 @pytest.fixture(scope='module')

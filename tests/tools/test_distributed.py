@@ -10,9 +10,9 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import MODELS
-from test_out_of_tree import write_project
-from test_train_and_test import call, scalars
-from toys import ROOT, write_cityscapes
+
+from support.commands import call, scalars
+from support.toys import ROOT, write_cityscapes, write_project
 
 RECORDER = '''
 """Writes what this rank computes in each iteration, numbers bit for bit."""

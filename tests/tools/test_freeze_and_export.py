@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from test_out_of_tree import write_project
-from test_train_and_test import tool
+
+from support.commands import tool
+from support.toys import write_project
 
 
 @pytest.fixture(scope='module')

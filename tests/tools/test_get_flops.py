@@ -6,8 +6,9 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
-from test_train_and_test import tool
-from toys import ROOT
+
+from support.commands import tool
+from support.toys import ROOT
 
 DEMO = ROOT / 'configs' / 'demo_dynopool_mni152.py'
 

@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 
 import torch
-from test_out_of_tree import write_project
-from toys import ROOT
 
-from mmseg_dynopool.engine import checkpoint_differences, latest_checkpoint
+from mmseg_dynopool.resume.latest import checkpoint_differences, latest_checkpoint
+from support.toys import ROOT, write_project
 
 # All that draws random numbers or keeps a state: augmentation in workers, dropout, moving
 # averages, the budget's controller. Checkpoints every two iterations, one is kept.

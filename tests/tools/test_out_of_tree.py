@@ -2,8 +2,8 @@
 
 import sys
 
-from test_train_and_test import call, tool
-from toys import ROOT, write_project
+from support.commands import call, tool
+from support.toys import ROOT, write_project
 
 MMSEG_ALONE = """
 import sys

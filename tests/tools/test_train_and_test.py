@@ -1,17 +1,15 @@
 """The command lines end to end: train, resume, test, infer, on a tiny tree like Cityscapes."""
 
-import json
-import os
 import re
-import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from toys import ROOT
+
+from support.commands import call, scalars, tool
+from support.toys import ROOT
 
 CONFIG = ROOT / 'configs' / 'hrnet_w48_dynopool_cityscapes.py'
 # Only sizes, batch and the place of data and weights differ from the real run.
@@ -29,29 +27,8 @@ SIZES = [
 ]
 
 
-def call(*command, cwd, ok=True):
-    # As in an activated environment: the launch scripts call its torchrun.
-    path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
-    environment = dict(os.environ, OMP_NUM_THREADS='1', PATH=path)
-    done = subprocess.run([str(c) for c in command], cwd=cwd, env=environment, text=True,
-                          capture_output=True, timeout=540)
-    assert (done.returncode == 0) == ok, done.stdout[-2000:] + done.stderr[-4000:]
-    return done.stdout + done.stderr
-
-
-def tool(name, *args, cwd, ok=True):
-    return call(sys.executable, ROOT / 'tools' / f'{name}.py', *args, cwd=cwd, ok=ok)
-
-
 def data_options(root):
     return [f'{loader}_dataloader.dataset.data_root={root}' for loader in ('train', 'val', 'test')]
-
-
-def scalars(work_dir):
-    lines = []
-    for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
-        lines += [json.loads(line) for line in path.read_text().splitlines()]
-    return lines
 
 
 @pytest.fixture(scope='module')
@@ -216,7 +193,7 @@ def test_a_missing_list_of_images_is_named(cityscapes, tmp_path):
 
 
 def test_images_without_labels_are_named(tmp_path):
-    from toys import write_cityscapes
+    from support.toys import write_cityscapes
     root = write_cityscapes(tmp_path / 'data')
     lost = root / 'gtFine' / 'train' / 'town' / 'town_000002_000019_gtFine_labelTrainIds.png'
     lost.unlink()

@@ -1,9 +1,9 @@
 """tools/visualize.py aggregation, by its command line."""
 
 import cv2
-from test_train_and_test import tool
 
-from mmseg_dynopool.visualization.aggregation import compute_aggregations
+from mmseg_dynopool.report.aggregation import compute_aggregations
+from support.commands import tool
 
 
 def test_picture_and_what_is_printed(tmp_path):

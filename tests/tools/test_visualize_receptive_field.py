@@ -8,10 +8,10 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
-from test_train_and_test import tool
-from toys import ROOT
 
-from mmseg_dynopool.visualization.receptive_field import add_options, run
+from mmseg_dynopool.report.receptive_field import add_options, run
+from support.commands import tool
+from support.toys import ROOT
 
 DEMO = ROOT / 'configs' / 'demo_dynopool_mni152.py'
 

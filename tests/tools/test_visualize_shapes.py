@@ -1,8 +1,9 @@
 """tools/visualize.py shapes, from the command line, of the log of a real run."""
 
 import cv2
-from runs import segmentor, train
-from test_train_and_test import tool
+
+from support.commands import tool
+from support.runs import segmentor, train
 
 
 def test_pictures_of_a_run(tmp_path):

@@ -2,7 +2,7 @@
 
 import argparse
 
-from mmseg_dynopool.datasets.prepare_mni152 import prepare_mni152
+from mmseg_dynopool.data.prepare_mni152 import prepare_mni152
 
 
 def main():

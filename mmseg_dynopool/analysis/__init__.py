@@ -1,0 +1,1 @@
+"""Numbers about networks, runs and data sets."""

@@ -1,0 +1,165 @@
+"""Effective and theoretical receptive fields of the streams of a network, as numbers."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmseg_dynopool.complexity.twin import set_scale_
+from mmseg_dynopool.export import freeze_pools
+from mmseg_dynopool.layers import all_pools
+
+from .theoretical_field import centre, outputs_of, support
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """Receptive field of the centre unit of one output, in pixels of the network's input.
+
+    Attributes:
+        name: of the output, e.g. ``'stream 2'``.
+        size: ``(H, W)`` of the feature map.
+        gradient: ``(H, W)`` of the image: absolute gradient of the sum of the unit's channels
+            (or of one logit), averaged over the image's channels, divided by its sum; zeros
+            where nothing in the image moves the unit: all of its channels are off.
+        effective: ``(top, bottom, left, right)``: along each axis the middle 95 % of the
+            gradient, 2.5 % being cut off at either end; the last pixel is excluded. None where
+            the gradient is zero.
+        core: the same for the middle 50 %.
+        theoretical: the same for the pixels that the unit can depend on, borders of the image
+            not regarded; None where it was not computed.
+    """
+
+    name: str
+    size: tuple[int, int]
+    gradient: np.ndarray
+    effective: tuple[int, int, int, int] | None
+    core: tuple[int, int, int, int] | None
+    theoretical: tuple[int, int, int, int] | None
+
+    @property
+    def effective_extent(self) -> tuple[int, int] | None:
+        """``(height, width)`` of the effective field, each axis with 95 % of the gradient."""
+        return _extent(self.effective)
+
+    @property
+    def core_extent(self) -> tuple[int, int] | None:
+        """``(height, width)`` of the middle 50 %."""
+        return _extent(self.core)
+
+    @property
+    def theoretical_extent(self) -> tuple[int, int] | None:
+        """``(height, width)`` of the theoretical field."""
+        return _extent(self.theoretical)
+
+
+def measure_fields(network: nn.Module, image: Tensor, head: Callable | None = None
+                   ) -> list[ReceptiveField]:
+    """Receptive fields of the centre units of a network's outputs.
+
+    Effective fields are gradients (Luo et al., "Understanding the Effective Receptive Field in
+    Deep Convolutional Neural Networks", NeurIPS 2016), theoretical ones those of
+    :func:`mmseg_dynopool.analysis.theoretical_field.support`.
+
+    Args:
+        network: takes ``image`` and returns a feature map or several, by stream; it is copied.
+        image: ``(1, C, H, W)``, normalized, on the network's device.
+        head: takes the list of features and returns logits; the field of the highest logit of
+            the centre is added as ``'logit'``.
+
+    Raises:
+        ValueError: ``image`` is not one image, a gradient is not finite, or the network holds
+            layers whose support is not known.
+    """
+    if image.dim() != 4 or len(image) != 1:
+        raise ValueError(f'image must have shape (1, C, H, W), got {tuple(image.shape)}')
+    network = copy.deepcopy(network)
+    network.eval()
+    network.requires_grad_(False)
+    image = image.detach().clone().requires_grad_()
+    outputs = outputs_of(network, image)
+    units = [(f'stream {k}', output, centre(output).sum()) for k, output in enumerate(outputs)]
+    boxes = [(*rows, *columns) for rows, columns in support(network, image.shape[2:])]
+    if head is not None:
+        logits = head(outputs)
+        units.append(('logit', logits, centre(logits).max()))
+        boxes.append(None)
+    return [_field(name, output, unit, image, box)
+            for (name, output, unit), box in zip(units, boxes, strict=True)]
+
+
+def _field(name, output, unit, image, box) -> ReceptiveField:
+    gradient, = torch.autograd.grad(unit, image, retain_graph=True)
+    gradient = gradient[0].abs().mean(0).double().cpu().numpy()
+    total = gradient.sum()
+    if not np.isfinite(total):
+        raise ValueError(f'the gradient of the centre unit of {name} is not finite: the training '
+                         'diverged; take a checkpoint from before')
+    if total == 0:
+        return ReceptiveField(name, tuple(output.shape[2:]), gradient, None, None, box)
+    gradient /= total
+    effective, core = ((*_middle(gradient.sum(1), mass), *_middle(gradient.sum(0), mass))
+                       for mass in (0.95, 0.5))
+    return ReceptiveField(name, tuple(output.shape[2:]), gradient, effective, core, box)
+
+
+def _middle(profile: np.ndarray, mass: float) -> tuple[int, int]:
+    """First pixel, and the one behind the last, of the middle of a profile of sum 1."""
+    tail = (1 - mass) / 2
+    ahead, behind = np.cumsum(profile), np.cumsum(profile[::-1])
+    return int((ahead <= tail).sum()), len(profile) - int((behind <= tail).sum())
+
+
+def _extent(box) -> tuple[int, int] | None:
+    return box and (box[1] - box[0], box[3] - box[2])
+
+
+def check_pools(model: nn.Module) -> None:
+    """Check that a segmentor has scales to compare.
+
+    Raises:
+        ValueError: its backbone holds no DynOPool.
+    """
+    if not all_pools(getattr(model, 'backbone', nn.Module())):
+        raise ValueError(f'{type(getattr(model, "backbone", model)).__name__} holds no DynOPool: '
+                         'there is no learned field to show; give a config with '
+                         "backbone=dict(type='DynOPoolHRNet') and its checkpoint")
+
+
+def compare_fields(model: nn.Module, image: Tensor) -> dict[str, list[ReceptiveField]]:
+    """Fields of a segmentor's streams and centre logit, ``'learned'`` and ``'r = 0.5'``.
+
+    The latter has the same weights, with every scale at 0.5, the sizes of the stock network. A
+    stock HRNet's theoretical field is a little smaller: its strided convolutions do not pool.
+
+    Args:
+        model: a segmentor with DynOPools in its backbone; it is copied, not changed.
+        image: ``(1, 3, H, W)``, as the data preprocessor returns it.
+
+    Raises:
+        ValueError: the backbone holds no DynOPool; see :func:`measure_fields`.
+    """
+    check_pools(model)
+    model = freeze_pools(model)  # a copy; constants can take any scale
+    model.requires_grad_(False)
+    fields = {}
+    for title in ('learned', 'r = 0.5'):
+        if title != 'learned':
+            for pool in all_pools(model).values():
+                set_scale_(pool, (0.5, 0.5))
+        fields[title] = measure_fields(model.backbone, image, lambda x: _logits(model, x))
+    return fields
+
+
+def _logits(model, features: list[Tensor]) -> Tensor:
+    if model.with_neck:
+        features = model.neck(features)
+    heads = model.decode_head
+    heads = heads if isinstance(heads, nn.ModuleList) else [heads]
+    logits = heads[0](features)
+    for head in heads[1:]:  # a cascade
+        logits = head(features, logits)
+    return logits

@@ -1,0 +1,156 @@
+"""Theoretical receptive fields: the pixels that a unit can depend on, whatever the weights.
+
+Found by running the network, not by formulas: a copy in which nothing can cancel has a gradient
+wherever a path leads. Its convolutions have one channel and weights all equal (with equal
+weights all channels would be the same), norms, activations and dropout do nothing, and a
+DynOPool takes the mean of its four queries instead of the maximum. All of that acts on height
+and width apart, so each axis is measured on a canvas one pixel across, which can be as long as
+it takes.
+"""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.dropout import _DropoutNd
+
+from mmseg_dynopool.layers import DynOPool, DynOPoolConv2d, FixedDynOPool, all_pools
+from mmseg_dynopool.ops import read_queries
+
+_NEUTRAL = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU,
+            nn.Sigmoid, nn.Tanh, _DropoutNd)
+_LONGEST = 2**17
+
+
+def support(network: nn.Module, size: Sequence[int]) -> list[tuple[tuple[int, int], ...]]:
+    """Support of the centre unit of each output, along both axes.
+
+    Norms are left out: where one takes an image's own statistics, every unit depends on every
+    pixel through them.
+
+    Args:
+        network: takes images ``(N, 3, H, W)`` and returns a feature map or several; it is
+            copied, not changed.
+        size: ``(H, W)`` of the image.
+
+    Returns:
+        For each output ``((top, bottom), (left, right))``: the first pixel and the one behind
+        the last, of an image without borders: below 0 or beyond ``size`` the field lies
+        outside of the image.
+
+    Raises:
+        ValueError: a layer is of a kind whose support is not known, or the support is longer
+            than 131072 pixels.
+    """
+    axes = [_axis_support(network, size, axis) for axis in (0, 1)]
+    return list(zip(*axes, strict=True))
+
+
+def _axis_support(network: nn.Module, size: Sequence[int], axis: int) -> list[tuple[int, int]]:
+    side = size[axis]
+    ratios = _pool_ratios(network, size, axis)
+    copies = 3  # of the image side by side; an odd number, so that the centre stays
+    while copies * side <= _LONGEST:
+        found = _on_canvas(network, ratios, copies * side, axis)
+        if all(start > 0 and stop < copies * side for start, stop in found):
+            before = (copies - 1) // 2 * side
+            return [(start - before, stop - before) for start, stop in found]
+        copies = 2 * copies + 1
+    raise ValueError(f'the receptive field is longer than {copies // 2 * side} pixels along '
+                     f'{"height" if axis == 0 else "width"}')
+
+
+def _on_canvas(network, ratios: dict[str, float], length: int, axis: int) -> list:
+    twin = _positive_twin(network, ratios, axis)
+    canvas = torch.zeros(1, 1, *((length, 1) if axis == 0 else (1, length)),
+                         dtype=torch.float64, requires_grad=True)
+    found = []
+    outputs = outputs_of(twin, canvas)
+    for output in outputs:
+        gradient, = torch.autograd.grad(centre(output).sum(), canvas, retain_graph=True)
+        touched = gradient.flatten().nonzero()
+        found.append((int(touched.min()), int(touched.max()) + 1))
+    return found
+
+
+def outputs_of(network: nn.Module, image: Tensor) -> list[Tensor]:
+    """The feature maps that a network returns, be it one or several."""
+    outputs = network(image)
+    return [outputs] if isinstance(outputs, Tensor) else list(outputs)
+
+
+def centre(output: Tensor) -> Tensor:
+    """Channels of the centre unit, ``(C,)``: that at ``(H // 2, W // 2)`` of the first image."""
+    return output[0, :, output.shape[2] // 2, output.shape[3] // 2]
+
+
+def _pool_ratios(network: nn.Module, size: Sequence[int], axis: int) -> dict[str, float]:
+    """Input pixels per output pixel of each DynOPool, sizes rounded as in this image."""
+    ratios = {}
+    twin = _positive_twin(network, None, axis)
+    for name, pool in all_pools(twin).items():
+        def note(module, inputs, output, name=name):
+            ratios[name] = inputs[0].shape[2 + axis] / output.shape[2 + axis]
+        pool.register_forward_hook(note)
+    with torch.no_grad():
+        twin(torch.zeros(1, 1, *((size[0], 1) if axis == 0 else (1, size[1])),
+                         dtype=torch.float64))
+    return ratios
+
+
+def _positive_twin(network: nn.Module, ratios: dict[str, float] | None, axis: int) -> nn.Module:
+    """A copy in which nothing cancels; ``ratios`` replace the alphas along the axis."""
+    memo = {}
+    for name, pool in all_pools(network).items():
+        memo[id(pool)] = mean = _MeanPool()
+        alpha = pool.alpha if isinstance(pool, FixedDynOPool) else pool.bounded_alpha().tolist()
+        mean.alpha = tuple(alpha)
+        if ratios is not None:
+            # Not touched by this image: an instance that never ran has no ratio.
+            ratio = ratios.get(name, alpha[axis])
+            mean.alpha = (ratio, alpha[1]) if axis == 0 else (alpha[0], ratio)
+    for module in network.modules():
+        if id(module) in memo:
+            continue
+        if isinstance(module, _NEUTRAL):
+            memo[id(module)] = nn.Identity()
+        elif isinstance(module, nn.Conv2d):
+            memo[id(module)] = _unit_conv(module, memo, axis)
+        elif not isinstance(module, (DynOPool, FixedDynOPool)) and any(
+                True for _ in module.parameters(recurse=False)):
+            raise ValueError(f'the support of {type(module).__name__} is not known; the '
+                             'theoretical field needs a network of convolutions, norms and '
+                             'DynOPools')
+    twin = copy.deepcopy(network, memo)
+    twin.eval()  # no chaining: mmseg's HRNet returns None from train() and eval()
+    return twin
+
+
+def _unit_conv(conv: nn.Conv2d, memo: dict, axis: int) -> nn.Conv2d:
+    """The convolution along one axis; across it, where the canvas has one pixel, of size 1."""
+
+    def along(pair, across: int):
+        if isinstance(pair, str):  # padding 'same' or 'valid'
+            return pair
+        return (pair[0], across) if axis == 0 else (across, pair[1])
+
+    options = dict(kernel_size=along(conv.kernel_size, 1), padding=along(conv.padding, 0),
+                   dilation=along(conv.dilation, 1), bias=False)
+    if isinstance(conv, DynOPoolConv2d):
+        unit = DynOPoolConv2d(memo[id(conv.pool)], 1, 1, **options)
+    else:
+        unit = nn.Conv2d(1, 1, stride=along(conv.stride, 1), **options)
+    # The weights sum to 1: gradients of deep networks stay far from overflow and underflow.
+    nn.init.constant_(unit.weight, 1 / unit.weight.numel())
+    return unit.double()
+
+
+class _MeanPool(FixedDynOPool):
+    """DynOPool with the mean of the four queries: a gradient for each of them."""
+
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        size = output_size or self.output_size(input.shape[-2:])
+        return F.avg_pool2d(read_queries(input, size), 2)

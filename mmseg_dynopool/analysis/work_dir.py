@@ -1,0 +1,105 @@
+"""What a work dir holds: the config as it ran, the last checkpoint, the logs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.runner.checkpoint import CheckpointLoader
+from mmseg.models import BaseSegmentor
+
+from mmseg_dynopool.checkpoints.load import load_segmentor
+from mmseg_dynopool.config import adapt_to_devices, read_config
+from mmseg_dynopool.resume.latest import latest_checkpoint
+
+from .scalars import Scalars, read_scalars
+
+
+@dataclass
+class Run:
+    """One training.
+
+    Attributes:
+        name: the work dir's name.
+        config_file: the config that mmengine dumped there.
+        cfg: that config, with the options of the command line.
+        checkpoint: the last checkpoint.
+        scalars: what was logged.
+        meta: ``iter``, ``epoch``, ``seed`` and versions that the checkpoint notes; may be empty.
+        options: settings of the config that were overridden.
+    """
+
+    name: str
+    config_file: str
+    cfg: Config
+    checkpoint: str
+    scalars: Scalars
+    meta: dict
+    options: dict | None = None
+
+    def load(self, device: str) -> BaseSegmentor:
+        """The trained network in evaluation mode."""
+        return load_segmentor(self.config_file, self.checkpoint, device, self.options)
+
+
+def read_run(work_dir: str | Path, options: dict | None = None) -> Run:
+    """Read a work dir.
+
+    Args:
+        work_dir: folder of a training.
+        options: settings of its config to override, e.g. where the data are now.
+
+    Raises:
+        ValueError: it does not exist, or lacks its config, its checkpoint or its logs, or one of
+            them belongs to another project.
+    """
+    folder = Path(work_dir)
+    if not folder.is_dir():
+        raise ValueError(f'there is no work dir {str(work_dir)!r}; give the folder that '
+                         'tools/train.py wrote, e.g. work_dirs/NAME_OF_CONFIG')
+    config = _config_file(folder)
+    cfg = read_config(config, options)
+    cfg.launcher = 'none'  # the run may have had many processes
+    adapt_to_devices(cfg)
+    _check_config(cfg, config)
+    checkpoint = _checkpoint(folder)
+    scalars = read_scalars(folder)
+    return Run(folder.resolve().name, config, cfg, checkpoint, scalars, _meta(checkpoint),
+               options)
+
+
+def _config_file(folder: Path) -> str:
+    """The newest config in the folder: runs of several configs may have followed each other."""
+    files = [*folder.glob('*.py')] or [*folder.glob('*/vis_data/config.py')]
+    if not files:
+        raise ValueError(f'{str(folder)!r} holds no config: mmengine writes the config of a run '
+                         'there as NAME.py; copy the one it was trained with to it')
+    return str(max(files, key=lambda path: (path.stat().st_mtime, path.name)))
+
+
+def _check_config(cfg: Config, path: str) -> None:
+    for key in ('backbone', 'decode_head'):
+        if not cfg.model.get(key):
+            raise ValueError(f'{path} is no config of a segmentor of mmseg: model.{key} is '
+                             'missing; give the work dir of such a training')
+    if (cfg.get('val_dataloader') or {}).get('dataset') is None:
+        raise ValueError(f'{path} has no val_dataloader, whose images the report evaluates; add '
+                         'one to this copy of the config')
+
+
+def _checkpoint(folder: Path) -> str:
+    path = latest_checkpoint(folder)
+    moved = folder / Path(path).name if path else None
+    if moved is not None and moved.is_file():  # the note names the folder of the training
+        return str(moved)
+    if path is None or ('://' not in path and not Path(path).is_file()):
+        raise ValueError(f'{str(folder)!r} holds no checkpoint (iter_*.pth or epoch_*.pth); a '
+                         'report is written of what was trained: set default_hooks.checkpoint')
+    return path
+
+
+def _meta(checkpoint: str) -> dict:
+    try:
+        loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
+    except Exception:  # load_segmentor says why
+        return {}
+    return dict(loaded.get('meta') or {}) if isinstance(loaded, dict) else {}

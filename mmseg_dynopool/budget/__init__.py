@@ -1,0 +1,1 @@
+"""An exact compute budget: the controller, its settling, its hook."""

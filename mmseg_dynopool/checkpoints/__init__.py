@@ -1,0 +1,1 @@
+"""Checkpoints: read once, verified, loaded."""

@@ -1,0 +1,72 @@
+"""Weights as safetensors: numbers and names, nothing that a reader would have to execute."""
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from mmengine.runner.checkpoint import CheckpointLoader
+
+from mmseg_dynopool.files import write_file
+
+_MISSING = "safetensors files need the package safetensors: pip install 'mmseg_dynopool[export]'"
+
+
+def save_safetensors(state: dict, path: str | Path, meta: dict | None = None) -> None:
+    """Write weights and buffers.
+
+    Args:
+        state: a network's ``state_dict()``.
+        path: the file.
+        meta: what mmseg keeps beside the weights, e.g. ``dict(dataset_meta=...)``; as JSON.
+    """
+    try:
+        from safetensors.torch import save
+    except ImportError as error:
+        raise ImportError(_MISSING) from error
+    # Clones: the format has no shared memory.
+    state = {key: value.detach().cpu().clone().contiguous()
+             for key, value in state.items()}
+    write_file(path, save(state, {'format': 'pt', 'meta': json.dumps(meta or {}, default=_plain)}))
+
+
+def _plain(value):
+    """A palette may be an array."""
+    return np.asarray(value).tolist()
+
+
+# The first goes before mmengine's own loader of URLs, in the order of its list.
+@CheckpointLoader.register_scheme(prefixes=(r'https?://.*\.safetensors$', r'.*\.safetensors$'))
+def load_from_safetensors(filename: str, map_location='cpu') -> dict:
+    """Load such a file wherever mmengine takes a checkpoint: ``load_from``, ``init_model``.
+
+    Args:
+        filename: path or URL.
+        map_location: device of the tensors; what is no device leaves them on the CPU.
+
+    Returns:
+        ``{'state_dict', 'meta'}``.
+
+    Raises:
+        ValueError: it is no safetensors file, or cut off.
+    """
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError as error:
+        raise ImportError(_MISSING) from error
+    with TemporaryDirectory() as folder:
+        path = filename
+        if '://' in filename:
+            path = str(Path(folder, 'weights.safetensors'))
+            torch.hub.download_url_to_file(filename, path, progress=False)
+        try:
+            with safe_open(path, framework='pt') as file:
+                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+                meta = json.loads((file.metadata() or {}).get('meta', '{}'))
+        except (SafetensorError, FileNotFoundError) as error:
+            raise ValueError(f'{filename} cannot be read as safetensors ({error}); the download '
+                             'or copy may have been cut off') from error
+    if isinstance(map_location, (str, torch.device)):
+        state = {key: value.to(map_location) for key, value in state.items()}
+    return dict(state_dict=state, meta=meta)

@@ -1,0 +1,108 @@
+"""What the command lines of ``tools/`` share; the options mirror mmseg's."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+
+from mmseg_dynopool.config import adapt_to_devices, read_config
+from mmseg_dynopool.files import make_folder
+
+
+class ConfigOptions(DictAction):
+    """mmengine's ``KEY=VALUE`` options, with a message for what is none."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        for value in values or []:
+            if '=' not in value[1:]:
+                parser.error(f'{option_string} takes KEY=VALUE, got {value!r}')
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except AssertionError as error:  # brackets that don't match
+            parser.error(f'{option_string} {" ".join(values)}: {error}; write lists as '
+                         'key="[a,b]", without blanks')
+
+
+def count(text: str) -> int:
+    """Type of an option that is a whole number of at least 1."""
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'must be a whole number >= 1, got {text!r}')
+    return int(text)
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that training and testing have in common."""
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints; default: '
+                        'the config\'s, else work_dirs/NAME_OF_CONFIG')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=ConfigOptions,
+        metavar='KEY=VALUE',
+        help='override settings of the config, e.g. train_dataloader.batch_size=8; lists as '
+        'key="[a,b]", without blanks')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='job launcher of a distributed run')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
+                        help='set by the launcher')
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that this machine lacks.
+
+    Raises:
+        SystemExit: it cannot hold a tensor.
+    """
+    try:
+        torch.empty(0, device=device)
+    except Exception as error:  # RuntimeError, AssertionError or others, by device and build
+        reason = str(error).partition('\n')[0]
+        raise SystemExit(f'--device {device!r} cannot be used here ({reason}); give cpu, cuda or '
+                         'cuda:NUMBER') from error
+
+
+def load_run_config(args: argparse.Namespace, needs: Sequence[str] = ('model', )) -> Config:
+    """Read the config of a command line, apply its options and make its work dir.
+
+    Args:
+        args: parsed options of :func:`add_run_options` and ``config``.
+        needs: settings that must be there.
+
+    Raises:
+        SystemExit: the config does not exist.
+        ValueError: it is malformed, or the work dir cannot be made.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = read_config(args.config, args.cfg_options, needs)
+    cfg.launcher = args.launcher
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs', Path(args.config).stem))
+    make_folder(cfg.work_dir)
+    return adapt_to_devices(cfg)
+
+
+def enable_amp(cfg: Config) -> None:
+    """Train in mixed precision: as mmseg does on GPUs, in bfloat16 on a machine without.
+
+    Raises:
+        ValueError: the config has an optimizer wrapper of another type.
+    """
+    wrapper = cfg.optim_wrapper
+    kind = wrapper.get('type', 'OptimWrapper')
+    if kind in ('AmpOptimWrapper', 'CPUAmpOptimWrapper'):
+        return
+    if kind != 'OptimWrapper':
+        raise ValueError(f'--amp needs optim_wrapper.type OptimWrapper, got {kind!r}')
+    if torch.cuda.is_available():
+        wrapper.type = 'AmpOptimWrapper'
+        wrapper.loss_scale = 'dynamic'
+    else:
+        wrapper.type = 'CPUAmpOptimWrapper'

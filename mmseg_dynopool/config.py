@@ -1,0 +1,94 @@
+"""mmengine configs: read, named, adapted to the machine."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.distributed
+from mmengine.config import Config
+
+
+def read_config(path: str, options: dict | None = None, needs: Sequence[str] = ('model', )
+                ) -> Config:
+    """Read a config.
+
+    Args:
+        path: its file.
+        options: settings to override, as from ``--cfg-options``.
+        needs: settings that must be there.
+
+    Raises:
+        SystemExit: there is no such file.
+        ValueError: it cannot be read or lacks a setting, or an option does not fit.
+    """
+    if not Path(path).is_file():
+        raise SystemExit(f'there is no config {path!r}; configs/ holds those of mmseg_dynopool')
+    try:
+        cfg = Config.fromfile(path)
+    except Exception as error:  # a config is code
+        raise ValueError(f'the config {path!r} cannot be read: {type(error).__name__}: {error}. '
+                         'A config is a .py file of settings; mend it, or the one in its _base_'
+                         ) from error
+    try:
+        cfg.merge_from_dict(options or {})
+    except Exception as error:  # from mmengine, of many types
+        raise ValueError(f'--cfg-options do not fit the config {path!r}: {error}') from error
+    missing = [key for key in needs if cfg.get(key) is None]
+    if missing:
+        raise ValueError(f'the config {path!r} lacks {", ".join(missing)}; inherit from a whole '
+                         'config by _base_, or add it')
+    return cfg
+
+
+def complete_test_pipeline(cfg: Config) -> None:
+    """Set ``test_pipeline``, which mmseg's inference reads, where a config has its loader's alone.
+
+    Raises:
+        ValueError: it has neither.
+    """
+    if cfg.get('test_pipeline') is None:
+        pipeline = ((cfg.get('test_dataloader') or {}).get('dataset') or {}).get('pipeline')
+        if not pipeline:
+            raise ValueError('the config has neither test_pipeline nor '
+                             'test_dataloader.dataset.pipeline; add test_pipeline, the list of '
+                             'transforms of an image')
+        cfg.test_pipeline = pipeline
+
+
+def type_name(transform: dict) -> str:
+    """A config names a type by text, with or without its scope, or holds the class."""
+    kind = transform['type']
+    return kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
+
+
+def adapt_to_devices(cfg: Config) -> Config:
+    """On a machine without GPU, replace what needs one, in place.
+
+    - SyncBN becomes BN. mmengine reverts it by itself in a single process, but not among
+      several processes on CPUs, where torch's SyncBatchNorm cannot run.
+    - Processes that torchrun started form their group over Gloo here and now, and DDP gets no
+      device numbers: mmengine would ask CUDA for a device first.
+    """
+    if torch.cuda.is_available():
+        return cfg
+    _replace_sync_bn(cfg._cfg_dict)
+    if cfg.get('launcher', 'none') == 'pytorch':
+        if not torch.distributed.is_initialized():
+            torch.distributed.init_process_group('gloo')
+        if cfg.get('model_wrapper_cfg') is None:
+            cfg.model_wrapper_cfg = dict(
+                type='MMDistributedDataParallel', broadcast_buffers=False,
+                find_unused_parameters=cfg.get('find_unused_parameters', False))
+        cfg.model_wrapper_cfg.device_ids = None
+    return cfg
+
+
+def _replace_sync_bn(node) -> None:
+    if isinstance(node, dict):
+        if node.get('type') == 'SyncBN':
+            node['type'] = 'BN'
+        node = node.values()
+    elif not isinstance(node, (list, tuple)):
+        return
+    for child in node:
+        _replace_sync_bn(child)

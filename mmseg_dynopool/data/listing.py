@@ -1,0 +1,64 @@
+"""The data sets of a config without their augmentations."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS
+
+from mmseg_dynopool.config import type_name
+
+
+def plain_datasets(dataset) -> list:
+    """The data sets inside wrappers such as ConcatDataset and RepeatDataset."""
+    if 'datasets' in dataset:
+        return [plain for part in dataset.datasets for plain in plain_datasets(part)]
+    if 'dataset' in dataset:
+        return plain_datasets(dataset.dataset)
+    return [dataset]
+
+
+def loading_transforms(dataset) -> list:
+    """Those transforms of a data set's pipeline that load images and annotations."""
+    return [t for t in dataset.get('pipeline') or [] if type_name(t).startswith('Load')]
+
+
+def read_samples(dataset, images: int) -> Iterator[tuple[str, np.ndarray, np.ndarray, int]]:
+    """Images and label maps of a config's data set as they lie on the disk, evenly spread.
+
+    Args:
+        dataset: the config of a data set, e.g. ``cfg.train_dataloader.dataset``.
+        images: how many, at most.
+
+    Yields:
+        ``(path of the image, image (H, W, C), label map (H, W), value of ignored pixels)``.
+
+    Raises:
+        ValueError: the data set is empty, its pipeline loads no annotations, or ``images`` is
+            below 1.
+    """
+    if images < 1:
+        raise ValueError(f'images must be at least 1, got {images}')
+    init_default_scope('mmseg')
+    built = []
+    for plain in plain_datasets(dataset):
+        pipeline = loading_transforms(plain)
+        if 'LoadAnnotations' not in map(type_name, pipeline):
+            raise ValueError('the pipeline of the data set loads no label maps, got '
+                             f'{[type_name(t) for t in plain.get("pipeline") or []]}; add '
+                             "dict(type='LoadAnnotations')")
+        part = DATASETS.build({**plain, 'pipeline': pipeline, 'lazy_init': True})
+        if part.load_data_list():  # mmengine cannot complete an empty one
+            part.full_init()
+            built.append(part)
+    total = sum(map(len, built))
+    if not total:
+        raise ValueError(f'the data set is empty: no images in '
+                         f'{[p.get("data_root") for p in plain_datasets(dataset)]}; see "Data" '
+                         'in the README')
+    starts = np.cumsum([0, *map(len, built)])
+    for index in np.unique(np.linspace(0, total - 1, images).round().astype(int)):
+        which = int(np.searchsorted(starts, index, side='right')) - 1
+        info = built[which].get_data_info(int(index - starts[which]))
+        sample = built[which].pipeline(dict(info))
+        yield info['img_path'], sample['img'], sample['gt_seg_map'], built[which].ignore_index

@@ -1,0 +1,11 @@
+"""What mmengine's runner gets: hooks, one job each, the log line, mixed precision on CPUs."""
+
+from .compile_hook import CompileHook
+from .cpu_amp import CPUAmpOptimWrapper
+from .dynopool_hook import DynOPoolHook
+from .label_check import LabelCheckHook
+from .log_processor import DynOPoolLogProcessor
+
+__all__ = [
+    'CPUAmpOptimWrapper', 'CompileHook', 'DynOPoolHook', 'DynOPoolLogProcessor', 'LabelCheckHook'
+]

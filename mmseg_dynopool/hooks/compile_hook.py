@@ -1,0 +1,43 @@
+"""torch.compile for a part of the network."""
+
+from operator import attrgetter
+
+from mmengine.hooks import Hook
+from mmseg.registry import HOOKS
+from torch import nn
+
+from mmseg_dynopool.layers import unwrap
+
+
+@HOOKS.register_module()
+class CompileHook(Hook):
+    """Compiles a part of the model in place before it trains or tests.
+
+    mmengine's own ``compile`` option wraps the whole training step, whose optimizer with groups of
+    its own (alpha's lr) PyTorch cannot trace. Names in checkpoints stay as they are.
+
+    Args:
+        part: dotted name of the module in the model, e.g. ``'backbone'``.
+        **options: of ``torch.compile``, e.g. ``mode='max-autotune'`` or ``backend='aot_eager'``.
+
+    Raises:
+        ValueError: ``part`` names no module of the model.
+    """
+
+    def __init__(self, part: str = 'backbone', **options):
+        if not isinstance(part, str) or not part:
+            raise ValueError(f"part must be a module's name such as 'backbone', got {part!r}")
+        self.part = part
+        self.options = options
+
+    def before_run(self, runner) -> None:
+        model = unwrap(runner.model)
+        try:
+            module = attrgetter(self.part)(model)
+        except AttributeError:
+            module = None
+        if not isinstance(module, nn.Module):
+            raise ValueError(f'CompileHook: part {self.part!r} is no module of '
+                             f'{type(model).__name__}; there are '
+                             f'{[name for name, _ in model.named_children()]}')
+        module.compile(**self.options)

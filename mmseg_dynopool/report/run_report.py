@@ -1,0 +1,55 @@
+"""One self-contained HTML page about a training: what it learned and what that costs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmseg_dynopool.analysis.work_dir import Run, read_run
+from mmseg_dynopool.cli.options import check_device
+from mmseg_dynopool.files import check_folder, write_file
+
+from .collect import Report, Sample, collect
+from .page import make_page
+
+__all__ = ['Report', 'Run', 'Sample', 'collect', 'make_page', 'read_run', 'run_report']
+
+
+def run_report(work_dir: str | Path, baseline: str | Path | None = None,
+               out: str | Path | None = None, images: int = 3, repeats: int = 20,
+               device: str = 'cpu', shape: Sequence[int] | None = None,
+               options: dict | None = None) -> Path:
+    """Write the report of a training.
+
+    The last checkpoint is evaluated anew on the validation images, and timed beside the stock
+    network on this machine. Nothing is written but ``out``.
+
+    Args:
+        work_dir: folder of the training, finished or not.
+        baseline: folder of another training to compare with, e.g. of the stock network.
+        out: the HTML file; default ``WORK_DIR/report.html``.
+        images: how many of the best validation images to show, and how many of the worst.
+        repeats: timed passes of each network.
+        device: where to evaluate and to measure.
+        shape: ``(H, W)`` at which cost and sizes count; default the training crop.
+        options: settings of the configs to override, e.g. where the data are now.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ValueError: a work dir does not exist, or lacks its config, its checkpoint or its logs,
+            or one of them belongs to another project; the data are not there.
+    """
+    for name, value in (('images', images), ('repeats', repeats)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f'{name} must be a whole number >= 1, got {value!r}')
+    out = Path(work_dir, 'report.html') if out is None else Path(out)
+    if out.is_dir():
+        raise ValueError(f'{str(out)!r} is a folder; give the file to write, e.g. '
+                         f'{str(out / "report.html")!r}')
+    check_device(device)
+    run = read_run(work_dir, options)
+    other = None if baseline is None else read_run(baseline, options)
+    check_folder(out.parent)
+    page = make_page(collect(run, other, shape, images, repeats, device))
+    write_file(out, page.encode())
+    return out

@@ -1,0 +1,126 @@
+"""Scales, sizes and GMACs over the training, and the network drawn to scale.
+
+From the logs of runs with DynOPoolHook, or, for the network alone, from a config and a checkpoint.
+"""
+
+import argparse
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from mmseg_dynopool.analysis.logs import RunLog, read_logs
+from mmseg_dynopool.checkpoints.load import load_segmentor
+from mmseg_dynopool.cli.options import ConfigOptions, count
+from mmseg_dynopool.files import check_folder, write_file
+
+from .evolution import draw_evolution, evolution_size
+from .network_sizes import NetworkSizes, draw_network, network_size
+
+SUFFIXES = ('.png', '.pdf', '.svg')
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument('logs', nargs='*', metavar='WORK_DIR_OR_LOG',
+                        help='work dirs of trainings, or their TIMESTAMP/vis_data/scalars.json')
+    parser.add_argument('--config', help='config of a network to draw to scale')
+    parser.add_argument('--checkpoint', help='its checkpoint; default: the initial scales')
+    parser.add_argument('--shape', type=count, nargs=2, metavar=('H', 'W'),
+                        help="with --config: input size; default: the config's training crop")
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
+                        help='override settings of the config')
+    parser.add_argument('--out', required=True, metavar='DIR_OR_FILE',
+                        help='folder for evolution.png and network.png, or one file '
+                        f'({", ".join(SUFFIXES)}) for both in one picture')
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command.
+
+    Raises:
+        ValueError: there is nothing to draw, or ``--out`` has an unknown suffix; and see
+            :func:`read_logs`, :func:`draw_shapes`.
+    """
+    if not args.logs and not args.config:
+        raise ValueError('there is nothing to draw; give work dirs, or --config')
+    if args.checkpoint and not args.config:
+        raise ValueError(f'--checkpoint {args.checkpoint!r} needs --config, the config it was '
+                         'trained with')
+    suffix = _suffix(args.out)
+    if not suffix:
+        check_folder(args.out)
+    runs = read_logs(args.logs)
+    networks = [sizes for sizes in map(NetworkSizes.of_log, runs) if sizes]
+    if args.config:
+        networks.append(_load_sizes(args))
+    for path in draw_shapes(runs, networks, args.out):
+        print(path)
+    silent = [log.name for log in runs if not log.last_sizes()]
+    if silent:
+        print(f'not drawn to scale, since their logs hold no sizes: {", ".join(silent)}; give '
+              '--config and --checkpoint')
+
+
+def draw_shapes(runs: Sequence[RunLog], networks: Sequence[NetworkSizes],
+                out: str | Path) -> list[Path]:
+    """Draw the evolution of ``runs`` and ``networks`` to scale.
+
+    Args:
+        runs: may be empty.
+        networks: may be empty.
+        out: folder for ``evolution.png`` and ``network.png``, or a .png, .pdf or .svg file for
+            both.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ValueError: too many runs, or networks with inputs of different sizes, see
+            :func:`draw_evolution` and :func:`to_scale`.
+    """
+    parts = {}
+    if runs:
+        parts['evolution'] = (evolution_size(runs), lambda part: draw_evolution(part, runs))
+    if networks:
+        parts['network'] = (network_size(networks), lambda part: draw_network(part, networks))
+    suffix = _suffix(out)
+    if not suffix:
+        figures = {}
+        for name, (size, draw) in parts.items():
+            figures[Path(out, f'{name}.png')] = figure = Figure(size, layout='constrained')
+            draw(figure)
+    else:
+        sizes = [size for size, _ in parts.values()]
+        figure = Figure((max(w for w, _ in sizes), sum(h for _, h in sizes)), layout='constrained')
+        pieces = figure.subfigures(len(parts), 1, squeeze=False, wspace=0,
+                                   height_ratios=[h for _, h in sizes])
+        for piece, (_, draw) in zip(pieces[:, 0], parts.values()):
+            draw(piece)
+        figures = {Path(out): figure}
+    for path, figure in figures.items():
+        content = io.BytesIO()
+        figure.savefig(content, dpi=100, format=path.suffix[1:].lower())
+        write_file(path, content.getvalue())
+    return list(figures)
+
+
+def _suffix(out: str | Path) -> str:
+    """Suffix of a file to write; empty for a folder."""
+    path = Path(out)
+    suffix = path.suffix.lower()
+    if path.is_dir() or not suffix:
+        return ''
+    if suffix not in SUFFIXES:
+        raise ValueError(f'--out {str(out)!r} must be a folder or a file with one of the suffixes '
+                         f'{", ".join(SUFFIXES)}')
+    return suffix
+
+
+def _load_sizes(args: argparse.Namespace) -> NetworkSizes:
+    model = load_segmentor(args.config, args.checkpoint, options=args.cfg_options, scales=True)
+    shape = args.shape or model.cfg.model.get('data_preprocessor', {}).get('size')
+    if shape is None:
+        raise ValueError(f'the config {args.config!r} names no training crop; give --shape H W')
+    return NetworkSizes.of_model(Path(args.checkpoint or args.config).name, model, shape)

@@ -1,0 +1,99 @@
+"""A run that was killed and resumed ends as if nothing had happened.
+
+mmengine saves weights, optimizer, schedulers and counters. What it does not save is randomness;
+so that nothing needs to be saved, every random number becomes a function of the seed, the rank
+and the place in the training. What is lost with a partly written file is in ``checkpoint_hook``.
+"""
+
+import random
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dist import get_rank
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.logging import print_log
+from mmengine.runner import EpochBasedTrainLoop
+from mmseg.registry import HOOKS
+
+from mmseg_dynopool.config import type_name
+
+from .checkpoint_hook import SafeCheckpointHook
+from .seeded import SeededSampler, combined_seed
+
+
+def make_resumable(cfg: Config) -> Config:
+    """Make a training config's runs resume exactly, in place; ``tools/train.py`` calls it.
+
+    The sampler and the data set are wrapped (:class:`SeededSampler`, :class:`SeededDataset`),
+    mmengine's CheckpointHook becomes :class:`SafeCheckpointHook`, and
+    :class:`IterationSeedHook` is added. Calling it again changes nothing.
+    """
+    loader = cfg.get('train_dataloader')
+    if loader is not None and loader.get('sampler') and loader.get('batch_sampler') is None:
+        if type_name(loader.sampler) != 'SeededSampler':
+            loader.sampler = dict(type='SeededSampler', sampler=loader.sampler)
+            loader.dataset = dict(type='SeededDataset', dataset=loader.dataset)
+    else:
+        print_log('the training data come without a sampler, or with a batch_sampler: their '
+                  'random augmentation will not repeat when the run is resumed', 'current')
+    cfg.default_hooks = cfg.get('default_hooks') or {}
+    # mmengine adds a hook of its own where the key is absent, none where it is None.
+    checkpoint = cfg.default_hooks.setdefault(
+        'checkpoint', dict(type='SafeCheckpointHook', interval=1))
+    if checkpoint is not None and type_name(checkpoint) == 'CheckpointHook':
+        checkpoint['type'] = 'SafeCheckpointHook'
+    hooks = cfg.get('custom_hooks') or []
+    if not any(type_name(hook) == 'IterationSeedHook' for hook in hooks):
+        cfg.custom_hooks = [*hooks, dict(type='IterationSeedHook')]
+    return cfg
+
+
+@HOOKS.register_module()
+class IterationSeedHook(Hook):
+    """Seeds all generators before every training step, by seed, rank and iteration.
+
+    Dropout and the like then repeat in a resumed run, on every rank, with no state to save. Data
+    have seeds of their own. Warns of settings with which a resumed run cannot be exact.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_train(self, runner) -> None:
+        if not isinstance(runner.train_dataloader.sampler, SeededSampler):
+            runner.logger.warning(
+                'random augmentation will not repeat when this run is resumed; start it with '
+                'tools/train.py of mmseg_dynopool')
+        for hook in runner.hooks:
+            if isinstance(hook, CheckpointHook):
+                self._check_interval(runner, hook)
+                if not isinstance(hook, SafeCheckpointHook):
+                    runner.logger.warning(
+                        'a kill while %s writes may leave no whole checkpoint; use '
+                        "type='SafeCheckpointHook'", type(hook).__name__)
+
+    @staticmethod
+    def _check_interval(runner, hook: CheckpointHook) -> None:
+        accumulated = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+        intervals = {'checkpoint': hook.interval}
+        if hook.save_best:  # saves after a validation, too
+            intervals['val_interval'] = runner.train_loop.val_interval
+        for name, interval in intervals.items():
+            by_epoch = hook.by_epoch if name == 'checkpoint' else isinstance(
+                runner.train_loop, EpochBasedTrainLoop)
+            iterations = interval * (len(runner.train_dataloader) if by_epoch else 1)
+            if interval > 0 and iterations % accumulated:
+                runner.logger.warning(
+                    '%s: checkpoints every %d iterations fall between accumulated gradients, '
+                    'which a resumed run would lose; make it a multiple of '
+                    'accumulative_counts=%d', name, iterations, accumulated)
+        if not hook.by_epoch and isinstance(runner.train_loop, EpochBasedTrainLoop):
+            runner.logger.warning(
+                'checkpoints within an epoch: a resumed run starts its epoch anew; set '
+                'by_epoch=True of the checkpoint hook for an exact one')
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        seed = combined_seed(runner.seed, get_rank(), runner.iter)
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)

@@ -1,1 +1,0 @@
-"""Pictures of what a network learned, computed from logs, checkpoints and operators."""

@@ -1,0 +1,125 @@
+"""Logs of runs: joined where a run was resumed, refused where they are another project's."""
+
+import json
+
+import pytest
+
+from mmseg_dynopool.analysis.logs import read_log, read_logs, stock_sizes
+from support.runs import segmentor, train
+
+
+def line(step, scale=0.5, **more):
+    scales = {f'dynopool/stream1/scale_{axis}': scale for axis in 'hw'}
+    return dict(scales, loss=1.0, iter=step, step=step) | more
+
+
+def write(work_dir, stamp, lines):
+    path = work_dir / stamp / 'vis_data' / 'scalars.json'
+    path.parent.mkdir(parents=True)
+    path.write_text(''.join(f'{x if isinstance(x, str) else json.dumps(x)}\n' for x in lines))
+    return path
+
+
+def test_a_real_run(tmp_path):
+    """The log's last values are those of the network that the run left."""
+    runner = train(tmp_path / 'mine', segmentor(gmacs_weight=3000.), 8, alpha_lr=0.02,
+                   val_interval=8)
+    log = read_log(tmp_path / 'mine')
+    assert log.name == 'mine' and log.instances() == ['stream1', 'stream2', 'stream3']
+    for name, pool in runner.model.backbone.dynopools.items():
+        for axis, scale in zip('hw', pool.scale.tolist()):
+            steps, values = log.curve(f'dynopool/{name}/scale_{axis}')
+            assert steps.tolist() == [4, 8] and values[-1] == pytest.approx(scale)
+            assert values[0] != values[1]
+    sizes = runner.model.backbone.feature_sizes((64, 96))
+    assert log.last_sizes() == dict(sizes, input=(64, 96))
+    assert log.curve('gmacs')[1][-1] > 0 and log.curve('nothing')[0].shape == (0, )
+    assert [x['images'] for x in log.val] == [8]
+
+
+def test_a_resumed_run_goes_on_where_it_was_resumed(tmp_path):
+    """Killed behind iteration 35, resumed at 20 with other lines, then killed in a line."""
+    write(tmp_path / 'a', '20260101_000000', [
+        line(10, 0.1), line(20, 0.2), dict(mIoU=0.4, step=1), line(30, 0.3),
+        dict(mIoU=0.5, step=2), line(35, 0.35)])
+    write(tmp_path / 'a', '20260102_000000', [
+        line(25, 0.6), dict(mIoU=0.7, step=2), line(40, 0.7), '{"dynopool/stre'])
+    log = read_log(tmp_path / 'a')
+    steps, values = log.curve('dynopool/stream1/scale_h')
+    assert steps.tolist() == [10, 20, 25, 40] and values.tolist() == [0.1, 0.2, 0.6, 0.7]
+    assert [x['mIoU'] for x in log.val] == [0.4, 0.7]
+    # One that began anew in the same folder stands alone.
+    write(tmp_path / 'a', '20260103_000000', [line(10, 0.9)])
+    assert read_log(tmp_path / 'a').curve('dynopool/stream1/scale_w')[1].tolist() == [0.9]
+
+
+def test_a_resumed_run_killed_in_its_first_line(tmp_path):
+    write(tmp_path / 'a', '20260101_000000', [line(10, 0.1), line(20, 0.2)])
+    write(tmp_path / 'a', '20260102_000000', ['{"dynopool/stream1/sca'])
+    assert read_log(tmp_path / 'a').curve('dynopool/stream1/scale_h')[0].tolist() == [10, 20]
+
+
+def test_sizes_that_are_not_whole_are_left_out(tmp_path):
+    """Sizes that are NaN, of one axis, or without the input's."""
+    input_size = {'dynopool/input/size_h': 64, 'dynopool/input/size_w': 96}
+    for k, (found, expected) in enumerate((
+            (input_size | {'dynopool/stream1/size_h': float('nan'), 'dynopool/stream1/size_w': 4},
+             dict(input=(64, 96))),
+            (input_size | {'dynopool/stream1/size_h': 8}, dict(input=(64, 96))),
+            ({'dynopool/stream1/size_h': 8, 'dynopool/stream1/size_w': 4}, {}))):
+        write(tmp_path / f'{k}', '20260101_000000', [line(1, **found)])
+        assert read_log(tmp_path / f'{k}').last_sizes() == expected
+
+
+def test_every_way_to_name_a_run(tmp_path):
+    path = write(tmp_path / 'a', '20260101_000000', [line(10)])
+    copied = tmp_path / 'copied.json'
+    copied.write_text(path.read_text())
+    for given in (tmp_path / 'a', path.parents[1], path.parent, path, str(path)):
+        log = read_log(given)
+        assert log.name == 'a' and len(log.train) == 1
+    assert read_log(copied).name == 'copied'
+    write(tmp_path / 'b' / 'a', '20260101_000000', [line(10)])
+    names = [log.name for log in read_logs([tmp_path / 'a', tmp_path / 'b' / 'a'])]
+    assert names == [f'{tmp_path.name}/a', 'b/a']
+    assert read_logs([]) == []
+
+
+def test_names_with_the_mode_in_front(tmp_path):
+    """As LogProcessor(log_with_hierarchy=True) writes them."""
+    hierarchy = {f'train/{k}' if k not in ('iter', 'step') else k: v for k, v in line(5).items()}
+    write(tmp_path, '20260101_000000', [hierarchy])
+    assert read_log(tmp_path).train == [line(5)]
+
+
+def test_stock_sizes():
+    assert stock_sizes((513, 1024), ['stem1', 'stem2', 'stream0', 'stream1', 'stream3']) == dict(
+        stem1=(257, 512), stem2=(129, 256), stream0=(129, 256), stream1=(65, 128),
+        stream3=(17, 32))
+    with pytest.raises(ValueError, match="'head' is no stream"):
+        stock_sizes((512, 1024), ['head'])
+
+
+@pytest.mark.parametrize('content, message', [
+    (None, 'is empty; give the work dir'),
+    ({'notes.txt': 'x'}, 'holds no log; give the work dir'),
+    ({'scalars.json': '{"loss": 1.0, "iter": 1, "step": 1}\n'},
+     r'no dynopool/INSTANCE/scale_h \(it holds iter, loss\)'),
+    ({'scalars.json': ''}, r'\(it holds nothing\)'),
+    ({'scalars.json': '[{"image_id": 3}]\n'}, 'line 1 of .* no line of an mmengine log'),
+    ({'scalars.json': '{"iter": 1}\n{"iter": 2, "step": 2}\n'}, 'line 1 of'),
+    ({'scalars.json': '{"iter": 1, "st\n{"iter": 2, "step": 2}\n'}, 'line 1 of'),
+    ({'scalars.json': b'\x89PNG\r\n\x1a\n\x00\xff'}, 'line 1 of'),
+])
+def test_what_is_no_log(tmp_path, content, message):
+    folder = tmp_path / 'run'
+    folder.mkdir()
+    for name, text in (content or {}).items():
+        (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError, match=message):
+        read_log(folder)
+
+
+def test_a_path_that_is_not_there(tmp_path):
+    with pytest.raises(ValueError, match=r'there is no work dir or log .*lost'):
+        read_log(tmp_path / 'lost')

@@ -1,0 +1,112 @@
+"""Theoretical receptive fields of networks whose fields are known by hand."""
+
+import pytest
+import torch
+from mmseg.models.backbones import HRNet
+from mmseg.registry import MODELS
+from torch import nn
+
+from mmseg_dynopool.analysis.theoretical_field import support
+from mmseg_dynopool.layers import DynOPool, FixedDynOPool
+from mmseg_dynopool.models import DynOPoolHRNet
+from support.networks import Pooled
+from support.toys import hrnet_extra
+
+
+def extents(network, size):
+    return [tuple(stop - start for start, stop in axes) for axes in support(network, size)]
+
+
+def test_a_convolution_behind_a_pool():
+    # Cells of 2 x 2 pixels, three by three of them; each query reads its own pixel.
+    assert support(Pooled(0.5), (32, 32)) == [((14, 20), (14, 20))]
+    assert extents(Pooled(0.5, pool=FixedDynOPool), (32, 48)) == [(6, 6)]
+    assert extents(Pooled(0.5, kernel=5), (32, 32)) == [(10, 10)]
+    assert extents(Pooled(0.5, dilation=2), (32, 32)) == [(10, 10)]
+    assert extents(nn.Conv2d(3, 2, (5, 1), padding='same'), (32, 32)) == [(5, 1)]
+    assert extents(nn.Conv2d(3, 2, 7), (32, 32)) == [(7, 7)]  # without padding
+
+
+def test_a_smaller_scale_in_height_doubles_the_height_alone():
+    # Cells of 4 x 2 pixels, whose queries lie between two pixels, which are all read.
+    assert extents(Pooled((0.25, 0.5)), (32, 32)) == [(12, 6)]
+    assert extents(Pooled((0.5, 0.25)), (32, 32)) == [(6, 12)]
+
+
+def test_strides_and_norms():
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
+                            nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=4), nn.GroupNorm(2, 8),
+                            nn.Conv2d(8, 5, (3, 1), padding=(1, 0)))
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.fill_(-1)  # the values do not count
+    assert extents(network, (64, 64)) == [(7 + 2 * 4, 7)]
+
+
+def test_a_field_larger_than_the_image_is_not_cut():
+    convs = nn.Sequential(*(nn.Conv2d(1, 1, 3, padding=1) for _ in range(30)))
+    assert support(nn.Sequential(nn.Conv2d(3, 1, 1), convs), (8, 10)) == [
+        ((4 - 30, 4 + 31), (5 - 30, 5 + 31))]
+
+
+def test_rounded_sizes_are_those_of_the_image():
+    # 10 pixels at 0.37 give 4 cells of 2.5 pixels; 3 of them, their queries' outer pixels.
+    (rows, columns), = support(Pooled((0.37, 0.5)), (10, 10))
+    queries = [2.5 * (2 + k) for k in (-0.75, 1.75)]  # outermost of the cells 1 to 3
+    assert rows == (int(queries[0] - 0.5), int(queries[1] + 0.5) + 1)
+    assert columns == (2, 8)  # 5 cells of 2 pixels, the middle three
+
+
+def test_every_stream_of_an_hrnet_sees_farther_where_one_scale_is_smaller():
+    size = (64, 64)
+    backbone = DynOPoolHRNet(hrnet_extra(), dynopool=dict(scale=dict(stream1=(0.4, 0.5))))
+    stock = DynOPoolHRNet(hrnet_extra())
+    learned, fixed = extents(backbone, size), extents(stock, size)
+    assert len(learned) == 4
+    for (h, w), (stock_h, stock_w) in zip(learned, fixed):
+        assert h > stock_h and w == stock_w == stock_h
+
+
+def test_the_last_streams_field_against_random_weights():
+    """Pixels in the box move the unit, those beyond do not, over several random weights."""
+    backbone = DynOPoolHRNet(hrnet_extra((2, 2, 2, 2)), dynopool=dict(scale=(0.25, 0.5)))
+    backbone.eval()
+    size = (16, 1024)
+    (_, (left, right)), = support(backbone, size)[3:]
+    assert left > 0 and right < size[1]
+    image = torch.rand(1, 3, *size, requires_grad=True)
+    total = 0
+    for seed in range(12):
+        torch.manual_seed(seed)
+        for weight in backbone.parameters():
+            if weight.dim() == 4:
+                nn.init.uniform_(weight, -0.2, 1)
+        output = backbone(image)[3]
+        unit = output[0, :, output.shape[2] // 2, output.shape[3] // 2].sum()
+        total = total + torch.autograd.grad(unit, image)[0].abs()
+    touched = total.sum((0, 1, 2)).nonzero()
+    assert left <= touched.min() and touched.max() < right
+    assert touched.max() - touched.min() > 0.8 * (right - left)
+
+
+def test_the_stock_hrnet_has_a_little_less_than_the_field_of_scale_one_half():
+    size = (64, 64)
+    stock = MODELS.build(dict(type='HRNet', extra=hrnet_extra()))
+    assert isinstance(stock, HRNet)
+    ours = extents(DynOPoolHRNet(hrnet_extra()), size)
+    # A strided convolution reads 3 pixels, DynOPool and a convolution three cells of 2.
+    for (h, _), (stock_h, _) in zip(ours, extents(stock, size)):
+        assert stock_h < h < 1.5 * stock_h
+
+
+def test_the_network_stays_as_it_was():
+    network = Pooled((0.25, 0.5))
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    support(network, (32, 32))
+    assert network.conv.pool is network.pool and isinstance(network.pool, DynOPool)
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_unknown_layers_are_named():
+    with pytest.raises(ValueError, match='support of Linear is not known'):
+        support(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Linear(4, 4)), (32, 32))

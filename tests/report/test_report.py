@@ -1,0 +1,214 @@
+"""The report's page: its numbers are those of the data, and it needs nothing but itself."""
+
+import base64
+import re
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from mmseg.apis import inference_model
+
+from mmseg_dynopool.analysis.work_dir import read_run
+from mmseg_dynopool.checkpoints.load import load_segmentor
+from mmseg_dynopool.complexity import count_gmacs
+from mmseg_dynopool.report.collect import BASELINE_IS_STOCK, collect
+from mmseg_dynopool.report.page import make_page
+from mmseg_dynopool.report.run_report import run_report
+from support.pages import Page
+
+
+@pytest.fixture(scope='module')
+def both(trained):
+    """The report of the learned network beside the stock one, its data and its page."""
+    folder, _ = trained
+    data = collect(read_run(folder / 'learned'), read_run(folder / 'stock'), None, 2, 3, 'cpu')
+    return data, Page(make_page(data))
+
+
+def rows(page, label):
+    """The rows of a table, by their first cell."""
+    return {row[0]: row[1:] for row in page.tables[label][1:]}
+
+
+def reference_iou(folder, config, checkpoint, cityscapes):
+    """IoU by class in percent over all images, from label maps and mmseg's inference."""
+    model = load_segmentor(str(folder / config), str(folder / checkpoint))
+    model.cfg.test_pipeline = model.cfg.test_dataloader.dataset.pipeline
+    inter, union = np.zeros(19), np.zeros(19)
+    for path in sorted(cityscapes.glob('leftImg8bit/val/town/*.png')):
+        truth = cv2.imread(str(path).replace('leftImg8bit/', 'gtFine/').replace(
+            'leftImg8bit', 'gtFine_labelTrainIds'), cv2.IMREAD_UNCHANGED)
+        label = inference_model(model, str(path)).pred_sem_seg.data[0].numpy()
+        for k in range(19):
+            a, b = (label == k) & (truth != 255), truth == k
+            inter[k] += (a & b).sum()
+            union[k] += (a | b).sum()
+    return dict(zip(model.dataset_meta['classes'], 100 * inter / np.where(union, union, np.nan)))
+
+
+def test_iou_by_class_is_that_of_the_label_maps(both, trained, cityscapes):
+    folder, metrics = trained
+    page = both[1]
+    found = rows(page, 'IoU by class')
+    own = reference_iou(folder, 'my_dynopool_config.py', 'learned/iter_20.pth', cityscapes)
+    base = reference_iou(folder, 'my_hrnet_config.py', 'stock/iter_20.pth', cityscapes)
+    assert list(found) == [*own, 'Mean']
+    assert sum(value > 0 for value in own.values()) > 1
+    for name in own:
+        for cell, value in zip(found[name], (own[name], base[name], own[name] - base[name])):
+            if np.isnan(value):
+                assert cell == '-'
+            else:
+                assert float(cell) == pytest.approx(value, abs=0.006)
+    assert sum(float(row[3]) for row in list(found.values())[:-1]) == pytest.approx(100, abs=0.2)
+    # The means are those of mmseg's own test.
+    mean, base_mean, difference = map(float, found['Mean'][:3])
+    assert mean == pytest.approx(metrics['learned']['mIoU'], abs=0.011)
+    assert base_mean == pytest.approx(metrics['stock']['mIoU'], abs=0.011)
+    assert difference == pytest.approx(mean - base_mean, abs=0.011)
+    accuracy = float(re.search(r'all pixels correct: (\S+) %', page.text)[1])
+    assert accuracy == pytest.approx(metrics['learned']['aAcc'], abs=0.011)
+
+
+def test_costs_are_counted_and_measured(both, trained):
+    folder, _ = trained
+    data, page = both
+    found = rows(page, 'Parameters, multiply-adds and latency')
+    assert list(found) == ['this run', BASELINE_IS_STOCK]
+    for name, config, work_dir in (('this run', 'my_dynopool_config.py', 'learned'),
+                                   (BASELINE_IS_STOCK, 'my_hrnet_config.py', 'stock')):
+        model = load_segmentor(str(folder / config), str(folder / work_dir / 'iter_20.pth'))
+        gmacs = count_gmacs(model, (64, 64), forward=lambda net, image: net._forward(image))
+        params = sum(p.numel() for p in model.parameters())
+        assert found[name][:2] == [f'{params:,}', f'{gmacs:.4g}']
+        seconds = data.costs[name].seconds
+        assert len(seconds) == 3 and min(seconds) > 0
+        assert found[name][3] == f'{1e3 * sorted(seconds)[1]:.2f}'
+    ratio = data.costs['this run'].gmacs / data.costs[BASELINE_IS_STOCK].gmacs
+    assert found['this run'][2] == f'{ratio:.3f}' != '1.000'
+    assert 'One image of 64 x 64 (h x w)' in page.text
+
+
+def test_sizes_are_drawn_to_scale(both):
+    _, page = both
+    drawn = [rect for rect in page.all('rect') if 'data-h' in rect]
+    sizes = {kind: [(int(r['data-h']), int(r['data-w'])) for r in drawn if r['class'] == kind]
+             for kind in ('run', 'stock')}
+    assert sizes['stock'] == [(16, 16), (8, 8), (4, 4), (2, 2)]
+    assert sizes['run'] == [(16, 16), (6, 10), (2, 6), (1, 4)]  # alpha = (2.7, 1.6)
+    pixels = {float(r[side]) / int(r[f'data-{side[0]}']) for r in drawn
+              for side in ('height', 'width')}
+    assert max(pixels) == pytest.approx(min(pixels), rel=0.01)
+    assert rows(page, 'Learned scales')['stream2'] == ['0.370', '0.625', '0.593']
+    labels = [svg['aria-label'] for svg in page.all('svg') if svg.get('role') == 'img']
+    assert labels[1] == 'Feature map 2: this run 6 x 10, stock 8 x 8'
+
+
+def test_the_page_needs_nothing_but_itself(both):
+    _, page = both
+    tags = {tag for tag, _ in page.tags}
+    assert not tags & {'script', 'link', 'iframe', 'object', 'embed', 'video', 'base', 'form'}
+    ids = {attrs['id'] for _, attrs in page.tags if 'id' in attrs}
+    for tag, attrs in page.tags:
+        assert not any(name.startswith('on') or name in ('srcset', 'data', 'action', 'poster')
+                       for name in attrs), (tag, attrs)
+        assert 'url(' not in attrs.get('style', '')
+        if 'href' in attrs:
+            assert attrs['href'][0] == '#' and attrs['href'][1:] in ids
+    policy = next(m['content'] for m in page.all('meta') if 'http-equiv' in m)
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    for image in page.all('img'):
+        kind, _, content = image['src'].partition(',')
+        assert kind == 'data:image/png;base64'
+        decoded = cv2.imdecode(np.frombuffer(base64.b64decode(content), np.uint8), 1)
+        assert min(decoded.shape[:2]) >= 64
+
+
+def test_headings_and_words_for_pictures(both):
+    _, page = both
+    assert [text for tag, text in page.headings if tag == 'h1'] == ['learned, beside stock']
+    assert [text for tag, text in page.headings if tag == 'h2'] == [
+        'Accuracy by class', 'Cost', 'Feature maps to scale', 'Training', 'Validation images',
+        'Recipe', 'Versions and seeds']
+    assert all(image['alt'] for image in page.all('img'))
+    alts = [image['alt'] for image in page.all('img')]
+    assert any(re.match(r'Validation during training: this run from \S+ to \S+ at iteration 20; '
+                        'baseline from', alt) for alt in alts)
+    assert page.all('html')[0]['lang'] == 'en'
+    assert 'width=device-width' in next(m['content'] for m in page.all('meta')
+                                        if m.get('name') == 'viewport')
+
+
+def test_best_and_worst_images(both):
+    data, page = both
+    scores = [sample.miou for sample in [*data.best, *data.worst[::-1]]]
+    assert len(scores) == 4 and scores == sorted(scores, reverse=True)
+    assert sorted(scores) == pytest.approx(sorted(data.evaluation.image_miou()))
+    assert len({sample.name for sample in [*data.best, *data.worst]}) == 4
+    alts = [image['alt'] for image in page.all('img')]
+    for sample in [*data.best, *data.worst]:
+        assert [f'{kind} of {sample.name}' for kind in ('Image', 'Truth', 'Prediction', 'Baseline')
+                ] == [alt for alt in alts if alt.endswith(sample.name)]
+        assert (f'{sample.name}: mIoU {sample.miou:.2f}\xa0%, baseline '
+                f'{sample.baseline_miou:.2f}\xa0%') in page.text
+    image = cv2.imdecode(np.frombuffer(data.best[0].panels['Image'], np.uint8), 1)
+    assert image.shape == (80, 144, 3)
+
+
+def test_recipe_versions_and_seeds(both):
+    data, page = both
+    recipe = rows(page, 'Recipe')
+    assert recipe['Network'] == ['DynOPoolEncoderDecoder: DynOPoolHRNet + FCNHead',
+                                 'EncoderDecoder: HRNet + FCNHead']
+    assert recipe['Optimizer'] == ['SGD(lr=0.1, momentum=0.9, weight_decay=0.0001)'] * 2
+    assert recipe['Learning rate of alpha'] == ['0.05 (weight decay 0)', '-']
+    assert recipe['Cost in the loss'] == ['gmacs_weight=7e-05', '-']
+    assert recipe['Crop (h x w)'] == ['64 x 64'] * 2 and recipe['Seed'] == ['1', '1']
+    assert recipe['Batch per process'] == ['2', '2'] and recipe['Length'] == ['max_iters=20'] * 2
+    assert 'RandomCrop(crop_size=(64, 64))' in recipe['Augmentation'][0]
+    versions = rows(page, 'Versions and seeds')
+    assert versions['This run'][0].startswith('seed 1, mmengine ')
+    assert versions['Device'][0].startswith('cpu: ')
+    assert {'mmseg_dynopool', 'PyTorch', 'mmsegmentation', 'mmengine', 'Python'} <= set(versions)
+    assert data.run.cfg.pretty_text in page.text
+
+
+def test_without_a_baseline(trained, tmp_path):
+    folder, _ = trained
+    before = sorted(folder.rglob('*'))
+    out = run_report(folder / 'learned', out=tmp_path / 'sub' / 'r.html', images=1, repeats=1)
+    assert sorted(folder.rglob('*')) == before, 'the work dir is only read'
+    page = Page(out.read_text())
+    assert list(rows(page, 'Parameters, multiply-adds and latency')) == ['this run',
+                                                                        'stock network']
+    assert page.tables['IoU by class'][0] == ['Class', 'IoU (%)', 'Share of pixels (%)']
+    assert {r['class'] for r in page.all('rect')} == {'run', 'stock'}
+    assert 'baseline' not in page.text.lower()
+
+
+def test_a_stock_run_beside_a_learned_one(trained, tmp_path):
+    folder, _ = trained
+    page = Page(run_report(folder / 'stock', folder / 'learned', tmp_path / 'r.html', 1, 1,
+                           shape=(48, 96)).read_text())
+    assert 'fixed strides: it holds no DynOPool' in page.text
+    assert list(rows(page, 'Parameters, multiply-adds and latency')) == ['this run', 'baseline']
+    sizes = [(r['class'], r['data-h'], r['data-w']) for r in page.all('rect') if 'data-h' in r]
+    assert sizes[2:4] == [('run', '6', '12'), ('baseline', '4', '15')]
+
+
+def test_many_processes_and_text_that_is_no_html(trained, tmp_path):
+    """The config of a torchrun run, in a folder whose name is markup."""
+    folder, _ = trained
+    work_dir = tmp_path / '<img src=x onerror=alert(1)>&amp;"'
+    shutil.copytree(folder / 'learned', work_dir)
+    config = work_dir / 'my_dynopool_config.py'
+    names = [f'</table><script>{k}' for k in range(19)]
+    options = dict(type='BaseSegDataset', metainfo=dict(classes=names),
+                   img_suffix='_leftImg8bit.png', seg_map_suffix='_gtFine_labelTrainIds.png')
+    config.write_text(f'{config.read_text()}\nlauncher = "pytorch"\n'
+                      f'val_dataloader["dataset"].update({options!r})\n')
+    page = Page(run_report(work_dir, out=tmp_path / 'r.html', images=1, repeats=1).read_text())
+    assert page.headings[0] == ('h1', work_dir.name)
+    assert list(rows(page, 'IoU by class')) == [*names, 'Mean']
+    assert not page.all('script') and all('onerror' not in image for image in page.all('img'))

@@ -1,0 +1,145 @@
+"""What the cases of bad input work with: a small project, its checkpoint, the tools."""
+
+import contextlib
+import importlib
+import io
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.apis import init_model
+from mmseg.registry import MODELS
+from mmseg.utils import get_classes, get_palette
+
+from support.toys import ROOT, write_cityscapes, write_project
+
+# What a user is to see; any other error (TypeError, KeyError, ...) is an accident of the code.
+MEANT = (SystemExit, ValueError, OSError, ImportError, SyntaxError)
+META = dict(classes=get_classes('cityscapes'), palette=get_palette('cityscapes'))
+OPTIONS = 'train_cfg.max_iters=1', 'train_cfg.val_interval=1'
+
+
+class Project:
+    """A user's project: two configs, a checkpoint and a tree of data, made once."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.data = write_cityscapes(folder / 'data', count=2, size=(66, 80))
+        write_project(folder, self.data)
+        self.config = folder / 'my_dynopool_config.py'
+        init_default_scope('mmseg')
+        cfg = Config.fromfile(self.config)
+        self.model = MODELS.build(cfg.model)
+        self.checkpoint = folder / 'good.pth'
+        torch.save(dict(state_dict=self.model.state_dict(), meta=dict(dataset_meta=META)),
+                   self.checkpoint)
+
+    def ready_model(self):
+        """The network as mmseg's ``init_model`` makes it; a new one each time."""
+        return init_model(str(self.config), str(self.checkpoint), 'cpu')
+
+    @property
+    def images(self) -> list[Path]:
+        return sorted(self.data.glob('leftImg8bit/train/town/*.png'))
+
+    @property
+    def labels(self) -> list[Path]:
+        return sorted(self.data.glob('gtFine/train/town/*.png'))
+
+
+class Bench:
+    """One case's folder, and calls whose answer is the text that the user sees.
+
+    Attributes:
+        folder: an empty folder, the working directory of the case.
+        project: shared with other cases: read it, don't write it; :meth:`copy_data` copies.
+    """
+
+    def __init__(self, folder: Path, project: Project):
+        self.folder = folder
+        self.project = project
+
+    def tool(self, name: str, *args, ok: bool = False) -> str:
+        """Run ``tools/NAME.py`` in this process; returns all it prints and its last word."""
+        path = ROOT / 'tools' / f'{name}.py'
+        return self._watch(lambda: runpy.run_path(str(path), run_name='__main__'), ok,
+                           [str(path), *map(str, args)])
+
+    def call(self, function, *args, ok: bool = False, **kwargs) -> str:
+        """Call a function of the package; returns what it prints and its error."""
+        return self._watch(lambda: function(*args, **kwargs), ok, sys.argv)
+
+    def build(self, **options) -> str:
+        """Build the project's model, with ``options`` of its own."""
+        cfg = Config.fromfile(self.project.config)
+        cfg.merge_from_dict(dict(model=options))
+        return self.call(MODELS.build, cfg.model)
+
+    def train(self, *options, config=None, ok: bool = False, flags=()) -> str:
+        """``tools/train.py`` for one iteration."""
+        # mmengine shares a visualizer by its name, here among the runs of one process.
+        name = f'visualizer.name={self.folder.name}'
+        return self.tool('train', config or self.project.config, '--work-dir', 'run', *flags,
+                         '--cfg-options', *OPTIONS, name, *options, ok=ok)
+
+    def infer(self, image, *flags, config=None, checkpoint=None, ok: bool = False) -> str:
+        """``tools/infer.py``, writing to the folder ``out``; no file may be left by halves."""
+        seen = self.tool('infer', config or self.project.config,
+                         checkpoint or self.project.checkpoint, image,
+                         *([] if '--out' in flags else ['--out', 'out']), *flags, ok=ok)
+        out = self.folder / 'out'
+        left = [p for p in out.rglob('*') if p.is_file() and p.suffix != '.png']
+        assert not left and (ok or not out.exists()), f'left behind: {left}'
+        return seen
+
+    def write(self, name: str, content: str | bytes) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    def write_config(self, *lines: str, base: Path | None = None, name: str = 'bad.py') -> Path:
+        """A config on top of the project's."""
+        return self.write(name, '\n'.join([f'_base_ = {str(base or self.project.config)!r}',
+                                           *lines]) + '\n')
+
+    def copy_data(self) -> tuple[list[Path], list[Path], str]:
+        """A copy of the data: images, label maps, and the option that names it."""
+        root = shutil.copytree(self.project.data, self.folder / 'data')
+        return (sorted(root.glob('leftImg8bit/train/town/*.png')),
+                sorted(root.glob('gtFine/train/town/*.png')),
+                f'train_dataloader.dataset.data_root={root}')
+
+    def _watch(self, run, ok: bool, argv: list[str]) -> str:
+        printed, error = io.StringIO(), None
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed), \
+                contextlib.redirect_stderr(printed):
+            patch.setattr(sys, 'argv', argv)
+            patch.chdir(self.folder)
+            try:
+                run()
+            except MEANT as caught:
+                error = caught
+        seen = printed.getvalue() + (f'\n{type(error).__name__}: {error}' if error else '')
+        failed = error is not None and getattr(error, 'code', 1) not in (0, None)
+        assert failed != ok, seen
+        return seen
+
+
+def load_cases() -> dict:
+    """The cases of every module ``cases_*.py`` beside this file, by their row's id."""
+    found = {}
+    for path in sorted((ROOT / 'tests' / 'bad_input').glob('cases_*.py')):
+        module = importlib.import_module(f'bad_input.{path.stem}')
+        for name, value in vars(module).items():
+            if callable(value) and getattr(value, '__module__', '') == module.__name__ and not (
+                    name.startswith('_')):
+                row = name.replace('_', '-')
+                assert row not in found, f'two cases are named {row}'
+                found[row] = value
+    return found

@@ -1,0 +1,115 @@
+"""A tiny segmentor, trained by mmengine's own Runner in this process."""
+
+import torch
+from mmengine.config import ConfigDict
+from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+from torch.utils.data import Dataset
+
+from mmseg_dynopool.layers import DynOPool
+from support.toys import fcn_head, hrnet_extra
+
+SIZE = (64, 96)
+
+
+class Shapes(Dataset):
+    """Bright and dark rectangles on a grey ground, to be told apart under noise."""
+
+    def __init__(self, count=8, seed=0, size=SIZE):
+        generator = torch.Generator().manual_seed(seed)
+        self.items = []
+        for _ in range(count):
+            label = torch.zeros(1, *size, dtype=torch.long)
+            for kind in (1, 2, 1, 2):
+                y = int(torch.randint(size[0] - 16, (), generator=generator))
+                x = int(torch.randint(size[1] - 24, (), generator=generator))
+                label[:, y:y + 16, x:x + 24] = kind
+            noise = torch.randn(3, *size, generator=generator)
+            image = (torch.tensor([128., 200., 60.])[label] + 20 * noise).clamp(0, 255)
+            sample = SegDataSample(gt_sem_seg=PixelData(data=label))
+            sample.set_metainfo(dict(ori_shape=size, img_shape=size))
+            self.items.append(dict(inputs=image.byte(), data_samples=sample))
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, index):
+        return self.items[index]  # a slice gives a batch
+
+
+def segmentor(norm='BN', **options):
+    """Config of a tiny DynOPool segmentor with three classes."""
+    norm_cfg = dict(type='GN', num_groups=2) if norm == 'GN' else dict(type=norm)
+    backbone = dict(type='DynOPoolHRNet', extra=hrnet_extra(), norm_cfg=norm_cfg)
+    cfg = dict(
+        type='DynOPoolEncoderDecoder',
+        data_preprocessor=dict(type='SegDataPreProcessor', size=SIZE, mean=[128.] * 3,
+                               std=[64.] * 3),
+        backbone=backbone | options.pop('backbone', {}),
+        decode_head=dict(fcn_head((4, 8, 12, 16)), norm_cfg=norm_cfg),
+        train_cfg=dict(),
+        test_cfg=dict(mode='whole'))
+    return ConfigDict(cfg | options)
+
+
+class NoMetric(BaseMetric):
+
+    def process(self, data_batch, data_samples):
+        self.results += [0] * len(data_samples)
+
+    def compute_metrics(self, results):
+        return dict(images=len(results))
+
+
+class Watch(Hook):
+    """Notes the alphas after each iteration, behind all other hooks."""
+
+    priority = 'LOWEST'
+
+    def __init__(self):
+        self.alphas = []
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.alphas.append(alphas_of(runner.model))
+
+
+def alphas_of(model):
+    """The alphas of a model, ``(pools, 2)``."""
+    return torch.stack([m.alpha.detach().clone() for m in model.modules()
+                        if isinstance(m, DynOPool)])
+
+
+def train(work_dir, model=None, iterations=10, hooks=(), batch_size=2, seed=0, lr=0.05,
+          alpha_lr=1.0, val_interval=None, **optim_wrapper):
+    """Train by SGD with momentum, the alphas in groups of their own; returns the runner."""
+    val = {} if val_interval is None else dict(
+        val_dataloader=_loader(2, 'DefaultSampler'), val_cfg=dict(),
+        val_evaluator=Evaluator([NoMetric()]))
+    runner = Runner(
+        model=model or segmentor(),
+        work_dir=str(work_dir),
+        train_dataloader=_loader(batch_size, 'InfiniteSampler'),
+        train_cfg=dict(by_epoch=False, max_iters=iterations, val_interval=val_interval or 10**6),
+        optim_wrapper=dict(
+            optimizer=dict(type='SGD', lr=lr, momentum=0.9, weight_decay=1e-4),
+            paramwise_cfg=dict(custom_keys=dict(dynopools=dict(lr_mult=alpha_lr / lr,
+                                                               decay_mult=0.)))) | optim_wrapper,
+        custom_hooks=[dict(type='DynOPoolHook'), *hooks],
+        default_hooks=dict(
+            logger=dict(type='LoggerHook', interval=iterations),
+            checkpoint=dict(type='CheckpointHook', interval=iterations, by_epoch=False)),
+        randomness=dict(seed=seed),
+        default_scope='mmseg',
+        log_level='WARNING',
+        experiment_name=str(work_dir).replace('/', '-'),
+        **val)
+    runner.train()
+    return runner
+
+
+def _loader(batch_size, sampler):
+    return dict(dataset=Shapes(), batch_size=batch_size, num_workers=0,
+                sampler=dict(type=sampler, shuffle=False), collate_fn=dict(type='pseudo_collate'))

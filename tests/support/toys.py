@@ -1,0 +1,143 @@
+"""Small networks and small data sets for the tests."""
+
+from pathlib import Path
+
+import cv2
+import mmengine
+import numpy as np
+import torch
+from mmengine.utils import digit_version
+
+ROOT = Path(__file__).resolve().parents[2]
+W48 = (48, 96, 192, 384)
+# Upstream's last mmengine reads checkpoints by torch.load's default: only weights, since 2.6.
+ONLY_WEIGHTS = (digit_version(mmengine.__version__) <= digit_version('0.10.7')
+                and digit_version(torch.__version__) >= digit_version('2.6.0'))
+TRUST = 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
+
+
+def hrnet_extra(channels=(4, 8, 12, 16), modules=(1, 1, 1, 1), blocks=1):
+    """The ``extra`` of an HRNet, by default a tiny one."""
+    return {
+        f'stage{i + 1}': dict(
+            num_modules=modules[i],
+            num_branches=i + 1,
+            block='BASIC' if i else 'BOTTLENECK',
+            num_blocks=(blocks, ) * (i + 1),
+            num_channels=tuple(channels[:i + 1]) if i else (8 if blocks == 1 else 64, ))
+        for i in range(4)
+    }
+
+
+def w48_extra():
+    return hrnet_extra(W48, modules=(1, 1, 4, 3), blocks=4)
+
+
+def fcn_head(channels, num_classes=3):
+    return dict(
+        type='FCNHead',
+        in_channels=list(channels),
+        in_index=list(range(len(channels))),
+        channels=16,
+        input_transform='resize_concat',
+        kernel_size=1,
+        num_convs=1,
+        concat_input=False,
+        dropout_ratio=-1,
+        num_classes=num_classes,
+        norm_cfg=dict(type='BN', requires_grad=True),
+        align_corners=False,
+        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0))
+
+
+def segmentor_config(cascade=False, gmacs_weight=None, channels=(4, 8, 12, 16), **dynopool):
+    """A tiny segmentor; further options are those of its DynOPools."""
+    head = fcn_head(channels)
+    if cascade:
+        ocr = dict(head, type='OCRHead', ocr_channels=8)
+        for key in ('kernel_size', 'num_convs', 'concat_input'):
+            ocr.pop(key)
+        head = [head, ocr]
+    return dict(
+        type=f'DynOPool{"Cascade" if cascade else ""}EncoderDecoder',
+        gmacs_weight=gmacs_weight,
+        data_preprocessor=dict(type='SegDataPreProcessor', size=(64, 96)),
+        backbone=dict(type='DynOPoolHRNet', extra=hrnet_extra(channels), dynopool=dynopool),
+        decode_head=head,
+        train_cfg=dict(),
+        test_cfg=dict(mode='whole'),
+        **(dict(num_stages=2) if cascade else {}))
+
+
+def write_cityscapes(root: Path, cities=('train', 'val'), count=4, size=(80, 144)):
+    """Images and label maps of random rectangles in the layout of Cityscapes."""
+    rng = np.random.default_rng(0)
+    for split in cities:
+        for i in range(count):
+            label = np.zeros(size, np.uint8)
+            for _ in range(6):
+                y, x = rng.integers(0, size[0] - 20), rng.integers(0, size[1] - 30)
+                label[y:y + 20, x:x + 30] = rng.integers(0, 19)
+            label[:2] = 255
+            image = (label[..., None] * [11, 7, 5] + rng.integers(0, 40, (*size, 3))) % 256
+            name = f'town_{i:06d}_000019'
+            for folder, suffix, array in (
+                ('leftImg8bit', 'leftImg8bit', image.astype(np.uint8)),
+                ('gtFine', 'gtFine_labelTrainIds', label)):
+                path = root / folder / split / 'town' / f'{name}_{suffix}.png'
+                path.parent.mkdir(parents=True, exist_ok=True)
+                assert cv2.imwrite(str(path), array)
+    return root
+
+
+def write_project(folder, data_root):
+    """A user's own HRNet config, in the user's own folder."""
+    model = dict(
+        type='EncoderDecoder',
+        data_preprocessor=dict(type='SegDataPreProcessor', size=(64, 64), pad_val=0,
+                               seg_pad_val=255),
+        backbone=dict(type='HRNet', extra=hrnet_extra(),
+                      norm_cfg=dict(type='SyncBN', requires_grad=True)),
+        decode_head=fcn_head((4, 8, 12, 16), 19),
+        train_cfg={}, test_cfg=dict(mode='whole'))
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
+    crop, pack = dict(type='RandomCrop', crop_size=(64, 64)), dict(type='PackSegInputs')
+
+    def loader(split, sampler):
+        return dict(
+            batch_size=2, num_workers=0, sampler=dict(type=sampler, shuffle=False),
+            dataset=dict(
+                type='CityscapesDataset', data_root=str(data_root),
+                pipeline=[*pipeline, *([crop] if split == 'train' else []), pack],
+                data_prefix=dict(img_path=f'leftImg8bit/{split}',
+                                 seg_map_path=f'gtFine/{split}')))
+
+    settings = dict(
+        default_scope='mmseg', model=model, train_dataloader=loader('train', 'InfiniteSampler'),
+        val_dataloader=loader('val', 'DefaultSampler'),
+        val_evaluator=dict(type='IoUMetric', iou_metrics=['mIoU']),
+        optim_wrapper=dict(type='OptimWrapper', optimizer=dict(
+            type='SGD', lr=0.01, momentum=0.9, weight_decay=1e-4)),
+        train_cfg=dict(type='IterBasedTrainLoop', max_iters=3, val_interval=3),
+        val_cfg=dict(type='ValLoop'), test_cfg=dict(type='TestLoop'),
+        test_dataloader=loader('val', 'DefaultSampler'),
+        test_evaluator=dict(type='IoUMetric', iou_metrics=['mIoU']), randomness=dict(seed=1),
+        env_cfg=dict(dist_cfg=dict(backend='gloo')),
+        default_hooks=dict(logger=dict(type='LoggerHook', interval=1),
+                           checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=3)),
+        log_processor=dict(by_epoch=False), visualizer=dict(
+            type='SegLocalVisualizer', name='visualizer',
+            vis_backends=[dict(type='LocalVisBackend')]))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / 'my_hrnet_config.py').write_text(
+        ''.join(f'{key} = {value!r}\n' for key, value in settings.items()))
+    (folder / 'my_dynopool_config.py').write_text(readme_config())
+
+
+def readme_config():
+    """The five lines as the README prints them."""
+    text = (ROOT / 'README.md').read_text()
+    start = text.index("_base_ = './my_hrnet_config.py'")
+    lines = text[start:text.index('```', start)]
+    assert len(lines.splitlines()) == 5
+    return lines
