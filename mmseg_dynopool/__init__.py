@@ -15,7 +15,7 @@ from .version import __version__
 _ROOMS = dict(
     DynOPoolCascadeEncoderDecoder='models', DynOPoolEncoderDecoder='models',
     DynOPoolHRNet='models', DynOPoolHook='hooks', MNI152TissueDataset='data.mni152')
-_REGISTERING = ('checkpoints.safetensors', 'data.mni152', 'hooks', 'models', 'resume')
+_REGISTERING = ('checkpoints', 'data.mni152', 'hooks', 'models', 'resume')
 
 __all__ = [*_ROOMS, '__version__']
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from mmseg_dynopool.cli.options import count
+from mmseg_dynopool.cli.options import positive_int
 from mmseg_dynopool.config import read_config
 from mmseg_dynopool.files import check_folder, write_file
 
@@ -69,9 +69,10 @@ def synchronize(image):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--config', default=str(CONFIGS / 'hrnet_w48_dynopool_cityscapes.py'))
-    parser.add_argument('--shape', type=count, nargs=2, default=(512, 1024), metavar=('H', 'W'))
-    parser.add_argument('--batch', type=count, default=1)
-    parser.add_argument('--repeats', type=count, default=5)
+    parser.add_argument('--shape', type=positive_int, nargs=2, default=(512, 1024),
+                        metavar=('H', 'W'))
+    parser.add_argument('--batch', type=positive_int, default=1)
+    parser.add_argument('--repeats', type=positive_int, default=5)
     parser.add_argument('--scales', type=float, nargs='+', default=(0.5, 0.493),
                         help='0.493 leaves the grid of the strided network')
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')

@@ -15,7 +15,7 @@ from mmseg.apis import inference_model, init_model
 from rich.console import Console
 from rich.table import Table
 
-from mmseg_dynopool.cli.options import ConfigOptions, count
+from mmseg_dynopool.cli.options import add_cfg_options, positive_int
 from mmseg_dynopool.data.check import check_data
 from mmseg_dynopool.data.prepare_mni152 import prepare_mni152
 from mmseg_dynopool.models import count_segmentor_gmacs
@@ -57,11 +57,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--data-dir', type=Path, default=Path('data/mni152'))
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'))
-    parser.add_argument('--images', type=count, default=6, help='number of pictures')
-    parser.add_argument('--repeats', type=count, default=20,
+    parser.add_argument('--images', type=positive_int, default=6, help='number of pictures')
+    parser.add_argument('--repeats', type=positive_int, default=20,
                         help='timed passes of each network, for the report')
-    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
-                        help='override settings of both configs')
+    add_cfg_options(parser)
     args = parser.parse_args()
 
     counts = prepare_mni152(args.data_dir)

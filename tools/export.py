@@ -8,8 +8,9 @@ checkpoint.
 import argparse
 from pathlib import Path
 
-from mmseg_dynopool.checkpoints.load import load_segmentor
-from mmseg_dynopool.cli.options import ConfigOptions, count
+from mmseg_dynopool.checkpoints import load_segmentor
+from mmseg_dynopool.cli.options import add_cfg_options, positive_int
+from mmseg_dynopool.config import read_config
 from mmseg_dynopool.export import FORMATS, export_program
 
 
@@ -17,18 +18,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--shape', type=count, nargs=2, required=True, metavar=('H', 'W'),
+    parser.add_argument('--shape', type=positive_int, nargs=2, required=True, metavar=('H', 'W'),
                         help='image size; with --dynamic an example')
     parser.add_argument('--dynamic', action='store_true', help='any batch, height and width')
     parser.add_argument('--format', choices=list(FORMATS), default='onnx')
     parser.add_argument('--out', type=Path, metavar='FILE',
                         help='default: beside the checkpoint (of a URL: here), with the '
                         'suffix of the format')
-    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
-                        help='override settings of the config')
+    add_cfg_options(parser)
     args = parser.parse_args()
 
-    model = load_segmentor(args.config, args.checkpoint, 'cpu', args.cfg_options)
+    model = load_segmentor(read_config(args.config, args.cfg_options), args.checkpoint)
     # Beside the checkpoint, or here if that is a URL.
     there = Path(args.checkpoint.split('://')[-1])
     beside = Path(there.name) if '://' in args.checkpoint else there

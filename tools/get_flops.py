@@ -7,11 +7,12 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from mmseg_dynopool.checkpoints.load import load_segmentor
-from mmseg_dynopool.cli.options import count
+from mmseg_dynopool.checkpoints import load_segmentor
+from mmseg_dynopool.cli.options import add_cfg_options, positive_int
 from mmseg_dynopool.complexity import summarize
+from mmseg_dynopool.config import read_config
 from mmseg_dynopool.layers import input_channels
-from mmseg_dynopool.models import tensor_mode
+from mmseg_dynopool.models import forward_without_postprocessing
 
 
 def show(result):
@@ -21,7 +22,7 @@ def show(result):
     for column in ('', 'learned', 'stock', 'ratio'):
         total.add_column(column, justify='right')
     total.add_row('parameters', f'{result["params"]:,}',
-                  f'{result["params"] - 2 * len(result["instances"]):,}')
+                  f'{result["stock_params"]:,}')
     total.add_row('GMACs', f'{result["gmacs"]:.4g}', f'{result["stock_gmacs"]:.4g}',
                   f'{result["gmacs"] / result["stock_gmacs"]:.3f}')
     total.add_row('DynOPool', f'{result["dynopool_percent"]:.3f} %')
@@ -47,15 +48,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', nargs='?', help='checkpoint; default: the initial scales')
-    parser.add_argument('--shape', type=count, nargs=2, metavar=('H', 'W'),
+    parser.add_argument('--shape', type=positive_int, nargs=2, metavar=('H', 'W'),
                         help="input size; default: the config's training crop")
     parser.add_argument('--json', action='store_true', help='print JSON')
+    add_cfg_options(parser)
     args = parser.parse_args()
-    model = load_segmentor(args.config, args.checkpoint)
+    model = load_segmentor(read_config(args.config, args.cfg_options), args.checkpoint)
     shape = args.shape or model.cfg.model.get('data_preprocessor', {}).get('size')
     if shape is None:
         raise SystemExit('the config names no training crop; give --shape H W')
-    result = summarize(model, shape, input_channels(model), tensor_mode)
+    result = summarize(model, shape, input_channels(model), forward_without_postprocessing)
     if args.json:
         json.dump(result, sys.stdout, indent=2)
         print()

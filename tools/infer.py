@@ -7,15 +7,15 @@ image and OUT/labels/NAME.png holds the class of each pixel.
 import argparse
 from contextlib import nullcontext
 
-import torch
 from rich.progress import track
 
-from mmseg_dynopool.checkpoints.load import load_segmentor
-from mmseg_dynopool.cli.options import ConfigOptions, check_device
+from mmseg_dynopool.checkpoints import load_segmentor
+from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_device
 from mmseg_dynopool.cli.segment import segment_images
 from mmseg_dynopool.config import read_config
 from mmseg_dynopool.data.images import find_images
-from mmseg_dynopool.models.seen_shapes import describe_gmacs, watch_shapes
+from mmseg_dynopool.export import OnnxSegmentor
+from mmseg_dynopool.models import describe_gmacs, watch_shapes
 
 
 def main():
@@ -24,25 +24,24 @@ def main():
     parser.add_argument('checkpoint', help='checkpoint, .safetensors or .onnx file')
     parser.add_argument('image', help='an image, or a folder of images')
     parser.add_argument('--out', required=True, help='folder to write to')
-    parser.add_argument('--device', default='cuda:0' if torch.cuda.is_available() else 'cpu',
-                        help='default: a GPU if there is one')
+    add_device(parser)
     parser.add_argument('--opacity', type=float, default=0.5, help='of the overlay, 0 to 1')
-    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
-                        help='override settings of the config')
+    add_cfg_options(parser)
     args = parser.parse_args()
-    read_config(args.config, args.cfg_options)  # first, with the images: the network takes time
+    cfg = read_config(args.config, args.cfg_options)  # first: the network takes time
     check_device(args.device)
 
     images = find_images(args.image)
-    model = load_segmentor(args.config, args.checkpoint, args.device, args.cfg_options,
-                           onnx=True)
+    is_onnx = args.checkpoint.endswith('.onnx')
+    model = OnnxSegmentor(args.checkpoint, cfg) if is_onnx else load_segmentor(
+        cfg, args.checkpoint, args.device)
     done = segment_images(model, images, args.out, args.opacity)
-    counts = hasattr(model, 'backbone')  # an ONNX file's operators are not PyTorch's
-    with watch_shapes(model) if counts else nullcontext() as shapes:
+    # An ONNX file's operators are not PyTorch's.
+    with nullcontext() if is_onnx else watch_shapes(model) as shapes:
         for _ in track(done, description='segmenting', total=len(images)):
             pass
     print(f'{len(images)} images: overlays and label maps in {args.out}')
-    if counts:
+    if not is_onnx:
         print(f'cost of one image: {describe_gmacs(model, shapes)}')
 
 

@@ -1,16 +1,14 @@
 """Test a segmentor. The options are those of mmseg's tools/test.py."""
 
 import argparse
-from pathlib import Path
 
-from mmengine.runner import Runner
-
-from mmseg_dynopool.checkpoints.verify import check_checkpoint
+from mmseg_dynopool.checkpoints import Checkpoint, Runner
 from mmseg_dynopool.cli.options import add_run_options, load_run_config
+from mmseg_dynopool.config import type_name
 from mmseg_dynopool.data.check import check_data
 from mmseg_dynopool.files import check_folder
-from mmseg_dynopool.hooks.label_check import LabelCheckHook
-from mmseg_dynopool.models.seen_shapes import describe_gmacs, watch_shapes
+from mmseg_dynopool.hooks import LabelCheckHook
+from mmseg_dynopool.models import describe_gmacs, watch_shapes
 
 
 def main():
@@ -30,8 +28,7 @@ def main():
     for folder in (args.out, args.show_dir):
         if folder:
             check_folder(folder)
-    if '://' not in args.checkpoint and not Path(args.checkpoint).is_file():
-        raise SystemExit(f'there is no checkpoint {args.checkpoint!r}')
+    checkpoint = Checkpoint.read(args.checkpoint)
     cfg.load_from = args.checkpoint
     check_data(cfg, 'test_dataloader')
     if args.show or args.show_dir:
@@ -50,10 +47,15 @@ def main():
         cfg.tta_model.module = cfg.model
         cfg.model = cfg.tta_model
     if args.out:
-        cfg.test_evaluator.update(output_dir=args.out, keep_results=True)
+        evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [
+            cfg.test_evaluator]
+        for evaluator in evaluators:
+            if type_name(evaluator) == 'IoUMetric':  # the one that can write label maps
+                evaluator.update(output_dir=args.out, keep_results=True)
     runner = Runner.from_cfg(cfg)
     runner.register_hook(LabelCheckHook())
-    check_checkpoint(runner.model, args.checkpoint)
+    checkpoint.verify(runner.model)
+    runner.checkpoint = checkpoint
     with watch_shapes(runner.model) as shapes:
         runner.test()
     runner.logger.info('cost of one image: %s', describe_gmacs(runner.model, shapes))

@@ -2,14 +2,11 @@
 
 import argparse
 
-from mmengine.runner import Runner
-
-from mmseg_dynopool.checkpoints.verify import check_checkpoint
+from mmseg_dynopool.checkpoints import Checkpoint, Runner, read_pretrained
 from mmseg_dynopool.cli.options import add_run_options, enable_amp, load_run_config
 from mmseg_dynopool.data.check import check_data
-from mmseg_dynopool.hooks.label_check import LabelCheckHook
-from mmseg_dynopool.resume.exact_resume import make_resumable
-from mmseg_dynopool.resume.latest import resume_from_latest
+from mmseg_dynopool.hooks import LabelCheckHook
+from mmseg_dynopool.resume import make_resumable, resume_from_latest
 
 
 def main():
@@ -22,17 +19,20 @@ def main():
     args = parser.parse_args()
 
     cfg = load_run_config(args, needs=('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'))
-    if args.resume:
-        resume_from_latest(cfg)
+    checkpoint = resume_from_latest(cfg) if args.resume else None
     if args.amp:
         enable_amp(cfg)
     check_data(cfg, 'train_dataloader', 'val_dataloader')
+    read_pretrained(cfg)
+    if checkpoint is None and cfg.get('load_from'):
+        checkpoint = Checkpoint.read(cfg.load_from)
     runner = Runner.from_cfg(make_resumable(cfg))
     runner.register_hook(LabelCheckHook())
-    if cfg.get('load_from'):
+    if checkpoint is not None:
         # A run may start from another task's weights, whose head differs; not so a resumed one.
         resume = bool(cfg.get('resume'))
-        check_checkpoint(runner.model, cfg.load_from, '' if resume else 'backbone.', resume)
+        checkpoint.verify(runner.model, '' if resume else 'backbone.', resume)
+        runner.checkpoint = checkpoint
     runner.train()
 
 

@@ -1,1 +1,11 @@
-"""Checkpoints: read once, verified, loaded."""
+"""Checkpoints: read once, verified, loaded; weights without pickle."""
+
+from .checkpoint import SCALES, Checkpoint, read_pretrained
+from .load import load_segmentor
+from .runner import Runner
+from .safetensors import load_from_safetensors, save_safetensors
+
+__all__ = [
+    'SCALES', 'Checkpoint', 'Runner', 'load_from_safetensors', 'load_segmentor',
+    'read_pretrained', 'save_safetensors'
+]

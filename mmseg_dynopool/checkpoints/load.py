@@ -1,43 +1,51 @@
 """Build a trained segmentor from what a user has: a config and a file of weights."""
 
+import copy
+
+from mmengine.config import Config
 from mmseg.apis import init_model
 from mmseg.models import BaseSegmentor
+from mmseg.registry import DATASETS
+from mmseg.utils import get_classes, get_palette
 
-from mmseg_dynopool.config import read_config
-
-from .verify import check_checkpoint
+from .checkpoint import Checkpoint
 
 
-def load_segmentor(config: str, weights: str | None, device: str = 'cpu',
-                   options: dict | None = None, onnx: bool = False,
+def load_segmentor(cfg: Config, checkpoint: Checkpoint | str | None, device: str = 'cpu',
                    scales: bool = False) -> BaseSegmentor:
     """Build the segmentor of a config and load its weights, all of them.
 
     Args:
-        config: config file.
-        weights: a checkpoint's file or URL, or a ``.safetensors`` file. None leaves the network
-            untrained.
-        device: e.g. ``'cuda:0'``; an ONNX file's device is onnxruntime's choice.
-        options: settings of the config to override.
+        cfg: the config.
+        checkpoint: its weights, or their file or URL. None leaves the network untrained.
+        device: e.g. ``'cuda:0'``.
         scales: require that the weights hold the learned scales of a network that has some; a
             stock network's checkpoint fits without, at the initial ones.
-        onnx: take an ``.onnx`` file of ``tools/export.py``, too: for inference alone.
 
     Returns:
         A segmentor for mmseg's ``inference_model``, in evaluation mode.
 
     Raises:
-        SystemExit: there is no such config.
         ValueError: a file does not exist, cannot be read, or belongs to another architecture.
     """
-    cfg = read_config(config, options)
-    if weights is None:
-        return init_model(cfg, device=device)
-    if weights.endswith('.onnx'):
-        if not onnx:
-            raise ValueError(f'{weights} is an ONNX file, which serves inference alone; give the '
-                             'checkpoint that it was made from')
-        from mmseg_dynopool.export import OnnxSegmentor  # to be moved up
-        return OnnxSegmentor(weights, cfg)
-    check_checkpoint(init_model(cfg, device='cpu'), weights, inference=True, scales=scales)
-    return init_model(cfg, weights, device)
+    if isinstance(checkpoint, str):
+        checkpoint = Checkpoint.read(checkpoint)
+    model = init_model(copy.deepcopy(cfg), device='cpu')  # which changes it
+    if checkpoint is not None:
+        checkpoint.verify(model, scales=scales)
+        checkpoint.load_into(model)
+        model.dataset_meta = _dataset_meta(checkpoint, cfg)
+    return model.to(device)
+
+
+def _dataset_meta(checkpoint: Checkpoint, cfg: Config) -> dict:
+    """Classes and palette: the checkpoint's, else the test set's, else Cityscapes'."""
+    meta = checkpoint.meta
+    if meta.get('dataset_meta'):
+        return meta['dataset_meta']
+    if 'CLASSES' in meta:  # of mmseg before 1.0
+        return dict(classes=meta['CLASSES'], palette=meta['PALETTE'])
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    kind = DATASETS.get(dataset.get('type', '')) if isinstance(dataset.get('type'), str) else None
+    named = {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
+    return named or dict(classes=get_classes('cityscapes'), palette=get_palette('cityscapes'))

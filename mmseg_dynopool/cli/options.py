@@ -26,24 +26,32 @@ class ConfigOptions(DictAction):
                          'key="[a,b]", without blanks')
 
 
-def count(text: str) -> int:
+def positive_int(text: str) -> int:
     """Type of an option that is a whole number of at least 1."""
     if not text.strip().isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f'must be a whole number >= 1, got {text!r}')
     return int(text)
 
 
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options``."""
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
+        help='override settings of the config, e.g. train_dataloader.batch_size=8; lists as '
+        'key="[a,b]", without blanks')
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device``; see :func:`check_device`."""
+    parser.add_argument('--device', default='cuda:0' if torch.cuda.is_available() else 'cpu',
+                        help='default: a GPU if there is one')
+
+
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that training and testing have in common."""
     parser.add_argument('--work-dir', help='folder for logs and checkpoints; default: '
                         'the config\'s, else work_dirs/NAME_OF_CONFIG')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=ConfigOptions,
-        metavar='KEY=VALUE',
-        help='override settings of the config, e.g. train_dataloader.batch_size=8; lists as '
-        'key="[a,b]", without blanks')
+    add_cfg_options(parser)
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],

@@ -1,6 +1,6 @@
 """Multiply-adds of every operator call in one forward pass, by PyTorch's own formulas."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 
@@ -11,7 +11,7 @@ from torch.utils.flop_counter import flop_registry
 
 from mmseg_dynopool.layers import all_pools
 
-from .twin import meta_twin
+from .meta_copy import to_meta_copy
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,15 @@ def check_shape(shape: Sequence[int], name: str = 'shape') -> None:
         raise ValueError(f'{name} must be (H, W) with whole sizes >= 1, got {shape!r}')
 
 
-def count_on_meta(twin: nn.Module, shape: Sequence[int], in_channels: int = 3,
+def count_on_meta(network: nn.Module, shape: Sequence[int], in_channels: int = 3,
                   forward: Callable | None = None) -> list[Call]:
-    """Count the calls of a network made by :func:`meta_twin`.
+    """Count the calls of a network made by :func:`to_meta_copy`.
 
     Args:
-        twin: the network on the meta device.
+        network: on the meta device.
         shape: input size ``(H, W)`` in pixels.
         in_channels: channels of the input.
-        forward: ``forward(twin, input)`` runs it; default ``twin(input)``.
+        forward: ``forward(network, input)`` runs it; default ``network(input)``.
 
     Raises:
         ValueError: ``shape`` is not two positive sizes.
@@ -79,12 +79,12 @@ def count_on_meta(twin: nn.Module, shape: Sequence[int], in_channels: int = 3,
     check_shape(shape)
     image = torch.empty(1, in_channels, *shape, device='meta')
     run = forward or (lambda network, image: network(image))
-    return count_calls(twin, lambda: run(twin, image))
+    return count_calls(network, lambda: run(network, image))
 
 
 def count_gmacs(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
                 forward: Callable | None = None) -> float:
-    """GMACs of ``model`` with its sizes of the moment, rounding included.
+    """GMACs of ``model`` at its current sizes, rounding included.
 
     Args:
         model: any network; it is neither run nor changed.
@@ -93,8 +93,28 @@ def count_gmacs(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
     Returns:
         Multiply-adds of one image in units of 1e9.
     """
-    calls = count_on_meta(meta_twin(model), shape, in_channels, forward)
-    return sum(call.macs for call in calls) / 1e9
+    return GMACsCounter(model, shape, in_channels, forward)()
+
+
+class GMACsCounter:
+    """:func:`count_gmacs` of one network at many alphas; the network is copied once.
+
+    Args:
+        model: any network; it is neither run nor changed.
+        shape, in_channels, forward: see :func:`count_on_meta`.
+    """
+
+    def __init__(self, model: nn.Module, shape: Sequence[int], in_channels: int = 3,
+                 forward: Callable | None = None):
+        self._network = to_meta_copy(model)
+        self._pools = all_pools(self._network)
+        self._options = (shape, in_channels, forward)
+
+    def __call__(self, alphas: Mapping[str, Sequence[float]] | None = None) -> float:
+        """GMACs at ``alphas``, ``{instance: (alpha_h, alpha_w)}``; default: those last given."""
+        for name, alpha in (alphas or {}).items():
+            self._pools[name].set_alpha_(alpha)
+        return sum(call.macs for call in count_on_meta(self._network, *self._options)) / 1e9
 
 
 class _Counter(TorchDispatchMode):

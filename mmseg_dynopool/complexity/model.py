@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mmseg_dynopool.layers import all_pools, learned_pools
 
 from .count import Call, check_shape, count_on_meta
-from .twin import meta_twin, set_scale_
+from .meta_copy import to_meta_copy
 
 # Probes run on enlarged meta tensors, where rounding a size moves no exponent.
 _ENLARGE = 16
@@ -110,16 +110,16 @@ def probe_complexity(model: nn.Module,
         RuntimeError: the operators that run depend on the scales.
     """
     check_shape(shape)
-    twin = meta_twin(model)
+    copied = to_meta_copy(model)
     probed = learned_pools(model) or all_pools(model)
     if not probed:
         raise ValueError(f'{type(model).__name__} holds no DynOPool: its cost has no scale')
-    pools = {name: pool for name, pool in all_pools(twin).items() if name in probed}
+    pools = {name: pool for name, pool in all_pools(copied).items() if name in probed}
     for pool in pools.values():
-        set_scale_(pool, pool.initial_scale)
+        pool.set_scale_(pool.initial_scale)
 
     def count(size) -> list[Call]:
-        return count_on_meta(twin, size, in_channels, forward)
+        return count_on_meta(copied, size, in_channels, forward)
 
     at_shape = count(shape)
     large = [n * _ENLARGE for n in shape]
@@ -129,20 +129,20 @@ def probe_complexity(model: nn.Module,
         for axis in (0, 1):
             scale = list(pool.initial_scale)
             scale[axis] /= 2
-            set_scale_(pool, scale)
+            pool.set_scale_(scale)
             changed = count(large)
-            set_scale_(pool, pool.initial_scale)
+            pool.set_scale_(pool.initial_scale)
             _check_same_calls(base, changed, name)
-            for found, before, after in zip(exponents, base, changed):
+            for by_pool, before, after in zip(exponents, base, changed):
                 exponent = _exponent(before.macs, after.macs)
                 if exponent:
-                    pair = list(found.get(name, (0.0, 0.0)))
+                    pair = list(by_pool.get(name, (0.0, 0.0)))
                     pair[axis] = exponent
-                    found[name] = tuple(pair)
+                    by_pool[name] = tuple(pair)
     _check_same_calls(base, at_shape, 'none')
     layers = [
-        LayerCost(call.module, call.op, call.macs / 1e9, found)
-        for call, found in zip(at_shape, exponents)
+        LayerCost(call.module, call.op, call.macs / 1e9, by_pool)
+        for call, by_pool in zip(at_shape, exponents)
     ]
     return ComplexityModel(layers, {n: p.initial_scale for n, p in pools.items()}, shape)
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
-from mmseg_dynopool.layers import all_pools, short_name
+from mmseg_dynopool.layers import all_pools, learned_pools, short_names
 
 from .count import Call, count_on_meta
+from .meta_copy import to_meta_copy
 from .model import probe_complexity
-from .twin import meta_twin, set_scale_
 
 
 def summarize(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
@@ -20,10 +20,11 @@ def summarize(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
         shape, in_channels, forward: see :func:`probe_complexity`.
 
     Returns:
-        ``params``; ``gmacs`` (rounded sizes), ``stock_gmacs`` (every scale 0.5, without
-        DynOPools' own cost), ``dynopool_percent`` of ``gmacs`` (the quantity of the
-        supplement's Table 3); ``by_module`` and ``by_resolution``:
-        ``{name: {'gmacs', 'stock_gmacs'}}``, the latter by the DynOPools above a layer;
+        ``params``; ``stock_params``, without those of the scales; ``gmacs`` (rounded sizes);
+        ``stock_gmacs`` (every scale 0.5, without DynOPools' own cost); ``dynopool_percent`` of
+        ``gmacs`` (the quantity of the supplement's Table 3); ``by_module`` and
+        ``by_resolution``: ``{name: {'gmacs', 'stock_gmacs'}}``, the latter by the DynOPools above
+        a layer;
         ``instances``: ``{name: {'scale', 'input_size', 'output_size'}}``.
 
     Raises:
@@ -34,8 +35,10 @@ def summarize(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
     stock, _ = _count(model, shape, in_channels, forward, 0.5)
     by_module: dict[str, dict] = {}
     by_resolution: dict[str, dict] = {}
+    pools = all_pools(model)
+    short = short_names(pools)
     for layer, call, stock_call in zip(layers, now, stock, strict=True):
-        above = ' x '.join(short_name(name) for name in layer.exponents) or 'input'
+        above = ' x '.join(short[name] for name in layer.exponents) or 'input'
         for table, key in ((by_module, '.'.join(call.module.split('.')[:2])),
                            (by_resolution, above)):
             row = table.setdefault(key, dict(gmacs=0.0, stock_gmacs=0.0))
@@ -45,13 +48,15 @@ def summarize(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
     total = sum(call.macs for call in now) / 1e9
     pooling = sum(call.macs for call in now if call.op == 'dynopool') / 1e9
     instances = {
-        short_name(name): dict(scale=module.scale.tolist(), input_size=sizes[name][0],
-                           output_size=sizes[name][1])
-        for name, module in all_pools(model).items()
+        short[name]: dict(scale=pool.scale.tolist(), input_size=sizes[name][0],
+                          output_size=sizes[name][1])
+        for name, pool in pools.items()
     }
+    params = sum(p.numel() for p in model.parameters())
     return dict(
         shape=list(shape),
-        params=sum(p.numel() for p in model.parameters()),
+        params=params,
+        stock_params=params - sum(p.parameter.numel() for p in learned_pools(model).values()),
         gmacs=total,
         stock_gmacs=sum(c.macs for c in stock if c.op != 'dynopool') / 1e9,
         dynopool_percent=100 * pooling / total,
@@ -61,8 +66,8 @@ def summarize(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
 
 
 def _count(model, shape, in_channels, forward, scale) -> tuple[list[Call], dict]:
-    """Calls at the present scales, or at one scale, and each instance's sizes in and out."""
-    twin = meta_twin(model)
+    """Calls at the current scales, or at one scale, and each instance's sizes in and out."""
+    copied = to_meta_copy(model)
     sizes = {}
 
     def note(name):
@@ -72,8 +77,8 @@ def _count(model, shape, in_channels, forward, scale) -> tuple[list[Call], dict]
 
         return hook
 
-    for name, pool in all_pools(twin).items():
+    for name, pool in all_pools(copied).items():
         pool.register_forward_hook(note(name))
         if scale is not None:
-            set_scale_(pool, (scale, scale))
-    return count_on_meta(twin, shape, in_channels, forward), sizes
+            pool.set_scale_(scale)
+    return count_on_meta(copied, shape, in_channels, forward), sizes

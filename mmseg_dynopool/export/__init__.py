@@ -1,11 +1,12 @@
 """Trained networks on their way out: fixed scales, other runtimes."""
 
 from .freeze import freeze_config, freeze_pools, frozen_state, plain_segmentor
+from .frozen_files import WRITTEN, freeze_checkpoint
 from .network import InferenceNetwork
 from .onnx_segmentor import OnnxSegmentor
 from .programs import FORMATS, export_program
 
 __all__ = [
-    'FORMATS', 'InferenceNetwork', 'OnnxSegmentor', 'export_program', 'freeze_config',
-    'freeze_pools', 'frozen_state', 'plain_segmentor'
+    'FORMATS', 'WRITTEN', 'InferenceNetwork', 'OnnxSegmentor', 'export_program',
+    'freeze_checkpoint', 'freeze_config', 'freeze_pools', 'frozen_state', 'plain_segmentor'
 ]

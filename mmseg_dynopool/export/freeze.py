@@ -6,16 +6,17 @@ from mmengine.config import Config, ConfigDict
 from torch import nn
 
 from mmseg_dynopool.config import type_name
-from mmseg_dynopool.layers import DynOPool, FixedDynOPool, learned_pools, short_name
+from mmseg_dynopool.layers import copy_replacing, learned_pools
 
 _PLAIN = {
     'DynOPoolEncoderDecoder': 'EncoderDecoder',
     'DynOPoolCascadeEncoderDecoder': 'CascadeEncoderDecoder',
 }
+_HOOKS = ('DynOPoolHook', 'GMACsBudgetHook', 'ShapeLogHook')
 
 
 def freeze_pools(model: nn.Module) -> nn.Module:
-    """A copy of ``model`` in which every DynOPool has the scale of the moment, for good.
+    """A copy of ``model`` in which every DynOPool has its current scale, for good.
 
     Layers that share an instance share its constant. Outputs are those of ``model``, bit for
     bit; its state_dict lacks the alphas.
@@ -26,29 +27,14 @@ def freeze_pools(model: nn.Module) -> nn.Module:
     Raises:
         ValueError: it holds a ShapeAdaptor, which has no form with a constant scale.
     """
-    # deepcopy takes what is in its memo for copied already, wherever it is held.
-    memo = {id(pool): FixedDynOPool.from_learned(pool) for pool in _freezable(model).values()}
-    return copy.deepcopy(model, memo)
-
-
-def _freezable(model: nn.Module) -> dict[str, DynOPool]:
-    pools = learned_pools(model)
-    for name, pool in pools.items():
-        if not isinstance(pool, DynOPool):
-            raise ValueError(f'cannot freeze or export {name or "the network"}, a '
-                             f'{type(pool).__name__}: it has no form with a constant scale. Only '
-                             "DynOPools can be frozen; use dynopool=dict(type='DynOPool')")
-    return pools
+    return copy_replacing(model, [(pool, pool.freeze()) for pool in learned_pools(model).values()])
 
 
 def frozen_state(model: nn.Module) -> dict:
-    """The weights of :func:`freeze_pools`'s network, by the stock network's keys.
-
-    The controller of a budget stays behind with the training.
-    """
-    alphas = {f'{name}.alpha' for name in _freezable(model)}
-    return {key: value for key, value in model.state_dict().items()
-            if key not in alphas and not key.startswith('gmacs_budget.')}
+    """The weights of :func:`freeze_pools`'s network, by the stock network's keys."""
+    learned = {f'{name}.{key}' for name, pool in learned_pools(model).items()
+               for key in pool.state_dict()}
+    return {key: value for key, value in model.state_dict().items() if key not in learned}
 
 
 def plain_segmentor(model_cfg: ConfigDict) -> ConfigDict:
@@ -87,12 +73,12 @@ def freeze_config(cfg: Config, model: nn.Module) -> Config:
         raise ValueError('there is no learned scale to freeze: the network is frozen already')
     frozen = copy.deepcopy(cfg)
     frozen.model = plain_segmentor(cfg.model)
-    scales = {short_name(name): tuple(1 / a for a in pool.bounded_alpha().tolist())
-              for name, pool in _freezable(model).items()}
+    scales = {name: tuple(1 / a for a in pool.freeze().read_alpha())
+              for name, pool in model.backbone.dynopools.items()}
     options = dict(cfg.model.backbone.get('dynopool') or {})
     frozen.model.backbone.dynopool = dict(options, scale=scales, learn=False)
     frozen.custom_hooks = [hook for hook in cfg.get('custom_hooks') or []
-                           if type_name(hook) != 'DynOPoolHook']
+                           if type_name(hook) not in _HOOKS]
     paramwise = (frozen.get('optim_wrapper') or {}).get('paramwise_cfg') or {}
     (paramwise.get('custom_keys') or {}).pop('dynopools', None)
     for key in ('load_from', 'resume', 'work_dir'):

@@ -5,7 +5,10 @@ from .cpu_amp import CPUAmpOptimWrapper
 from .dynopool_hook import DynOPoolHook
 from .label_check import LabelCheckHook
 from .log_processor import DynOPoolLogProcessor
+from .shape_log_hook import ShapeLogHook
+from .shape_scalar import ShapeScalar
 
 __all__ = [
-    'CPUAmpOptimWrapper', 'CompileHook', 'DynOPoolHook', 'DynOPoolLogProcessor', 'LabelCheckHook'
+    'CPUAmpOptimWrapper', 'CompileHook', 'DynOPoolHook', 'DynOPoolLogProcessor', 'LabelCheckHook',
+    'ShapeLogHook', 'ShapeScalar'
 ]

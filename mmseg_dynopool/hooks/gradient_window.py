@@ -44,7 +44,8 @@ class GradientWindow:
 
     Args:
         optimizer: the one that steps.
-        alphas: parameters of shape ``(2,)`` on one device; others than parameters are left out.
+        alphas: parameters on one device; of those that are not of shape ``(2,)``, such as a
+            ShapeAdaptor's logit, the gradient counts as unknown.
     """
 
     def __init__(self, optimizer: Optimizer, alphas: Sequence[Tensor]):
@@ -75,7 +76,7 @@ class GradientWindow:
         self._rows.append(row if scale is None else row / scale)
 
 
-def _gradient(alpha: Tensor) -> Tensor:
-    if alpha.is_leaf and alpha.grad is not None:
-        return alpha.grad.detach()
-    return torch.full_like(alpha.detach(), math.nan)
+def _gradient(parameter: Tensor) -> Tensor:
+    if parameter.shape == (2, ) and parameter.grad is not None:
+        return parameter.grad.detach()
+    return parameter.detach().new_full((2, ), math.nan)

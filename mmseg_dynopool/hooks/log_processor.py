@@ -1,11 +1,9 @@
 """A log line that a person can read."""
 
-import re
-
 from mmengine.runner import LogProcessor
 from mmseg.registry import LOG_PROCESSORS
 
-_INSTANCE = re.compile(r'(?:train/)?dynopool/([^/]+)/')
+from .shape_scalar import ShapeScalar
 
 
 @LOG_PROCESSORS.register_module()
@@ -22,21 +20,26 @@ class DynOPoolLogProcessor(LogProcessor):
 
     def get_log_after_iter(self, runner, batch_idx: int, mode: str) -> tuple[dict, str]:
         """The scalars, all of them, and the line."""
-        tag, text = super().get_log_after_iter(runner, batch_idx, mode)
-        entries = [entry for entry in text.split('  ') if not _INSTANCE.match(entry)]
-        return tag, '  '.join([*entries, *_shapes(tag)])
+        tag, text = super().get_log_after_iter(runner, batch_idx, mode)  # without the shapes
+        windows = self._parse_windows_size(runner, batch_idx, self.custom_cfg)
+        every = super()._collect_scalars(windows, runner, mode, self.log_with_hierarchy)
+        shapes = {key: value for key, value in every.items() if ShapeScalar.parse(key)}
+        return {**tag, **shapes}, '  '.join([text, *_entries(shapes)])
+
+    def _collect_scalars(self, custom_cfg, runner, mode, reserve_prefix=False) -> dict:
+        """Of these mmengine makes the line."""
+        scalars = super()._collect_scalars(custom_cfg, runner, mode, reserve_prefix)
+        return {key: value for key, value in scalars.items() if not ShapeScalar.parse(key)}
 
 
-def _shapes(tag: dict) -> list[str]:
+def _entries(shapes: dict[str, float]) -> list[str]:
     """``'stream1: 0.458 x 0.461 (18 x 18)'`` of each instance."""
-    values = {key.removeprefix('train/'): value for key, value in tag.items()}
-    names = dict.fromkeys(found[1] for found in map(_INSTANCE.match, tag) if found)
-    shapes = []
-    for name in names:
-        scale = [values.get(f'dynopool/{name}/scale_{axis}') for axis in 'hw']
-        size = [values.get(f'dynopool/{name}/size_{axis}') for axis in 'hw']
+    values = {ShapeScalar.parse(key): value for key, value in shapes.items()}
+    entries = []
+    for name in dict.fromkeys(scalar.instance for scalar in values):
+        scale, size = ([values.get(ShapeScalar(name, quantity, axis)) for axis in 'hw']
+                       for quantity in ('scale', 'size'))
         if None not in scale:
-            text = '{:.3f} x {:.3f}'.format(*scale)
-            shapes.append(f'{name}: {text}' + (
-                '' if None in size else ' ({:.0f} x {:.0f})'.format(*size)))
-    return shapes
+            entry = '{}: {:.3f} x {:.3f}'.format(name, *scale)
+            entries.append(entry if None in size else '{} ({:.0f} x {:.0f})'.format(entry, *size))
+    return entries

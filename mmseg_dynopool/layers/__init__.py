@@ -1,13 +1,21 @@
 """DynOPool, and Shape Adaptor as its baseline, as modules; needs torch alone."""
 
 from .conv import DynOPoolConv2d
-from .dynopool import DynOPool
-from .find import all_pools, input_channels, learned_pools, short_name, unwrap
-from .fixed import FixedDynOPool
-from .learned_pool import LearnedPool
+from .dynopool import DynOPool, FixedDynOPool
+from .find import (
+    all_pools,
+    by_short_name,
+    copy_replacing,
+    input_channels,
+    learned_pools,
+    short_names,
+    unwrap,
+)
+from .pool import ResizingPool, read_alphas
 from .shape_adaptor import ShapeAdaptor
 
 __all__ = [
-    'DynOPool', 'DynOPoolConv2d', 'FixedDynOPool', 'LearnedPool', 'ShapeAdaptor', 'all_pools',
-    'input_channels', 'learned_pools', 'short_name', 'unwrap'
+    'DynOPool', 'DynOPoolConv2d', 'FixedDynOPool', 'ResizingPool', 'ShapeAdaptor', 'all_pools',
+    'by_short_name', 'copy_replacing', 'input_channels', 'learned_pools', 'read_alphas',
+    'short_names', 'unwrap'
 ]

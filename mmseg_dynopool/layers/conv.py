@@ -4,51 +4,52 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from .fixed import FixedDynOPool
-from .learned_pool import LearnedPool
+from .pool import ResizingPool
 
 
 class DynOPoolConv2d(nn.Conv2d):
-    """``Conv_s -> Conv_1 after DynOPool_s`` (supplement, rule 3), with a shared DynOPool.
+    """``Conv_s -> Conv_1 after DynOPool_s`` (supplement, rule 3).
 
-    Branches that must agree in resolution share one DynOPool. So the layer holds its instance
-    without registering it: the network that owns it registers it once, and ``state_dict``,
-    optimizers and moving averages see each alpha once. The weight has the shape and the name of
-    the strided convolution's, whose checkpoints load.
+    The weight has the shape and the name of the strided convolution's, whose checkpoints load.
 
-    ``copy.deepcopy`` and pickling of the whole network keep the sharing.
+    Branches that must agree in resolution share one pooling. It is registered by one module, its
+    owner, so that ``state_dict``, optimizers and moving averages see each alpha once; the others
+    hold it with ``shared=True``, as an attribute that is no submodule. ``copy.deepcopy`` and
+    pickling of the whole network keep the sharing.
 
     Args:
-        pool: the instance, a :class:`DynOPool`, a :class:`FixedDynOPool` or a
-            :class:`ShapeAdaptor`, owned by a parent module.
+        pool: a :class:`DynOPool`, a :class:`FixedDynOPool` or a :class:`ShapeAdaptor`.
         in_channels, out_channels, kernel_size, **kwargs: as in :class:`torch.nn.Conv2d`,
             with the stride 1.
+        shared: another module registers ``pool``.
+
+    Attributes:
+        pool: the pooling.
 
     Raises:
-        ValueError: ``pool`` is no DynOPool, or a stride other than 1 is given.
+        ValueError: ``pool`` is no such pooling, or a stride other than 1 is given.
 
     Example:
         >>> pool = DynOPool()
         >>> conv = DynOPoolConv2d(pool, 8, 16, 3, padding=1)
-        >>> conv(torch.rand(1, 8, 32, 32)).shape
+        >>> shortcut = DynOPoolConv2d(pool, 8, 16, 1, shared=True)
+        >>> image = torch.rand(1, 8, 32, 32)
+        >>> (conv(image) + shortcut(image)).shape
         torch.Size([1, 16, 16, 16])
     """
 
-    def __init__(self, pool: LearnedPool | FixedDynOPool, in_channels: int, out_channels: int,
-                 kernel_size, **kwargs):
-        if not isinstance(pool, (LearnedPool, FixedDynOPool)):
+    def __init__(self, pool: ResizingPool, in_channels: int, out_channels: int, kernel_size,
+                 shared: bool = False, **kwargs):
+        if not isinstance(pool, ResizingPool):
             raise ValueError(f'pool must be a DynOPool, got {type(pool).__name__}')
         if kwargs.get('stride', 1) not in (1, (1, 1), [1, 1]):
             raise ValueError(f'stride must be 1, got {kwargs["stride"]!r}: the DynOPool '
                              'reduces the resolution')
         super().__init__(in_channels, out_channels, kernel_size, **kwargs)
-        # A tuple hides the instance from nn.Module's registration.
-        self._shared_pool = (pool, )
-
-    @property
-    def pool(self) -> LearnedPool | FixedDynOPool:
-        """The shared instance."""
-        return self._shared_pool[0]
+        if shared:
+            object.__setattr__(self, 'pool', pool)  # past nn.Module's registration
+        else:
+            self.pool = pool
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """Pool, then convolve: ``(N, C_in, H, W) -> (N, C_out, H_out, W_out)``."""

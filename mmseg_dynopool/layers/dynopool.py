@@ -1,4 +1,4 @@
-"""DynOPool as a module: the function and its learned parameter."""
+"""DynOPool as a module: with a learned scale, and with a constant one."""
 
 import math
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from mmseg_dynopool.ops import check_anchor, dynopool2d
 
-from .learned_pool import LearnedPool
+from .pool import ResizingPool
 
 
-class DynOPool(LearnedPool):
+class DynOPool(ResizingPool):
     """Pooling with a learned scale factor, height and width apart (paper, section 4.1).
 
     The parameter ``alpha = 1 / scale`` is never written by ``forward``, so one instance may run
@@ -23,7 +23,7 @@ class DynOPool(LearnedPool):
         scale: initial scale factor, one number or ``(scale_h, scale_w)``.
         bounds: lowest and highest scale factor. The upper bound of 1 keeps the feature maps, and
             with them memory, from growing behind the pooling.
-        anchor: gauge of alpha's gradient, see :func:`mmseg_dynopool.ops.dynopool2d`.
+        anchor: reference point of alpha's gradient, see :func:`mmseg_dynopool.ops.dynopool2d`.
         window: window of ``anchor='local'`` in output cells.
 
     Attributes:
@@ -55,6 +55,17 @@ class DynOPool(LearnedPool):
         self.window = window
         self.alpha = nn.Parameter(torch.tensor([1 / s for s in self.initial_scale]))
 
+    @property
+    def parameter(self) -> nn.Parameter:
+        return self.alpha
+
+    @property
+    def parameter_bounds(self) -> tuple[float, float]:
+        return self.alpha_bounds
+
+    def alpha_of(self, value: Tensor) -> Tensor:
+        return value
+
     def bounded_alpha(self) -> Tensor:
         """Alpha inside its bounds, with a straight-through gradient; shape ``(2,)``."""
         low, high = self.alpha_bounds
@@ -63,8 +74,10 @@ class DynOPool(LearnedPool):
 
     @torch.no_grad()
     def project_(self) -> None:
-        """Move alpha into its bounds. For use after an optimizer's step."""
         self.alpha.clamp_(*self.alpha_bounds)
+
+    def freeze(self) -> 'FixedDynOPool':
+        return FixedDynOPool.at_alpha(self.read_alpha())
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """Pool ``input`` of shape ``(N, C, H_in, W_in)`` to ``(N, C, H_out, W_out)``.
@@ -78,6 +91,75 @@ class DynOPool(LearnedPool):
     def extra_repr(self) -> str:
         return (f'initial_scale={self.initial_scale}, bounds={self.bounds}, '
                 f'anchor={self.anchor!r}, window={self.window}')
+
+
+class FixedDynOPool(ResizingPool):
+    """A :class:`DynOPool` whose scale is a constant: no parameter, nothing read from a device.
+
+    Same outputs, bit for bit, and the same gradient of the input. So a network can be exported
+    with it, whatever the size of its input.
+
+    Args:
+        scale: scale factor, one number or ``(scale_h, scale_w)``.
+
+    Attributes:
+        initial_scale: the scale as given, ``(scale_h, scale_w)``.
+
+    Raises:
+        ValueError: ``scale`` is not positive and finite.
+
+    Example:
+        >>> FixedDynOPool((0.5, 0.25))(torch.rand(1, 8, 64, 64)).shape
+        torch.Size([1, 8, 32, 16])
+    """
+
+    learns = False
+    macs_per_value = DynOPool.macs_per_value
+
+    def __init__(self, scale: float | Sequence[float] = 0.5):
+        super().__init__()
+        unbounded = DynOPool(scale, bounds=(1e-9, 1e9))
+        self.initial_scale = unbounded.initial_scale
+        self._alpha: tuple[float, float] = unbounded.read_alpha()  # rounded as a learned one is
+
+    @classmethod
+    def at_alpha(cls, alpha: Sequence[float]) -> 'FixedDynOPool':
+        """The pooling with exactly this alpha: ``1 / (1 / alpha)`` may differ by a rounding."""
+        fixed = cls([1 / a for a in alpha])
+        fixed.set_alpha_(alpha)
+        return fixed
+
+    @classmethod
+    def with_cost_of(cls, pool: ResizingPool) -> 'FixedDynOPool':
+        """Of the size and cost that ``pool`` has now, for counting; not of its values."""
+        fixed = cls.at_alpha(pool.read_alpha())
+        fixed.initial_scale = pool.initial_scale
+        fixed.macs_per_value = pool.macs_per_value
+        return fixed
+
+    def set_alpha_(self, alpha: Sequence[float]) -> None:
+        """Give it another alpha, ``(alpha_h, alpha_w)``."""
+        self._alpha = tuple(alpha)
+
+    def set_scale_(self, scale: float | Sequence[float]) -> None:
+        """Give it another scale, as at construction."""
+        self.set_alpha_(FixedDynOPool(scale).read_alpha())
+
+    def bounded_alpha(self) -> Tensor:
+        return torch.tensor(self._alpha)
+
+    def read_alpha(self) -> tuple[float, float]:
+        return self._alpha
+
+    def freeze(self) -> 'FixedDynOPool':
+        return self
+
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        """Pool ``input`` of shape ``(N, C, H_in, W_in)`` to ``(N, C, H_out, W_out)``."""
+        return dynopool2d(input, self._alpha, output_size)
+
+    def extra_repr(self) -> str:
+        return 'scale=({:.6g}, {:.6g})'.format(*(1 / a for a in self._alpha))
 
 
 def _is_number(value) -> bool:

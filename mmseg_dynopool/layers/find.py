@@ -1,22 +1,50 @@
-"""Find the poolings of a network."""
+"""Find the poolings of a network, name them, replace them."""
+
+import copy
+from collections.abc import Iterable, Mapping
 
 from torch import nn
 
-from .fixed import FixedDynOPool
-from .learned_pool import LearnedPool
+from .pool import ResizingPool
 
 
-def learned_pools(model: nn.Module) -> dict[str, LearnedPool]:
-    """The poolings that learn their scale and that ``model`` owns, each instance once.
+def all_pools(model: nn.Module) -> dict[str, ResizingPool]:
+    """The poolings that ``model`` owns, each instance once, by their dotted names."""
+    return {n: m for n, m in model.named_modules() if isinstance(m, ResizingPool)}
 
-    They are :class:`DynOPool` or :class:`ShapeAdaptor`, by their dotted names.
+
+def learned_pools(model: nn.Module) -> dict[str, ResizingPool]:
+    """Those of :func:`all_pools` that learn their scale."""
+    return {name: pool for name, pool in all_pools(model).items() if pool.learns}
+
+
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """Short, distinct names of poolings by their dotted ones.
+
+    ``'stream1'`` for ``'backbone.dynopools.stream1'``, but the whole name where another pooling
+    has the same short one, as with two backbones.
     """
-    return {n: m for n, m in model.named_modules() if isinstance(m, LearnedPool)}
+    short = {name: name.rpartition('dynopools.')[2] for name in names}
+    shared = [s for s in short.values() if list(short.values()).count(s) > 1]
+    return {name: name if s in shared else s for name, s in short.items()}
 
 
-def all_pools(model: nn.Module) -> dict[str, LearnedPool | FixedDynOPool]:
-    """As :func:`learned_pools`, with those of fixed scale."""
-    return {n: m for n, m in model.named_modules() if isinstance(m, (LearnedPool, FixedDynOPool))}
+def by_short_name(pools: Mapping[str, ResizingPool]) -> dict[str, ResizingPool]:
+    """Poolings by their :func:`short_names`."""
+    short = short_names(pools)
+    return {short[name]: pool for name, pool in pools.items()}
+
+
+def copy_replacing(model: nn.Module, pairs: Iterable[tuple[object, object]]) -> nn.Module:
+    """A deep copy of ``model`` in which some objects are replaced, wherever they are held.
+
+    Args:
+        model: it is not changed.
+        pairs: ``(original, replacement)``: modules, tensors or others; a replacement is not
+            copied.
+    """
+    # deepcopy takes what is in its memo for copied already.
+    return copy.deepcopy(model, {id(original): replacement for original, replacement in pairs})
 
 
 def input_channels(model: nn.Module) -> int:
@@ -31,13 +59,8 @@ def input_channels(model: nn.Module) -> int:
     raise ValueError(f'{type(model).__name__} has no convolution that tells its input channels')
 
 
-def short_name(name: str) -> str:
-    """``'stream1'`` for ``'backbone.dynopools.stream1'``."""
-    return name.rpartition('dynopools.')[2]
-
-
 def unwrap(model: nn.Module) -> nn.Module:
-    """The segmentor inside its wrappers (DDP, test-time augmentation)."""
+    """The network inside its wrappers (DDP, test-time augmentation)."""
     while hasattr(model, 'module'):
         model = model.module
     return model

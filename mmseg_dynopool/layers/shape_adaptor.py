@@ -9,10 +9,13 @@ from torch import Tensor, nn
 from mmseg_dynopool.ops import check_pooling, check_ratios, shape_adaptor2d, shape_adaptor_alpha
 
 from .dynopool import check_scale
-from .learned_pool import LearnedPool
+from .pool import ResizingPool
+
+# Logits beyond change the scale by less than a millionth of the ratios' distance.
+_STEEPEST = 14.0
 
 
-class ShapeAdaptor(LearnedPool):
+class ShapeAdaptor(ResizingPool):
     """Learned resizing between two branches of pre-defined ratios (Liu et al., ECCV 2020).
 
     The parameter is one number for both axes: the mixing weight is ``w = sigmoid(logit)``, the
@@ -27,7 +30,6 @@ class ShapeAdaptor(LearnedPool):
 
     Attributes:
         logit: parameter without dimensions; ``w = sigmoid(logit)``.
-        alpha: ``(1 / s, 1 / s)``, computed from ``logit``.
         bounds: the ratios.
         initial_scale: the scale at construction, ``(s, s)``.
 
@@ -65,15 +67,19 @@ class ShapeAdaptor(LearnedPool):
         return self.logit.double().sigmoid()
 
     @property
-    def alpha(self) -> Tensor:
-        return shape_adaptor_alpha(self.weight, self.bounds)
+    def parameter(self) -> nn.Parameter:
+        return self.logit
+
+    @property
+    def parameter_bounds(self) -> tuple[float, float]:
+        return -_STEEPEST, _STEEPEST
+
+    def alpha_of(self, value: Tensor) -> Tensor:
+        return shape_adaptor_alpha(value.double().sigmoid(), self.bounds)
 
     def bounded_alpha(self) -> Tensor:
-        """Alpha, with the gradient of ``logit``; inside its bounds by construction."""
-        return self.alpha
-
-    def project_(self) -> None:
-        """Nothing is to be done: the sigmoid holds the scale between the ratios."""
+        """``(1 / s, 1 / s)``, with the gradient of ``logit``; within bounds by the sigmoid."""
+        return self.alpha_of(self.logit)
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """Resize ``input`` of shape ``(N, C, H_in, W_in)`` to ``(N, C, H_out, W_out)``.

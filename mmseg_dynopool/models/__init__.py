@@ -1,10 +1,15 @@
 """What mmseg's ``MODELS`` registry gets."""
 
+from .cost import (
+    count_segmentor_gmacs,
+    describe_gmacs,
+    forward_without_postprocessing,
+    watch_shapes,
+)
 from .dynopool_hrnet import DynOPoolHRNet
 from .segmentors import DynOPoolCascadeEncoderDecoder, DynOPoolEncoderDecoder
-from .tensor_mode import count_segmentor_gmacs, tensor_mode
 
 __all__ = [
     'DynOPoolCascadeEncoderDecoder', 'DynOPoolEncoderDecoder', 'DynOPoolHRNet',
-    'count_segmentor_gmacs', 'tensor_mode'
+    'count_segmentor_gmacs', 'describe_gmacs', 'forward_without_postprocessing', 'watch_shapes'
 ]

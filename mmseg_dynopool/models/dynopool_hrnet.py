@@ -1,6 +1,5 @@
 """HRNet in which each stream's resolution is learned (supplement, section 1.1, rule 3)."""
 
-import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -9,7 +8,7 @@ from mmseg.models.backbones import HRNet
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_dynopool.layers import FixedDynOPool
+from mmseg_dynopool.layers import read_alphas
 from mmseg_dynopool.ops import check_input, pooled_size
 
 from .hr_module import DynOPoolHRModule, Pool, run_downsampling, unstride_
@@ -35,7 +34,7 @@ class DynOPoolHRNet(HRNet):
             - ``scale`` (0.5): initial scale, a number, a pair (h, w), or a dict by instance,
               e.g. ``dict(stream1=(0.5, 0.4))``; instances that it leaves out start at 0.5;
             - ``bounds`` ((0.125, 1.0)): lowest and highest scale;
-            - ``anchor`` ('local') and ``window`` (8): gauge of alpha's gradient, see
+            - ``anchor`` ('local') and ``window`` (8): reference point of alpha's gradient, see
               :func:`mmseg_dynopool.ops.dynopool2d`;
             - ``stem`` (False): the stem's two strided convolutions, too, become DynOPools, each
               with an instance of its own;
@@ -121,16 +120,12 @@ class DynOPoolHRNet(HRNet):
         Args:
             image_size: ``(H, W)`` of the image in pixels.
             alphas: ``{instance: (alpha_h, alpha_w)}`` as Python numbers inside their bounds;
-                default: those of the moment, in one read from the device.
+                default: the current ones, in one read from the device.
 
         Returns:
             ``{'stem1', 'stem2' (if they learn), 'stream0', 'stream1', ...: (h, w)}``.
         """
-        if alphas is None:
-            read = self._constant_sizes if self._fixed() else self._read_sizes
-            sizes = read(image_size)
-        else:
-            sizes = self._chain_sizes(image_size, alphas)
+        sizes = self._chain_sizes(image_size, alphas or read_alphas(self.dynopools))
         learned = {name: sizes.pop(name) for name in ('stem1', 'stem2') if name in sizes}
         first = learned.get('stem2') or self._convolved_size(
             self._convolved_size(image_size, self.conv1), self.conv2)
@@ -138,44 +133,27 @@ class DynOPoolHRNet(HRNet):
 
     def _sized_pools(self, image_size: Sequence[int]) -> dict[str, Pool]:
         """Each DynOPool with the size of its output for this image."""
-        if torch.compiler.is_compiling() and not self._fixed():
+        if torch.compiler.is_compiling() and any(p.learns for p in self.dynopools.values()):
             models = self._read_models(image_size)
             return {n: partial(_pool_like, self.dynopools[n], models[n]) for n in models}
-        sizes = self._constant_sizes(image_size) if self._fixed() else self._read_sizes(image_size)
+        # Every forward pass reads the alphas anew: moving averages swap parameters without
+        # leaving a trace that a cache could see.
+        sizes = self._chain_sizes(image_size, read_alphas(self.dynopools))
         return {n: partial(self.dynopools[n], output_size=sizes[n]) for n in sizes}
-
-    def _fixed(self) -> bool:
-        return all(isinstance(pool, FixedDynOPool) for pool in self.dynopools.values())
-
-    def _constant_sizes(self, image_size: Sequence[int]) -> dict[str, tuple[int, int]]:
-        alphas = {name: pool.alpha for name, pool in self.dynopools.items()}
-        return self._chain_sizes(image_size, alphas)
 
     @torch.compiler.disable
     def _read_models(self, image_size: Sequence[int]) -> dict[str, Tensor]:
-        """:meth:`_read_sizes` as empty tensors whose shapes are marked to change.
+        """The sizes as empty tensors whose shapes are marked to change.
 
         Compiled code takes integers for constants until it has seen each one change. It calls
         this function as it is, its one break of the graph, so that it does not see alpha, whose
         value changes with every step.
         """
         models = {}
-        for name, size in self._read_sizes(image_size).items():
+        for name, size in self._chain_sizes(image_size, read_alphas(self.dynopools)).items():
             models[name] = torch.empty(size, device='meta')
             torch._dynamo.maybe_mark_dynamic(models[name], [0, 1])
         return models
-
-    def _read_sizes(self, image_size: Sequence[int]) -> dict[str, tuple[int, int]]:
-        """The sizes by the alphas of the moment, all in one read from the device.
-
-        Every forward pass reads them anew: moving averages swap parameters without leaving a
-        trace that a cache could see.
-        """
-        names = list(self.dynopools)
-        alphas = torch.stack([self.dynopools[name].bounded_alpha() for name in names]).tolist()
-        for name, alpha in zip(names, alphas):
-            _check_finite(name, alpha)
-        return self._chain_sizes(image_size, dict(zip(names, alphas)))
 
     def _chain_sizes(self, size: Sequence[int], alphas: dict) -> dict[str, tuple[int, int]]:
         """Size of each DynOPool's output: the stem's, then from stream to stream."""
@@ -198,12 +176,6 @@ class DynOPoolHRNet(HRNet):
 
 def _pool_like(pool, model: Tensor, x: Tensor) -> Tensor:
     return pool(x, tuple(model.shape))
-
-
-def _check_finite(name: str, alpha: Sequence[float]) -> None:
-    if not all(map(math.isfinite, alpha)):
-        raise ValueError(f'alpha of DynOPool {name!r} is not finite, {tuple(alpha)}: the training '
-                         'diverged; resume from the last good checkpoint with a lower lr')
 
 
 def _run_transition(transition, features: list[Tensor], pools) -> list[Tensor]:

@@ -2,9 +2,9 @@
 
 from torch import nn
 
-from mmseg_dynopool.layers import DynOPool, FixedDynOPool, LearnedPool, ShapeAdaptor
+from mmseg_dynopool.layers import DynOPool, FixedDynOPool, ResizingPool, ShapeAdaptor
 
-_TYPES: dict[str, type[LearnedPool]] = dict(DynOPool=DynOPool, ShapeAdaptor=ShapeAdaptor)
+_TYPES: dict[str, type[ResizingPool]] = dict(DynOPool=DynOPool, ShapeAdaptor=ShapeAdaptor)
 _OPTIONS = dict(
     DynOPool=('scale', 'bounds', 'anchor', 'window', 'stem', 'learn'),
     ShapeAdaptor=('scale', 'ratios', 'pooling', 'align_corners', 'stem', 'learn'))

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
-from mmengine.runner.checkpoint import CheckpointLoader
+
+from mmseg_dynopool.checkpoints import Checkpoint
 
 
 def latest_checkpoint(*folders: str | Path) -> str | None:
@@ -31,12 +32,18 @@ def latest_checkpoint(*folders: str | Path) -> str | None:
     return str(best) if best else noted or None
 
 
-def resume_from_latest(cfg: Config) -> None:
+def resume_from_latest(cfg: Config) -> Checkpoint | None:
     """Make a config resume from the latest checkpoint in its work dir, in place.
 
     Without one the training starts, from the weights of ``load_from`` where the config names
     some. A run without a seed of its own goes on with the one it was started with: else its data
     would be shuffled in another order.
+
+    Returns:
+        The checkpoint, read, or None where there is nothing to resume.
+
+    Raises:
+        ValueError: it cannot be read.
     """
     folders = [cfg.work_dir]
     out_dir = (cfg.get('default_hooks', {}).get('checkpoint') or {}).get('out_dir')
@@ -47,15 +54,12 @@ def resume_from_latest(cfg: Config) -> None:
     if path is None:
         start = f', from the weights of {cfg.load_from}' if cfg.get('load_from') else ' anew'
         print_log(f'nothing to resume in {cfg.work_dir}; the training starts{start}', 'current')
-        return
+        return None
     cfg.load_from = path
-    if (cfg.get('randomness') or {}).get('seed') is None:
-        try:
-            checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
-            seed = checkpoint['meta']['seed']
-        except Exception:  # check_checkpoint will say what is wrong with it
-            return
-        cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
+    checkpoint = Checkpoint.read(path)
+    if (cfg.get('randomness') or {}).get('seed') is None and 'seed' in checkpoint.meta:
+        cfg.randomness = dict(cfg.get('randomness') or {}, seed=checkpoint.meta['seed'])
+    return checkpoint
 
 
 def checkpoint_differences(path: str | Path, other: str | Path) -> list[str]:
@@ -67,7 +71,7 @@ def checkpoint_differences(path: str | Path, other: str | Path) -> list[str]:
     Returns:
         Dotted names, empty if the runs stand at the same point.
     """
-    pair = [torch.load(p, map_location='cpu', weights_only=False) for p in (path, other)]
+    pair = [Checkpoint.read(str(p)).content for p in (path, other)]
     kept = [{key: value for key, value in checkpoint.items()
              if key not in ('meta', 'message_hub')} for checkpoint in pair]
     for checkpoint, part in zip(pair, kept):

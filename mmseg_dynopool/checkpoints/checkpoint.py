@@ -1,0 +1,171 @@
+"""A checkpoint: read once, verified against a network, loaded into it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from mmengine.config import Config
+from mmengine.runner.checkpoint import _load_checkpoint_to_model
+from torch import nn
+
+from mmseg_dynopool.layers import all_pools, by_short_name, learned_pools, unwrap
+
+from .read import read_file
+
+SCALES = 'dynopool_scales'
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The content of a checkpoint file.
+
+    Attributes:
+        path: the file or URL.
+        content: what mmengine's runner saved, or a state dict alone.
+    """
+
+    path: str
+    content: dict
+
+    @classmethod
+    def read(cls, path: str) -> 'Checkpoint':
+        """Read a checkpoint without running code of it; see :func:`read_file`.
+
+        Raises:
+            ValueError: it cannot be read, holds more than a training writes, or no weights.
+        """
+        checkpoint = cls(path, read_file(path))
+        if not isinstance(checkpoint.content, dict) or not any(
+                map(torch.is_tensor, checkpoint.state.values())):
+            raise ValueError(f'{path} holds no state_dict; give a checkpoint that tools/train.py '
+                             'wrote')
+        return checkpoint
+
+    @cached_property
+    def state(self) -> dict:
+        """Weights and buffers by their names."""
+        state = self.content.get('state_dict', self.content)
+        return {key.removeprefix('module.'): value for key, value in state.items()
+                } if isinstance(state, dict) else {}
+
+    @property
+    def meta(self) -> dict:
+        """What was noted beside the weights: iteration, seed, versions, classes; may be empty."""
+        meta = self.content.get('meta')
+        return dict(meta) if isinstance(meta, dict) else {}
+
+    def verify(self, model: nn.Module, part: str = '', resume: bool = False,
+               scales: bool = False) -> None:
+        """Check that the checkpoint fills every weight of ``model``.
+
+        mmengine loads what fits and logs the rest, so that a wrong file gives a network of random
+        weights. Missing alphas (a ShapeAdaptor's logits) are allowed: a stock network's
+        checkpoint fits, at the initial scales. Those of another pooling are not.
+
+        Args:
+            model: the network.
+            part: check only the weights whose names start so, e.g. ``'backbone.'`` where the
+                head may differ.
+            resume: check, too, that a training can go on from it.
+            scales: check, too, that it holds the learned scales of a network that has some.
+
+        Raises:
+            ValueError: the checkpoint is of another architecture or at other scales, or its
+                training diverged.
+        """
+        model = unwrap(model)
+        if resume and not {'optimizer', 'meta'} <= set(self.content):
+            raise ValueError(f'{self.path} holds weights alone, no training to go on with; start '
+                             'from it by load_from, without resume')
+        self._verify_fixed_scales(model)
+        learned = {f'{name}.{key}': key for name, pool in learned_pools(model).items()
+                   for key, _ in pool.named_parameters()}
+        self._verify_learned_scales(learned, scales)
+        weights = {k: v for k, v in model.state_dict().items() if k.startswith(part)}
+        self._verify_weights(weights, optional=learned)
+        diverged = [k for k in weights if k in self.state and _is_broken(
+            self.state[k], infinity=k in learned)]
+        if diverged:
+            raise ValueError(f'{self.path} holds NaN or infinity in {len(diverged)} weights '
+                             f'({", ".join(diverged[:_SHOWN])}): its training diverged. Use an '
+                             'earlier checkpoint, and train on with a lower lr')
+
+    def load_into(self, model: nn.Module) -> None:
+        """Load the weights; what is missing stays, as in mmengine."""
+        _load_checkpoint_to_model(unwrap(model), self.content)
+
+    def _verify_fixed_scales(self, model: nn.Module) -> None:
+        """Frozen weights have no alphas: at other scales they would be another network."""
+        frozen = self.meta.get(SCALES)
+        if frozen:
+            if learned_pools(model):
+                raise ValueError(f'{self.path} belongs to a frozen network with the scales '
+                                 f"{frozen}, and this config's scales learn; use the config.py "
+                                 'that tools/freeze.py wrote beside it')
+            scales = {name: pool.scale.tolist()
+                      for name, pool in by_short_name(all_pools(model)).items()}
+            if not _are_close(frozen, scales):
+                there = f'fixed at {scales}' if scales else "the stock network's"
+                raise ValueError(f'{self.path} belongs to a network that was frozen at the scales '
+                                 f"{frozen}, and this config's are {there}; use the config.py "
+                                 'that tools/freeze.py wrote beside it')
+        alphas = [f'{name}.alpha' for name in all_pools(model) if f'{name}.alpha' in self.state]
+        if alphas and not learned_pools(model):
+            raise ValueError(f"{self.path} holds learned scales ({alphas[0]}, ...), and this "
+                             "config's are fixed; use the config it was trained with, or freeze "
+                             'it anew by tools/freeze.py')
+
+    def _verify_learned_scales(self, learned: dict[str, str], required: bool) -> None:
+        for key, kind in learned.items():
+            other = dict(alpha='logit', logit='alpha')[kind]
+            if key not in self.state and key.removesuffix(kind) + other in self.state:
+                raise ValueError(f"{self.path} was trained with another pooling: it has "
+                                 f"'.{other}' in the place of {key!r} (a DynOPool has an alpha, a "
+                                 'ShapeAdaptor a logit). Set type in model.backbone.dynopool as '
+                                 'in its training')
+        if required and learned and not any(key in self.state for key in learned):
+            raise ValueError(f'{self.path} holds no learned scale ({next(iter(learned))}, ...): '
+                             "it is a stock network's; give a checkpoint that was trained with "
+                             'DynOPool')
+
+    def _verify_weights(self, weights: dict, optional) -> None:
+        state = self.state
+        missing = [k for k in weights if k not in state and k not in optional
+                   and not k.endswith('num_batches_tracked')]
+        misshapen = [k for k in weights if k in state and _shape(state[k]) != weights[k].shape]
+        if missing or misshapen:
+            details = [f'{k} is missing' for k in missing[:_SHOWN]]
+            details += [f'{k} is {tuple(_shape(state[k]))}, not {tuple(weights[k].shape)}'
+                        for k in misshapen[:_SHOWN]]
+            raise ValueError(
+                f'{self.path} is a checkpoint of another architecture: {len(missing)} weights '
+                f'missing and {len(misshapen)} of another shape ({"; ".join(details)}). Use the '
+                'config that it was trained with; a copy lies in its work dir')
+
+
+def read_pretrained(cfg: Config) -> None:
+    """Read the local files of ``init_cfg=dict(type='Pretrained', ...)`` before mmengine does.
+
+    Raises:
+        ValueError: one cannot be read, or holds more than a training writes.
+    """
+    init = (cfg.model.get('backbone') or {}).get('init_cfg') or {}
+    path = init.get('checkpoint') if isinstance(init, dict) else None
+    if path and '://' not in path:
+        read_file(path)
+
+
+def _are_close(scales: dict, others: dict) -> bool:
+    return scales.keys() == others.keys() and all(
+        abs(a - b) <= 1e-6 * b for name in scales for a, b in zip(scales[name], others[name]))
+
+
+def _shape(value) -> tuple:
+    return value.shape if torch.is_tensor(value) else (type(value).__name__, )
+
+
+def _is_broken(value: torch.Tensor, infinity: bool) -> bool:
+    # Infinity is a bad scale, but may be right elsewhere, e.g. in a mask.
+    return value.is_floating_point() and bool(
+        value.isnan().any() or (infinity and value.isinf().any()))

@@ -1,0 +1,39 @@
+"""A copy of a network that has shapes but no numbers."""
+
+from collections import OrderedDict
+
+import torch
+from torch import nn
+
+from mmseg_dynopool.layers import FixedDynOPool, copy_replacing, learned_pools
+
+_HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
+
+
+def to_meta_copy(model: nn.Module) -> nn.Module:
+    """A copy in evaluation mode whose weights are on the meta device.
+
+    A :class:`FixedDynOPool` stands for each pooling that learns: it gives the same sizes, and can
+    be given any scale, beyond its bounds, too. Hooks stay behind: they would take a probe for an
+    image, and what they hold, such as an open file, may not be copied.
+
+    Raises:
+        ValueError: the network is sharded by FSDP2.
+    """
+    if any(hasattr(module, 'reshard') for module in model.modules()):
+        raise ValueError('a network that fully_shard has sharded cannot be copied, so its cost '
+                         'cannot be probed; call model.prepare_cost() before fully_shard. '
+                         'gmacs_budget counts until the end: use gmacs_weight with FSDP2')
+    pairs = [(pool, FixedDynOPool.with_cost_of(pool)) for pool in learned_pools(model).values()]
+    pairs += [(tensor, _empty_like(tensor)) for tensor in (*model.parameters(), *model.buffers())]
+    pairs += [(getattr(module, name), OrderedDict()) for module in model.modules()
+              for name in _HOOKS]
+    copied = copy_replacing(model, pairs)
+    copied.eval()  # no chaining: mmseg's HRNet returns None from train() and eval()
+    return copied
+
+
+def _empty_like(tensor):
+    dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
+    empty = torch.empty_like(tensor, device='meta', dtype=dtype)
+    return nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty

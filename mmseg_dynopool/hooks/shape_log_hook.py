@@ -1,0 +1,122 @@
+"""Logs the learned shapes."""
+
+import torch
+from mmengine.hooks import Hook, LoggerHook
+from mmseg.registry import HOOKS
+
+from mmseg_dynopool.layers import ResizingPool, by_short_name, learned_pools, unwrap
+
+from .gradient_window import GradientNoise, GradientWindow
+from .shape_scalar import LEARNING_RATE, ShapeScalar
+
+
+@HOOKS.register_module()
+class ShapeLogHook(Hook):
+    """Logs the learned shapes in each line of the log and each of the visualizer's backends.
+
+    :class:`DynOPoolHook` brings it along. Logged (``_h`` and ``_w`` each):
+
+    - ``dynopool/<instance>/alpha_h``, and ``scale_h`` = 1 / alpha;
+    - ``dynopool/<instance>/grad_mean_h``, ``grad_std_h``, ``grad_snr_h``: mean and sample standard
+      deviation of alpha's gradient over the optimizer's steps since the last log line, and
+      |mean| / std. As the optimizer gets it, see :class:`GradientWindow`. Noise alone gives about
+      0.8 / sqrt(steps): a ratio that stays there says that the shape no longer learns, but
+      wanders. A window with less than two steps goes on to the next line. A ShapeAdaptor, whose
+      alpha is no parameter, has none;
+    - ``dynopool/input/size_h``, the training crop in pixels (``gmacs_shape`` where that is
+      set), and ``dynopool/<stream>/size_h``, the rounded size of each stream's features there,
+      with a learned stem of ``stem1`` and ``stem2``, too (networks with
+      ``feature_sizes``, such as :class:`DynOPoolHRNet`, whose crop is known);
+    - ``dynopool/lr``, the learning rate of the alphas' parameter group.
+
+    The segmentors' loss logs ``gmacs`` and ``gmacs_ratio``, the cost now and relative to the
+    start.
+    """
+
+    priority = 42  # after the projection and the budget (41), whose alphas count
+
+    def __init__(self):
+        self._gradients: GradientWindow | None = None
+
+    def before_train(self, runner) -> None:
+        self.after_train(runner)
+        if any(isinstance(hook, LoggerHook) for hook in runner.hooks):  # else nobody reads them
+            alphas = [pool.parameter for pool in named_pools(runner).values()]
+            self._gradients = GradientWindow(runner.optim_wrapper.optimizer, alphas)
+
+    def after_train(self, runner) -> None:
+        if self._gradients is not None:
+            self._gradients.remove()
+            self._gradients = None
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        if not _is_line(runner, batch_idx):
+            return
+        pools = named_pools(runner)
+        values = [torch.stack([pool.bounded_alpha().detach() for pool in pools.values()])]
+        if self._gradients is not None and len(self._gradients) > 1:
+            values += self._gradients.stack()
+            self._gradients.clear()
+        # One read from the device for all instances and steps.
+        alphas, *gradients = torch.stack(values).tolist()
+        scalars = _alpha_scalars(pools, alphas) | _gradient_scalars(pools, gradients)
+        scalars |= _size_scalars(unwrap(runner.model), dict(zip(pools, alphas)))
+        named = {scalar.key: value for scalar, value in scalars.items()}
+        for group in parameter_groups(runner, pools)[:1]:
+            named[LEARNING_RATE] = group['lr']
+        for key, value in named.items():
+            runner.message_hub.update_scalar(f'train/{key}', value)
+
+
+def named_pools(runner) -> dict[str, ResizingPool]:
+    """The poolings of a runner's model that learn, by their names in logs."""
+    return by_short_name(learned_pools(unwrap(runner.model)))
+
+
+def parameter_groups(runner, pools: dict[str, ResizingPool]) -> list[dict]:
+    """The optimizer's groups that hold the poolings' parameters."""
+    parameters = {id(pool.parameter) for pool in pools.values()}
+    return [group for group in runner.optim_wrapper.param_groups
+            if any(id(p) in parameters for p in group['params'])]
+
+
+def _is_line(runner, batch_idx) -> bool:
+    """Whether a LoggerHook, which runs later, writes a line in this iteration."""
+    loader = runner.train_dataloader
+    return any(
+        hook.every_n_inner_iters(batch_idx, hook.interval) or
+        (hook.end_of_epoch(loader, batch_idx) and
+         (not hook.ignore_last or len(loader) <= hook.interval))
+        for hook in runner.hooks if isinstance(hook, LoggerHook))
+
+
+def _alpha_scalars(pools, alphas) -> dict[ShapeScalar, float]:
+    scalars = {}
+    for name, pair in zip(pools, alphas):
+        for axis, alpha in zip('hw', pair):
+            scalars[ShapeScalar(name, 'alpha', axis)] = alpha
+            scalars[ShapeScalar(name, 'scale', axis)] = 1 / alpha
+    return scalars
+
+
+def _gradient_scalars(pools, gradients) -> dict[ShapeScalar, float]:
+    """Of a window's gradients, ``(steps, pools, 2)``."""
+    scalars = {}
+    for name, steps in zip(pools, zip(*gradients)):
+        for axis, values in zip('hw', zip(*steps)):
+            noise = GradientNoise.of(values)
+            for key in ('mean', 'std', 'snr') if noise else ():
+                if getattr(noise, key) is not None:
+                    scalars[ShapeScalar(name, f'grad_{key}', axis)] = getattr(noise, key)
+    return scalars
+
+
+def _size_scalars(model, alphas: dict) -> dict[ShapeScalar, int]:
+    shape = getattr(model, 'counted_shape', None) or getattr(
+        getattr(model, 'data_preprocessor', None), 'size', None)
+    backbone = getattr(model, 'backbone', None)
+    if shape is None or not hasattr(backbone, 'feature_sizes'):
+        return {}
+    sizes = dict(input=shape, **backbone.feature_sizes(shape, alphas))
+    return {ShapeScalar(name, 'size', axis): int(value)
+            for name, size in sizes.items() for axis, value in zip('hw', size)}

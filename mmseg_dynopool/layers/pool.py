@@ -1,0 +1,99 @@
+"""What a network with learned sizes, its cost and its training need to know of a pooling."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mmseg_dynopool.ops import pooled_size
+
+
+class ResizingPool(nn.Module):
+    """Base of the poolings whose scale is learned or was learned.
+
+    A subclass defines ``forward(input, output_size=None)`` and :meth:`bounded_alpha`. One that
+    learns also sets ``learns`` and ``bounds``, and defines :attr:`parameter` and
+    :meth:`alpha_of`.
+
+    Attributes:
+        learns: whether the scale is learned, by one parameter.
+        initial_scale: the scale at construction, ``(scale_h, scale_w)``.
+        bounds: lowest and highest scale factor.
+        macs_per_value: multiply-adds of the pooling itself per value of its output.
+    """
+
+    learns = True
+    bounds: tuple[float, float]
+    initial_scale: tuple[float, float]
+    macs_per_value: int
+
+    @property
+    def alpha_bounds(self) -> tuple[float, float]:
+        """Lowest and highest alpha."""
+        return 1 / self.bounds[1], 1 / self.bounds[0]
+
+    @property
+    def parameter(self) -> nn.Parameter:
+        """What is learned: alpha itself, or a number that alpha is a function of."""
+        raise NotImplementedError
+
+    @property
+    def parameter_bounds(self) -> tuple[float, float]:
+        """Lowest and highest value of :attr:`parameter`."""
+        raise NotImplementedError
+
+    def alpha_of(self, value: Tensor) -> Tensor:
+        """Alpha, ``(2,)``, as a differentiable function of a value of :attr:`parameter`."""
+        raise NotImplementedError
+
+    def bounded_alpha(self) -> Tensor:
+        """``(1 / scale_h, 1 / scale_w)`` in use, inside the bounds; with the parameter's gradient.
+
+        Not finite where the parameter is not.
+        """
+        raise NotImplementedError
+
+    def read_alpha(self) -> tuple[float, float]:
+        """:meth:`bounded_alpha` as Python numbers; reads the device where the scale is learned."""
+        return tuple(self.bounded_alpha().tolist())
+
+    @property
+    def scale(self) -> Tensor:
+        """Scale factors in use, ``(scale_h, scale_w)``, without a gradient."""
+        return 1 / self.bounded_alpha().detach()
+
+    def output_size(self, size: Sequence[int]) -> tuple[int, int]:
+        """``(H_out, W_out)`` for an input of ``size = (H_in, W_in)``; see :meth:`read_alpha`."""
+        return pooled_size(size, self.read_alpha())
+
+    def project_(self) -> None:
+        """Move the parameter into its bounds. For use after an optimizer's step."""
+
+    def freeze(self) -> 'ResizingPool':
+        """The same operation, bit for bit, with the current scale as a constant.
+
+        Raises:
+            ValueError: the pooling has no such form.
+        """
+        raise ValueError(f'cannot freeze or export a {type(self).__name__}: it has no form with a '
+                         'constant scale. Only DynOPools can be frozen; use '
+                         "dynopool=dict(type='DynOPool')")
+
+
+def read_alphas(pools: Mapping[str, ResizingPool]) -> dict[str, tuple[float, float]]:
+    """:meth:`ResizingPool.read_alpha` of each pooling, by one read from their device.
+
+    Raises:
+        ValueError: an alpha is not finite.
+    """
+    learned = {name: pool for name, pool in pools.items() if pool.learns}
+    alphas = {name: pool.read_alpha() for name, pool in pools.items() if not pool.learns}
+    if learned:
+        stacked = torch.stack([pool.bounded_alpha().detach() for pool in learned.values()])
+        alphas |= zip(learned, map(tuple, stacked.tolist()))
+    for name, alpha in alphas.items():
+        if not all(map(math.isfinite, alpha)):
+            raise ValueError(f'alpha of DynOPool {name!r} is not finite, {alpha}: the training '
+                             'diverged; resume from the last good checkpoint with a lower lr')
+    return {name: alphas[name] for name in pools}

@@ -1,0 +1,58 @@
+"""How the cost of an mmseg segmentor is counted and named."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from mmseg.models import BaseSegmentor
+from torch import Tensor, nn
+
+from mmseg_dynopool.complexity import GMACsCounter
+from mmseg_dynopool.layers import input_channels, unwrap
+
+_SHOWN = 5
+
+
+def forward_without_postprocessing(segmentor: BaseSegmentor, image: Tensor):
+    """Run backbone and heads; the ``forward`` of counts and probes."""
+    return segmentor._forward(image)
+
+
+def segmentor_counter(segmentor: BaseSegmentor, shape: Sequence[int]) -> GMACsCounter:
+    """Counts GMACs of one image of ``shape = (H, W)``, rounded sizes, at any alphas."""
+    return GMACsCounter(segmentor, shape, input_channels(segmentor),
+                        forward_without_postprocessing)
+
+
+def count_segmentor_gmacs(segmentor: BaseSegmentor, shape: Sequence[int]) -> float:
+    """GMACs of one image of ``shape = (H, W)`` at the current sizes, rounding included."""
+    return segmentor_counter(segmentor, shape)()
+
+
+@contextmanager
+def watch_shapes(model: nn.Module) -> Iterator[Counter]:
+    """Count the image sizes ``(H, W)`` that pass through a segmentor's backbone.
+
+    Args:
+        model: a segmentor, possibly wrapped (DDP, test-time augmentation).
+
+    Yields:
+        The counter; it fills while the block runs.
+    """
+    seen: Counter = Counter()
+    handle = unwrap(model).backbone.register_forward_pre_hook(
+        lambda module, args: seen.update([tuple(args[0].shape[-2:])]))
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+def describe_gmacs(model: nn.Module, shapes: Counter) -> str:
+    """The counted GMACs of one image at the most frequent of ``shapes``, learned sizes included."""
+    parts = []
+    for shape, _ in shapes.most_common(_SHOWN):
+        gmacs = count_segmentor_gmacs(unwrap(model), shape)
+        parts.append(f'{gmacs:.4g} GMACs at {shape[0]} x {shape[1]}')
+    more = f' and {len(shapes) - _SHOWN} more shapes' if len(shapes) > _SHOWN else ''
+    return ', '.join(parts) + more
