@@ -1,38 +1,156 @@
-"""What the README says exists: files, options and the examples' code."""
+"""What the README and the pages of docs/ say exists: files, links, options, and the examples' code.
 
+``docs/bad_input.md`` has a test of its own; here its links are followed.
+"""
+
+import ast
+import contextlib
+import inspect
+import io
 import re
+import runpy
 import subprocess
 import sys
+from functools import cache
+from pkgutil import resolve_name
 
 import pytest
+import torch
+import torch.nn.functional as F
+from mmseg.registry import HOOKS, LOG_PROCESSORS, MODELS, VISBACKENDS
+from torch.testing import assert_close
 
+from mmseg_dynopool.budget import GMACsBudget
+from mmseg_dynopool.layers import DynOPool
+from mmseg_dynopool.models.options import build_dynopools
+from mmseg_dynopool.ops import dynopool2d
 from support.toys import ROOT
 
 README = (ROOT / 'README.md').read_text()
-BASH = '\n'.join(re.findall(r'```bash\n(.*?)```', README, re.S))
-TOOLS = sorted(set(re.findall(r'tools/[\w/]+\.(?:py|sh)', BASH)))
+PAGES = {str(path.relative_to(ROOT)): path.read_text()
+         for path in [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]}
+PROMISES = '\n'.join(text for page, text in PAGES.items() if page != 'docs/bad_input.md')
+BASH = re.findall(r'```bash\n(.*?)```', PROMISES, re.S)
+PYTHON = re.findall(r'```python\n(.*?)```', PROMISES, re.S)
+# Options of pip and tensorboard.
+FOREIGN_OPTIONS = {'--extra-index-url', '--no-build-isolation', '--no-cache-dir', '--logdir'}
+LAUNCHED = {'tools/dist_train.sh': 'tools/train.py', 'tools/slurm_train.sh': 'tools/train.py',
+            'tools/dist_test.sh': 'tools/test.py'}
 
 
-def test_files_of_the_readme_exist():
-    named = set(re.findall(r'(?:configs|tools|docs)/[\w/]+\.(?:py|sh|png)', README))
-    named |= {f'configs/{name}' for name in re.findall(r'`(\w+\.py)`', README)
-              if name.startswith(('hrnet', 'demo'))}
-    assert len(named) > 12
+def command_lines():
+    """((tool, command), line) of each line of shell in the pages, the command only where it has.
+
+    A launch script stands for what it launches.
+    """
+    for line in '\n'.join(BASH).splitlines():
+        for tool in re.findall(r'tools/[\w/]+\.(?:py|sh)', line)[:1]:
+            command = re.findall(r'visualize\.py ([\w-]+)', line)
+            yield (LAUNCHED.get(tool, tool), *command), line.partition(' #')[0]
+
+
+COMMANDS = list(command_lines())
+
+
+@cache
+def help_text(*command):
+    """What a tool prints for --help, without a process of its own."""
+    printed, argv = io.StringIO(), sys.argv
+    sys.argv = [str(ROOT / command[0]), *command[1:], '--help']
+    try:
+        with contextlib.redirect_stdout(printed), pytest.raises(SystemExit) as left:
+            runpy.run_path(sys.argv[0], run_name='__main__')
+    finally:
+        sys.argv = argv
+    assert left.value.code in (0, None)
+    return printed.getvalue()
+
+
+def options_of(command):
+    """The options that a tool takes."""
+    return set(re.findall(r'--[\w-]+', help_text(*command)))
+
+
+def prose(text):
+    """A page without its code."""
+    return re.sub(r'`[^`\n]*`', '', re.sub(r'```.*?```', '', text, flags=re.S))
+
+
+def anchors(text):
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r'```.*?```', '', text, flags=re.S)
+    return {re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-')
+            for heading in re.findall(r'^#+ (.+)$', text, re.M)}
+
+
+def table_rows(text):
+    """The cells of a page's tables, without the ticks of code; an empty first cell repeats."""
+    first = ''
+    for line in re.findall(r'^\|(.+)\|$', text, re.M):
+        cells = [cell.strip().strip('`') for cell in line.split('|')]
+        first = cells[0] or first
+        yield [first, *cells[1:]]
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 130
+
+
+def test_files_of_the_pages_exist():
+    named = set(re.findall(r'(?:configs|tools|docs)/[\w/]+\.(?:py|sh|png|md)', PROMISES))
+    assert len(named) > 25
     assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
-    configs = {p.name for p in (ROOT / 'configs').glob('*.py')}
-    assert {name for name in configs if f'`{name}`' not in README} == set()
 
 
-@pytest.mark.parametrize('tool', [t for t in TOOLS if t.endswith('.py')])
-def test_options_of_the_readme_exist(tool):
-    lines = [line for line in BASH.splitlines() if tool in line]
-    options = set(re.findall(r'(?<=\s)--[\w-]+', ' '.join(lines)))
-    # tools/visualize.py has a help text for each of its commands.
-    commands = re.findall(f'{tool} ([a-z][a-z-]+) ', BASH) if 'visualize' in tool else []
-    shown = ''.join(
-        subprocess.run([sys.executable, ROOT / tool, *command, '--help'], text=True, check=True,
-                       capture_output=True).stdout for command in [[], *([c] for c in commands)])
-    assert {o for o in options if o not in shown} == set()
+def test_every_config_is_in_the_readme():
+    rows = re.findall(r'^\| (`.+?`) \|', README, re.M)
+    listed = [name for row in rows for name in re.findall(r'`(\w+\.py)`', row)]
+    assert sorted(listed) == sorted(path.name for path in (ROOT / 'configs').glob('*.py'))
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_links_lead_somewhere(page):
+    """To files of the repository and, in pages, to headings that are there."""
+    links = re.findall(r'\]\(([^)\s]+)\)', prose(PAGES[page]))
+    broken = []
+    for link in links:
+        if link.startswith('https://'):
+            continue
+        name, _, anchor = link.partition('#')
+        target = ((ROOT / page).parent / name).resolve() if name else ROOT / page
+        if not target.is_file() or (anchor and anchor not in anchors(target.read_text())):
+            broken.append(link)
+    assert broken == []
+
+
+def test_every_page_is_linked_from_the_index_and_the_readme():
+    pages = {page.removeprefix('docs/') for page in PAGES} - {'README.md'}
+    assert set(re.findall(r'\]\(([\w/]+\.md)\)', PAGES['docs/README.md'])) >= pages
+    # The measured budgets belong to the page on budgets.
+    assert {f'docs/{page}' for page in pages} - set(
+        re.findall(r'\]\(([\w/]+\.md)', README)) == {'docs/budget_results.md'}
+
+
+def test_links_are_found_by_this_test():
+    assert anchors('# A `b.c`, d\n```\n# no\n```\n## e f') == {'a-bc-d', 'e-f'}
+    assert prose('a `[b](c)` d\n```\n[e](f)\n```') == 'a  d\n'
+
+
+@pytest.mark.parametrize('command', sorted({command for command, _ in COMMANDS}), ids=' '.join)
+def test_options_of_the_commands_exist(command):
+    lines = ' '.join(line for name, line in COMMANDS if name == command)
+    assert set(re.findall(r'(?<=\s)--[\w-]+', lines)) - options_of(command) == set()
+
+
+def test_options_in_the_text_exist():
+    options = set(re.findall(r'(?<![\w-])--[a-z][\w-]+', PROMISES)) - FOREIGN_OPTIONS
+    assert len(options) > 20
+    assert options - set().union(*(options_of(command) for command, _ in COMMANDS)) == set()
+
+
+def test_every_command_of_visualize_is_shown():
+    shown = {command[1] for command, _ in COMMANDS if command[0] == 'tools/visualize.py'}
+    assert shown == set(re.findall(r'^ {4}([a-z][\w-]*)', help_text('tools/visualize.py'), re.M))
 
 
 @pytest.mark.parametrize('name, arguments, expected', [
@@ -60,17 +178,91 @@ def test_launch_scripts_call_the_launchers(tmp_path, name, arguments, expected):
     assert printed.split() == expected.replace('TOOLS', str(ROOT / 'tools')).split()
 
 
-def test_python_example_on_torch_alone():
-    block = next(b for b in re.findall(r'```python\n(.*?)```', README, re.S)
-                 if 'mmseg_dynopool.layers' in b)
-    import torch
+def test_the_table_of_options_is_whole_and_right():
+    rows = list(table_rows(PAGES['docs/options.md']))
+    shown = {row[1]: row[2] for row in rows if row[0] == 'backbone.dynopool'}
+    with pytest.raises(ValueError, match='unknown dynopool options') as error:
+        build_dynopools(dict(nothing=0), 4)
+    taken = ast.literal_eval(re.search(r'there are (\[.+?\])', str(error.value))[1])
+    assert set(shown) == {*taken, 'type'}
+    defaults = {name: parameter.default
+                for name, parameter in inspect.signature(DynOPool).parameters.items()}
+    assert {name: ast.literal_eval(shown[name]) for name in defaults} == defaults
+    assert (shown['stem'], shown['learn'], shown['type']) == ('False', 'True', "'DynOPool'")
+    # At these defaults the network has the instances of the streams alone, and they learn.
+    pools = build_dynopools(None, 4)
+    assert list(pools) == ['stream1', 'stream2', 'stream3']
+    assert all(type(pool) is DynOPool for pool in pools.values())
+
+
+def test_the_table_of_budget_options_is_whole_and_right():
+    shown = {row[0]: row[1] for row in table_rows(PAGES['docs/budget.md'])}
+    defaults = {name: parameter.default
+                for name, parameter in inspect.signature(GMACsBudget).parameters.items()
+                if name not in ('target', 'target_gmacs')}
+    assert {name: float(shown[name]) for name in defaults} == defaults
+
+
+def test_names_in_the_pages_exist():
+    types = set(re.findall(r"\btype='(\w+)'", PROMISES)) - {'DynOPool', 'ShapeAdaptor'}
+    types |= set(re.findall(r'`(DynOPool\w+|\w+Hook)`', PROMISES)) - {'DynOPoolConv2d'}
+    assert len(types) > 8
+    registries = (HOOKS, LOG_PROCESSORS, MODELS, VISBACKENDS)
+    assert {name for name in types if not any(r.get(name) for r in registries)} == set()
+    for name in set(re.findall(r'\bmmseg_dynopool(?:\.[a-z]\w*)+', PROMISES)):
+        resolve_name(name)
+
+
+def test_python_examples_are_python():
+    for code in PYTHON:
+        compile(code, 'an example', 'exec')
+
+
+def test_python_examples_on_torch_alone_run():
+    examples = [code for code in PYTHON if 'from mmseg_dynopool.' in code]
+    assert len(examples) == 2
+    for code in examples:
+        exec(code, {})
+
+
+def test_the_readme_block_learns():
+    """Its alpha is one of its parameters, gets a gradient, moves, and both branches follow."""
     scope = {}
-    exec(block, scope)
-    assert scope['conv'](torch.randn(1, 64, 16, 16)).shape == (1, 128, 8, 8)
+    exec(next(code for code in PYTHON if 'class Block' in code), scope)
+    block = scope['Block']()
+    names = [name for name, _ in block.named_parameters() if 'alpha' in name]
+    assert names == ['conv.pool.alpha'] == [name for name in block.state_dict() if 'alpha' in name]
+    alpha = block.conv.pool.alpha
+    image = torch.rand(2, 64, 16, 12)
+
+    leaf = torch.tensor([2.0, 2.0], requires_grad=True)
+    pooled = dynopool2d(image, leaf)
+    expected = (F.conv2d(pooled, block.conv.weight, block.conv.bias, padding=1)
+                + F.conv2d(pooled, block.shortcut.weight, block.shortcut.bias))
+    slope, = torch.autograd.grad(expected.square().mean(), leaf)
+
+    optimizer = torch.optim.SGD(block.parameters(), lr=0.1)
+    output = block(image)
+    assert output.shape == (2, 128, 8, 6)
+    assert_close(output, expected)
+    output.square().mean().backward()
+    assert_close(alpha.grad, slope)
+    assert slope.abs().min() > 0
+    optimizer.step()
+    assert_close(alpha.detach(), 2 - 0.1 * slope)
+    assert (alpha != 2).all()
+
+    with torch.no_grad():
+        alpha.copy_(torch.tensor([4.0, 3.0]))
+    assert block(image).shape == (2, 128, 4, 4)
+    with torch.no_grad():
+        alpha.fill_(100)
+    block.conv.pool.project_()
+    assert block.conv.pool.scale.tolist() == [0.125, 0.125]
 
 
 def test_make_targets():
-    targets = set(re.findall(r'(?:^|`)make (\w+)', README, re.M))
+    targets = set(re.findall(r'(?:^|`)make ([a-z][\w-]*)', PROMISES, re.M))
     makefile = (ROOT / 'Makefile').read_text()
-    assert {'demo', 'test'} <= targets
-    assert all(f'\n{target}:' in makefile for target in targets)
+    assert {'demo', 'test', 'check', 'benchmark', 'gallery', 'test-upstream'} <= targets
+    assert {target for target in targets if f'\n{target}:' not in makefile} == set()

@@ -1,6 +1,7 @@
-"""Does a budget hold? The demo's network at exact costs, several seeds; writes docs/budget.md.
+"""Does a budget hold? The demo's network at exact costs, several seeds.
 
-Runs that have their checkpoint in the work dir already are not repeated.
+Writes docs/budget_results.md. Runs that have their checkpoint in the work dir already are not
+repeated.
 """
 
 import argparse
@@ -55,7 +56,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/budget'))
-    parser.add_argument('--out', type=Path, default=Path('docs/budget.md'))
+    parser.add_argument('--out', type=Path, default=Path('docs/budget_results.md'))
     args = parser.parse_args()
     results = {name: [] for name in RUNS}
     todo = [(name, seed) for seed in args.seeds for name in RUNS]
