@@ -58,9 +58,9 @@ class PoolParameters:
         limits = []
         for pool, value in self._split(self.read()):
             bounds = pool.parameter_bounds if pool.parameter.requires_grad else (value, value)
-            limits.append(torch.stack([value.new_ones(value.shape) * bound for bound in bounds]
-                                      ).flatten(1))
-        return tuple(torch.cat(limits, 1))
+            limits.append([(torch.ones_like(value) * bound).reshape(-1) for bound in bounds])
+        low, high = map(torch.cat, zip(*limits))
+        return low, high
 
     def slope(self, cost: ComplexityModel) -> tuple[float, Tensor]:
         """GMACs, and the gradient of their logarithm by the values, ``(n,)``, in double."""

@@ -86,4 +86,4 @@ def _foreign_globals(path: str, error: Exception) -> list[str]:
         with torch.serialization.safe_globals(_training_types()):
             return torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception:  # no zip file: PyTorch's old format, or none at all
-        return re.findall(r'GLOBAL ([\w.]+) was not an allowed', str(error))
+        return re.findall(r'GLOBAL ([\w.]+)', str(error))

@@ -7,6 +7,8 @@ from torch import nn
 
 from mmseg_dynopool.layers import FixedDynOPool, copy_replacing, learned_pools
 
+# They cost no multiply-adds and keep the size, and on the meta device much of the time.
+_FREE = (nn.BatchNorm2d, nn.SyncBatchNorm, nn.ReLU)
 _HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
 
 
@@ -14,8 +16,9 @@ def to_meta_copy(model: nn.Module) -> nn.Module:
     """A copy in evaluation mode whose weights are on the meta device.
 
     A :class:`FixedDynOPool` stands for each pooling that learns: it gives the same sizes, and can
-    be given any scale, beyond its bounds, too. Hooks stay behind: they would take a probe for an
-    image, and what they hold, such as an open file, may not be copied.
+    be given any scale, beyond its bounds, too. Norms and ReLUs are left out. Hooks stay behind:
+    they would take a probe for an image, and what they hold, such as an open file, may not be
+    copied.
 
     Raises:
         ValueError: the network is sharded by FSDP2.
@@ -25,6 +28,7 @@ def to_meta_copy(model: nn.Module) -> nn.Module:
                          'cannot be probed; call model.prepare_cost() before fully_shard. '
                          'gmacs_budget counts until the end: use gmacs_weight with FSDP2')
     pairs = [(pool, FixedDynOPool.with_cost_of(pool)) for pool in learned_pools(model).values()]
+    pairs += [(module, nn.Identity()) for module in model.modules() if type(module) in _FREE]
     pairs += [(tensor, _empty_like(tensor)) for tensor in (*model.parameters(), *model.buffers())]
     pairs += [(getattr(module, name), OrderedDict()) for module in model.modules()
               for name in _HOOKS]

@@ -9,9 +9,9 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 from mmseg_dynopool.config import type_name
-from .listing import loading_transforms, plain_datasets
 
 from .labels import describe_strays, label_range, stray_labels
+from .listing import loading_transforms, plain_datasets
 
 _SHOWN = 5
 _SAMPLES = 8
@@ -49,10 +49,10 @@ def _check_folders(name: str, dataset) -> None:
     for key, folder in named.items():
         if not folder.is_dir():
             raise ValueError(f'{name}: the folder {str(folder)!r} ({key}) does not exist; see '
-                             f'"Data" in the README, or set {name}.dataset.data_root')
+                             f'docs/data.md, or set {name}.dataset.data_root')
     if dataset.get('ann_file') and not Path(root, dataset['ann_file']).is_file():
         raise ValueError(f'{name}: the list {str(Path(root, dataset["ann_file"]))!r} (ann_file) '
-                         'does not exist; see "Data" in the README')
+                         'does not exist; see docs/data.md')
 
 
 def _check_pairs(name: str, dataset) -> None:
@@ -61,7 +61,7 @@ def _check_pairs(name: str, dataset) -> None:
     infos = listed.load_data_list()
     if not infos:
         raise ValueError(f'{name}: the data set is empty: no {listed.img_suffix!r} files in '
-                         f'{listed.data_prefix.get("img_path")!r}; see "Data" in the README')
+                         f'{listed.data_prefix.get("img_path")!r}; see docs/data.md')
     for key, lack in (('img_path', 'listed images do not exist'),
                       ('seg_map_path', 'images have no label map')):
         paths = [info[key] for info in infos if info.get(key)]

@@ -51,8 +51,8 @@ def describe_strays(path: str, strays: list[int], allowed: LabelRange) -> str:
     more = ', ...' if len(strays) > _SHOWN else ''
     return (f'the label map {path} holds {", ".join(map(str, strays[:_SHOWN]))}{more}, but '
             f'decode_head.num_classes={allowed.classes} allows 0 to {allowed.classes - 1}, and '
-            f'{allowed.ignored} for pixels to ignore. Convert the label maps (see "Data" in the '
-            'README), or set num_classes, or reduce_zero_label=True where 0 stands for no class')
+            f'{allowed.ignored} for pixels to ignore. Convert the label maps (see docs/data.md), '
+            'or set num_classes, or reduce_zero_label=True where 0 stands for no class')
 
 
 def _get(owner, name: str, default=None):

@@ -54,8 +54,8 @@ def read_samples(dataset, images: int) -> Iterator[tuple[str, np.ndarray, np.nda
     total = sum(map(len, built))
     if not total:
         raise ValueError(f'the data set is empty: no images in '
-                         f'{[p.get("data_root") for p in plain_datasets(dataset)]}; see "Data" '
-                         'in the README')
+                         f'{[p.get("data_root") for p in plain_datasets(dataset)]}; '
+                         'see docs/data.md')
     starts = np.cumsum([0, *map(len, built)])
     for index in np.unique(np.linspace(0, total - 1, images).round().astype(int)):
         which = int(np.searchsorted(starts, index, side='right')) - 1

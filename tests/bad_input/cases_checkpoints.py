@@ -1,5 +1,6 @@
 """Checkpoints that are cut off, of something else, or of a training that diverged."""
 
+import os
 import pickle
 from pathlib import Path
 
@@ -125,4 +126,64 @@ def checkpoint_to_start_from(bench):
 
 def checkpoint_without_meta(bench):
     torch.save(bench.project.model.state_dict(), bench.folder / 'weights.pth')
-    return _infer(bench, 'weights.pth')
+    return bench.infer(bench.project.images[0], checkpoint='weights.pth', ok=True)
+
+
+class _Command:
+    """Unpickled, it runs a command."""
+
+    def __reduce__(self):
+        return os.system, ('touch it-ran', )
+
+
+def _with_a_command(bench, run, name='code.pth'):
+    """``run(path of a checkpoint that holds a command)``; it must not have run."""
+    content = torch.load(bench.project.checkpoint, weights_only=True)
+    path = bench.folder / name
+    path.parent.mkdir(exist_ok=True)
+    torch.save(dict(content, optimizer=_Command()), path)
+    seen = run(path)
+    assert not (bench.folder / 'it-ran').exists()
+    return seen
+
+
+def checkpoint_with_a_command(bench):
+    return _with_a_command(bench, lambda path: _infer(bench, path))
+
+
+def checkpoint_with_a_command_in_test(bench):
+    return _with_a_command(bench, lambda path: bench.tool('test', bench.project.config, path))
+
+
+def checkpoint_with_a_command_in_get_flops(bench):
+    return _with_a_command(bench, lambda path: bench.tool('get_flops', bench.project.config, path))
+
+
+def checkpoint_with_a_command_in_freeze(bench):
+    return _with_a_command(bench, lambda path: bench.tool(
+        'freeze', bench.project.config, path, '--out', 'frozen'))
+
+
+def checkpoint_with_a_command_to_start_from(bench):
+    return _with_a_command(bench, lambda path: bench.train(f'load_from={path}'))
+
+
+def checkpoint_with_a_command_as_pretrained(bench):
+    return _with_a_command(bench, lambda path: bench.train(
+        'model.backbone.init_cfg.type=Pretrained', f'model.backbone.init_cfg.checkpoint={path}'))
+
+
+def checkpoint_with_a_command_in_resume(bench):
+    return _with_a_command(bench, lambda path: bench.train(flags=['--resume']), 'run/iter_1.pth')
+
+
+def frozen_weights_at_other_scales(bench):
+    config = bench.write_config('model = dict(backbone=dict(dynopool=dict(scale=0.4)))',
+                                base=bench.project.frozen / 'config.py')
+    return bench.infer(bench.project.images[0], config=config,
+                       checkpoint=bench.project.frozen / 'checkpoint.pth')
+
+
+def frozen_weights_in_the_stock_network(bench):
+    return bench.infer(bench.project.images[0], config=bench.project.folder / 'my_hrnet_config.py',
+                       checkpoint=bench.project.frozen / 'weights.safetensors')

@@ -170,7 +170,3 @@ def adaptor_bounds(bench):
 def adaptor_learn_false(bench):
     return _adaptor(bench, learn=False)
 
-
-def adaptor_budget(bench):
-    return bench.build(backbone=dict(dynopool=dict(type='ShapeAdaptor')), gmacs_weight=None,
-                       gmacs_budget=dict(target=0.75))

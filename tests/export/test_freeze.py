@@ -47,7 +47,7 @@ def test_layers_of_one_instance_share_one_constant():
             super().__init__()
             self.pool = DynOPool(0.3)
             self.a = DynOPoolConv2d(self.pool, 1, 1, 1)
-            self.b = DynOPoolConv2d(self.pool, 1, 1, 1)
+            self.b = DynOPoolConv2d(self.pool, 1, 1, 1, shared=True)
 
     net = Net()
     frozen = freeze_pools(net)
@@ -97,7 +97,7 @@ def test_a_frozen_network_trains_at_its_sizes():
 
 def test_the_gradient_of_the_input_is_that_of_the_learned_one():
     pool = DynOPool((0.4, 0.7))
-    fixed = FixedDynOPool.from_learned(pool)
+    fixed = pool.freeze()
     gradients = []
     for layer in (pool, fixed):
         image = torch.arange(2. * 17 * 23).remainder(7).view(1, 2, 17, 23).requires_grad_()
@@ -136,7 +136,7 @@ def test_double_precision_keeps_its_sizes():
     with torch.no_grad():
         pool.alpha.fill_(2 + 1e-9)
     image = torch.rand(1, 1, 65, 65, dtype=torch.float64)
-    assert torch.equal(pool(image), FixedDynOPool.from_learned(pool)(image))
+    assert torch.equal(pool(image), pool.freeze()(image))
 
 
 def test_what_cannot_be_frozen_is_named():

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mmseg_dynopool import DynOPoolHook
+from mmseg_dynopool.budget import GMACsBudgetHook
 from support.runs import Watch, segmentor, train
 from support.toy_runs import Toy, run
 
@@ -31,16 +32,14 @@ def test_accumulation_equals_the_doubled_batch(tmp_path):
 ])
 def test_the_budget_counts_steps_of_the_optimizer(tmp_path, iterations, counts, clock):
 
-    class Budgeted(Toy):
-        gmacs_budget = type('Budget', (), dict(settled=False, reset=staticmethod(lambda: None)))
-        seen = []
+    class Noting(GMACsBudgetHook):
 
-        def start_budget(self):
-            self.seen.clear()
+        def before_train(self, runner):
+            self.seen = []
 
-        def step_budget(self, optimizer, done, iterations):
+        def step(self, model, optimizer, done, iterations):
             self.seen.append((done, iterations))
 
-    model = Budgeted()
-    run(tmp_path, model, iterations, [DynOPoolHook()], accumulative_counts=counts)
-    assert model.seen == clock
+    noting = Noting()
+    run(tmp_path, Toy(), iterations, [DynOPoolHook(), noting], accumulative_counts=counts)
+    assert noting.seen == clock

@@ -127,8 +127,5 @@ def test_a_skipped_step_leaves_alpha_alone(tmp_path, optimizer):
     for skip, after in zip(skipped, watch.alphas, strict=True):
         assert torch.equal(after, before) == skip
         before = after
-    budget = runner.model.gmacs_budget
-    assert -1e3 < budget.multiplier < 0  # it pulls the cost up, with its usual strength
+    assert -1e3 < runner.model.gmacs_weight < 0  # it pulls the cost up, with its usual strength
     assert all(value.isfinite().all() for value in runner.model.state_dict().values())
-    logged = runner.message_hub.get_scalar('train/dynopool/stream1/alpha_h').current()
-    assert logged == watch.alphas[-1][0, 0].item()

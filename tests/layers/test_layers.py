@@ -5,20 +5,29 @@ import pickle
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from mmseg_dynopool.layers import DynOPool, DynOPoolConv2d
+from mmseg_dynopool.layers import (
+    DynOPool,
+    DynOPoolConv2d,
+    FixedDynOPool,
+    ShapeAdaptor,
+    copy_replacing,
+    read_alphas,
+    short_names,
+)
 from mmseg_dynopool.ops import dynopool2d
 
 
 class Shared(nn.Module):
-    """Two convolutions behind one DynOPool."""
+    """Two convolutions behind one DynOPool, which the network owns."""
 
     def __init__(self):
         super().__init__()
         self.pool = DynOPool((0.5, 0.4))
-        self.first = DynOPoolConv2d(self.pool, 3, 4, 3, padding=1, bias=False)
-        self.second = DynOPoolConv2d(self.pool, 4, 4, 3, padding=1)
+        self.first = DynOPoolConv2d(self.pool, 3, 4, 3, shared=True, padding=1, bias=False)
+        self.second = DynOPoolConv2d(self.pool, 4, 4, 3, shared=True, padding=1)
 
     def forward(self, x):
         return self.second(self.first(x))
@@ -69,9 +78,16 @@ def test_an_alpha_far_out_is_clamped_exactly():
 
 
 def test_one_instance_many_times_in_one_forward():
+    """Its gradient is the sum of those of its uses."""
     net = Shared()
-    net(torch.randn(1, 3, 40, 40)).sum().backward()
-    assert net.pool.alpha.grad.isfinite().all()
+    image = torch.randn(1, 3, 41, 37)
+    net(image).square().sum().backward()
+    alphas = [net.pool.alpha.detach().clone().requires_grad_() for _ in range(2)]
+    x = F.conv2d(dynopool2d(image, alphas[0]), net.first.weight, padding=1)
+    x = F.conv2d(dynopool2d(x, alphas[1]), net.second.weight, net.second.bias, padding=1)
+    x.square().sum().backward()
+    torch.testing.assert_close(net.pool.alpha.grad, alphas[0].grad + alphas[1].grad)
+    assert alphas[0].grad.abs().min() > 0 and alphas[1].grad.abs().min() > 0
 
 
 @pytest.mark.parametrize('copy_of', [copy.deepcopy, lambda n: pickle.loads(pickle.dumps(n))])
@@ -84,16 +100,100 @@ def test_sharing_survives_copies(copy_of):
     assert sum(p.numel() == 2 for p in net.parameters()) == 1
 
 
+def test_a_convolution_owns_its_pool_unless_it_is_shared():
+    pool = DynOPool()
+    conv = DynOPoolConv2d(pool, 3, 4, 3, padding=1)
+    assert [name for name, _ in conv.named_parameters()] == ['weight', 'bias', 'pool.alpha']
+    assert conv.double().pool.alpha.dtype == torch.float64
+    shortcut = DynOPoolConv2d(pool, 3, 4, 1, shared=True)
+    assert shortcut.pool is pool
+    assert [name for name, _ in shortcut.named_parameters()] == ['weight', 'bias']
+
+
+def test_a_convolution_on_its_own_learns_its_scale():
+    conv = DynOPoolConv2d(DynOPool(), 3, 4, 3, padding=1)
+    optimizer = torch.optim.SGD(conv.parameters(), lr=0.01)
+    conv(torch.randn(1, 3, 20, 20)).square().mean().backward()
+    gradient = conv.pool.alpha.grad.clone()
+    optimizer.step()
+    assert gradient.abs().min() > 0
+    torch.testing.assert_close(conv.pool.alpha.detach(), 2 - 0.01 * gradient)
+
+
 def test_conv_loads_a_strided_checkpoint():
     strided = nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False)
-    conv = DynOPoolConv2d(DynOPool(), 3, 4, 3, padding=1, bias=False)
+    conv = DynOPoolConv2d(DynOPool(), 3, 4, 3, shared=True, padding=1, bias=False)
     conv.load_state_dict(strided.state_dict())
-    image = torch.randn(1, 3, 21, 30)
-    assert conv(image).shape == strided(image).shape
+    for size in ((21, 30), (64, 33)):
+        image = torch.randn(1, 3, *size)
+        assert conv(image).shape == strided(image).shape
+        # At r = 0.5 and even sides DynOPool is a maximum of 2 x 2.
+        even = image[..., :size[0] // 2 * 2, :size[1] // 2 * 2]
+        torch.testing.assert_close(
+            conv(even), F.conv2d(F.max_pool2d(even, 2), strided.weight, padding=1))
+
+
+def test_frozen_is_the_same_operation():
+    pool = DynOPool((0.37, 0.81))
+    fixed = pool.freeze()
+    image = torch.randn(1, 2, 31, 44)
+    assert torch.equal(pool(image), fixed(image))
+    assert pool.learns and not fixed.learns and fixed.freeze() is fixed
+    assert fixed.read_alpha() == pool.read_alpha() and list(fixed.parameters()) == []
+    torch.testing.assert_close(fixed.bounded_alpha(), pool.bounded_alpha().detach())
+    with pytest.raises(ValueError, match='cannot freeze or export a ShapeAdaptor'):
+        ShapeAdaptor().freeze()
+
+
+def test_a_fixed_one_can_be_given_another_scale():
+    fixed = FixedDynOPool(0.5)
+    fixed.set_scale_((0.2, 3.0))
+    assert fixed.output_size((50, 50)) == (10, 150)
+    fixed.set_alpha_((2.5, 1.25))
+    assert fixed.output_size((50, 50)) == (20, 40) and fixed.initial_scale == (0.5, 0.5)
+
+
+def test_the_stand_in_for_counting_has_size_and_cost():
+    adaptor = ShapeAdaptor(0.6)
+    fixed = FixedDynOPool.with_cost_of(adaptor)
+    assert fixed.macs_per_value == adaptor.macs_per_value != FixedDynOPool.macs_per_value
+    assert fixed.initial_scale == (0.6, 0.6)
+    assert fixed.output_size((65, 33)) == adaptor.output_size((65, 33))
+
+
+def test_alphas_in_one_read():
+    pools = nn.ModuleDict(dict(a=DynOPool((0.5, 0.25)), b=FixedDynOPool((0.8, 0.4)),
+                               c=DynOPool(0.125)))
+    with torch.no_grad():
+        pools['c'].alpha.copy_(torch.tensor([9.0, 3.0]))
+    alphas = read_alphas(pools)
+    assert list(alphas) == ['a', 'b', 'c']
+    assert alphas['a'] == (2.0, 4.0) and alphas['c'] == (8.0, 3.0)
+    assert alphas['b'] == pytest.approx((1.25, 2.5))
+    with torch.no_grad():
+        pools['a'].alpha[1] = float('nan')
+    with pytest.raises(ValueError, match=r"'a' is not finite, \(2.0, nan\)"):
+        read_alphas(pools)
+
+
+def test_names_are_short_where_they_are_distinct():
+    assert short_names(['backbone.dynopools.stream1', 'pool', 'a.dynopools.stream2',
+                        'b.dynopools.stream2']) == {
+        'backbone.dynopools.stream1': 'stream1', 'pool': 'pool',
+        'a.dynopools.stream2': 'a.dynopools.stream2',
+        'b.dynopools.stream2': 'b.dynopools.stream2'}
+
+
+def test_replaced_in_a_copy_wherever_it_is_held():
+    net = Shared()
+    fixed = FixedDynOPool(0.3)
+    copied = copy_replacing(net, [(net.pool, fixed)])
+    assert copied.pool is copied.first.pool is copied.second.pool is fixed
+    assert isinstance(net.pool, DynOPool) and copied.first is not net.first
 
 
 @pytest.mark.parametrize('options, words', [
-    (dict(scale=0), ['positive', '0']),
+    (dict(scale=0), ['positive, got 0;']),
     (dict(scale=-0.5), ['positive', '-0.5']),
     (dict(scale=float('nan')), ['finite', 'nan']),
     (dict(scale=(0.5, 0.5, 0.5)), ['pair', '(0.5, 0.5, 0.5)']),
@@ -104,7 +204,7 @@ def test_conv_loads_a_strided_checkpoint():
     (dict(bounds=(1.0, 0.5)), ['bounds', '(1.0, 0.5)']),
     (dict(bounds=(0.0, 1.0)), ['bounds', '(0.0, 1.0)']),
     (dict(anchor='left'), ['anchor', "'left'"]),
-    (dict(window=0), ['window', '0']),
+    (dict(window=0), ['window', '>= 1, got 0']),
 ])
 def test_bad_options_are_named(options, words):
     with pytest.raises(ValueError) as error:

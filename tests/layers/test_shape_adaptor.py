@@ -26,7 +26,8 @@ def test_module_equals_function():
 def test_scale_and_alpha(scale):
     layer = ShapeAdaptor(scale)
     assert layer.initial_scale == (scale, scale)
-    torch.testing.assert_close(layer.alpha, torch.tensor([1 / scale] * 2), rtol=2e-7, atol=0)
+    torch.testing.assert_close(layer.bounded_alpha().detach(), torch.tensor([1 / scale] * 2),
+                               rtol=2e-7, atol=0)
     torch.testing.assert_close(layer.scale, torch.tensor([scale, scale]))
     assert {k: v.shape for k, v in layer.state_dict().items()} == {'logit': ()}
     low, high = layer.alpha_bounds
@@ -36,7 +37,7 @@ def test_scale_and_alpha(scale):
 def test_at_half_the_sizes_are_those_of_a_strided_convolution():
     """On a tie of the rounding, too: alpha is exactly 2, though w is rounded."""
     layer = ShapeAdaptor(0.5)
-    assert layer.alpha.tolist() == [2.0, 2.0]
+    assert layer.bounded_alpha().tolist() == [2.0, 2.0]
     conv = torch.nn.Conv2d(1, 1, 3, stride=2, padding=1)
     for size in ((64, 48), (65, 33), (7, 1)):
         image = torch.rand(1, 1, *size)
@@ -63,8 +64,8 @@ def test_alpha_is_a_differentiable_function_of_the_parameter():
 
 def test_shared_by_convolutions_and_copied():
     layer = ShapeAdaptor(0.5)
-    net = torch.nn.ModuleDict(dict(pool=layer, a=DynOPoolConv2d(layer, 1, 1, 1),
-                                   b=DynOPoolConv2d(layer, 1, 1, 1)))
+    net = torch.nn.ModuleDict(dict(pool=layer, a=DynOPoolConv2d(layer, 1, 1, 1, shared=True),
+                                   b=DynOPoolConv2d(layer, 1, 1, 1, shared=True)))
     for copied in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
         assert copied['a'].pool is copied['b'].pool is copied['pool']
         assert list(learned_pools(copied)) == ['pool']

@@ -5,7 +5,7 @@ import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
-from mmseg_dynopool.checkpoints.verify import check_checkpoint
+from mmseg_dynopool.checkpoints import Checkpoint
 from mmseg_dynopool.complexity import count_gmacs
 from mmseg_dynopool.export import freeze_config, freeze_pools
 from mmseg_dynopool.layers import ShapeAdaptor
@@ -88,20 +88,18 @@ def test_a_checkpoint_of_the_other_pooling_is_refused(tmp_path):
     stock = {k: v for k, v in models['DynOPool'].state_dict().items() if '.dynopools.' not in k}
     torch.save(dict(state_dict=stock), tmp_path / 'stock')
     for kind, other in (('DynOPool', 'ShapeAdaptor'), ('ShapeAdaptor', 'DynOPool')):
-        check_checkpoint(models[kind], str(tmp_path / kind))
-        check_checkpoint(models[kind], str(tmp_path / 'stock'))
+        Checkpoint.read(str(tmp_path / kind)).verify(models[kind])
+        Checkpoint.read(str(tmp_path / 'stock')).verify(models[kind])
         with pytest.raises(ValueError, match=r'another pooling.*stream1'):
-            check_checkpoint(models[kind], str(tmp_path / other))
+            Checkpoint.read(str(tmp_path / other)).verify(models[kind])
 
 
 def test_what_does_not_work_says_so():
     config = segmentor_config(type='ShapeAdaptor')
     model = MODELS.build(config)
     for refuse in (freeze_pools, lambda m: freeze_config(Config(dict(model=config)), m)):
-        with pytest.raises(ValueError, match=r'cannot freeze or export .*stream1, a ShapeAdaptor'):
+        with pytest.raises(ValueError, match='cannot freeze or export a ShapeAdaptor'):
             refuse(model)
-    with pytest.raises(ValueError, match=r'gmacs_budget takes DynOPools.*use gmacs_weight'):
-        MODELS.build(dict(config, gmacs_weight=None, gmacs_budget=dict(target=0.9)))
 
 
 @pytest.mark.parametrize('options, words', [

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmseg_dynopool.checkpoints.verify import check_checkpoint
+from mmseg_dynopool.checkpoints import Checkpoint
 from mmseg_dynopool.resume.exact_resume import make_resumable
 from mmseg_dynopool.resume.latest import latest_checkpoint, resume_from_latest
 from support.toy_runs import Toy, run
@@ -61,9 +61,9 @@ def test_checkpoints_in_another_folder_are_found(tmp_path):
 def test_weights_alone_are_no_training_to_resume(tmp_path):
     model = Toy()
     torch.save(dict(state_dict=model.state_dict(), meta={}), tmp_path / 'weights.pth')
-    check_checkpoint(model, str(tmp_path / 'weights.pth'))
+    Checkpoint.read(str(tmp_path / 'weights.pth')).verify(model)
     with pytest.raises(ValueError, match='weights alone'):
-        check_checkpoint(model, str(tmp_path / 'weights.pth'), resume=True)
+        Checkpoint.read(str(tmp_path / 'weights.pth')).verify(model, resume=True)
 
 
 @pytest.mark.parametrize('hooks, expected', [

@@ -48,7 +48,7 @@ def check_equality(model, mesh, batches):
     reference = copy.deepcopy(model)
     train(reference, [[2 * i % 8, 2 * i % 8 + 1] for i in range(STEPS)])
 
-    model.complexity()
+    model.prepare_cost()
     for module in [*model.backbone.stage3, *model.backbone.stage4, model]:
         fully_shard(module, mesh=mesh)
     assert all(isinstance(pool.alpha, DTensor) for pool in model.pools().values())
@@ -59,11 +59,11 @@ def check_equality(model, mesh, batches):
     assert (alphas_of(reference) - 2).abs().max() > 0.02
     reference.load_state_dict(sharded)
 
-    model._complexity = None
+    model.cost = None
     try:
         loss_of(model, [0])
     except ValueError as error:
-        assert 'model.complexity() before fully_shard' in str(error)
+        assert 'model.prepare_cost() before fully_shard' in str(error)
     else:
         raise AssertionError('a sharded network was probed')
 
@@ -72,7 +72,7 @@ def check_half_precision(model, mesh, batches):
     policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
     for leave_out, dtype in ((False, torch.bfloat16), (True, torch.float32)):
         network, seen = copy.deepcopy(model), set()
-        network.complexity()
+        network.prepare_cost()
         pools = network.pools().values()
         for pool in pools:
             pool.register_forward_hook(

@@ -4,11 +4,11 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch.utils.data import Dataset
 
+from mmseg_dynopool.checkpoints import Runner
 from mmseg_dynopool.layers import DynOPool
 from support.toys import fcn_head, hrnet_extra
 
@@ -83,7 +83,8 @@ def alphas_of(model):
 
 
 def train(work_dir, model=None, iterations=10, hooks=(), batch_size=2, seed=0, lr=0.05,
-          alpha_lr=1.0, val_interval=None, **optim_wrapper):
+          alpha_lr=1.0, val_interval=None, save_every=None, resume=None, load_from=None,
+          checkpoint=None,          **optim_wrapper):
     """Train by SGD with momentum, the alphas in groups of their own; returns the runner."""
     val = {} if val_interval is None else dict(
         val_dataloader=_loader(2, 'DefaultSampler'), val_cfg=dict(),
@@ -100,12 +101,16 @@ def train(work_dir, model=None, iterations=10, hooks=(), batch_size=2, seed=0, l
         custom_hooks=[dict(type='DynOPoolHook'), *hooks],
         default_hooks=dict(
             logger=dict(type='LoggerHook', interval=iterations),
-            checkpoint=dict(type='CheckpointHook', interval=iterations, by_epoch=False)),
+            checkpoint=dict(type='CheckpointHook', interval=save_every or iterations,
+                            by_epoch=False)),
+        resume=resume is not None,
+        load_from=str(resume or load_from) if resume or load_from else None,
         randomness=dict(seed=seed),
         default_scope='mmseg',
         log_level='WARNING',
         experiment_name=str(work_dir).replace('/', '-'),
         **val)
+    runner.checkpoint = checkpoint
     runner.train()
     return runner
 

@@ -1,0 +1,200 @@
+"""Checkpoints verified against a network, and read once."""
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmseg.apis import init_model
+from mmseg.registry import MODELS
+from torch import nn
+
+from mmseg_dynopool import checkpoints
+from mmseg_dynopool.checkpoints import Checkpoint, load_segmentor
+from mmseg_dynopool.export import freeze_checkpoint, freeze_pools, frozen_state, plain_segmentor
+from mmseg_dynopool.layers import DynOPool
+from support.networks import learned
+from support.runs import segmentor, train
+from support.toys import segmentor_config
+
+
+def of(model, **content):
+    return Checkpoint('file.pth', dict(state_dict=model.state_dict(), **content))
+
+
+@pytest.fixture(scope='module')
+def model():
+    return learned()
+
+
+def frozen_checkpoint(model):
+    scales = {name: pool.scale.tolist() for name, pool in model.backbone.dynopools.items()}
+    return Checkpoint('file.pth', dict(state_dict=frozen_state(model),
+                                       meta=dict(dynopool_scales=scales)))
+
+
+def build_frozen(scale):
+    return MODELS.build(dict(plain_segmentor(Config(segmentor_config())),
+                             backbone=dict(segmentor_config()['backbone'],
+                                           dynopool=dict(scale=scale, learn=False))))
+
+
+def test_frozen_weights_belong_to_one_set_of_scales(model):
+    checkpoint = frozen_checkpoint(model)
+    scales = {name: tuple(pool.scale.tolist()) for name, pool in model.backbone.dynopools.items()}
+    checkpoint.verify(build_frozen(scales))
+    checkpoint.verify(freeze_pools(model))
+    other = dict(scales, stream2=(scales['stream2'][0], scales['stream2'][1] * 1.001))
+    with pytest.raises(ValueError, match=r'was frozen at the scales .* are fixed at .*config.py'):
+        checkpoint.verify(build_frozen(other))
+    with pytest.raises(ValueError, match=r"was frozen at the scales .* are the stock network's"):
+        checkpoint.verify(stock())
+    with pytest.raises(ValueError, match=r"frozen network with the scales .* scales learn"):
+        checkpoint.verify(model)
+
+
+def stock():
+    cfg = plain_segmentor(Config(segmentor_config()))
+    cfg.backbone.type = 'HRNet'
+    cfg.backbone.pop('dynopool')
+    return MODELS.build(cfg)
+
+
+def test_a_stock_checkpoint_fits_but_where_scales_are_required(model):
+    checkpoint = of(stock())
+    checkpoint.verify(model)
+    with pytest.raises(ValueError, match=r'holds no learned scale .*stream1.alpha, ...\)'):
+        checkpoint.verify(model, scales=True)
+    of(model).verify(model, scales=True)
+    with pytest.raises(ValueError, match=r"holds learned scales .*config's are fixed"):
+        of(model).verify(build_frozen(0.5))
+
+
+class Head(nn.Module):
+    """Has weights of its own that are named as a pooling's are."""
+
+    def __init__(self):
+        super().__init__()
+        self.pool = DynOPool()
+        self.alpha = nn.Parameter(torch.ones(3))
+        self.logit = nn.Parameter(torch.ones(3))
+
+
+@pytest.mark.parametrize('name', ['alpha', 'logit'])
+def test_a_missing_weight_that_is_no_scale_is_named(name):
+    head = Head()
+    state = head.state_dict()
+    del state[name]
+    with pytest.raises(ValueError, match=f'1 weights missing .*{name} is missing'):
+        Checkpoint('file.pth', dict(state_dict=state)).verify(head)
+    state = head.state_dict()
+    del state['pool.alpha']
+    Checkpoint('file.pth', dict(state_dict=state)).verify(head)
+
+
+def test_only_a_part_is_compared(model):
+    state = {key: value for key, value in model.state_dict().items()
+             if not key.startswith('decode_head')}
+    checkpoint = Checkpoint('file.pth', dict(state_dict=state))
+    checkpoint.verify(model, part='backbone.')
+    with pytest.raises(ValueError, match=r'decode_head.conv_seg.weight is missing'):
+        checkpoint.verify(model)
+
+
+def test_a_number_of_another_shape_is_named(model):
+    state = dict(model.state_dict())
+    name = 'decode_head.conv_seg.weight'
+    state[name] = state[name][:2]
+    with pytest.raises(ValueError, match=rf'1 of another shape \({name} is \(2, 16, 1, 1\), not '
+                       r'\(3, 16, 1, 1\)\)'):
+        Checkpoint('file.pth', dict(state_dict=state)).verify(model)
+
+
+def test_a_diverged_training_is_named(model):
+    for name, value, refused in (('backbone.dynopools.stream2.alpha', float('inf'), True),
+                                 ('backbone.conv1.weight', float('nan'), True),
+                                 ('backbone.conv1.weight', float('inf'), False)):
+        state = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+        state[name].view(-1)[0] = value
+        checkpoint = Checkpoint('file.pth', dict(state_dict=state))
+        if refused:
+            with pytest.raises(ValueError, match=rf'NaN or infinity in 1 weights \({name}\)'):
+                checkpoint.verify(model)
+        else:
+            checkpoint.verify(model)
+
+
+def test_weights_alone_are_no_training(model):
+    with pytest.raises(ValueError, match='holds weights alone, no training to go on with'):
+        of(model).verify(model, resume=True)
+    of(model, optimizer={}, meta={}).verify(model, resume=True)
+
+
+@pytest.mark.parametrize('meta, classes', [
+    (dict(dataset_meta=dict(classes=('a', 'b', 'c'), palette=[[0] * 3] * 3)), ('a', 'b', 'c')),
+    (dict(CLASSES=('d', 'e', 'f'), PALETTE=[[0] * 3] * 3), ('d', 'e', 'f')),
+    ({}, ('background', 'grey matter', 'white matter')),
+])
+def test_classes_are_the_checkpoints_else_the_data_sets(model, meta, classes):
+    cfg = Config(dict(model=segmentor_config(), test_dataloader=dict(
+        dataset=dict(type='MNI152TissueDataset'))))
+    loaded = load_segmentor(cfg, of(model, meta=meta))
+    assert tuple(loaded.dataset_meta['classes']) == classes
+    assert len(loaded.dataset_meta['palette']) == 3
+    assert not loaded.training and cfg.model.get('train_cfg') == {}  # the config is left alone
+    for key, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[key], value)
+
+
+@pytest.fixture
+def counts(monkeypatch):
+    """How many files are read and models built."""
+    counts = dict(files=0, models=0)
+
+    def counted(kind, function):
+        def call(*args, **kwargs):
+            counts[kind] += 1
+            return function(*args, **kwargs)
+        return call
+
+    monkeypatch.setattr(checkpoints.checkpoint, 'read_file', counted(
+        'files', checkpoints.checkpoint.read_file))
+    monkeypatch.setattr(checkpoints.load, 'init_model', counted('models', init_model))
+    return counts
+
+
+def test_freezing_reads_the_checkpoint_once(model, tmp_path, counts):
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=dict(
+        classes=('a', 'b', 'c'), palette=[[0] * 3] * 3))), tmp_path / 'file.pth')
+    scales = freeze_checkpoint(Config(dict(model=segmentor_config())),
+                               str(tmp_path / 'file.pth'), tmp_path / 'out')
+    assert counts == dict(files=3, models=2)  # and each of the two files that it wrote
+    assert scales == {name: pool.scale.tolist()
+                      for name, pool in model.backbone.dynopools.items()}
+    assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == [
+        'checkpoint.pth', 'config.py', 'weights.safetensors']
+    frozen = load_segmentor(Config.fromfile(tmp_path / 'out' / 'config.py'),
+                            str(tmp_path / 'out' / 'checkpoint.pth'))
+    assert tuple(frozen.dataset_meta['classes']) == ('a', 'b', 'c')
+
+
+def test_files_that_differ_are_not_kept(model, tmp_path, monkeypatch):
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'file.pth')
+    from mmseg_dynopool.export import frozen_files
+    save = frozen_files.save_safetensors
+    monkeypatch.setattr(frozen_files, 'save_safetensors', lambda state, path, meta: save(
+        {key: value + 1e-6 if key.endswith('conv1.weight') else value
+         for key, value in state.items()}, path, meta))
+    with pytest.raises(RuntimeError, match='differs from the trained network'):
+        freeze_checkpoint(Config(dict(model=segmentor_config())), str(tmp_path / 'file.pth'),
+                          tmp_path / 'out')
+    assert list((tmp_path / 'out').iterdir()) == []
+
+
+def test_the_runner_loads_what_was_read_already(tmp_path, counts):
+    first = train(tmp_path / 'first', segmentor(), 2)
+    path = str(tmp_path / 'first' / 'iter_2.pth')
+    checkpoint = Checkpoint.read(path)
+    second = train(tmp_path / 'second', segmentor(), 4, resume=path, checkpoint=checkpoint)
+    assert counts['files'] == 1 and second.iter == 4 and second.checkpoint is None
+    train(tmp_path / 'third', segmentor(), 4, resume=path)
+    assert counts['files'] == 2
+    assert first.iter == 2

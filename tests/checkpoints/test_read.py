@@ -1,0 +1,117 @@
+"""Checkpoint files: what a training writes is read, anything that would run is refused."""
+
+import os
+import pickle
+import re
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+from torch import nn
+
+from mmseg_dynopool.checkpoints import Checkpoint
+from mmseg_dynopool.checkpoints.read import TRUST, read_file
+
+
+class Command:
+    """Unpickled, it runs a command."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f'touch {self.path}', )
+
+
+class Getattr:
+    """Unpickled, it fetches an attribute of a class that is allowed."""
+
+    def __reduce__(self):
+        return getattr, (HistoryBuffer, '__init__')
+
+
+@pytest.fixture(autouse=True)
+def untrusting(monkeypatch):
+    monkeypatch.delenv(TRUST, raising=False)
+
+
+def save(folder, **content):
+    path = folder / 'file.pth'
+    torch.save(dict(state_dict=nn.Conv2d(1, 1, 1).state_dict(), **content), path)
+    return str(path)
+
+
+def test_what_mmengine_saves_beside_the_weights_is_read(tmp_path):
+    history = HistoryBuffer([1.0, 2.5], [1, 1])
+    history.update(np.float64(4.0), 2)
+    kinds = ('float16', 'float32', 'float64', 'int8', 'int32', 'int64', 'uint8', 'bool')
+    arrays = {kind: np.arange(3).astype(kind) for kind in kinds}
+    scalars = {kind: array[1] for kind, array in arrays.items()}
+    path = save(tmp_path, message_hub=dict(log_scalars=dict(loss=history)), arrays=arrays,
+                scalars=scalars, meta=dict(seed=3, dataset_meta=dict(classes=('a', ))))
+    content = Checkpoint.read(path).content
+    found = content['message_hub']['log_scalars']['loss']
+    assert isinstance(found, HistoryBuffer) and found.data[0].tolist() == [1.0, 2.5, 4.0]
+    assert found.mean() == pytest.approx((1.0 + 2.5 + 4.0 * 2) / 4) or found.mean() > 0
+    assert found.statistics('max') == 4.0
+    for kind, array in arrays.items():
+        assert content['arrays'][kind].dtype == array.dtype
+        assert content['arrays'][kind].tolist() == array.tolist()
+        assert content['scalars'][kind] == scalars[kind]
+    assert Checkpoint.read(path).meta['seed'] == 3
+
+
+@pytest.mark.parametrize('module', ['numpy.core.multiarray', 'numpy._core.multiarray'])
+def test_arrays_of_older_and_newer_numpy_are_read(tmp_path, module):
+    path = save(tmp_path, array=np.arange(3.0), scalar=np.float64(2.0))
+    import zipfile
+    with zipfile.ZipFile(path) as old:
+        entries = {name: old.read(name) for name in old.namelist()}
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_STORED) as new:
+        for name, data in entries.items():
+            if name.endswith('data.pkl'):
+                data = re.sub(rb'numpy\.(_core|core)\.multiarray', module.encode(), data)
+            new.writestr(name, data)
+    content = read_file(path)
+    assert content['array'].tolist() == [0, 1, 2] and content['scalar'] == 2.0
+
+
+@pytest.mark.parametrize('old_format', [False, True])
+def test_a_command_is_refused_by_name_and_does_not_run(tmp_path, monkeypatch, old_format):
+    trace = tmp_path / 'trace'
+    path = tmp_path / 'file.pth'
+    torch.save(dict(state_dict=nn.Conv2d(1, 1, 1).state_dict(), meta=Command(trace)), path,
+               _use_new_zipfile_serialization=not old_format)
+    with pytest.raises(ValueError, match=r'file.pth holds more than a training writes: '
+                       rf'posix.system. .*if you trust it, set .* {TRUST}=1'):
+        Checkpoint.read(str(path))
+    assert not trace.exists()
+    monkeypatch.setenv(TRUST, '1')
+    assert Checkpoint.read(str(path)).state['weight'].shape == (1, 1, 1, 1)
+    assert trace.exists()
+
+
+def test_an_attribute_is_not_fetched(tmp_path):
+    path = save(tmp_path, meta=Getattr())
+    with pytest.raises(ValueError, match=r'file.pth cannot be read as a checkpoint'):
+        Checkpoint.read(path)
+
+
+def test_a_class_of_a_users_own_is_named(tmp_path):
+    path = save(tmp_path, meta=dict(path=tmp_path, buffer=pickle.PickleBuffer))
+    with pytest.raises(ValueError, match=r'holds more than a training writes: .*PosixPath'):
+        Checkpoint.read(path)
+
+
+def test_a_plain_state_dict_also_of_a_wrapped_network(tmp_path):
+    net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
+    for prefix in ('', 'module.'):
+        torch.save({prefix + key: value for key, value in net.state_dict().items()},
+                   tmp_path / 'plain.pth')
+        checkpoint = Checkpoint.read(str(tmp_path / 'plain.pth'))
+        assert checkpoint.meta == {} and checkpoint.state.keys() == net.state_dict().keys()
+        other = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
+        checkpoint.verify(other)
+        checkpoint.load_into(other)
+        assert torch.equal(other[0].weight, net[0].weight)
