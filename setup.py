@@ -19,7 +19,7 @@ setup(
     license='Apache-2.0',
     packages=find_packages(include=['mmseg_dynopool', 'mmseg_dynopool.*']),
     python_requires='>=3.10',
-    install_requires=['torch>=2.4', 'numpy', 'opencv-python', 'matplotlib'],
+    install_requires=['torch>=2.6', 'numpy', 'opencv-python', 'matplotlib'],
     extras_require={
         # The maintained forks of the OpenMMLab stack; the import names are the same.
         'mmlab': ['onedl-mmcv', 'onedl-mmengine', 'onedl-mmsegmentation', 'tensorboard'],

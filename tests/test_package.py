@@ -1,7 +1,7 @@
 """Importing the package with and without the OpenMMLab stack."""
 
 import ast
-import importlib.metadata
+import re
 import subprocess
 import sys
 import sysconfig
@@ -62,7 +62,10 @@ def test_parts_on_torch_alone(torch_alone, code):
 
 
 def test_version():
-    assert importlib.metadata.version('mmseg_dynopool') == mmseg_dynopool.__version__
+    """One version: of the package, the changelog's newest entry and the citation."""
+    newest = re.search(r'^## (\S+)', (ROOT / 'CHANGELOG.md').read_text(), re.M)[1]
+    cited = re.search(r'^version: (\S+)$', (ROOT / 'CITATION.cff').read_text(), re.M)[1]
+    assert mmseg_dynopool.__version__ == newest == cited
 
 
 def imports(path):

@@ -14,7 +14,8 @@ class DynOPoolConv2d(nn.Conv2d):
 
     Branches that must agree in resolution share one pooling. It is registered by one module, its
     owner, so that ``state_dict``, optimizers and moving averages see each alpha once; the others
-    hold it with ``shared=True``, as an attribute that is no submodule. ``copy.deepcopy`` and
+    hold it with ``shared=True``, as an attribute that is no submodule: mmengine refuses parameters
+    that are registered twice ("appear in more than one parameter group"). ``copy.deepcopy`` and
     pickling of the whole network keep the sharing.
 
     Args:

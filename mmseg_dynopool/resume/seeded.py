@@ -8,6 +8,7 @@ the number of workers.
 
 import random
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,20 +17,16 @@ from mmseg.registry import DATA_SAMPLERS, DATASETS
 from torch.utils.data import Dataset, Sampler
 
 
-class SeededIndex(int):
+class SeededIndex(NamedTuple):
     """Index of a sample, with the seed to draw it with."""
 
+    index: int
     seed: int
-
-    def __new__(cls, index: int, seed: int = 0):
-        self = super().__new__(cls, index)
-        self.seed = seed
-        return self
 
 
 @DATA_SAMPLERS.register_module()
 class SeededSampler(Sampler):
-    """A sampler of mmengine whose indices carry seeds, for :class:`SeededDataset`.
+    """A sampler of mmengine that gives :class:`SeededIndex`, for :class:`SeededDataset`.
 
     Args:
         dataset: the data set.
@@ -71,7 +68,7 @@ class SeededSampler(Sampler):
 
 @DATASETS.register_module()
 class SeededDataset(Dataset):
-    """A data set that draws each sample with the seed that its index carries.
+    """A data set that draws each sample with the seed beside its index.
 
     Args:
         dataset: config of the data set.
@@ -92,7 +89,7 @@ class SeededDataset(Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int):
+    def __getitem__(self, index: SeededIndex | int):
         if not isinstance(index, SeededIndex):
             return self.dataset[index]
         # The model's own random numbers go on where they were.
@@ -101,7 +98,7 @@ class SeededDataset(Dataset):
             random.seed(index.seed)
             np.random.seed(index.seed)
             torch.default_generator.manual_seed(index.seed)
-            return self.dataset[int(index)]
+            return self.dataset[index.index]
         finally:
             random.setstate(states[0])
             np.random.set_state(states[1])

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from mmseg_dynopool.complexity import count_gmacs, probe_complexity
-from mmseg_dynopool.layers import DynOPool, DynOPoolConv2d
+from mmseg_dynopool.complexity import GMACsCounter, count_gmacs, probe_complexity, summarize
+from mmseg_dynopool.layers import DynOPool, DynOPoolConv2d, FixedDynOPool, ShapeAdaptor
 
 
 class Twice(nn.Module):
@@ -17,9 +17,9 @@ class Twice(nn.Module):
         super().__init__()
         self.a, self.b = DynOPool(0.5), DynOPool((0.5, 0.8))
         self.stem = nn.Conv2d(3, 8, 3, padding=1)
-        self.first = DynOPoolConv2d(self.a, 8, 8, 3, padding=1)
-        self.second = DynOPoolConv2d(self.a, 8, 8, 3, padding=1)
-        self.third = DynOPoolConv2d(self.b, 8, 8, 1)
+        self.first = DynOPoolConv2d(self.a, 8, 8, 3, shared=True, padding=1)
+        self.second = DynOPoolConv2d(self.a, 8, 8, 3, shared=True, padding=1)
+        self.third = DynOPoolConv2d(self.b, 8, 8, 1, shared=True)
         self.linear = nn.Linear(8, 4)
 
     def forward(self, x):
@@ -119,3 +119,43 @@ def test_hooks_of_the_network_see_no_probe(tmp_path):
         assert (tmp_path / 'notes.txt').read_text() == ''
         net(torch.rand(1, 3, 64, 80))
     assert (tmp_path / 'notes.txt').read_text() == 'seenseen'
+
+
+class TwoBackbones(nn.Module):
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = (nn.ModuleDict(dict(dynopools=nn.ModuleDict(dict(p=DynOPool(scale))),
+                                             conv=nn.Conv2d(3, 4, 1))) for scale in (0.5, 0.25))
+
+    def forward(self, x):
+        return [net['conv'](net['dynopools']['p'](x)) for net in (self.a, self.b)]
+
+
+def test_summary_tells_pools_of_one_short_name_apart():
+    result = summarize(TwoBackbones(), (64, 80))
+    assert {name: row['output_size'] for name, row in result['instances'].items()} == {
+        'a.dynopools.p': [32, 40], 'b.dynopools.p': [16, 20]}
+    gmacs = {name: row['gmacs'] for name, row in result['by_resolution'].items()}
+    assert gmacs == pytest.approx({'a.dynopools.p': 32 * 40 * (12 + 3 * 16) / 1e9,
+                                   'b.dynopools.p': 16 * 20 * (12 + 3 * 16) / 1e9})
+
+
+@pytest.mark.parametrize('pool, scales', [(DynOPool(), 2), (ShapeAdaptor(), 1),
+                                          (FixedDynOPool(), 0)])
+def test_parameters_of_the_stock_network(pool, scales):
+    net = DynOPoolConv2d(pool, 3, 4, 3)
+    result = summarize(net, (64, 80))
+    assert result['stock_params'] == 3 * 4 * 9 + 4
+    assert result['params'] == result['stock_params'] + scales
+
+
+def test_one_counter_at_many_alphas():
+    net = Twice()
+    counter = GMACsCounter(net, (64, 80))
+    start = counter()
+    for alphas in (dict(a=(3.0, 2.0)), dict(a=(2.0, 2.0), b=(1.5, 4.0)), {}):
+        with torch.no_grad():
+            for name, alpha in alphas.items():
+                getattr(net, name).alpha.copy_(torch.tensor(alpha))
+        assert counter(alphas) == count_gmacs(net, (64, 80)) != start

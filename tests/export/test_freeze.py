@@ -46,7 +46,7 @@ def test_layers_of_one_instance_share_one_constant():
         def __init__(self):
             super().__init__()
             self.pool = DynOPool(0.3)
-            self.a = DynOPoolConv2d(self.pool, 1, 1, 1)
+            self.a = DynOPoolConv2d(self.pool, 1, 1, 1, shared=True)
             self.b = DynOPoolConv2d(self.pool, 1, 1, 1, shared=True)
 
     net = Net()

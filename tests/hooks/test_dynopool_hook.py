@@ -1,12 +1,17 @@
 """DynOPoolHook with mmengine's own Runner."""
 
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.model import BaseModel
+from mmengine.runner import get_priority
 from torch import nn
 
 from mmseg_dynopool import DynOPoolHook
+from mmseg_dynopool.budget import GMACsBudgetHook
+from mmseg_dynopool.hooks import ShapeLogHook
 from support.toy_runs import Toy, run, scalars
 
 
@@ -101,3 +106,58 @@ def test_alphas_are_read_from_the_device_once_per_step(tmp_path, monkeypatch):
 
     run(tmp_path, Toy(pull=3.0), hooks=[Counting()])
     assert reads == ['tolist'] * 4
+
+
+class TwoBackbones(BaseModel):
+    """Each with a DynOPool of the same short name; the loss pulls both out of their bounds."""
+
+    def __init__(self):
+        super().__init__()
+        self.near, self.far = Toy(), Toy()
+
+    def forward(self, inputs, mode='tensor'):
+        alphas = [toy.dynopools['stream1'].alpha.sum() for toy in (self.near, self.far)]
+        return dict(loss=self.near.conv(inputs).mean() - 3 * alphas[0] + 3 * alphas[1])
+
+
+def test_pools_of_one_short_name_are_each_projected_and_logged(tmp_path):
+    model = TwoBackbones()
+    run(tmp_path, model)
+    assert model.near.dynopools['stream1'].alpha.tolist() == [4.0, 4.0]
+    assert model.far.dynopools['stream1'].alpha.tolist() == [1.0, 1.0]
+    last = scalars(tmp_path)[-1]
+    assert {key: value for key, value in last.items() if key.endswith('alpha_h')} == {
+        'dynopool/near.dynopools.stream1/alpha_h': 4.0,
+        'dynopool/far.dynopools.stream1/alpha_h': 1.0}
+
+
+def test_each_of_them_is_watched_for_nan(tmp_path):
+
+    class Diverging(TwoBackbones):
+
+        def forward(self, inputs, mode='tensor'):
+            losses = super().forward(inputs, mode)
+            return dict(loss=losses['loss'] * float('nan'))
+
+    model = Diverging()
+    model.near.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"iteration 1: alpha of DynOPool 'far.dynopools.stream1'"):
+        run(tmp_path, model)
+
+
+def test_the_hooks_that_it_brings_are_there_once(tmp_path):
+    runner = run(tmp_path, Toy(), hooks=[ShapeLogHook(), DynOPoolHook()])
+    kinds = [type(hook).__name__ for hook in runner.hooks]
+    assert kinds.count('ShapeLogHook') == 1 and 'GMACsBudgetHook' not in kinds
+    assert kinds.index('DynOPoolHook') < kinds.index('ShapeLogHook')
+
+
+def test_the_order_is_projection_budget_log():
+    runner = SimpleNamespace(hooks=[], model=SimpleNamespace(gmacs_budget='a budget'))
+    runner.register_hook = lambda hook: runner.hooks.append(hook)
+    hook = DynOPoolHook()
+    hook.before_run(runner)
+    hook.before_run(runner)
+    priorities = [get_priority(h.priority) for h in (hook, *runner.hooks)]
+    assert [type(h) for h in runner.hooks] == [GMACsBudgetHook, ShapeLogHook]
+    assert priorities == sorted(set(priorities)) and priorities[-1] < get_priority('NORMAL')

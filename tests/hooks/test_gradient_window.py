@@ -10,6 +10,7 @@ from mmengine.model import BaseModel
 from torch import nn
 
 from mmseg_dynopool import DynOPoolHook
+from mmseg_dynopool.hooks import ShapeLogHook
 from mmseg_dynopool.hooks.gradient_window import GradientNoise, GradientWindow
 from mmseg_dynopool.layers import DynOPool
 from support.runs import segmentor, train
@@ -158,14 +159,14 @@ def test_models_in_training_are_copied_and_pickled_and_hooks_go_after_it(tmp_pat
 def test_nothing_is_kept_where_nobody_logs(tmp_path, long_epochs):
     kept = []
 
-    class Watching(DynOPoolHook):
+    class Watching(ShapeLogHook):
 
         def after_train_iter(self, *args, **kwargs):
             super().after_train_iter(*args, **kwargs)
             kept.append(self._gradients and len(self._gradients))
 
     for name, hooks in dict(silent=dict(logger=None), logged=logger(3)).items():
-        run(tmp_path / name, Known(), 2, [Watching()], default_hooks=hooks)
+        run(tmp_path / name, Known(), 2, [DynOPoolHook(), Watching()], default_hooks=hooks)
     assert kept == [None, None, 1, 2]
 
 

@@ -100,7 +100,7 @@ def test_a_seeded_data_set_is_still_a_data_set():
     assert len(data) == 6 and data.metainfo == dict(classes=('a', ))
     assert data[4][0] == 4
     index = pickle.loads(pickle.dumps(SeededIndex(4, 5)))
-    assert (index, index.seed) == (4, 5)
+    assert (index.index, index.seed) == (4, 5)
     assert data[index] == data[SeededIndex(4, 5)] != data[SeededIndex(4, 6)]
 
 

@@ -38,7 +38,8 @@ class Pooled(nn.Module):
     def __init__(self, scale, kernel=3, pool=DynOPool, **options):
         super().__init__()
         self.pool = pool(scale)
-        self.conv = DynOPoolConv2d(self.pool, 3, 4, kernel, padding=kernel // 2, **options)
+        self.conv = DynOPoolConv2d(self.pool, 3, 4, kernel, shared=True,
+                                   padding=kernel // 2, **options)
 
     def forward(self, x):
         return self.conv(x)

@@ -19,7 +19,7 @@ class Toy(BaseModel):
     def __init__(self, pull=1.0):
         super().__init__()
         self.dynopools = nn.ModuleDict({'stream1': DynOPool(0.5, bounds=(0.25, 1.0))})
-        self.conv = DynOPoolConv2d(self.dynopools['stream1'], 1, 2, 1)
+        self.conv = DynOPoolConv2d(self.dynopools['stream1'], 1, 2, 1, shared=True)
         self.pull = pull
 
     def forward(self, inputs, mode='tensor'):
