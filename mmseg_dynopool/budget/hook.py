@@ -100,7 +100,7 @@ class GMACsBudgetHook(Hook):
 
         @torch.no_grad()
         def count(values: torch.Tensor) -> float:
-            return counter({n: a.tolist() for n, a in parameters.alphas(values).items()})
+            return counter.gmacs({n: a.tolist() for n, a in parameters.alphas(values).items()})
 
         _, slope = parameters.slope(model.cost)
         return settle(parameters.read(), slope.float(), parameters.limits(), count, wanted)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from mmseg_dynopool.layers import all_pools
+from mmseg_dynopool.layers import FixedDynOPool, all_pools
 
 from .meta_copy import to_meta_copy
 
@@ -23,35 +23,6 @@ class Call:
     macs: float
 
 
-def count_calls(model: nn.Module, forward: Callable[[], object]) -> list[Call]:
-    """Run ``forward()`` and count the multiply-adds of ``model`` call by call.
-
-    Works on any device; on ``meta`` no arithmetic is done. A DynOPool counts as bilinear
-    interpolation, proportional to its output. The hooks are removed again.
-
-    Args:
-        model: the network whose module names label the calls.
-        forward: runs it once.
-
-    Returns:
-        The calls in the order of execution.
-    """
-    counter = _Counter()
-    handles = []
-    for name, module in model.named_modules():
-        handles.append(module.register_forward_pre_hook(counter.enter(name)))
-        handles.append(module.register_forward_hook(counter.leave))
-    for name, pool in all_pools(model).items():
-        handles.append(pool.register_forward_hook(counter.pooled(name, pool.macs_per_value)))
-    try:
-        with torch.no_grad(), counter:
-            forward()
-    finally:
-        for handle in handles:
-            handle.remove()
-    return counter.calls
-
-
 def check_shape(shape: Sequence[int], name: str = 'shape') -> None:
     """Check the size at which a network is counted.
 
@@ -63,58 +34,66 @@ def check_shape(shape: Sequence[int], name: str = 'shape') -> None:
         raise ValueError(f'{name} must be (H, W) with whole sizes >= 1, got {shape!r}')
 
 
-def count_on_meta(network: nn.Module, shape: Sequence[int], in_channels: int = 3,
-                  forward: Callable | None = None) -> list[Call]:
-    """Count the calls of a network made by :func:`to_meta_copy`.
+class GMACsCounter:
+    """Counts the multiply-adds of a network at any alphas, on a copy that has shapes alone.
+
+    A DynOPool counts as bilinear interpolation, proportional to its output.
 
     Args:
-        network: on the meta device.
+        model: any network; it is neither run nor changed.
         shape: input size ``(H, W)`` in pixels.
         in_channels: channels of the input.
-        forward: ``forward(network, input)`` runs it; default ``network(input)``.
+        forward: ``forward(copy, input)`` runs the copy; default ``copy(input)``.
+
+    Attributes:
+        pools: the copy's poolings by their dotted names, :class:`FixedDynOPool` all of them.
 
     Raises:
         ValueError: ``shape`` is not two positive sizes.
     """
-    check_shape(shape)
-    image = torch.empty(1, in_channels, *shape, device='meta')
-    run = forward or (lambda network, image: network(image))
-    return count_calls(network, lambda: run(network, image))
+
+    def __init__(self, model: nn.Module, shape: Sequence[int], in_channels: int = 3,
+                 forward: Callable | None = None):
+        check_shape(shape)
+        self._image = (1, in_channels, *shape)
+        self._network = to_meta_copy(model)
+        self._forward = forward or (lambda network, image: network(image))
+        self._counter = _Counter()
+        self.pools: dict[str, FixedDynOPool] = all_pools(self._network)
+        for name, module in self._network.named_modules():
+            module.register_forward_pre_hook(self._counter.enter(name))
+            module.register_forward_hook(self._counter.leave)
+        for name, pool in self.pools.items():
+            pool.register_forward_hook(self._counter.pooled(name, pool.macs_per_value))
+
+    def calls(self, enlarged: int = 1) -> list[Call]:
+        """Every operator call of a forward pass, in order of execution.
+
+        Args:
+            enlarged: by how much height and width of the input are multiplied.
+        """
+        batch, channels, height, width = self._image
+        image = torch.empty(batch, channels, height * enlarged, width * enlarged, device='meta')
+        self._counter.calls = []
+        with torch.no_grad(), self._counter:
+            self._forward(self._network, image)
+        return self._counter.calls
+
+    def gmacs(self, alphas: Mapping[str, Sequence[float]] | None = None) -> float:
+        """Multiply-adds of one image in units of 1e9, sizes rounded.
+
+        Args:
+            alphas: ``{instance: (alpha_h, alpha_w)}`` to set first; the others stay.
+        """
+        for name, alpha in (alphas or {}).items():
+            self.pools[name].set_alpha_(alpha)
+        return sum(call.macs for call in self.calls()) / 1e9
 
 
 def count_gmacs(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
                 forward: Callable | None = None) -> float:
-    """GMACs of ``model`` at its current sizes, rounding included.
-
-    Args:
-        model: any network; it is neither run nor changed.
-        shape, in_channels, forward: see :func:`count_on_meta`.
-
-    Returns:
-        Multiply-adds of one image in units of 1e9.
-    """
-    return GMACsCounter(model, shape, in_channels, forward)()
-
-
-class GMACsCounter:
-    """:func:`count_gmacs` of one network at many alphas; the network is copied once.
-
-    Args:
-        model: any network; it is neither run nor changed.
-        shape, in_channels, forward: see :func:`count_on_meta`.
-    """
-
-    def __init__(self, model: nn.Module, shape: Sequence[int], in_channels: int = 3,
-                 forward: Callable | None = None):
-        self._network = to_meta_copy(model)
-        self._pools = all_pools(self._network)
-        self._options = (shape, in_channels, forward)
-
-    def __call__(self, alphas: Mapping[str, Sequence[float]] | None = None) -> float:
-        """GMACs at ``alphas``, ``{instance: (alpha_h, alpha_w)}``; default: those last given."""
-        for name, alpha in (alphas or {}).items():
-            self._pools[name].set_alpha_(alpha)
-        return sum(call.macs for call in count_on_meta(self._network, *self._options)) / 1e9
+    """GMACs of ``model`` at its current sizes; see :class:`GMACsCounter`."""
+    return GMACsCounter(model, shape, in_channels, forward).gmacs()
 
 
 class _Counter(TorchDispatchMode):
@@ -125,6 +104,9 @@ class _Counter(TorchDispatchMode):
         self._modules: list[str] = []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func._overloadpacket is torch.ops.aten.upsample_bilinear2d and args[1] is not None:
+            # It costs no multiply-adds here, and PyTorch's way to its shape takes long.
+            return args[0].new_empty(*args[0].shape[:2], *args[1])
         output = func(*args, **(kwargs or {}))
         formula = flop_registry.get(func._overloadpacket)
         if formula is not None:

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from mmseg_dynopool.layers import all_pools, learned_pools
 
-from .count import Call, check_shape, count_on_meta
-from .meta_copy import to_meta_copy
+from .count import Call, GMACsCounter
 
 # Probes run on enlarged meta tensors, where rounding a size moves no exponent.
 _ENLARGE = 16
@@ -109,28 +108,21 @@ def probe_complexity(model: nn.Module,
         ValueError: there is no DynOPool in ``model``, or ``shape`` is not two positive sizes.
         RuntimeError: the operators that run depend on the scales.
     """
-    check_shape(shape)
-    copied = to_meta_copy(model)
     probed = learned_pools(model) or all_pools(model)
     if not probed:
         raise ValueError(f'{type(model).__name__} holds no DynOPool: its cost has no scale')
-    pools = {name: pool for name, pool in all_pools(copied).items() if name in probed}
+    counter = GMACsCounter(model, shape, in_channels, forward)
+    pools = {name: counter.pools[name] for name in probed}
     for pool in pools.values():
         pool.set_scale_(pool.initial_scale)
-
-    def count(size) -> list[Call]:
-        return count_on_meta(copied, size, in_channels, forward)
-
-    at_shape = count(shape)
-    large = [n * _ENLARGE for n in shape]
-    base = count(large)
+    at_shape, base = counter.calls(), counter.calls(_ENLARGE)
     exponents = [{} for _ in base]
     for name, pool in pools.items():
         for axis in (0, 1):
             scale = list(pool.initial_scale)
             scale[axis] /= 2
             pool.set_scale_(scale)
-            changed = count(large)
+            changed = counter.calls(_ENLARGE)
             pool.set_scale_(pool.initial_scale)
             _check_same_calls(base, changed, name)
             for by_pool, before, after in zip(exponents, base, changed):

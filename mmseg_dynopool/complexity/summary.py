@@ -6,8 +6,7 @@ from torch import nn
 
 from mmseg_dynopool.layers import all_pools, learned_pools, short_names
 
-from .count import Call, count_on_meta
-from .meta_copy import to_meta_copy
+from .count import GMACsCounter
 from .model import probe_complexity
 
 
@@ -31,8 +30,15 @@ def summarize(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
         ValueError: there is no DynOPool in ``model``.
     """
     layers = probe_complexity(model, shape, in_channels, forward).layers
-    now, sizes = _count(model, shape, in_channels, forward, None)
-    stock, _ = _count(model, shape, in_channels, forward, 0.5)
+    counter = GMACsCounter(model, shape, in_channels, forward)
+    sizes: dict[str, tuple] = {}
+    for name, pool in counter.pools.items():
+        pool.register_forward_hook(lambda module, args, output, name=name: sizes.update(
+            {name: (list(args[0].shape[2:]), list(output.shape[2:]))}))
+    now = counter.calls()
+    for pool in counter.pools.values():
+        pool.set_scale_(0.5)
+    stock = counter.calls()
     by_module: dict[str, dict] = {}
     by_resolution: dict[str, dict] = {}
     pools = all_pools(model)
@@ -63,22 +69,3 @@ def summarize(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
         by_module=by_module,
         by_resolution=by_resolution,
         instances=instances)
-
-
-def _count(model, shape, in_channels, forward, scale) -> tuple[list[Call], dict]:
-    """Calls at the current scales, or at one scale, and each instance's sizes in and out."""
-    copied = to_meta_copy(model)
-    sizes = {}
-
-    def note(name):
-
-        def hook(module, args, output):
-            sizes[name] = (list(args[0].shape[2:]), list(output.shape[2:]))
-
-        return hook
-
-    for name, pool in all_pools(copied).items():
-        pool.register_forward_hook(note(name))
-        if scale is not None:
-            pool.set_scale_(scale)
-    return count_on_meta(copied, shape, in_channels, forward), sizes

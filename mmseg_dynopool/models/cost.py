@@ -26,7 +26,7 @@ def segmentor_counter(segmentor: BaseSegmentor, shape: Sequence[int]) -> GMACsCo
 
 def count_segmentor_gmacs(segmentor: BaseSegmentor, shape: Sequence[int]) -> float:
     """GMACs of one image of ``shape = (H, W)`` at the current sizes, rounding included."""
-    return segmentor_counter(segmentor, shape)()
+    return segmentor_counter(segmentor, shape).gmacs()
 
 
 @contextmanager

@@ -103,7 +103,7 @@ class _GMACsLoss:
 
     def count_gmacs(self, shape: Sequence[int] | None = None) -> float:
         """GMACs at the current sizes; see :meth:`gmacs_counter`."""
-        return self.gmacs_counter(shape)()
+        return self.gmacs_counter(shape).gmacs()
 
     def loss(self, inputs: Tensor, data_samples) -> dict:
         """Losses of the segmentor, and ``loss_gmacs``, ``gmacs`` and ``gmacs_ratio``.
