@@ -1,0 +1,1 @@
+"""Data sets of our own, and checks of any."""
