@@ -4,7 +4,6 @@ Reads images and label maps as they lie on the disk, before any augmentation.
 """
 
 import argparse
-import io
 import json
 import sys
 
@@ -17,8 +16,9 @@ from mmseg_dynopool.cli.options import ConfigOptions, count
 from mmseg_dynopool.config import read_config
 from mmseg_dynopool.data.check import check_data
 from mmseg_dynopool.data.listing import read_samples
-from mmseg_dynopool.files import check_png, write_file
+from mmseg_dynopool.files import check_png
 from mmseg_dynopool.report.dataset_curves import describe, draw_analysis
+from mmseg_dynopool.report.figures import save_figure
 
 
 def show(result, console):
@@ -67,9 +67,7 @@ def main():
     result = analyze(track(samples, 'reading images', console=Console(stderr=True),
                            transient=True, total=args.images))
     if args.out:
-        content = io.BytesIO()
-        draw_analysis(result).savefig(content, dpi=100, format='png')
-        write_file(args.out, content.getvalue())
+        save_figure(draw_analysis(result), args.out)
     if args.json:
         json.dump(result, sys.stdout, indent=2)
         print()

@@ -40,20 +40,22 @@ class Evaluation:
         """``aAcc`` in percent; ``IoU`` and ``Acc`` in percent by class, NaN without a pixel."""
         areas = [torch.from_numpy(a.sum(0)) for a in
                  (self.intersection, self.union, self.predicted, self.truth)]
-        found = IoUMetric.total_area_to_metrics(*areas, metrics=['mIoU'])
-        return {name: 100 * np.asarray(value) for name, value in found.items()}
+        metrics = IoUMetric.total_area_to_metrics(*areas, metrics=['mIoU'])
+        return {name: 100 * np.asarray(value) for name, value in metrics.items()}
 
     def class_iou(self) -> dict[str, float]:
         """IoU in percent by the class's name."""
         return dict(zip(self.classes, self.totals()['IoU'].tolist(), strict=True))
 
     def miou(self) -> float:
-        """Mean over the classes, in percent; classes without a pixel are left out."""
+        """Mean over the classes, in percent; classes without a pixel are omitted."""
         return float(np.nanmean(self.totals()['IoU']))
 
     def image_miou(self) -> np.ndarray:
-        """mIoU of each image in percent, ``(images, )``, over the classes that occur in it or
-        in its prediction; NaN where all is ignored."""
+        """mIoU of each image in percent, ``(images, )``; NaN where all is ignored.
+
+        It is the mean over the classes that occur in the image or in its prediction.
+        """
         iou = np.divide(self.intersection, self.union, where=self.union > 0,
                         out=np.full(self.union.shape, np.nan))
         counted = np.isfinite(iou).sum(1)

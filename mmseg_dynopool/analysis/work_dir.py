@@ -11,7 +11,7 @@ from mmseg_dynopool.checkpoints.load import load_segmentor
 from mmseg_dynopool.config import adapt_to_devices, read_config
 from mmseg_dynopool.resume.latest import latest_checkpoint
 
-from .scalars import Scalars, read_scalars
+from .logs import RunLog, read_log
 
 
 @dataclass
@@ -23,8 +23,8 @@ class Run:
         config_file: the config that mmengine dumped there.
         cfg: that config, with the options of the command line.
         checkpoint: the last checkpoint.
-        scalars: what was logged.
-        meta: ``iter``, ``epoch``, ``seed`` and versions that the checkpoint notes; may be empty.
+        log: what was logged.
+        meta: the checkpoint's notes: ``iter``, ``epoch``, ``seed``, versions; may be empty.
         options: settings of the config that were overridden.
     """
 
@@ -32,7 +32,7 @@ class Run:
     config_file: str
     cfg: Config
     checkpoint: str
-    scalars: Scalars
+    log: RunLog
     meta: dict
     options: dict | None = None
 
@@ -62,9 +62,8 @@ def read_run(work_dir: str | Path, options: dict | None = None) -> Run:
     adapt_to_devices(cfg)
     _check_config(cfg, config)
     checkpoint = _checkpoint(folder)
-    scalars = read_scalars(folder)
-    return Run(folder.resolve().name, config, cfg, checkpoint, scalars, _meta(checkpoint),
-               options)
+    log = read_log(folder, learned=False)
+    return Run(folder.resolve().name, config, cfg, checkpoint, log, _meta(checkpoint), options)
 
 
 def _config_file(folder: Path) -> str:
@@ -88,9 +87,8 @@ def _check_config(cfg: Config, path: str) -> None:
 
 def _checkpoint(folder: Path) -> str:
     path = latest_checkpoint(folder)
-    moved = folder / Path(path).name if path else None
-    if moved is not None and moved.is_file():  # the note names the folder of the training
-        return str(moved)
+    if path and (folder / Path(path).name).is_file():  # the note names the training's folder
+        return str(folder / Path(path).name)
     if path is None or ('://' not in path and not Path(path).is_file()):
         raise ValueError(f'{str(folder)!r} holds no checkpoint (iter_*.pth or epoch_*.pth); a '
                          'report is written of what was trained: set default_hooks.checkpoint')

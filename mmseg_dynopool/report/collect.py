@@ -1,6 +1,5 @@
 """Collect what a report shows: numbers first, the page is made of them."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +8,14 @@ from torch import nn
 
 from mmseg_dynopool.analysis.cost import Cost, build, learned_scales, measure, stock_model
 from mmseg_dynopool.analysis.evaluation import Evaluation, evaluate, segment
-from mmseg_dynopool.analysis.settings import machine
+from mmseg_dynopool.analysis.recipe import machine
 from mmseg_dynopool.analysis.work_dir import Run
+from mmseg_dynopool.config import counted_shape
 from mmseg_dynopool.data.check import check_data
 from mmseg_dynopool.models.seen_shapes import watch_shapes
 
-from .pictures import paint, png_of_image
+from .figures import encode_image
+from .labels import paint_on_gray
 
 RUN, STOCK, BASELINE = 'this run', 'stock network', 'baseline'
 BASELINE_IS_STOCK = 'baseline (the stock network)'
@@ -59,10 +60,15 @@ class Report:
     machine: dict[str, str]
     repeats: int
 
+    @property
+    def stock(self) -> str | None:
+        """The name in ``costs`` of the network with the stock strides, if there is one."""
+        return next((name for name in (STOCK, BASELINE_IS_STOCK) if name in self.costs), None)
+
+    @property
     def reference(self) -> str:
         """The network that the others' costs are compared with."""
-        return next((name for name in (STOCK, BASELINE_IS_STOCK, BASELINE)
-                     if name in self.costs), RUN)
+        return self.stock or (BASELINE if self.baseline else RUN)
 
 
 def collect(run: Run, baseline: Run | None, shape: Sequence[int] | None, images: int,
@@ -74,7 +80,7 @@ def collect(run: Run, baseline: Run | None, shape: Sequence[int] | None, images:
     models = [each.load(device) for each in runs]
     with watch_shapes(models[0]) as seen:
         evaluations = [evaluate(model, each.cfg) for model, each in zip(models, runs)]
-    shape = tuple(shape or _crop(run, seen))
+    shape = tuple(shape or counted_shape(run.cfg) or seen.most_common(1)[0][0])
     best, worst = evaluations[0].extremes(images)
     return Report(
         run, baseline, evaluations[0], evaluations[1] if baseline else None, shape,
@@ -99,24 +105,18 @@ def _networks(runs: list[Run], models: list[nn.Module], device: str) -> dict[str
     return networks
 
 
-def _crop(run: Run, seen: Counter) -> Sequence[int]:
-    """The training crop, else the commonest size of the validation images."""
-    model = run.cfg.model
-    return (model.get('gmacs_shape') or (model.get('data_preprocessor') or {}).get('size')
-            or seen.most_common(1)[0][0])
-
-
 def _sample(models: list[nn.Module], evaluations: list[Evaluation], index: int) -> Sample:
-    own = evaluations[0]
-    image, truth, label = segment(models[0], own.dataset, index)
+    evaluation = evaluations[0]
+    path = evaluation.paths[index]
+    image, truth, label = segment(models[0], evaluation.dataset, index)
     labels = {'Truth': truth, 'Prediction': label}
     baseline_miou = None
-    if len(models) > 1 and own.paths[index] in evaluations[1].paths:
-        other = evaluations[1].paths.index(own.paths[index])
-        baseline_miou = float(evaluations[1].image_miou()[other])
-        labels['Baseline'] = segment(models[1], evaluations[1].dataset, other)[2]
-    panels = {'Image': png_of_image(image)}
+    if len(models) > 1 and path in evaluations[1].paths:
+        same = evaluations[1].paths.index(path)
+        baseline_miou = float(evaluations[1].image_miou()[same])
+        labels['Baseline'] = segment(models[1], evaluations[1].dataset, same)[2]
+    panels = {'Image': encode_image(image)}
     for title, painted in labels.items():
-        panels[title] = png_of_image(paint(image, painted, own.palette, own.ignore_index))
-    return Sample(Path(own.paths[index]).name, float(own.image_miou()[index]), baseline_miou,
-                  panels)
+        panels[title] = encode_image(paint_on_gray(image, painted, evaluation.palette,
+                                                   evaluation.ignore_index))
+    return Sample(Path(path).name, float(evaluation.image_miou()[index]), baseline_miou, panels)

@@ -4,19 +4,21 @@ From the logs of runs with DynOPoolHook, or, for the network alone, from a confi
 """
 
 import argparse
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from mmseg_dynopool.analysis.logs import RunLog, read_logs
+from mmseg_dynopool.analysis.network_sizes import NetworkSizes
 from mmseg_dynopool.checkpoints.load import load_segmentor
 from mmseg_dynopool.cli.options import ConfigOptions, count
-from mmseg_dynopool.files import check_folder, write_file
+from mmseg_dynopool.config import counted_shape
+from mmseg_dynopool.files import check_folder
 
-from .evolution import draw_evolution, evolution_size
-from .network_sizes import NetworkSizes, draw_network, network_size
+from .curves import draw_evolution, evolution_size
+from .figures import save_figure
+from .network import draw_network, network_size
 
 SUFFIXES = ('.png', '.pdf', '.svg')
 
@@ -28,7 +30,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--config', help='config of a network to draw to scale')
     parser.add_argument('--checkpoint', help='its checkpoint; default: the initial scales')
     parser.add_argument('--shape', type=count, nargs=2, metavar=('H', 'W'),
-                        help="with --config: input size; default: the config's training crop")
+                        help="with --config: input size; default: model.gmacs_shape, else the "
+                        'training crop')
     parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
                         help='override settings of the config')
     parser.add_argument('--out', required=True, metavar='DIR_OR_FILE',
@@ -78,7 +81,7 @@ def draw_shapes(runs: Sequence[RunLog], networks: Sequence[NetworkSizes],
 
     Raises:
         ValueError: too many runs, or networks with inputs of different sizes, see
-            :func:`draw_evolution` and :func:`to_scale`.
+            :func:`evolution` and :func:`compare_sizes`.
     """
     parts = {}
     if runs:
@@ -100,9 +103,7 @@ def draw_shapes(runs: Sequence[RunLog], networks: Sequence[NetworkSizes],
             draw(piece)
         figures = {Path(out): figure}
     for path, figure in figures.items():
-        content = io.BytesIO()
-        figure.savefig(content, dpi=100, format=path.suffix[1:].lower())
-        write_file(path, content.getvalue())
+        save_figure(figure, path)
     return list(figures)
 
 
@@ -120,7 +121,7 @@ def _suffix(out: str | Path) -> str:
 
 def _load_sizes(args: argparse.Namespace) -> NetworkSizes:
     model = load_segmentor(args.config, args.checkpoint, options=args.cfg_options, scales=True)
-    shape = args.shape or model.cfg.model.get('data_preprocessor', {}).get('size')
+    shape = args.shape or counted_shape(model.cfg)
     if shape is None:
         raise ValueError(f'the config {args.config!r} names no training crop; give --shape H W')
     return NetworkSizes.of_model(Path(args.checkpoint or args.config).name, model, shape)

@@ -1,0 +1,56 @@
+"""Label maps painted on their image."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from mmseg_dynopool.data.images import paint_labels
+
+from .figures import save_figure
+
+_OPACITY = 0.65
+
+
+def paint_on_gray(image: np.ndarray, label: np.ndarray, palette: list,
+                  ignore_index: int | None = None) -> np.ndarray:
+    """Labels painted on the gray image, resized to the label map; ignored pixels stay gray.
+
+    Args:
+        image: ``(H, W, 3)``, RGB.
+        label: ``(h, w)``.
+        palette: RGB colors of the classes.
+        ignore_index: label of the pixels that have no class.
+
+    Returns:
+        ``(h, w, 3)``, RGB.
+    """
+    image = cv2.resize(image, label.shape[::-1], interpolation=cv2.INTER_AREA)
+    gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    return paint_labels(gray, label, palette, _OPACITY, ignore_index)
+
+
+def draw_comparison(image: np.ndarray, labels: dict[str, np.ndarray], dataset_meta: dict,
+                    path: str | Path) -> None:
+    """Draw an image and label maps of it side by side.
+
+    Args:
+        image: ``(H, W, 3)``, BGR.
+        labels: label maps ``(H, W)`` by title.
+        dataset_meta: ``classes`` and ``palette`` of the data set.
+        path: PNG file to write.
+    """
+    palette, image = dataset_meta['palette'], image[..., ::-1]
+    panels = {'image': image, **{title: paint_on_gray(image, label, palette)
+                                 for title, label in labels.items()}}
+    figure = Figure(figsize=(2.6 * len(panels), 3.6), layout='constrained')
+    for axis, (title, panel) in zip(figure.subplots(1, len(panels)), panels.items()):
+        axis.imshow(panel)
+        axis.set_title(title)
+        axis.set_axis_off()
+    handles = [Patch(facecolor=np.array(color) / 255, edgecolor='gray', label=name)
+               for name, color in zip(dataset_meta['classes'], palette, strict=True)]
+    figure.legend(handles=handles, loc='outside lower center', ncols=len(handles))
+    save_figure(figure, path, dpi=110)
