@@ -12,6 +12,7 @@ from .logs import RunLog
 
 STOCK = 'stock: stride 2'
 Size = tuple[int, int]
+_HALVINGS = dict(stem1=1, stem2=2) | {f'stream{k}': 2 + k for k in range(10)}
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,11 @@ def stock_sizes(input_size: Sequence[int], names: Sequence[str]) -> dict[str, Si
     """
     sizes = {}
     for name in names:
-        stream = name.removeprefix('stream')
-        if stream.isdecimal():
-            halvings = 2 + int(stream)
-        elif name in ('stem1', 'stem2'):
-            halvings = 1 if name == 'stem1' else 2
-        else:
+        if name not in _HALVINGS:
             raise ValueError(f'{name!r} is no stream of an HRNet, which are stem1, stem2, stream0, '
                              'stream1, ...')
         size = tuple(input_size)
-        for _ in range(halvings):
+        for _ in range(_HALVINGS[name]):
             size = pooled_size(size, (2.0, 2.0))
         sizes[name] = size
     return sizes

@@ -14,8 +14,8 @@ from mmseg_dynopool.config import counted_shape
 from mmseg_dynopool.data.check import check_data
 from mmseg_dynopool.models.seen_shapes import watch_shapes
 
+from .comparison import paint_on_gray
 from .figures import encode_image
-from .labels import paint_on_gray
 
 RUN, STOCK, BASELINE = 'this run', 'stock network', 'baseline'
 BASELINE_IS_STOCK = 'baseline (the stock network)'

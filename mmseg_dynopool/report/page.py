@@ -24,6 +24,7 @@ def make_page(report: Report) -> str:
         trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(number=_number, png=_data_url)
     feature_maps = _feature_maps(report)
+    longest = max(side for sizes in feature_maps for size in sizes.values() for side in size)
     panels = report_panels(report.run.log, report.baseline and report.baseline.log)
     runs = [('This run', 'of this run', report.run), ('Baseline', 'of the baseline',
                                                       report.baseline)]
@@ -36,7 +37,7 @@ def make_page(report: Report) -> str:
         cards=_cards(report),
         classes=_classes(report),
         feature_maps=feature_maps,
-        pixel=_LONGEST_SIDE / max(n for sizes in feature_maps for size in sizes.values() for n in size),
+        pixel=_LONGEST_SIDE / longest,
         charts=[(encode_figure(draw_report_panel(panel), dpi=150), panel.describe())
                 for panel in panels],
         notes={title: _notes(run) for title, _, run in runs if run is not None})
@@ -70,10 +71,10 @@ def _cards(report: Report) -> list[tuple[str, str, str]]:
 def _classes(report: Report) -> list[dict]:
     """Name, color, IoU and share of the pixels (both in percent) of each class."""
     evaluation = report.evaluation
-    pixels = evaluation.truth.sum(0)
+    shares = 100 * evaluation.truth.sum(0) / max(evaluation.truth.sum(), 1)
     baseline = report.baseline_evaluation.class_iou() if report.baseline else {}
     return [dict(name=name, color=evaluation.palette[i], iou=iou,
-                 baseline=baseline.get(name, math.nan), share=100 * pixels[i] / max(pixels.sum(), 1))
+                 baseline=baseline.get(name, math.nan), share=shares[i])
             for i, (name, iou) in enumerate(evaluation.class_iou().items())]
 
 

@@ -8,10 +8,12 @@ import cv2
 import numpy as np
 import pytest
 from mmseg.apis import inference_model
+from mmseg.registry import MODELS
 
 from mmseg_dynopool.analysis.work_dir import read_run
 from mmseg_dynopool.checkpoints.load import load_segmentor
 from mmseg_dynopool.complexity import count_gmacs
+from mmseg_dynopool.models import DynOPoolHRNet
 from mmseg_dynopool.report.collect import BASELINE_IS_STOCK, collect
 from mmseg_dynopool.report.page import make_page
 from mmseg_dynopool.report.run_report import run_report
@@ -197,8 +199,26 @@ def test_a_stock_run_beside_a_learned_one(trained, tmp_path):
     assert sizes[2:4] == [('run', '6', '12'), ('baseline', '4', '15')]
 
 
+def test_a_learned_run_of_no_hrnet_has_no_stock_network(trained, tmp_path):
+    folder, _ = trained
+    shutil.copytree(folder / 'learned', tmp_path / 'run')
+    config = tmp_path / 'run' / 'my_dynopool_config.py'
+    config.write_text(f"{config.read_text()}\nmodel['backbone']['type'] = 'OtherNet'\n")
+    MODELS.register_module('OtherNet', module=type('OtherNet', (DynOPoolHRNet, ), {}))
+    try:
+        out = run_report(tmp_path / 'run', out=tmp_path / 'r.html', images=1, repeats=1)
+    finally:
+        MODELS.module_dict.pop('OtherNet')
+    page = Page(out.read_text())
+    assert list(rows(page, 'Parameters, multiply-adds and latency')) == ['this run']
+    assert {rect['class'] for rect in page.all('rect')} == {'run'}
+    assert 'Feature map 2: this run 6 x 10' in [svg.get('aria-label') for svg in page.all('svg')]
+    assert rows(page, 'Learned scales')['stream2'] == ['0.370', '0.625', '0.593']
+    assert 'stock' not in page.text
+
+
 def test_many_processes_and_text_that_is_no_html(trained, tmp_path):
-    """The config of a torchrun run, in a folder whose name is markup."""
+    """A torchrun run's config with scoped types, in a folder whose name is markup."""
     folder, _ = trained
     work_dir = tmp_path / '<img src=x onerror=alert(1)>&amp;"'
     shutil.copytree(folder / 'learned', work_dir)
@@ -207,8 +227,11 @@ def test_many_processes_and_text_that_is_no_html(trained, tmp_path):
     options = dict(type='BaseSegDataset', metainfo=dict(classes=names),
                    img_suffix='_leftImg8bit.png', seg_map_suffix='_gtFine_labelTrainIds.png')
     config.write_text(f'{config.read_text()}\nlauncher = "pytorch"\n'
+                      'model["backbone"]["type"] = "mmseg.DynOPoolHRNet"\n'
                       f'val_dataloader["dataset"].update({options!r})\n')
     page = Page(run_report(work_dir, out=tmp_path / 'r.html', images=1, repeats=1).read_text())
     assert page.headings[0] == ('h1', work_dir.name)
     assert list(rows(page, 'IoU by class')) == [*names, 'Mean']
+    assert rows(page, 'Recipe')['Network'] == ['DynOPoolEncoderDecoder: DynOPoolHRNet + FCNHead']
+    assert rows(page, 'Parameters, multiply-adds and latency')['stock network'][2] == '1.000'
     assert not page.all('script') and all('onerror' not in image for image in page.all('img'))

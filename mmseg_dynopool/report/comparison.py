@@ -1,4 +1,4 @@
-"""Label maps painted on their image."""
+"""An image beside label maps that are painted on it."""
 
 from pathlib import Path
 
