@@ -18,8 +18,7 @@ class Evaluation:
     """Areas in pixels of each validation image, in the order of the data set.
 
     Attributes:
-        classes: names of the classes.
-        palette: their RGB colors.
+        classes, palette: names and RGB colors of the classes.
         paths: the images' files.
         intersection, union, predicted, truth: ``(images, classes)``.
         dataset: the data set.
@@ -56,11 +55,9 @@ class Evaluation:
 
         It is the mean over the classes that occur in the image or in its prediction.
         """
-        iou = np.divide(self.intersection, self.union, where=self.union > 0,
-                        out=np.full(self.union.shape, np.nan))
-        counted = np.isfinite(iou).sum(1)
-        return 100 * np.divide(np.nansum(iou, 1), counted, where=counted > 0,
-                               out=np.full(len(iou), np.nan))
+        with np.errstate(invalid='ignore'):
+            iou = self.intersection / self.union
+            return 100 * np.nansum(iou, 1) / np.isfinite(iou).sum(1)
 
     def extremes(self, count: int) -> tuple[list[int], list[int]]:
         """The images of highest mIoU, best first, and of lowest, worst first.
@@ -91,7 +88,14 @@ def evaluate(model: BaseSegmentor, cfg: Config) -> Evaluation:
     if not classes:
         raise ValueError('the validation data set has no class names: set '
                          'val_dataloader.dataset.metainfo.classes')
-    ignore_index = _ignore_index(cfg)
+    evaluators = cfg.get('val_evaluator') or []
+    ignored = [evaluator['ignore_index'] for evaluator in
+               ([evaluators] if isinstance(evaluators, dict) else evaluators)
+               if 'ignore_index' in evaluator]
+    ignore_index = ignored[0] if ignored else 255
+    # Classes to which the data set gives no color are black, as in mmseg.
+    palette = [list(color) for color in loader.dataset.metainfo.get('palette') or []]
+    palette = (palette + [[0, 0, 0]] * len(classes))[:len(classes)]
     areas, paths = [], []
     with torch.no_grad():
         for batch in track(loader, description='evaluating', transient=True):
@@ -101,9 +105,8 @@ def evaluate(model: BaseSegmentor, cfg: Config) -> Evaluation:
                 areas.append(torch.stack(IoUMetric.intersect_and_union(
                     label, truth, len(classes), ignore_index)).double())
                 paths.append(str(sample.get('img_path', f'image {len(paths)}')))
-    stacked = torch.stack(areas, 1).numpy()
-    return Evaluation(list(classes), _palette(loader.dataset.metainfo, len(classes)), paths,
-                      *stacked, dataset=loader.dataset, ignore_index=ignore_index)
+    return Evaluation(list(classes), palette, paths, *torch.stack(areas, 1).numpy(),
+                      dataset=loader.dataset, ignore_index=ignore_index)
 
 
 def segment(model: BaseSegmentor, dataset, index: int
@@ -121,17 +124,3 @@ def segment(model: BaseSegmentor, dataset, index: int
     labels = [getattr(sample, name).data.squeeze(0).cpu().numpy()
               for name in ('gt_sem_seg', 'pred_sem_seg')]
     return np.ascontiguousarray(image), *labels
-
-
-def _ignore_index(cfg: Config) -> int:
-    evaluators = cfg.get('val_evaluator') or []
-    for evaluator in [evaluators] if isinstance(evaluators, dict) else evaluators:
-        if 'ignore_index' in evaluator:
-            return evaluator['ignore_index']
-    return 255
-
-
-def _palette(metainfo: dict, classes: int) -> list:
-    """The data set's RGB colors; classes that it gives none are black, as in mmseg."""
-    palette = [list(color) for color in metainfo.get('palette') or []]
-    return (palette + [[0, 0, 0]] * classes)[:classes]

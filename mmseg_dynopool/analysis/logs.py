@@ -1,6 +1,7 @@
 """Read what trainings logged, from the scalars of mmengine's LocalVisBackend."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isfinite
@@ -92,10 +93,10 @@ def read_log(path: str | Path, name: str | None = None, learned: bool = True) ->
     """
     rows: list[tuple[int, dict]] = []
     for file in _log_files(Path(path)):
-        later = _add_iterations(_read_lines(file))
-        first = next((step for step, line in later if 'iter' in line or 'loss' in line),
+        resumed = _read_lines(file)
+        first = next((step for step, line in resumed if 'iter' in line or 'loss' in line),
                      float('inf'))  # of the training
-        rows = [(step, line) for step, line in rows if step < first] + later
+        rows = [(step, line) for step, line in rows if step < first] + resumed
     series: dict[str, Series] = {}
     for step, line in rows:
         for key, value in line.items():
@@ -113,18 +114,6 @@ def read_log(path: str | Path, name: str | None = None, learned: bool = True) ->
                          f'{", ".join(logged[:5]) or "nothing"}); give the work dir of a '
                          'training by mmseg or mmseg_dynopool')
     return log
-
-
-def _add_iterations(lines: list[dict]) -> list[tuple[int, dict]]:
-    """Lines with their iteration.
-
-    A validation may count in epochs: it stands no earlier than the training step before it.
-    """
-    rows, step = [], 0
-    for line in lines:
-        step = max(step, line['step'])
-        rows.append((step, line))
-    return rows
 
 
 def _log_files(path: Path) -> list[Path]:
@@ -145,18 +134,19 @@ def _run_folder(path: str | Path) -> Path:
     """The work dir of a log, for its name."""
     path = Path(path).resolve()
     if path.is_file():
-        if path.parent.name != 'vis_data':
-            return path.with_suffix('')
-        path = path.parent
+        path = path.parent if path.parent.name == 'vis_data' else path.with_suffix('')
     if path.name == 'vis_data':
         path = path.parent
-    stamp = path.name.replace('_', '')
-    return path.parent if len(stamp) == 14 and stamp.isdecimal() else path
+    return path.parent if re.fullmatch(r'\d{8}_\d{6}', path.name) else path
 
 
-def _read_lines(file: Path) -> list[dict]:
+def _read_lines(file: Path) -> list[tuple[int, dict]]:
+    """Lines with their iteration.
+
+    A validation may count in epochs: it stands no earlier than the training step before it.
+    """
     lines = [line for line in file.read_text(errors='replace').splitlines() if line.strip()]
-    parsed = []
+    parsed, step = [], 0
     for number, text in enumerate(lines, 1):
         try:
             line = json.loads(text)
@@ -167,7 +157,8 @@ def _read_lines(file: Path) -> list[dict]:
         if not isinstance(line, dict) or not isinstance(line.get('step'), int):
             raise ValueError(f'line {number} of {str(file)!r} is no line of an mmengine log: '
                              f'{text[:60]!r}; give the work dir of a training, or its {_WHERE}')
+        step = max(step, line['step'])
         # LogProcessor(log_with_hierarchy=True) writes train/loss for loss.
-        parsed.append({key.removeprefix('train/').removeprefix('val/'): value
-                     for key, value in line.items()})
+        parsed.append((step, {key.removeprefix('train/').removeprefix('val/'): value
+                              for key, value in line.items()}))
     return parsed

@@ -1,8 +1,8 @@
 """The recipe of a run and the machine of the report, as rows of a table."""
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
 
+import mmcv
 import mmengine
 import mmseg
 import torch
@@ -60,10 +60,10 @@ def seed(run: Run) -> int | str:
 
 def machine(device: str) -> dict[str, str]:
     """The packages and the machine that measure."""
-    threads = torch.get_num_threads()
     if torch.device(device).type == 'cuda':
         name = torch.cuda.get_device_name(device)
     else:
+        threads = torch.get_num_threads()
         name = (f'{platform.processor() or platform.machine()}, {threads} '
                 f'thread{"s" * (threads > 1)}')
     return {
@@ -71,7 +71,7 @@ def machine(device: str) -> dict[str, str]:
         'PyTorch': torch.__version__,
         'mmsegmentation': mmseg.__version__,
         'mmengine': mmengine.__version__,
-        'mmcv': _version('onedl-mmcv', 'mmcv'),
+        'mmcv': mmcv.__version__,
         'Python': platform.python_version(),
         'Device': f'{device}: {name}',
         'System': f'{platform.system()} {platform.machine()}',
@@ -109,16 +109,7 @@ def _alpha_rate(optimizer: dict, key: dict | None) -> str:
 
 
 def _progress(run: Run) -> str:
-    name = run.checkpoint.rpartition('/')[2]
-    if 'iter' not in run.meta:
-        return name
-    return f'{name}, after {run.meta["iter"]} iterations, {run.meta.get("time", "")}'.rstrip(', ')
-
-
-def _version(*names: str) -> str:
-    for name in names:
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            continue
-    return 'unknown'
+    notes = [run.checkpoint.rpartition('/')[2]]
+    if 'iter' in run.meta:
+        notes += [f'after {run.meta["iter"]} iterations', run.meta.get('time')]
+    return ', '.join(filter(None, notes))

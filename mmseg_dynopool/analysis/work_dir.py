@@ -42,11 +42,7 @@ class Run:
 
 
 def read_run(work_dir: str | Path, options: dict | None = None) -> Run:
-    """Read a work dir.
-
-    Args:
-        work_dir: folder of a training.
-        options: settings of its config to override, e.g. where the data are now.
+    """Read a work dir; ``options`` override settings of its config.
 
     Raises:
         ValueError: it does not exist, or lacks its config, its checkpoint or its logs, or one of

@@ -25,22 +25,22 @@ def make_page(report: Report) -> str:
     environment.filters.update(number=_number, png=_data_url)
     feature_maps = _feature_maps(report)
     longest = max(side for sizes in feature_maps for size in sizes.values() for side in size)
-    panels = report_panels(report.run.log, report.baseline and report.baseline.log)
-    runs = [('This run', 'of this run', report.run), ('Baseline', 'of the baseline',
-                                                      report.baseline)]
+    runs = [('This run', 'of this run', report.ours.run)]
+    if report.baseline:
+        runs.append(('Baseline', 'of the baseline', report.baseline.run))
+    panels = report_panels(*(run.log for *_, run in runs))
     return environment.get_template('page.html.jinja').render(
         report=report,
-        runs=[run for run in runs if run[-1] is not None],
+        runs=runs,
         written=datetime.now(),
-        recipe=recipe(report.run),
-        baseline_recipe=recipe(report.baseline) if report.baseline else {},
+        recipes=[recipe(run) for *_, run in runs],
         cards=_cards(report),
         classes=_classes(report),
         feature_maps=feature_maps,
         pixel=_LONGEST_SIDE / longest,
         charts=[(encode_figure(draw_report_panel(panel), dpi=150), panel.describe())
                 for panel in panels],
-        notes={title: _notes(run) for title, _, run in runs if run is not None})
+        notes={title: _notes(run) for title, _, run in runs})
 
 
 def _number(value: float | None, form: str = '.2f') -> str:
@@ -60,9 +60,9 @@ def _cards(report: Report) -> list[tuple[str, str, str]]:
     compared = STOCK if report.stock else report.reference
     notes = [f'{ratio:.3f} of the {compared}' if report.reference != RUN else ''
              for ratio in ratios]
-    accuracy = (f'baseline {_number(report.baseline_evaluation.miou())} %' if report.baseline
-                else f'{len(report.evaluation.paths)} validation images')
-    return [('mIoU', f'{_number(report.evaluation.miou())} %', accuracy),
+    accuracy = (f'baseline {_number(report.baseline.evaluation.miou())} %' if report.baseline
+                else f'{len(report.ours.evaluation.paths)} validation images')
+    return [('mIoU', f'{_number(report.ours.evaluation.miou())} %', accuracy),
             ('Multiply-adds', f'{cost.gmacs:.4g} G', notes[0]),
             ('Parameters', f'{cost.params / 1e6:.3f} M', notes[1]),
             ('One image', f'{cost.median_ms:.3g} ms', notes[2])]
@@ -70,9 +70,9 @@ def _cards(report: Report) -> list[tuple[str, str, str]]:
 
 def _classes(report: Report) -> list[dict]:
     """Name, color, IoU and share of the pixels (both in percent) of each class."""
-    evaluation = report.evaluation
+    evaluation = report.ours.evaluation
     shares = 100 * evaluation.truth.sum(0) / max(evaluation.truth.sum(), 1)
-    baseline = report.baseline_evaluation.class_iou() if report.baseline else {}
+    baseline = report.baseline.evaluation.class_iou() if report.baseline else {}
     return [dict(name=name, color=evaluation.palette[i], iou=iou,
                  baseline=baseline.get(name, math.nan), share=shares[i])
             for i, (name, iou) in enumerate(evaluation.class_iou().items())]
@@ -81,9 +81,9 @@ def _classes(report: Report) -> list[dict]:
 def _feature_maps(report: Report) -> list[dict[str, tuple[int, int]]]:
     """``{kind: (H, W)}`` of each of the backbone's outputs; of this run first."""
     networks = {'run': RUN}
-    if report.scales and report.stock:
+    if report.ours.scales and report.stock:
         networks['stock'] = report.stock
-    if report.baseline_scales:
+    if report.baseline and report.baseline.scales:
         networks['baseline'] = BASELINE
     sizes = zip_longest(*(report.costs[name].sizes for name in networks.values()))
     maps = [{kind: size for kind, size in zip(networks, row) if size} for row in sizes]

@@ -70,8 +70,7 @@ def draw_fields(fields: dict[str, list[ReceptiveField]], image: np.ndarray) -> F
     axes = figure.subplots(rows, columns, squeeze=False)
     gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     for i, (title, row) in enumerate(fields.items()):
-        for j, field in enumerate(row):
-            axis = axes[i, j]
+        for j, (axis, field) in enumerate(zip(axes[i], row, strict=True)):
             axis.imshow(gray, cmap='gray', vmin=0, vmax=400)
             heat = np.sqrt(field.gradient / (field.gradient.max() or 1))
             shown = axis.imshow(heat, cmap='inferno', vmin=0, vmax=1,

@@ -51,8 +51,7 @@ def run(args: argparse.Namespace) -> None:
     if args.checkpoint and not args.config:
         raise ValueError(f'--checkpoint {args.checkpoint!r} needs --config, the config it was '
                          'trained with')
-    suffix = _suffix(args.out)
-    if not suffix:
+    if not _suffix(args.out):
         check_folder(args.out)
     runs = read_logs(args.logs)
     networks = [sizes for sizes in map(NetworkSizes.of_log, runs) if sizes]
@@ -68,11 +67,10 @@ def run(args: argparse.Namespace) -> None:
 
 def draw_shapes(runs: Sequence[RunLog], networks: Sequence[NetworkSizes],
                 out: str | Path) -> list[Path]:
-    """Draw the evolution of ``runs`` and ``networks`` to scale.
+    """Draw the evolution of ``runs`` and ``networks`` to scale; either may be empty.
 
     Args:
-        runs: may be empty.
-        networks: may be empty.
+        runs, networks: what to draw.
         out: folder for ``evolution.png`` and ``network.png``, or a .png, .pdf or .svg file for
             both.
 
@@ -88,23 +86,18 @@ def draw_shapes(runs: Sequence[RunLog], networks: Sequence[NetworkSizes],
         parts['evolution'] = (evolution_size(runs), lambda part: draw_evolution(part, runs))
     if networks:
         parts['network'] = (network_size(networks), lambda part: draw_network(part, networks))
-    suffix = _suffix(out)
-    if not suffix:
-        figures = {}
-        for name, (size, draw) in parts.items():
-            figures[Path(out, f'{name}.png')] = figure = Figure(size, layout='constrained')
-            draw(figure)
+    if _suffix(out):
+        files = {Path(out): [*parts.values()]}
     else:
-        sizes = [size for size, _ in parts.values()]
-        figure = Figure((max(w for w, _ in sizes), sum(h for _, h in sizes)), layout='constrained')
-        pieces = figure.subfigures(len(parts), 1, squeeze=False, wspace=0,
-                                   height_ratios=[h for _, h in sizes])
-        for piece, (_, draw) in zip(pieces[:, 0], parts.values()):
+        files = {Path(out, f'{name}.png'): [part] for name, part in parts.items()}
+    for path, members in files.items():
+        widths, heights = zip(*(size for size, _ in members))
+        figure = Figure((max(widths), sum(heights)), layout='constrained')
+        pieces = figure.subfigures(len(members), squeeze=False, wspace=0, height_ratios=heights)
+        for piece, (_, draw) in zip(pieces[:, 0], members):
             draw(piece)
-        figures = {Path(out): figure}
-    for path, figure in figures.items():
         save_figure(figure, path)
-    return list(figures)
+    return list(files)
 
 
 def _suffix(out: str | Path) -> str:

@@ -146,7 +146,7 @@ def test_best_and_worst_images(both):
     data, page = both
     scores = [sample.miou for sample in [*data.best, *data.worst[::-1]]]
     assert len(scores) == 4 and scores == sorted(scores, reverse=True)
-    assert sorted(scores) == pytest.approx(sorted(data.evaluation.image_miou()))
+    assert sorted(scores) == pytest.approx(sorted(data.ours.evaluation.image_miou()))
     assert len({sample.name for sample in [*data.best, *data.worst]}) == 4
     alts = [image['alt'] for image in page.all('img')]
     for sample in [*data.best, *data.worst]:
@@ -173,7 +173,7 @@ def test_recipe_versions_and_seeds(both):
     assert versions['This run'][0].startswith('seed 1, mmengine ')
     assert versions['Device'][0].startswith('cpu: ')
     assert {'mmseg_dynopool', 'PyTorch', 'mmsegmentation', 'mmengine', 'Python'} <= set(versions)
-    assert data.run.cfg.pretty_text in page.text
+    assert data.ours.run.cfg.pretty_text in page.text
 
 
 def test_without_a_baseline(trained, tmp_path):
