@@ -42,14 +42,10 @@ class Aggregation:
 
 
 def compute_weights(operator: Callable[[Tensor], Tensor], size: Sequence[int]) -> np.ndarray:
-    """Jacobian of a linear operator on feature maps.
+    """Jacobian ``(H_out, W_out, H, W)`` of a linear operator, an input of ``size = (H, W)``.
 
-    Args:
-        operator: maps ``(1, 1, H, W)`` to ``(1, 1, H_out, W_out)``, in float64.
-        size: ``(H, W)`` of the input.
-
-    Returns:
-        ``(H_out, W_out, H, W)``, in float64; values below 1e-12, mere rounding, are set to 0.
+    The operator maps ``(1, 1, H, W)`` to ``(1, 1, H_out, W_out)`` in float64. Values below 1e-12
+    are rounding errors and set to 0.
     """
     image = torch.zeros(1, 1, *size, dtype=torch.float64)
     weights = torch.autograd.functional.jacobian(operator, image)[0, 0, :, :, 0, 0].numpy()
@@ -59,12 +55,9 @@ def compute_weights(operator: Callable[[Tensor], Tensor], size: Sequence[int]) -
 
 def compute_aggregations(size: Sequence[int], scale: float,
                          ratios: Sequence[float] = (0.5, 1.0)) -> list[Aggregation]:
-    """The weights of DynOPool and of Shape Adaptor at one target ratio.
+    """The weights of DynOPool and of Shape Adaptor at one target ratio, ``scale``, of both axes.
 
-    Args:
-        size: ``(H, W)`` of the input in bins.
-        scale: the target ratio of both axes.
-        ratios: pre-defined ratios of Shape Adaptor's branches.
+    ``size`` is ``(H, W)`` of the input in bins, ``ratios`` are those of Shape Adaptor's branches.
 
     Raises:
         ValueError: a size is out of range, or ``scale`` does not lie within ``ratios``.

@@ -56,8 +56,7 @@ class Cost:
 def stock_model(model_cfg: ConfigDict) -> ConfigDict | None:
     """The same network with the strides of the stock HRNet; None where there is none.
 
-    Args:
-        model_cfg: ``model`` of a config, its types with or without a scope.
+    Types of ``model_cfg``, the ``model`` of a config, may have a scope or be classes.
     """
     if type_name(model_cfg.backbone) not in ('HRNet', 'DynOPoolHRNet'):
         return None
@@ -79,12 +78,9 @@ def build(model_cfg: ConfigDict, device: str) -> nn.Module:
 
 @torch.no_grad()
 def measure(models: dict[str, nn.Module], shape: Sequence[int], repeats: int) -> dict[str, Cost]:
-    """Count and time networks on the same random image, see :func:`time_alternately`.
+    """Count and time segmentors on the same random image of ``shape = (H, W)``.
 
-    Args:
-        models: segmentors in evaluation mode, on one device.
-        shape: ``(H, W)`` of the image.
-        repeats: timed passes of each.
+    They are in evaluation mode, on one device; see :func:`time_alternately`.
 
     Raises:
         ValueError: ``shape`` is not two positive sizes, or ``repeats`` is less than 1.

@@ -51,14 +51,10 @@ class NetworkSizes:
 
 
 def stock_sizes(input_size: Sequence[int], names: Sequence[str]) -> dict[str, Size]:
-    """Feature sizes of the stock HRNet, whose every reduction has stride 2.
-
-    Args:
-        input_size: ``(H, W)`` of the image in pixels.
-        names: ``'stem1'``, ``'stream0'``, ``'stream1'``, ... as wanted.
+    """Feature sizes of the stock HRNet, whose every reduction has stride 2, by name of the stream.
 
     Raises:
-        ValueError: a name is none of an HRNet's.
+        ValueError: a name is not ``'stem1'``, ``'stem2'``, ``'stream0'``, ``'stream1'``, ...
     """
     sizes = {}
     for name in names:

@@ -14,13 +14,12 @@ def time_alternately(runs: dict[str, Callable[[], object]], repeats: int,
 
     Args:
         runs: what to time, by name.
-        repeats: timed rounds.
+        repeats: rounds that count, behind ``warm_up`` others.
         device: where they run; a GPU is waited for before and after each run.
-        warm_up: rounds before those that count.
         description: of the progress bar.
 
     Returns:
-        Seconds of each run, by name; entries of one position belong to one round.
+        Seconds of each run, by name and round.
 
     Raises:
         ValueError: ``repeats`` is less than 1.

@@ -25,12 +25,9 @@ _CAPTION = (
 
 def draw_aggregations(aggregations: Sequence[Aggregation], cell: Sequence[int],
                       scale: float) -> Figure:
-    """Draw the weights of one output bin, a panel for each operator.
+    """Draw the weights of the output bin ``cell``, a panel for each operator.
 
-    Args:
-        aggregations: operators from one input size to one output size.
-        cell: row and column of the shaded output bin.
-        scale: the target ratio, for the title.
+    All operators have the same input and output size; ``scale`` is their target ratio.
     """
     out_h, out_w, height, width = aggregations[0].weights.shape
     highest = max(a.weights[tuple(cell)].max() for a in aggregations)

@@ -16,16 +16,9 @@ _OPACITY = 0.65
 
 def paint_on_gray(image: np.ndarray, label: np.ndarray, palette: list,
                   ignore_index: int | None = None) -> np.ndarray:
-    """Labels painted on the gray image, resized to the label map; ignored pixels stay gray.
+    """Labels ``(h, w)`` painted on the image ``(H, W, 3)``, made gray and resized to them.
 
-    Args:
-        image: ``(H, W, 3)``, RGB.
-        label: ``(h, w)``.
-        palette: RGB colors of the classes.
-        ignore_index: label of the pixels that have no class.
-
-    Returns:
-        ``(h, w, 3)``, RGB.
+    Pixels of ``ignore_index`` stay gray. Colors are RGB, the result is ``(h, w, 3)``.
     """
     image = cv2.resize(image, label.shape[::-1], interpolation=cv2.INTER_AREA)
     gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
@@ -34,13 +27,9 @@ def paint_on_gray(image: np.ndarray, label: np.ndarray, palette: list,
 
 def draw_comparison(image: np.ndarray, labels: dict[str, np.ndarray], dataset_meta: dict,
                     path: str | Path) -> None:
-    """Draw an image and label maps of it side by side.
+    """Write a PNG file of an image ``(H, W, 3)``, BGR, beside its label maps ``(H, W)`` by title.
 
-    Args:
-        image: ``(H, W, 3)``, BGR.
-        labels: label maps ``(H, W)`` by title.
-        dataset_meta: ``classes`` and ``palette`` of the data set.
-        path: PNG file to write.
+    ``dataset_meta`` holds the ``classes`` and the ``palette`` of the data set.
     """
     palette, image = dataset_meta['palette'], image[..., ::-1]
     panels = {'image': image, **{title: paint_on_gray(image, label, palette)

@@ -16,7 +16,7 @@ from .figures import AXIS_COLORS, BLUE
 GRAY = '#767676'
 STYLES = ('-', '--', ':', '-.', (0, (6, 2, 1, 2, 1, 2)), (0, (1, 3)), (0, (8, 4)), (0, (3, 1)))
 _STRIDE_2 = dict(color=GRAY, lw=1, ls=':', label='stride 2', zorder=1)
-_YLABELS = {
+YLABELS = {
     'scale': 'scale r = 1 / alpha',
     'size': 'feature size (pixels)',
     'grad_snr': "alpha's gradient\n|mean| / std",
@@ -42,11 +42,9 @@ class Panel:
     """A quantity over the iterations.
 
     Attributes:
-        quantity: ``'scale'``, ``'size'`` or ``'grad_snr'`` of an instance; ``'gmacs'``,
-            ``'gmacs_ratio'``, ``'task_loss'`` or ``'mIoU'`` of the network.
-        curves: what was logged.
-        instance: name of the DynOPool; empty for the network.
-        title: what stands above.
+        quantity: a key of ``YLABELS``.
+        curves: those that have points.
+        instance: the DynOPool's name for ``'scale'``, ``'size'`` and ``'grad_snr'``, else empty.
         limits: of the y-axis; default: those of the data.
     """
 
@@ -75,16 +73,16 @@ def draw_panel(axis: Axes, panel: Panel) -> None:
                   drawstyle='steps-post' if panel.quantity == 'size' else 'default')
     if panel.quantity == 'scale':
         axis.axhline(0.5, **_STRIDE_2)
-    if panel.quantity == 'grad_snr':
+    elif panel.quantity == 'grad_snr':
         axis.set_yscale('log')
-    if panel.quantity == 'size':
+    elif panel.quantity == 'size':
         axis.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if panel.limits:
         axis.set_ylim(panel.limits)
     axis.set_xlim(0, 1.02 * max(curve.points[-1][0] for curve in panel.curves))
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_title(panel.title, fontsize=11)
-    axis.set(xlabel='iteration', ylabel=_YLABELS[panel.quantity])
+    axis.set(xlabel='iteration', ylabel=YLABELS[panel.quantity])
     axis.grid(color='0.93')
     axis.set_axisbelow(True)
     axis.spines[['top', 'right']].set_visible(False)
@@ -163,9 +161,7 @@ def evolution_size(runs: Sequence[RunLog]) -> tuple[float, float]:
 def draw_evolution(figure: FigureBase, runs: Sequence[RunLog]) -> None:
     """Draw :func:`evolution`: a column per instance, h and w in two colours, a style per run.
 
-    Args:
-        figure: a figure or a part of one, with ``layout='constrained'``.
-        runs: at most eight, with different names.
+    The figure, or a part of one, has ``layout='constrained'``; names of runs differ.
     """
     rows = evolution(runs)
     # Two grid columns per instance, so that the two panels of the cost share the width.

@@ -50,12 +50,7 @@ def network_size(networks: Sequence[NetworkSizes]) -> tuple[float, float]:
 
 
 def draw_network(figure: FigureBase, networks: Sequence[NetworkSizes]) -> None:
-    """Draw :func:`compare_sizes`, all rectangles in one scale, their sizes written in or below.
-
-    Args:
-        figure: a figure or a part of one, of :func:`network_size`.
-        networks: at the same input size.
-    """
+    """Draw networks of one input size, all in one scale, their sizes written in or below."""
     columns = compare_sizes(networks)
     layout = _Layout(columns)
     axis = figure.add_subplot()

@@ -55,12 +55,7 @@ def prepare_image(model: nn.Module, image: np.ndarray) -> tuple[np.ndarray, Tens
 
 
 def draw_fields(fields: dict[str, list[ReceptiveField]], image: np.ndarray) -> Figure:
-    """Draw fields on an image: a row for each network, a column for each output.
-
-    Args:
-        fields: of :func:`compare_fields`.
-        image: ``(H, W, 3)``, BGR.
-    """
+    """Draw :func:`compare_fields` on an image ``(H, W, 3)``, BGR: a row for each network."""
     rows, columns = len(fields), len(next(iter(fields.values())))
     height, width = image.shape[:2]
     tall = min(max(height / width, 0.4), 2)
