@@ -57,3 +57,5 @@ def test_colors_are_blended_and_ignored_pixels_stay():
     assert paint_labels(image, label, palette, 0.5)[0, 3].tolist() == [150, 50, 100]
     assert np.array_equal(paint_labels(image, label, palette, 0.0), image)
     assert paint_labels(image, label, palette, 1.0)[0, 1].tolist() == [201, 50, 0]
+    assert paint_labels(image, label, palette, 0.27)[0, 1].tolist() == [127, 50, 146]  # 127.27
+    assert paint_labels(image, label, palette, 0.25)[0, 0].tolist() == [75, 38, 150]  # 37.5

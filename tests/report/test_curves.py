@@ -53,6 +53,7 @@ def test_lines_equal_the_log():
         lines = {line.get_label(): line for line in axis.lines}
         assert ('stride 2' in lines) == (quantity == 'scale')
         lines.pop('stride 2', None)
+        assert axis.get_yscale() == ('log' if quantity == 'grad_snr' else 'linear')
         assert len(lines) == (4 if stream else 2)
         for run, style in zip(runs, ('-', '--')):
             for side in 'hw' if stream else ('', ):
@@ -60,6 +61,7 @@ def test_lines_equal_the_log():
                 key = ShapeScalar(stream, quantity, side).key if side else quantity
                 assert list(zip(*line.get_data())) == run.get(key) and len(run.get(key)) >= 2
                 assert line.get_linestyle() == style
+                assert line.get_drawstyle() == ('steps-post' if quantity == 'size' else 'default')
                 if side:
                     assert to_hex(line.get_color()).upper() == AXIS_COLORS[side]
 
@@ -70,6 +72,9 @@ def test_titles_labels_and_legend():
     assert [axis.get_ylabel() for axis in figure.axes] == [
         'scale r = 1 / alpha', '', 'feature size (pixels)', '', "alpha's gradient\n|mean| / std",
         '', 'GMACs ($10^9$ multiply-adds)\nbefore rounding of sizes', 'GMACs / GMACs at the start']
+    # Scales and gradients of the instances are drawn to one axis, sizes each to its own.
+    shared = [a.get_shared_y_axes().joined(a, b) for a, b in zip(*[iter(figure.axes)] * 2)]
+    assert shared == [True, False, True, False]
     assert [axis.get_xlabel() for axis in figure.axes[-2:]] == ['iteration'] * 2
     legend, = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [
