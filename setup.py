@@ -18,8 +18,9 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['mmseg_dynopool', 'mmseg_dynopool.*']),
+    package_data={'mmseg_dynopool.report': ['*.css', '*.jinja']},
     python_requires='>=3.10',
-    install_requires=['torch>=2.6', 'numpy', 'opencv-python', 'matplotlib'],
+    install_requires=['torch>=2.6', 'numpy', 'opencv-python', 'matplotlib', 'jinja2', 'pillow'],
     extras_require={
         # The maintained forks of the OpenMMLab stack; the import names are the same.
         'mmlab': ['onedl-mmcv', 'onedl-mmengine', 'onedl-mmsegmentation', 'tensorboard'],

@@ -61,6 +61,15 @@ def type_name(transform: dict) -> str:
     return kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
 
 
+def counted_shape(cfg: Config) -> tuple[int, int] | None:
+    """Input size ``(H, W)`` at which a config's network is counted.
+
+    That is ``model.gmacs_shape``, else the training crop; None where the config names neither.
+    """
+    shape = cfg.model.get('gmacs_shape') or (cfg.model.get('data_preprocessor') or {}).get('size')
+    return tuple(shape) if shape else None
+
+
 def adapt_to_devices(cfg: Config) -> Config:
     """On a machine without GPU, replace what needs one, in place.
 

@@ -4,7 +4,6 @@ Reads images and label maps as they lie on the disk, before any augmentation.
 """
 
 import argparse
-import io
 import json
 import sys
 
@@ -13,12 +12,13 @@ from rich.progress import track
 from rich.table import Table
 
 from mmseg_dynopool.analysis.data_set import analyze
-from mmseg_dynopool.cli.options import ConfigOptions, count
+from mmseg_dynopool.cli.options import add_cfg_options, positive_int
 from mmseg_dynopool.config import read_config
 from mmseg_dynopool.data.check import check_data
 from mmseg_dynopool.data.listing import read_samples
-from mmseg_dynopool.files import check_png, write_file
+from mmseg_dynopool.files import check_png
 from mmseg_dynopool.report.dataset_curves import describe, draw_analysis
+from mmseg_dynopool.report.figures import save_figure
 
 
 def show(result, console):
@@ -51,12 +51,11 @@ def main():
     parser.add_argument('config', help='config file')
     parser.add_argument('--split', choices=['train', 'val'], default='train',
                         help='whose data loader names the data set (default: train)')
-    parser.add_argument('--images', type=count, default=50,
+    parser.add_argument('--images', type=positive_int, default=50,
                         help='how many to read, evenly spread (default: 50)')
     parser.add_argument('--json', action='store_true', help='print JSON')
     parser.add_argument('--out', help='PNG file for a picture of the curves')
-    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
-                        help='override settings of the config')
+    add_cfg_options(parser)
     args = parser.parse_args()
     if args.out:
         check_png(args.out)
@@ -67,9 +66,7 @@ def main():
     result = analyze(track(samples, 'reading images', console=Console(stderr=True),
                            transient=True, total=args.images))
     if args.out:
-        content = io.BytesIO()
-        draw_analysis(result).savefig(content, dpi=100, format='png')
-        write_file(args.out, content.getvalue())
+        save_figure(draw_analysis(result), args.out)
     if args.json:
         json.dump(result, sys.stdout, indent=2)
         print()

@@ -7,7 +7,7 @@ import argparse
 import json
 import platform
 import statistics
-import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,9 +15,9 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
+from mmseg_dynopool.analysis.timing import time_alternately
 from mmseg_dynopool.cli.options import positive_int
 from mmseg_dynopool.config import read_config
 from mmseg_dynopool.files import check_folder, write_file
@@ -36,6 +36,7 @@ def build(scale, config, device):
 
 
 def train_step(model, image):
+    """Forward and backward pass."""
     model.train()
     sum(y.float().mean() for y in model(image)).backward()
     model.zero_grad()
@@ -43,27 +44,9 @@ def train_step(model, image):
 
 @torch.no_grad()
 def eval_pass(model, image):
+    """Forward pass."""
     model.eval()
     model(image)
-
-
-def measure(run, models, image, repeats, amp, label):
-    """Seconds of each run, by model; the first two rounds warm up."""
-    seconds = {name: [] for name in models}
-    for _ in track(range(repeats + 2), description=label):
-        for name, model in models.items():
-            synchronize(image)
-            start = time.perf_counter()
-            with torch.autocast(image.device.type, torch.bfloat16, enabled=amp):
-                run(model, image)
-            synchronize(image)
-            seconds[name].append(time.perf_counter() - start)
-    return {name: times[2:] for name, times in seconds.items()}
-
-
-def synchronize(image):
-    if image.is_cuda:
-        torch.cuda.synchronize()
 
 
 def main():
@@ -96,7 +79,11 @@ def main():
     for column in ('', 'network', 'median ms', 'fastest', 'slowest', 'ratio to stock'):
         table.add_column(column)
     for run in (train_step, eval_pass):
-        seconds = measure(run, models, image, args.repeats, args.amp, run.__name__)
+        # A context of its own for each run: it keeps cast weights.
+        cast = torch.autocast(image.device.type, torch.bfloat16, enabled=args.amp)
+        seconds = time_alternately({name: partial(cast(run), model, image)
+                                    for name, model in models.items()}, args.repeats, device,
+                                   description=run.__name__)
         medians = {name: statistics.median(times) for name, times in seconds.items()}
         for name, times in seconds.items():
             ratio = medians[name] / medians['stock']

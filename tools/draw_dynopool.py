@@ -1,15 +1,12 @@
 """Draw what DynOPool does: docs/dynopool.png of the README. Computed, not drawn by hand."""
 
 import argparse
-from pathlib import Path
 
-import matplotlib
 import torch
+from matplotlib.figure import Figure
 
 from mmseg_dynopool.ops import dynopool2d, pooled_size
-
-matplotlib.use('Agg')
-import matplotlib.pyplot as plt
+from mmseg_dynopool.report.figures import save_figure
 
 
 def draw(axis, image, alpha, title):
@@ -38,15 +35,15 @@ def main():
     torch.manual_seed(4)
     image = torch.rand(8, 12)
     learned = (8 / 3, 12 / 7)
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.2), layout='constrained')
+    figure = Figure(figsize=(12, 3.2), layout='constrained')
+    axes = figure.subplots(1, 3)
     draw(axes[0], image, (2.0, 2.0), 'start: r = (0.50, 0.50), 2 x 2 max pooling')
     draw(axes[1], image, learned, 'learned: r = (0.38, 0.58)')
     pooled = dynopool2d(image[None, None], torch.tensor(learned))[0, 0]
     axes[2].imshow(pooled, cmap='Blues', vmin=-0.3, vmax=1.6, extent=(0, 12, 8, 0))
     axes[2].set_title('output of the learned one:\nmaximum of the four queries', fontsize=10)
     axes[2].set_axis_off()
-    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(args.out, dpi=100)
+    save_figure(figure, args.out)
 
 
 if __name__ == '__main__':

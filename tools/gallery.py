@@ -1,7 +1,7 @@
 """The pictures of docs/gallery, from the demo's networks: runs each command and notes it.
 
-Wants what tools/demo.py left. Trains the demo's network once more, with a budget, where that run
-is not there yet: minutes on two CPU cores. Screenshots need Chromium and are left out without it.
+Needs what tools/demo.py wrote. Trains the demo's network once more, with a budget, unless that run
+exists: minutes on two CPU cores. Screenshots need Chromium and are omitted without it.
 """
 
 import argparse

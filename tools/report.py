@@ -2,9 +2,7 @@
 
 import argparse
 
-import torch
-
-from mmseg_dynopool.cli.options import ConfigOptions, count
+from mmseg_dynopool.cli.options import add_cfg_options, add_device, positive_int
 from mmseg_dynopool.report.run_report import run_report
 
 
@@ -14,15 +12,14 @@ def main():
     parser.add_argument('--baseline', metavar='WORK_DIR',
                         help='another training to compare with, e.g. of the stock network')
     parser.add_argument('--out', help='HTML file; default: WORK_DIR/report.html')
-    parser.add_argument('--images', type=count, default=3,
+    parser.add_argument('--images', type=positive_int, default=3,
                         help='how many of the best validation images to show, and of the worst')
-    parser.add_argument('--repeats', type=count, default=20, help='timed passes of each network')
-    parser.add_argument('--shape', type=count, nargs=2, metavar=('H', 'W'),
+    parser.add_argument('--repeats', type=positive_int, default=20,
+                        help='timed passes of each network')
+    parser.add_argument('--shape', type=positive_int, nargs=2, metavar=('H', 'W'),
                         help='size at which cost and sizes count; default: the training crop')
-    parser.add_argument('--device', default='cuda:0' if torch.cuda.is_available() else 'cpu',
-                        help='default: a GPU if there is one')
-    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
-                        help='override settings of both configs, e.g. where the data are now')
+    add_device(parser)
+    add_cfg_options(parser)
     args = parser.parse_args()
     print('report:', run_report(args.work_dir, args.baseline, args.out, args.images,
                                 args.repeats, args.device, args.shape, args.cfg_options))

@@ -2,24 +2,24 @@
 
 import copy
 import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
-from rich.progress import track
 from torch import nn
 
 from mmseg_dynopool.complexity import check_shape
+from mmseg_dynopool.config import type_name
 from mmseg_dynopool.export import plain_segmentor
-from mmseg_dynopool.layers import all_pools, input_channels, short_name
-from mmseg_dynopool.models import count_segmentor_gmacs, tensor_mode
+from mmseg_dynopool.layers import all_pools, by_short_name, input_channels
+from mmseg_dynopool.models import count_segmentor_gmacs, forward_without_postprocessing
 
-_WARM_UP = 2
+from .timing import time_alternately
 
 
 @dataclass
@@ -54,14 +54,15 @@ class Cost:
 
 
 def stock_model(model_cfg: ConfigDict) -> ConfigDict | None:
-    """The same network with the strides of the stock HRNet, or None where there is none.
+    """The same network with the strides of the stock HRNet; None where there is none.
 
-    Args:
-        model_cfg: ``model`` of a config.
+    Types of ``model_cfg``, the ``model`` of a config, may have a scope or be classes.
     """
-    if model_cfg.backbone.type not in ('HRNet', 'DynOPoolHRNet'):
+    if type_name(model_cfg.backbone) not in ('HRNet', 'DynOPoolHRNet'):
         return None
     stock = plain_segmentor(model_cfg)
+    if isinstance(stock.type, str):
+        stock.type = stock.type.removeprefix('mmseg.')  # equal configs compare as equal
     stock.backbone.type = 'HRNet'
     stock.backbone.pop('dynopool', None)
     return stock
@@ -75,55 +76,31 @@ def build(model_cfg: ConfigDict, device: str) -> nn.Module:
     return network
 
 
+@torch.no_grad()
 def measure(models: dict[str, nn.Module], shape: Sequence[int], repeats: int) -> dict[str, Cost]:
-    """Count and time networks on the same random image.
+    """Count and time segmentors on the same random image of ``shape = (H, W)``.
 
-    The networks take turns, in alternating order, after two rounds that warm up.
-
-    Args:
-        models: segmentors in evaluation mode, on one device.
-        shape: ``(H, W)`` of the image.
-        repeats: timed passes of each.
+    They are in evaluation mode, on one device; see :func:`time_alternately`.
 
     Raises:
         ValueError: ``shape`` is not two positive sizes, or ``repeats`` is less than 1.
     """
     check_shape(shape)
-    if repeats < 1:
-        raise ValueError(f'repeats must be at least 1, got {repeats!r}')
     first = next(iter(models.values()))
     device = next(first.parameters()).device
     generator = torch.Generator().manual_seed(0)
     image = torch.rand(1, input_channels(first), *shape, generator=generator).to(device)
-    seconds = {name: [] for name in models}
-    with torch.no_grad():
-        for turn in track(range(repeats + _WARM_UP), description='timing', transient=True):
-            for name in list(models)[::1 if turn % 2 else -1]:
-                seconds[name].append(_time(models[name], image))
-        sizes = {name: [tuple(y.shape[2:]) for y in model.backbone(image)]
-                 for name, model in models.items()}
+    seconds = time_alternately({name: partial(forward_without_postprocessing, model, image)
+                                for name, model in models.items()}, repeats, device)
     return {
         name: Cost(sum(p.numel() for p in model.parameters()),
                    count_segmentor_gmacs(model, shape),
-                   sizes[name], seconds[name][_WARM_UP:])
+                   [tuple(y.shape[2:]) for y in model.backbone(image)], seconds[name])
         for name, model in models.items()
     }
 
 
 def learned_scales(model: nn.Module) -> dict[str, tuple[float, float]]:
     """``(r_h, r_w)`` by DynOPool, inside its bounds; empty for a stock network."""
-    return {short_name(name): tuple(pool.scale.tolist())
-            for name, pool in all_pools(model).items()}
-
-
-def _time(model: nn.Module, image: torch.Tensor) -> float:
-    _synchronize(image)
-    start = time.perf_counter()
-    tensor_mode(model, image)
-    _synchronize(image)
-    return time.perf_counter() - start
-
-
-def _synchronize(image: torch.Tensor) -> None:
-    if image.is_cuda:
-        torch.cuda.synchronize(image.device)
+    return {name: tuple(pool.scale.tolist())
+            for name, pool in by_short_name(all_pools(model)).items()}

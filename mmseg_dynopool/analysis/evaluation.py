@@ -18,8 +18,7 @@ class Evaluation:
     """Areas in pixels of each validation image, in the order of the data set.
 
     Attributes:
-        classes: names of the classes.
-        palette: their RGB colors.
+        classes, palette: names and RGB colors of the classes.
         paths: the images' files.
         intersection, union, predicted, truth: ``(images, classes)``.
         dataset: the data set.
@@ -40,25 +39,25 @@ class Evaluation:
         """``aAcc`` in percent; ``IoU`` and ``Acc`` in percent by class, NaN without a pixel."""
         areas = [torch.from_numpy(a.sum(0)) for a in
                  (self.intersection, self.union, self.predicted, self.truth)]
-        found = IoUMetric.total_area_to_metrics(*areas, metrics=['mIoU'])
-        return {name: 100 * np.asarray(value) for name, value in found.items()}
+        metrics = IoUMetric.total_area_to_metrics(*areas, metrics=['mIoU'])
+        return {name: 100 * np.asarray(value) for name, value in metrics.items()}
 
     def class_iou(self) -> dict[str, float]:
         """IoU in percent by the class's name."""
         return dict(zip(self.classes, self.totals()['IoU'].tolist(), strict=True))
 
     def miou(self) -> float:
-        """Mean over the classes, in percent; classes without a pixel are left out."""
+        """Mean over the classes, in percent; classes without a pixel are omitted."""
         return float(np.nanmean(self.totals()['IoU']))
 
     def image_miou(self) -> np.ndarray:
-        """mIoU of each image in percent, ``(images, )``, over the classes that occur in it or
-        in its prediction; NaN where all is ignored."""
-        iou = np.divide(self.intersection, self.union, where=self.union > 0,
-                        out=np.full(self.union.shape, np.nan))
-        counted = np.isfinite(iou).sum(1)
-        return 100 * np.divide(np.nansum(iou, 1), counted, where=counted > 0,
-                               out=np.full(len(iou), np.nan))
+        """mIoU of each image in percent, ``(images, )``; NaN where all is ignored.
+
+        It is the mean over the classes that occur in the image or in its prediction.
+        """
+        with np.errstate(invalid='ignore'):
+            iou = self.intersection / self.union
+            return 100 * np.nansum(iou, 1) / np.isfinite(iou).sum(1)
 
     def extremes(self, count: int) -> tuple[list[int], list[int]]:
         """The images of highest mIoU, best first, and of lowest, worst first.
@@ -89,7 +88,14 @@ def evaluate(model: BaseSegmentor, cfg: Config) -> Evaluation:
     if not classes:
         raise ValueError('the validation data set has no class names: set '
                          'val_dataloader.dataset.metainfo.classes')
-    ignore_index = _ignore_index(cfg)
+    evaluators = cfg.get('val_evaluator') or []
+    ignored = [evaluator['ignore_index'] for evaluator in
+               ([evaluators] if isinstance(evaluators, dict) else evaluators)
+               if 'ignore_index' in evaluator]
+    ignore_index = ignored[0] if ignored else 255
+    # Classes to which the data set gives no color are black, as in mmseg.
+    palette = [list(color) for color in loader.dataset.metainfo.get('palette') or []]
+    palette = (palette + [[0, 0, 0]] * len(classes))[:len(classes)]
     areas, paths = [], []
     with torch.no_grad():
         for batch in track(loader, description='evaluating', transient=True):
@@ -99,9 +105,8 @@ def evaluate(model: BaseSegmentor, cfg: Config) -> Evaluation:
                 areas.append(torch.stack(IoUMetric.intersect_and_union(
                     label, truth, len(classes), ignore_index)).double())
                 paths.append(str(sample.get('img_path', f'image {len(paths)}')))
-    stacked = torch.stack(areas, 1).numpy()
-    return Evaluation(list(classes), _palette(loader.dataset.metainfo, len(classes)), paths,
-                      *stacked, dataset=loader.dataset, ignore_index=ignore_index)
+    return Evaluation(list(classes), palette, paths, *torch.stack(areas, 1).numpy(),
+                      dataset=loader.dataset, ignore_index=ignore_index)
 
 
 def segment(model: BaseSegmentor, dataset, index: int
@@ -119,17 +124,3 @@ def segment(model: BaseSegmentor, dataset, index: int
     labels = [getattr(sample, name).data.squeeze(0).cpu().numpy()
               for name in ('gt_sem_seg', 'pred_sem_seg')]
     return np.ascontiguousarray(image), *labels
-
-
-def _ignore_index(cfg: Config) -> int:
-    evaluators = cfg.get('val_evaluator') or []
-    for evaluator in [evaluators] if isinstance(evaluators, dict) else evaluators:
-        if 'ignore_index' in evaluator:
-            return evaluator['ignore_index']
-    return 255
-
-
-def _palette(metainfo: dict, classes: int) -> list:
-    """The data set's RGB colors; classes that it gives none are black, as in mmseg."""
-    palette = [list(color) for color in metainfo.get('palette') or []]
-    return (palette + [[0, 0, 0]] * classes)[:classes]

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmseg_dynopool.complexity.twin import set_scale_
 from mmseg_dynopool.export import freeze_pools
 from mmseg_dynopool.layers import all_pools
 
-from .theoretical_field import centre, outputs_of, support
+from .theoretical_field import Box, centre, outputs_of, theoretical_field
+
+LEARNED, STRIDE_2 = 'learned', 'r = 0.5'
 
 
 @dataclass(frozen=True)
@@ -25,35 +26,19 @@ class ReceptiveField:
         gradient: ``(H, W)`` of the image: absolute gradient of the sum of the unit's channels
             (or of one logit), averaged over the image's channels, divided by its sum; zeros
             where nothing in the image moves the unit: all of its channels are off.
-        effective: ``(top, bottom, left, right)``: along each axis the middle 95 % of the
-            gradient, 2.5 % being cut off at either end; the last pixel is excluded. None where
-            the gradient is zero.
+        effective: along each axis the middle 95 % of the gradient, 2.5 % being cut off at either
+            end; None where the gradient is zero.
         core: the same for the middle 50 %.
-        theoretical: the same for the pixels that the unit can depend on, borders of the image
-            not regarded; None where it was not computed.
+        theoretical: the pixels that the unit can depend on, the image's borders not regarded;
+            None where it was not computed.
     """
 
     name: str
     size: tuple[int, int]
     gradient: np.ndarray
-    effective: tuple[int, int, int, int] | None
-    core: tuple[int, int, int, int] | None
-    theoretical: tuple[int, int, int, int] | None
-
-    @property
-    def effective_extent(self) -> tuple[int, int] | None:
-        """``(height, width)`` of the effective field, each axis with 95 % of the gradient."""
-        return _extent(self.effective)
-
-    @property
-    def core_extent(self) -> tuple[int, int] | None:
-        """``(height, width)`` of the middle 50 %."""
-        return _extent(self.core)
-
-    @property
-    def theoretical_extent(self) -> tuple[int, int] | None:
-        """``(height, width)`` of the theoretical field."""
-        return _extent(self.theoretical)
+    effective: Box | None
+    core: Box | None
+    theoretical: Box | None
 
 
 def measure_fields(network: nn.Module, image: Tensor, head: Callable | None = None
@@ -62,17 +47,17 @@ def measure_fields(network: nn.Module, image: Tensor, head: Callable | None = No
 
     Effective fields are gradients (Luo et al., "Understanding the Effective Receptive Field in
     Deep Convolutional Neural Networks", NeurIPS 2016), theoretical ones those of
-    :func:`mmseg_dynopool.analysis.theoretical_field.support`.
+    :func:`mmseg_dynopool.analysis.theoretical_field.theoretical_field`.
 
     Args:
-        network: takes ``image`` and returns a feature map or several, by stream; it is copied.
+        network: takes ``image`` and returns one or more feature maps, by stream; it is copied.
         image: ``(1, C, H, W)``, normalized, on the network's device.
         head: takes the list of features and returns logits; the field of the highest logit of
             the centre is added as ``'logit'``.
 
     Raises:
         ValueError: ``image`` is not one image, a gradient is not finite, or the network holds
-            layers whose support is not known.
+            layers whose field is not known.
     """
     if image.dim() != 4 or len(image) != 1:
         raise ValueError(f'image must have shape (1, C, H, W), got {tuple(image.shape)}')
@@ -82,27 +67,28 @@ def measure_fields(network: nn.Module, image: Tensor, head: Callable | None = No
     image = image.detach().clone().requires_grad_()
     outputs = outputs_of(network, image)
     units = [(f'stream {k}', output, centre(output).sum()) for k, output in enumerate(outputs)]
-    boxes = [(*rows, *columns) for rows, columns in support(network, image.shape[2:])]
+    boxes = theoretical_field(network, image.shape[2:])
     if head is not None:
         logits = head(outputs)
         units.append(('logit', logits, centre(logits).max()))
         boxes.append(None)
-    return [_field(name, output, unit, image, box)
+    return [_measure(name, output, unit, image, box)
             for (name, output, unit), box in zip(units, boxes, strict=True)]
 
 
-def _field(name, output, unit, image, box) -> ReceptiveField:
+def _measure(name: str, output: Tensor, unit: Tensor, image: Tensor, box: Box | None
+             ) -> ReceptiveField:
     gradient, = torch.autograd.grad(unit, image, retain_graph=True)
     gradient = gradient[0].abs().mean(0).double().cpu().numpy()
     total = gradient.sum()
     if not np.isfinite(total):
         raise ValueError(f'the gradient of the centre unit of {name} is not finite: the training '
                          'diverged; take a checkpoint from before')
-    if total == 0:
-        return ReceptiveField(name, tuple(output.shape[2:]), gradient, None, None, box)
-    gradient /= total
-    effective, core = ((*_middle(gradient.sum(1), mass), *_middle(gradient.sum(0), mass))
-                       for mass in (0.95, 0.5))
+    effective = core = None
+    if total > 0:
+        gradient /= total
+        effective, core = (Box(*_middle(gradient.sum(1), mass), *_middle(gradient.sum(0), mass))
+                           for mass in (0.95, 0.5))
     return ReceptiveField(name, tuple(output.shape[2:]), gradient, effective, core, box)
 
 
@@ -111,10 +97,6 @@ def _middle(profile: np.ndarray, mass: float) -> tuple[int, int]:
     tail = (1 - mass) / 2
     ahead, behind = np.cumsum(profile), np.cumsum(profile[::-1])
     return int((ahead <= tail).sum()), len(profile) - int((behind <= tail).sum())
-
-
-def _extent(box) -> tuple[int, int] | None:
-    return box and (box[1] - box[0], box[3] - box[2])
 
 
 def check_pools(model: nn.Module) -> None:
@@ -145,13 +127,11 @@ def compare_fields(model: nn.Module, image: Tensor) -> dict[str, list[ReceptiveF
     check_pools(model)
     model = freeze_pools(model)  # a copy; constants can take any scale
     model.requires_grad_(False)
-    fields = {}
-    for title in ('learned', 'r = 0.5'):
-        if title != 'learned':
-            for pool in all_pools(model).values():
-                set_scale_(pool, (0.5, 0.5))
-        fields[title] = measure_fields(model.backbone, image, lambda x: _logits(model, x))
-    return fields
+    learned = measure_fields(model.backbone, image, lambda x: _logits(model, x))
+    for pool in all_pools(model).values():
+        pool.set_scale_(0.5)
+    return {LEARNED: learned,
+            STRIDE_2: measure_fields(model.backbone, image, lambda x: _logits(model, x))}
 
 
 def _logits(model, features: list[Tensor]) -> Tensor:

@@ -1,15 +1,14 @@
 """Theoretical receptive fields: the pixels that a unit can depend on, whatever the weights.
 
-Found by running the network, not by formulas: a copy in which nothing can cancel has a gradient
-wherever a path leads. Its convolutions have one channel and weights all equal (with equal
-weights all channels would be the same), norms, activations and dropout do nothing, and a
-DynOPool takes the mean of its four queries instead of the maximum. All of that acts on height
-and width apart, so each axis is measured on a canvas one pixel across, which can be as long as
-it takes.
+They are found by running the network, not by formulas: a copy in which nothing can cancel has a
+gradient wherever a path leads. Its convolutions have one channel and equal weights (with equal
+weights all channels would be the same), norms, activations and dropout do nothing, and a DynOPool
+takes the mean of its four queries instead of the maximum. All of these act on height and width
+separately, so each axis is measured on a canvas one pixel across, as long as necessary.
 """
 
-import copy
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
-from mmseg_dynopool.layers import DynOPool, DynOPoolConv2d, FixedDynOPool, all_pools
+from mmseg_dynopool.layers import DynOPoolConv2d, FixedDynOPool, all_pools, copy_replacing
 from mmseg_dynopool.ops import read_queries
 
 _NEUTRAL = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU,
@@ -25,59 +24,73 @@ _NEUTRAL = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.ReLU, nn.LeakyReLU, nn.GEL
 _LONGEST = 2**17
 
 
-def support(network: nn.Module, size: Sequence[int]) -> list[tuple[tuple[int, int], ...]]:
-    """Support of the centre unit of each output, along both axes.
+class Box(NamedTuple):
+    """A block of pixels; ``bottom`` and ``right`` are the first ones outside of it."""
 
-    Norms are left out: where one takes an image's own statistics, every unit depends on every
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """``(height, width)`` in pixels."""
+        return self.bottom - self.top, self.right - self.left
+
+
+def theoretical_field(network: nn.Module, size: Sequence[int]) -> list[Box]:
+    """Receptive field of the centre unit of each output.
+
+    Norms are ignored: where one takes an image's own statistics, every unit depends on every
     pixel through them.
 
     Args:
-        network: takes images ``(N, 3, H, W)`` and returns a feature map or several; it is
-            copied, not changed.
+        network: takes images ``(N, 3, H, W)`` and returns one or more feature maps; it is copied,
+            not changed.
         size: ``(H, W)`` of the image.
 
     Returns:
-        For each output ``((top, bottom), (left, right))``: the first pixel and the one behind
-        the last, of an image without borders: below 0 or beyond ``size`` the field lies
+        For each output the field in an image without borders: below 0 or beyond ``size`` it lies
         outside of the image.
 
     Raises:
-        ValueError: a layer is of a kind whose support is not known, or the support is longer
-            than 131072 pixels.
+        ValueError: a layer is of a kind whose field is not known, or the field is longer than
+            131072 pixels.
     """
-    axes = [_axis_support(network, size, axis) for axis in (0, 1)]
-    return list(zip(*axes, strict=True))
+    rows, columns = (_axis_fields(network, size, axis) for axis in (0, 1))
+    return [Box(*row, *column) for row, column in zip(rows, columns, strict=True)]
 
 
-def _axis_support(network: nn.Module, size: Sequence[int], axis: int) -> list[tuple[int, int]]:
+def _axis_fields(network: nn.Module, size: Sequence[int], axis: int) -> list[tuple[int, int]]:
     side = size[axis]
     ratios = _pool_ratios(network, size, axis)
     copies = 3  # of the image side by side; an odd number, so that the centre stays
     while copies * side <= _LONGEST:
-        found = _on_canvas(network, ratios, copies * side, axis)
-        if all(start > 0 and stop < copies * side for start, stop in found):
+        fields = _fields_on_canvas(network, ratios, copies * side, axis)
+        if all(start > 0 and stop < copies * side for start, stop in fields):
             before = (copies - 1) // 2 * side
-            return [(start - before, stop - before) for start, stop in found]
+            return [(start - before, stop - before) for start, stop in fields]
         copies = 2 * copies + 1
     raise ValueError(f'the receptive field is longer than {copies // 2 * side} pixels along '
                      f'{"height" if axis == 0 else "width"}')
 
 
-def _on_canvas(network, ratios: dict[str, float], length: int, axis: int) -> list:
-    twin = _positive_twin(network, ratios, axis)
-    canvas = torch.zeros(1, 1, *((length, 1) if axis == 0 else (1, length)),
-                         dtype=torch.float64, requires_grad=True)
-    found = []
-    outputs = outputs_of(twin, canvas)
-    for output in outputs:
+def _fields_on_canvas(network, ratios: dict[str, float], length: int, axis: int) -> list:
+    canvas = _canvas(length, axis).requires_grad_()
+    fields = []
+    for output in outputs_of(_positive_copy(network, ratios, axis), canvas):
         gradient, = torch.autograd.grad(centre(output).sum(), canvas, retain_graph=True)
         touched = gradient.flatten().nonzero()
-        found.append((int(touched.min()), int(touched.max()) + 1))
-    return found
+        fields.append((int(touched.min()), int(touched.max()) + 1))
+    return fields
+
+
+def _canvas(length: int, axis: int) -> Tensor:
+    return torch.zeros(1, 1, *((length, 1) if axis == 0 else (1, length)), dtype=torch.float64)
 
 
 def outputs_of(network: nn.Module, image: Tensor) -> list[Tensor]:
-    """The feature maps that a network returns, be it one or several."""
+    """The feature maps that a network returns, whether one or more."""
     outputs = network(image)
     return [outputs] if isinstance(outputs, Tensor) else list(outputs)
 
@@ -90,46 +103,40 @@ def centre(output: Tensor) -> Tensor:
 def _pool_ratios(network: nn.Module, size: Sequence[int], axis: int) -> dict[str, float]:
     """Input pixels per output pixel of each DynOPool, sizes rounded as in this image."""
     ratios = {}
-    twin = _positive_twin(network, None, axis)
-    for name, pool in all_pools(twin).items():
+    positive = _positive_copy(network, {}, axis)
+    for name, pool in all_pools(positive).items():
         def note(module, inputs, output, name=name):
             ratios[name] = inputs[0].shape[2 + axis] / output.shape[2 + axis]
         pool.register_forward_hook(note)
     with torch.no_grad():
-        twin(torch.zeros(1, 1, *((size[0], 1) if axis == 0 else (1, size[1])),
-                         dtype=torch.float64))
+        positive(_canvas(size[axis], axis))
     return ratios
 
 
-def _positive_twin(network: nn.Module, ratios: dict[str, float] | None, axis: int) -> nn.Module:
+def _positive_copy(network: nn.Module, ratios: dict[str, float], axis: int) -> nn.Module:
     """A copy in which nothing cancels; ``ratios`` replace the alphas along the axis."""
-    memo = {}
+    replaced: dict[nn.Module, nn.Module] = {}
     for name, pool in all_pools(network).items():
-        memo[id(pool)] = mean = _MeanPool()
-        alpha = pool.alpha if isinstance(pool, FixedDynOPool) else pool.bounded_alpha().tolist()
-        mean.alpha = tuple(alpha)
-        if ratios is not None:
-            # Not touched by this image: an instance that never ran has no ratio.
-            ratio = ratios.get(name, alpha[axis])
-            mean.alpha = (ratio, alpha[1]) if axis == 0 else (alpha[0], ratio)
+        alpha = list(pool.read_alpha())
+        alpha[axis] = ratios.get(name, alpha[axis])  # an instance that never ran has no ratio
+        replaced[pool] = _MeanPool.at_alpha(alpha)
     for module in network.modules():
-        if id(module) in memo:
+        if module in replaced:
             continue
         if isinstance(module, _NEUTRAL):
-            memo[id(module)] = nn.Identity()
+            replaced[module] = nn.Identity()
         elif isinstance(module, nn.Conv2d):
-            memo[id(module)] = _unit_conv(module, memo, axis)
-        elif not isinstance(module, (DynOPool, FixedDynOPool)) and any(
-                True for _ in module.parameters(recurse=False)):
-            raise ValueError(f'the support of {type(module).__name__} is not known; the '
+            replaced[module] = _unit_conv(module, replaced, axis)
+        elif any(True for _ in module.parameters(recurse=False)):
+            raise ValueError(f'the receptive field of {type(module).__name__} is not known; the '
                              'theoretical field needs a network of convolutions, norms and '
                              'DynOPools')
-    twin = copy.deepcopy(network, memo)
-    twin.eval()  # no chaining: mmseg's HRNet returns None from train() and eval()
-    return twin
+    positive = copy_replacing(network, replaced.items())
+    positive.eval()  # no chaining: mmseg's HRNet returns None from train() and eval()
+    return positive
 
 
-def _unit_conv(conv: nn.Conv2d, memo: dict, axis: int) -> nn.Conv2d:
+def _unit_conv(conv: nn.Conv2d, replaced: dict, axis: int) -> nn.Conv2d:
     """The convolution along one axis; across it, where the canvas has one pixel, of size 1."""
 
     def along(pair, across: int):
@@ -140,7 +147,7 @@ def _unit_conv(conv: nn.Conv2d, memo: dict, axis: int) -> nn.Conv2d:
     options = dict(kernel_size=along(conv.kernel_size, 1), padding=along(conv.padding, 0),
                    dilation=along(conv.dilation, 1), bias=False)
     if isinstance(conv, DynOPoolConv2d):
-        unit = DynOPoolConv2d(memo[id(conv.pool)], 1, 1, **options)
+        unit = DynOPoolConv2d(replaced[conv.pool], 1, 1, shared=True, **options)
     else:
         unit = nn.Conv2d(1, 1, stride=along(conv.stride, 1), **options)
     # The weights sum to 1: gradients of deep networks stay far from overflow and underflow.

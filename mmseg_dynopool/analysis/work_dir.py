@@ -4,14 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.runner.checkpoint import CheckpointLoader
 from mmseg.models import BaseSegmentor
 
-from mmseg_dynopool.checkpoints.load import load_segmentor
+from mmseg_dynopool.checkpoints import Checkpoint, load_segmentor
 from mmseg_dynopool.config import adapt_to_devices, read_config
 from mmseg_dynopool.resume.latest import latest_checkpoint
 
-from .scalars import Scalars, read_scalars
+from .logs import RunLog, read_log
 
 
 @dataclass
@@ -20,33 +19,23 @@ class Run:
 
     Attributes:
         name: the work dir's name.
-        config_file: the config that mmengine dumped there.
-        cfg: that config, with the options of the command line.
+        cfg: the config that mmengine dumped there, with the options of the command line.
         checkpoint: the last checkpoint.
-        scalars: what was logged.
-        meta: ``iter``, ``epoch``, ``seed`` and versions that the checkpoint notes; may be empty.
-        options: settings of the config that were overridden.
+        log: what was logged.
     """
 
     name: str
-    config_file: str
     cfg: Config
-    checkpoint: str
-    scalars: Scalars
-    meta: dict
-    options: dict | None = None
+    checkpoint: Checkpoint
+    log: RunLog
 
     def load(self, device: str) -> BaseSegmentor:
         """The trained network in evaluation mode."""
-        return load_segmentor(self.config_file, self.checkpoint, device, self.options)
+        return load_segmentor(self.cfg, self.checkpoint, device)
 
 
 def read_run(work_dir: str | Path, options: dict | None = None) -> Run:
-    """Read a work dir.
-
-    Args:
-        work_dir: folder of a training.
-        options: settings of its config to override, e.g. where the data are now.
+    """Read a work dir; ``options`` override settings of its config.
 
     Raises:
         ValueError: it does not exist, or lacks its config, its checkpoint or its logs, or one of
@@ -61,10 +50,9 @@ def read_run(work_dir: str | Path, options: dict | None = None) -> Run:
     cfg.launcher = 'none'  # the run may have had many processes
     adapt_to_devices(cfg)
     _check_config(cfg, config)
-    checkpoint = _checkpoint(folder)
-    scalars = read_scalars(folder)
-    return Run(folder.resolve().name, config, cfg, checkpoint, scalars, _meta(checkpoint),
-               options)
+    checkpoint = Checkpoint.read(_checkpoint(folder))
+    log = read_log(folder, learned=False)
+    return Run(folder.resolve().name, cfg, checkpoint, log)
 
 
 def _config_file(folder: Path) -> str:
@@ -88,18 +76,9 @@ def _check_config(cfg: Config, path: str) -> None:
 
 def _checkpoint(folder: Path) -> str:
     path = latest_checkpoint(folder)
-    moved = folder / Path(path).name if path else None
-    if moved is not None and moved.is_file():  # the note names the folder of the training
-        return str(moved)
+    if path and (folder / Path(path).name).is_file():  # the note names the training's folder
+        return str(folder / Path(path).name)
     if path is None or ('://' not in path and not Path(path).is_file()):
         raise ValueError(f'{str(folder)!r} holds no checkpoint (iter_*.pth or epoch_*.pth); a '
                          'report is written of what was trained: set default_hooks.checkpoint')
     return path
-
-
-def _meta(checkpoint: str) -> dict:
-    try:
-        loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
-    except Exception:  # load_segmentor says why
-        return {}
-    return dict(loaded.get('meta') or {}) if isinstance(loaded, dict) else {}

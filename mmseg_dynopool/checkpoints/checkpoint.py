@@ -50,6 +50,11 @@ class Checkpoint:
                 } if isinstance(state, dict) else {}
 
     @property
+    def name(self) -> str:
+        """The file's name without its folder."""
+        return self.path.rpartition('/')[2]
+
+    @property
     def meta(self) -> dict:
         """What was noted beside the weights: iteration, seed, versions, classes; may be empty."""
         meta = self.content.get('meta')

@@ -9,7 +9,7 @@ from mmseg.apis import inference_model
 from mmseg.models import BaseSegmentor
 
 from mmseg_dynopool.config import complete_test_pipeline
-from mmseg_dynopool.data.images import read_image
+from mmseg_dynopool.data.images import paint_labels, read_image
 from mmseg_dynopool.files import check_folder, write_image
 
 
@@ -49,7 +49,6 @@ def segment_images(model: BaseSegmentor, images: list[Path], out_dir: str | Path
         result = inference_model(model, image)
         label = result.pred_sem_seg.data[0].cpu().numpy()
         dtype = np.uint8 if model.num_classes <= 256 else np.uint16
-        overlay = (1 - opacity) * image + opacity * palette[label]
         write_image(labels / f'{path.stem}.png', label.astype(dtype))
-        write_image(overlays / f'{path.stem}.png', overlay.astype(np.uint8))
+        write_image(overlays / f'{path.stem}.png', paint_labels(image, label, palette, opacity))
         yield path

@@ -1,9 +1,12 @@
-"""Images on the disk: found and read, whole or not at all."""
+"""Images on the disk: found, read whole or not at all, and painted with labels."""
 
+import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 
@@ -30,11 +33,11 @@ def read_image(path: str | Path) -> np.ndarray:
     """Read an image as ``(H, W, 3)``, BGR, 8 bits.
 
     Gray images get three equal channels, 16 bits are cut to their upper 8, an alpha channel is
-    left out.
+    dropped.
 
     Raises:
-        ValueError: it cannot be read, or is a JPEG whose end is missing: OpenCV would fill up
-            what it lacks.
+        ValueError: it cannot be read, or is a JPEG whose end is missing: OpenCV would fill in
+            what is missing.
     """
     try:
         content = Path(path).read_bytes()
@@ -42,8 +45,7 @@ def read_image(path: str | Path) -> np.ndarray:
         raise ValueError(f'the image {path} cannot be opened: {error.strerror}') from error
     if not content:
         raise ValueError(f'the image {path} is empty; copy it again')
-    if _is_cut_jpeg(content):
-        raise ValueError(f'the image {path} is cut off: a JPEG without its end; copy it again')
+    _check_jpeg(content, path)
     image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise ValueError(f'{path} cannot be read as an image: it is damaged, or of a kind that '
@@ -51,18 +53,39 @@ def read_image(path: str | Path) -> np.ndarray:
     return image
 
 
-def _is_cut_jpeg(content: bytes) -> bool:
-    """Whether ``content`` is a JPEG without the marker of its end.
-
-    Segments before the pixels, which may hold a whole thumbnail, are stepped over.
-    """
+def _check_jpeg(content: bytes, path: str | Path) -> None:
+    """Let Pillow decode a JPEG: unlike OpenCV it refuses one that is cut off or broken."""
     if not content.startswith(b'\xff\xd8'):
-        return False
-    at = 2
-    while content[at:at + 2] != b'\xff\xda':  # start of the pixels
-        if at >= len(content):
-            return True
-        if content[at] != 0xff:
-            return False  # not as the standard says: let the decoder judge
-        at += 2 + int.from_bytes(content[at + 2:at + 4], 'big')
-    return b'\xff\xd9' not in content[at:]
+        return
+    try:
+        with Image.open(io.BytesIO(content), formats=['JPEG']) as image:
+            image.load()
+    except Image.UnidentifiedImageError:
+        return  # not a header that Pillow knows: OpenCV decides
+    except OSError as error:
+        if 'truncated' in str(error).lower():
+            raise ValueError(f'the image {path} is cut off: a JPEG without its end; copy it '
+                             'again') from error
+        raise ValueError(f'{path} cannot be read as an image: it is damaged ({error}); copy it '
+                         'again') from error
+
+
+def paint_labels(image: np.ndarray, label: np.ndarray, palette: Sequence, opacity: float,
+                 ignore_index: int | None = None) -> np.ndarray:
+    """Blend an image with the colors of its labels.
+
+    Args:
+        image: ``(H, W, C)``, 8 bits.
+        label: ``(H, W)``; labels beyond the palette get its last color.
+        palette: a color of ``C`` channels for each class, in the image's order of channels.
+        opacity: of the colors, from 0 to 1.
+        ignore_index: the label of pixels that stay as they are.
+
+    Returns:
+        ``(H, W, C)``, 8 bits.
+    """
+    colors = np.asarray(palette, float)[np.minimum(label, len(palette) - 1)]
+    painted = (1 - opacity) * image + opacity * colors
+    if ignore_index is not None:
+        painted = np.where((label == ignore_index)[..., None], image, painted)
+    return painted.round().astype(np.uint8)

@@ -9,15 +9,36 @@ from torch import nn
 
 from mmseg_dynopool.analysis.cost import Cost, build, learned_scales, measure, stock_model
 from mmseg_dynopool.analysis.evaluation import Evaluation, evaluate, segment
-from mmseg_dynopool.analysis.settings import machine
+from mmseg_dynopool.analysis.recipe import machine
 from mmseg_dynopool.analysis.work_dir import Run
+from mmseg_dynopool.config import counted_shape
 from mmseg_dynopool.data.check import check_data
-from mmseg_dynopool.models.seen_shapes import watch_shapes
+from mmseg_dynopool.models import watch_shapes
 
-from .pictures import paint, png_of_image
+from .comparison import paint_on_gray
+from .figures import encode_image
 
 RUN, STOCK, BASELINE = 'this run', 'stock network', 'baseline'
 BASELINE_IS_STOCK = 'baseline (the stock network)'
+
+
+@dataclass
+class Trained:
+    """A training, and its last checkpoint on the validation images.
+
+    Attributes:
+        run: the training.
+        model: its network.
+        evaluation: of the validation images.
+        scales: learned ``(r_h, r_w)`` by DynOPool; empty for a stock network.
+        seen: how often the backbone saw an image of ``(H, W)``.
+    """
+
+    run: Run
+    model: nn.Module
+    evaluation: Evaluation
+    scales: dict[str, tuple[float, float]]
+    seen: Counter
 
 
 @dataclass
@@ -35,34 +56,33 @@ class Report:
     """All that the page shows.
 
     Attributes:
-        run, baseline: the trainings.
-        evaluation, baseline_evaluation: their last checkpoints on the validation images.
+        ours, baseline: the trainings.
         shape: ``(H, W)`` at which ``costs`` and sizes count.
         costs: by network: ``'this run'``, ``'stock network'``, ``'baseline'`` or
             ``'baseline (the stock network)'``.
-        scales, baseline_scales: learned ``(r_h, r_w)`` by DynOPool; empty for a stock network.
         best, worst: validation images of highest and lowest mIoU.
         machine: packages and device.
         repeats: timed passes.
     """
 
-    run: Run
-    baseline: Run | None
-    evaluation: Evaluation
-    baseline_evaluation: Evaluation | None
+    ours: Trained
+    baseline: Trained | None
     shape: tuple[int, int]
     costs: dict[str, Cost]
-    scales: dict[str, tuple[float, float]]
-    baseline_scales: dict[str, tuple[float, float]]
     best: list[Sample]
     worst: list[Sample]
     machine: dict[str, str]
     repeats: int
 
+    @property
+    def stock(self) -> str | None:
+        """The name in ``costs`` of the network with the stock strides, if there is one."""
+        return next((name for name in (STOCK, BASELINE_IS_STOCK) if name in self.costs), None)
+
+    @property
     def reference(self) -> str:
         """The network that the others' costs are compared with."""
-        return next((name for name in (STOCK, BASELINE_IS_STOCK, BASELINE)
-                     if name in self.costs), RUN)
+        return self.stock or (BASELINE if self.baseline else RUN)
 
 
 def collect(run: Run, baseline: Run | None, shape: Sequence[int] | None, images: int,
@@ -71,52 +91,44 @@ def collect(run: Run, baseline: Run | None, shape: Sequence[int] | None, images:
     runs = [run] if baseline is None else [run, baseline]
     for each in runs:
         check_data(each.cfg, 'val_dataloader')
-    models = [each.load(device) for each in runs]
-    with watch_shapes(models[0]) as seen:
-        evaluations = [evaluate(model, each.cfg) for model, each in zip(models, runs)]
-    shape = tuple(shape or _crop(run, seen))
-    best, worst = evaluations[0].extremes(images)
-    return Report(
-        run, baseline, evaluations[0], evaluations[1] if baseline else None, shape,
-        measure(_networks(runs, models, device), shape, repeats), learned_scales(models[0]),
-        learned_scales(models[1]) if baseline else {},
-        [_sample(models, evaluations, i) for i in best],
-        [_sample(models, evaluations, i) for i in worst], machine(device), repeats)
+    ours, other = ([_evaluate(each, device) for each in runs] + [None])[:2]
+    shape = tuple(shape or counted_shape(run.cfg) or ours.seen.most_common(1)[0][0])
+    best, worst = ours.evaluation.extremes(images)
+    return Report(ours, other, shape, measure(_networks(ours, other, device), shape, repeats),
+                  [_sample(ours, other, i) for i in best],
+                  [_sample(ours, other, i) for i in worst], machine(device), repeats)
 
 
-def _networks(runs: list[Run], models: list[nn.Module], device: str) -> dict[str, nn.Module]:
+def _evaluate(run: Run, device: str) -> Trained:
+    model = run.load(device)
+    with watch_shapes(model) as seen:
+        evaluation = evaluate(model, run.cfg)
+    return Trained(run, model, evaluation, learned_scales(model), seen)
+
+
+def _networks(ours: Trained, baseline: Trained | None, device: str) -> dict[str, nn.Module]:
     """The networks to compare; a stock network is not measured twice."""
-    networks = {RUN: models[0]}
-    stock = stock_model(runs[0].cfg.model)
-    name = BASELINE
-    if len(models) > 1 and not learned_scales(models[1]) and stock is not None and (
-            stock_model(runs[1].cfg.model) == stock):
-        name = BASELINE_IS_STOCK
-    elif stock is not None and learned_scales(models[0]):
+    networks = {RUN: ours.model}
+    stock = stock_model(ours.run.cfg.model)
+    is_stock = baseline and not baseline.scales and stock is not None and (
+        stock_model(baseline.run.cfg.model) == stock)
+    if ours.scales and stock is not None and not is_stock:
         networks[STOCK] = build(stock, device)
-    if len(models) > 1:
-        networks[name] = models[1]
+    if baseline:
+        networks[BASELINE_IS_STOCK if is_stock else BASELINE] = baseline.model
     return networks
 
 
-def _crop(run: Run, seen: Counter) -> Sequence[int]:
-    """The training crop, else the commonest size of the validation images."""
-    model = run.cfg.model
-    return (model.get('gmacs_shape') or (model.get('data_preprocessor') or {}).get('size')
-            or seen.most_common(1)[0][0])
-
-
-def _sample(models: list[nn.Module], evaluations: list[Evaluation], index: int) -> Sample:
-    own = evaluations[0]
-    image, truth, label = segment(models[0], own.dataset, index)
-    labels = {'Truth': truth, 'Prediction': label}
-    baseline_miou = None
-    if len(models) > 1 and own.paths[index] in evaluations[1].paths:
-        other = evaluations[1].paths.index(own.paths[index])
-        baseline_miou = float(evaluations[1].image_miou()[other])
-        labels['Baseline'] = segment(models[1], evaluations[1].dataset, other)[2]
-    panels = {'Image': png_of_image(image)}
-    for title, painted in labels.items():
-        panels[title] = png_of_image(paint(image, painted, own.palette, own.ignore_index))
-    return Sample(Path(own.paths[index]).name, float(own.image_miou()[index]), baseline_miou,
-                  panels)
+def _sample(ours: Trained, baseline: Trained | None, index: int) -> Sample:
+    evaluation, baseline_miou = ours.evaluation, None
+    path, miou = evaluation.paths[index], float(evaluation.image_miou()[index])
+    image, truth, prediction = segment(ours.model, evaluation.dataset, index)
+    labels = {'Truth': truth, 'Prediction': prediction}
+    if baseline and path in baseline.evaluation.paths:
+        same = baseline.evaluation.paths.index(path)
+        baseline_miou = float(baseline.evaluation.image_miou()[same])
+        labels['Baseline'] = segment(baseline.model, baseline.evaluation.dataset, same)[2]
+    painted = {title: paint_on_gray(image, label, evaluation.palette, evaluation.ignore_index)
+               for title, label in labels.items()}
+    return Sample(Path(path).name, miou, baseline_miou, {
+        title: encode_image(panel) for title, panel in {'Image': image, **painted}.items()})

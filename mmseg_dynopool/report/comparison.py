@@ -1,6 +1,5 @@
-"""An image beside label maps of it."""
+"""An image beside label maps that are painted on it."""
 
-import io
 from pathlib import Path
 
 import cv2
@@ -8,34 +7,39 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from mmseg_dynopool.files import write_file
+from mmseg_dynopool.data.images import paint_labels
+
+from .figures import save_figure
+
+_OPACITY = 0.65
+
+
+def paint_on_gray(image: np.ndarray, label: np.ndarray, palette: list,
+                  ignore_index: int | None = None) -> np.ndarray:
+    """Labels ``(h, w)`` painted on the image ``(H, W, 3)``, made gray and resized to them.
+
+    Pixels of ``ignore_index`` stay gray. Colors are RGB, the result is ``(h, w, 3)``.
+    """
+    image = cv2.resize(image, label.shape[::-1], interpolation=cv2.INTER_AREA)
+    gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    return paint_labels(gray, label, palette, _OPACITY, ignore_index)
 
 
 def draw_comparison(image: np.ndarray, labels: dict[str, np.ndarray], dataset_meta: dict,
                     path: str | Path) -> None:
-    """Draw an image and label maps of it side by side.
+    """Write a PNG file of an image ``(H, W, 3)``, BGR, beside its label maps ``(H, W)`` by title.
 
-    Args:
-        image: ``(H, W, 3)``, BGR.
-        labels: label maps ``(H, W)`` by title.
-        dataset_meta: ``classes`` and ``palette`` of the data set.
-        path: PNG file to write.
+    ``dataset_meta`` holds the ``classes`` and the ``palette`` of the data set.
     """
-    palette = np.array(dataset_meta['palette'], dtype=np.uint8)
-    figure = Figure(figsize=(2.6 * (1 + len(labels)), 3.6), layout='constrained')
-    axes = figure.subplots(1, 1 + len(labels))
-    gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None]
-    panels = {'image': image[..., ::-1]}
-    for title, label in labels.items():
-        colors = palette[np.minimum(label, len(palette) - 1)]
-        panels[title] = (0.35 * gray + 0.65 * colors).astype(np.uint8)
-    for axis, (title, panel) in zip(axes, panels.items(), strict=True):
+    palette, image = dataset_meta['palette'], image[..., ::-1]
+    panels = {'image': image, **{title: paint_on_gray(image, label, palette)
+                                 for title, label in labels.items()}}
+    figure = Figure(figsize=(2.6 * len(panels), 3.6), layout='constrained')
+    for axis, (title, panel) in zip(figure.subplots(1, len(panels)), panels.items()):
         axis.imshow(panel)
         axis.set_title(title)
         axis.set_axis_off()
-    handles = [Patch(facecolor=c / 255, edgecolor='gray', label=name)
-               for name, c in zip(dataset_meta['classes'], palette, strict=True)]
+    handles = [Patch(facecolor=np.array(color) / 255, edgecolor='gray', label=name)
+               for name, color in zip(dataset_meta['classes'], palette, strict=True)]
     figure.legend(handles=handles, loc='outside lower center', ncols=len(handles))
-    content = io.BytesIO()
-    figure.savefig(content, dpi=110, format='png')
-    write_file(path, content.getvalue())
+    save_figure(figure, path, dpi=110)

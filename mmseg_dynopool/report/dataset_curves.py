@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from .colors import AXIS_COLORS
+from .figures import AXIS_COLORS
 
 
 def draw_analysis(result: dict) -> Figure:

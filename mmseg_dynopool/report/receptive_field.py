@@ -1,7 +1,5 @@
 """Receptive fields of each stream, learned beside stock, on an image."""
 
-import io
-
 import cv2
 import numpy as np
 import torch
@@ -14,24 +12,32 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from mmseg_dynopool.analysis.fields import ReceptiveField, check_pools, compare_fields
-from mmseg_dynopool.checkpoints.load import load_segmentor
-from mmseg_dynopool.cli.options import ConfigOptions, check_device
-from mmseg_dynopool.config import complete_test_pipeline, read_config
+from mmseg_dynopool.checkpoints import load_segmentor
+from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_device
+from mmseg_dynopool.config import complete_test_pipeline, read_config, type_name
 from mmseg_dynopool.data.images import read_image
-from mmseg_dynopool.files import check_png, write_file
+from mmseg_dynopool.files import check_png
 
-from .colors import ORANGE, SKY_BLUE
+from .figures import ORANGE, SKY_BLUE, save_figure
+
+# The boxes of a ReceptiveField by their names, as drawn.
+_BOXES = {
+    'core': dict(edgecolor=SKY_BLUE, ls=':', label='effective, middle 50 % along each axis'),
+    'effective': dict(edgecolor=SKY_BLUE, ls='-', label='effective, middle 95 %'),
+    'theoretical': dict(edgecolor=ORANGE, ls='--',
+                        label='theoretical (out of sight where it is larger)'),
+}
 
 
 def prepare_image(model: nn.Module, image: np.ndarray) -> tuple[np.ndarray, Tensor]:
     """An image as the network gets it in a test.
 
     Args:
-        model: a segmentor made by :func:`mmseg_dynopool.checkpoints.load.load_segmentor`.
+        model: a segmentor made by :func:`mmseg_dynopool.checkpoints.load_segmentor`.
         image: ``(H, W, 3)``, BGR, 8 bits.
 
     Returns:
-        The image after the config's resizing, ``(H, W, 3)``, BGR, and the normalized, maybe
+        The image after the config's resizing, ``(H, W, 3)``, BGR, and the normalized, possibly
         padded batch ``(1, 3, H, W)`` on the network's device.
 
     Raises:
@@ -39,10 +45,8 @@ def prepare_image(model: nn.Module, image: np.ndarray) -> tuple[np.ndarray, Tens
     """
     complete_test_pipeline(model.cfg)
     init_default_scope(model.cfg.get('default_scope', 'mmseg'))
-    kinds = [t if isinstance(t['type'], str) else {**t, 'type': t['type'].__name__}
-             for t in model.cfg.test_pipeline]
-    kept = [t for t in kinds if not t['type'].startswith('Load')]
-    packed = Compose([dict(type='LoadImageFromNDArray'), *kept])(dict(img=image))
+    steps = [step for step in model.cfg.test_pipeline if not type_name(step).startswith('Load')]
+    packed = Compose([dict(type='LoadImageFromNDArray'), *steps])(dict(img=image))
     shown = packed['inputs'].permute(1, 2, 0).numpy()
     with torch.no_grad():
         batch = model.data_preprocessor(
@@ -51,12 +55,7 @@ def prepare_image(model: nn.Module, image: np.ndarray) -> tuple[np.ndarray, Tens
 
 
 def draw_fields(fields: dict[str, list[ReceptiveField]], image: np.ndarray) -> Figure:
-    """Draw fields on an image: a row for each network, a column for each output.
-
-    Args:
-        fields: of :func:`compare_fields`.
-        image: ``(H, W, 3)``, BGR.
-    """
+    """Draw :func:`compare_fields` on an image ``(H, W, 3)``, BGR: a row for each network."""
     rows, columns = len(fields), len(next(iter(fields.values())))
     height, width = image.shape[:2]
     tall = min(max(height / width, 0.4), 2)
@@ -65,33 +64,25 @@ def draw_fields(fields: dict[str, list[ReceptiveField]], image: np.ndarray) -> F
                     layout='constrained')
     axes = figure.subplots(rows, columns, squeeze=False)
     gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    for row, (title, found) in zip(axes, fields.items(), strict=True):
-        for axis, field in zip(row, found, strict=True):
+    for i, (title, row) in enumerate(fields.items()):
+        for j, (axis, field) in enumerate(zip(axes[i], row, strict=True)):
             axis.imshow(gray, cmap='gray', vmin=0, vmax=400)
             heat = np.sqrt(field.gradient / (field.gradient.max() or 1))
             shown = axis.imshow(heat, cmap='inferno', vmin=0, vmax=1,
                                 alpha=np.clip(3 * heat, 0, 1))
-            for box, color, style in ((field.theoretical, ORANGE, '--'),
-                                      (field.effective, SKY_BLUE, '-'),
-                                      (field.core, SKY_BLUE, ':')):
-                if box is not None:
-                    _draw_box(axis, box, color, style)
+            for name, look in _BOXES.items():
+                if box := getattr(field, name):
+                    axis.add_patch(Rectangle((box.left - 0.5, box.top - 0.5),
+                                             *reversed(box.extent), fill=False, lw=2, **look))
             axis.set_title(_describe(title, field), fontsize=8)
-            axis.set_xlim(-0.5, width - 0.5)
-            axis.set_ylim(height - 0.5, -0.5)
+            axis.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
             axis.tick_params(labelsize=7)
-    for axis in axes[-1]:
-        axis.set_xlabel('pixels', fontsize=8)
-    for axis in axes[:, 0]:
-        axis.set_ylabel('pixels', fontsize=8)
+            axis.set_xlabel('pixels' if i == rows - 1 else '', fontsize=8)
+            axis.set_ylabel('pixels' if j == 0 else '', fontsize=8)
     bar = figure.colorbar(shown, ax=axes, fraction=0.02)
     bar.set_label('square root of |gradient| / highest |gradient|', fontsize=8)
     bar.ax.tick_params(labelsize=7)
-    handles = [Rectangle((0, 0), 1, 1, fill=False, lw=2, edgecolor=color, ls=style, label=label)
-               for color, style, label in (
-                   (SKY_BLUE, ':', 'effective, middle 50 % along each axis'),
-                   (SKY_BLUE, '-', 'effective, middle 95 %'),
-                   (ORANGE, '--', 'theoretical (out of sight where it is larger)'))]
+    handles = [Rectangle((0, 0), 1, 1, fill=False, lw=2, **look) for look in _BOXES.values()]
     figure.legend(handles=handles, loc='outside lower center', ncols=3, fontsize=8)
     figure.suptitle('Receptive field of the centre unit (height x width, fields in pixels of the '
                     'input)', fontsize=10)
@@ -103,17 +94,11 @@ def _describe(title: str, field: ReceptiveField) -> str:
     if field.effective is None:
         lines.append('no gradient: the unit is off')
     else:
-        lines.append('50 %: {} x {}, 95 %: {} x {}'.format(*field.core_extent,
-                                                           *field.effective_extent))
+        lines.append('50 %: {} x {}, 95 %: {} x {}'.format(*field.core.extent,
+                                                           *field.effective.extent))
     if field.theoretical is not None:
-        lines.append('theoretical: {} x {}'.format(*field.theoretical_extent))
+        lines.append('theoretical: {} x {}'.format(*field.theoretical.extent))
     return '\n'.join(lines)
-
-
-def _draw_box(axis, box, color: str, style: str) -> None:
-    top, bottom, left, right = box
-    axis.add_patch(Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False,
-                             edgecolor=color, ls=style, lw=2))
 
 
 def field_table(fields: dict[str, list[ReceptiveField]]) -> Table:
@@ -123,10 +108,9 @@ def field_table(fields: dict[str, list[ReceptiveField]]) -> Table:
         table.add_column(column, justify='left' if column in ('output', 'scales') else 'right')
     for row in zip(*fields.values(), strict=True):
         for title, field in zip(fields, row):
-            extents = (field.size, field.theoretical_extent, field.core_extent,
-                       field.effective_extent)
-            table.add_row(field.name, title, *('{} x {}'.format(*pair) if pair else '-'
-                                               for pair in extents))
+            boxes = (field.theoretical, field.core, field.effective)
+            table.add_row(field.name, title, '{} x {}'.format(*field.size),
+                          *('{} x {}'.format(*box.extent) if box else '-' for box in boxes))
     return table
 
 
@@ -136,31 +120,23 @@ def add_options(parser):
     parser.add_argument('checkpoint', help='checkpoint or .safetensors file')
     parser.add_argument('image', help='an image')
     parser.add_argument('--out', required=True, help='PNG file to write')
-    parser.add_argument('--device', default='cuda:0' if torch.cuda.is_available() else 'cpu',
-                        help='default: a GPU if there is one')
-    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
-                        help='override settings of the config')
+    add_device(parser)
+    add_cfg_options(parser)
 
 
 def run(args):
     """Run the command."""
-    read_config(args.config, args.cfg_options)
+    cfg = read_config(args.config, args.cfg_options)
     check_device(args.device)
     check_png(args.out)
     pixels = read_image(args.image)
-    model = load_segmentor(args.config, args.checkpoint, args.device, args.cfg_options,
-                           scales=True)
-    if not hasattr(model, 'backbone'):
-        raise ValueError(f'{args.checkpoint!r} has no gradients: give the checkpoint that it was '
-                         'exported from')
+    model = load_segmentor(cfg, args.checkpoint, args.device, scales=True)
     check_pools(model)
     shown, batch = prepare_image(model, pixels)
     fields = compare_fields(model, batch)
     # A padded batch is larger than the image; the picture shows what the network saw.
     bottom, right = (n - m for n, m in zip(batch.shape[2:], shown.shape))
     shown = np.pad(shown, ((0, bottom), (0, right), (0, 0)))
-    content = io.BytesIO()
-    draw_fields(fields, shown).savefig(content, dpi=100, format='png')
-    write_file(args.out, content.getvalue())
+    save_figure(draw_fields(fields, shown), args.out)
     Console().print(field_table(fields))
     print(f'picture: {args.out}')

@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmseg_dynopool.analysis.work_dir import Run, read_run
+from mmseg_dynopool.analysis.work_dir import read_run
 from mmseg_dynopool.cli.options import check_device
 from mmseg_dynopool.files import check_folder, write_file
 
-from .collect import Report, Sample, collect
+from .collect import collect
 from .page import make_page
-
-__all__ = ['Report', 'Run', 'Sample', 'collect', 'make_page', 'read_run', 'run_report']
 
 
 def run_report(work_dir: str | Path, baseline: str | Path | None = None,

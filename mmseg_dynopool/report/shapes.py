@@ -4,19 +4,21 @@ From the logs of runs with DynOPoolHook, or, for the network alone, from a confi
 """
 
 import argparse
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from mmseg_dynopool.analysis.logs import RunLog, read_logs
-from mmseg_dynopool.checkpoints.load import load_segmentor
-from mmseg_dynopool.cli.options import ConfigOptions, count
-from mmseg_dynopool.files import check_folder, write_file
+from mmseg_dynopool.analysis.network_sizes import NetworkSizes
+from mmseg_dynopool.checkpoints import load_segmentor
+from mmseg_dynopool.cli.options import add_cfg_options, positive_int
+from mmseg_dynopool.config import counted_shape, read_config
+from mmseg_dynopool.files import check_folder
 
-from .evolution import draw_evolution, evolution_size
-from .network_sizes import NetworkSizes, draw_network, network_size
+from .curves import draw_evolution, evolution_size
+from .figures import save_figure
+from .network import draw_network, network_size
 
 SUFFIXES = ('.png', '.pdf', '.svg')
 
@@ -27,10 +29,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help='work dirs of trainings, or their TIMESTAMP/vis_data/scalars.json')
     parser.add_argument('--config', help='config of a network to draw to scale')
     parser.add_argument('--checkpoint', help='its checkpoint; default: the initial scales')
-    parser.add_argument('--shape', type=count, nargs=2, metavar=('H', 'W'),
-                        help="with --config: input size; default: the config's training crop")
-    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
-                        help='override settings of the config')
+    parser.add_argument('--shape', type=positive_int, nargs=2, metavar=('H', 'W'),
+                        help="with --config: input size; default: model.gmacs_shape, else the "
+                        'training crop')
+    add_cfg_options(parser)
     parser.add_argument('--out', required=True, metavar='DIR_OR_FILE',
                         help='folder for evolution.png and network.png, or one file '
                         f'({", ".join(SUFFIXES)}) for both in one picture')
@@ -48,8 +50,7 @@ def run(args: argparse.Namespace) -> None:
     if args.checkpoint and not args.config:
         raise ValueError(f'--checkpoint {args.checkpoint!r} needs --config, the config it was '
                          'trained with')
-    suffix = _suffix(args.out)
-    if not suffix:
+    if not _suffix(args.out):
         check_folder(args.out)
     runs = read_logs(args.logs)
     networks = [sizes for sizes in map(NetworkSizes.of_log, runs) if sizes]
@@ -65,11 +66,10 @@ def run(args: argparse.Namespace) -> None:
 
 def draw_shapes(runs: Sequence[RunLog], networks: Sequence[NetworkSizes],
                 out: str | Path) -> list[Path]:
-    """Draw the evolution of ``runs`` and ``networks`` to scale.
+    """Draw the evolution of ``runs`` and ``networks`` to scale; either may be empty.
 
     Args:
-        runs: may be empty.
-        networks: may be empty.
+        runs, networks: what to draw.
         out: folder for ``evolution.png`` and ``network.png``, or a .png, .pdf or .svg file for
             both.
 
@@ -78,32 +78,25 @@ def draw_shapes(runs: Sequence[RunLog], networks: Sequence[NetworkSizes],
 
     Raises:
         ValueError: too many runs, or networks with inputs of different sizes, see
-            :func:`draw_evolution` and :func:`to_scale`.
+            :func:`evolution` and :func:`compare_sizes`.
     """
     parts = {}
     if runs:
         parts['evolution'] = (evolution_size(runs), lambda part: draw_evolution(part, runs))
     if networks:
         parts['network'] = (network_size(networks), lambda part: draw_network(part, networks))
-    suffix = _suffix(out)
-    if not suffix:
-        figures = {}
-        for name, (size, draw) in parts.items():
-            figures[Path(out, f'{name}.png')] = figure = Figure(size, layout='constrained')
-            draw(figure)
+    if _suffix(out):
+        files = {Path(out): [*parts.values()]}
     else:
-        sizes = [size for size, _ in parts.values()]
-        figure = Figure((max(w for w, _ in sizes), sum(h for _, h in sizes)), layout='constrained')
-        pieces = figure.subfigures(len(parts), 1, squeeze=False, wspace=0,
-                                   height_ratios=[h for _, h in sizes])
-        for piece, (_, draw) in zip(pieces[:, 0], parts.values()):
+        files = {Path(out, f'{name}.png'): [part] for name, part in parts.items()}
+    for path, members in files.items():
+        widths, heights = zip(*(size for size, _ in members))
+        figure = Figure((max(widths), sum(heights)), layout='constrained')
+        pieces = figure.subfigures(len(members), squeeze=False, wspace=0, height_ratios=heights)
+        for piece, (_, draw) in zip(pieces[:, 0], members):
             draw(piece)
-        figures = {Path(out): figure}
-    for path, figure in figures.items():
-        content = io.BytesIO()
-        figure.savefig(content, dpi=100, format=path.suffix[1:].lower())
-        write_file(path, content.getvalue())
-    return list(figures)
+        save_figure(figure, path)
+    return list(files)
 
 
 def _suffix(out: str | Path) -> str:
@@ -119,8 +112,9 @@ def _suffix(out: str | Path) -> str:
 
 
 def _load_sizes(args: argparse.Namespace) -> NetworkSizes:
-    model = load_segmentor(args.config, args.checkpoint, options=args.cfg_options, scales=True)
-    shape = args.shape or model.cfg.model.get('data_preprocessor', {}).get('size')
+    cfg = read_config(args.config, args.cfg_options)
+    model = load_segmentor(cfg, args.checkpoint, scales=True)
+    shape = args.shape or counted_shape(model.cfg)
     if shape is None:
         raise ValueError(f'the config {args.config!r} names no training crop; give --shape H W')
     return NetworkSizes.of_model(Path(args.checkpoint or args.config).name, model, shape)

@@ -4,8 +4,11 @@ import json
 
 import pytest
 
-from mmseg_dynopool.analysis.logs import read_log, read_logs, stock_sizes
+from mmseg_dynopool.analysis.logs import read_log, read_logs
+from mmseg_dynopool.hooks.shape_scalar import ShapeScalar
 from support.runs import segmentor, train
+
+HEIGHT = ShapeScalar('stream1', 'scale', 'h').key
 
 
 def line(step, scale=0.5, **more):
@@ -28,13 +31,13 @@ def test_a_real_run(tmp_path):
     assert log.name == 'mine' and log.instances() == ['stream1', 'stream2', 'stream3']
     for name, pool in runner.model.backbone.dynopools.items():
         for axis, scale in zip('hw', pool.scale.tolist()):
-            steps, values = log.curve(f'dynopool/{name}/scale_{axis}')
-            assert steps.tolist() == [4, 8] and values[-1] == pytest.approx(scale)
-            assert values[0] != values[1]
+            (first, before), (last, after) = log.shape(name, 'scale')[axis]
+            assert (first, last) == (4, 8) and after == pytest.approx(scale) != before
     sizes = runner.model.backbone.feature_sizes((64, 96))
     assert log.last_sizes() == dict(sizes, input=(64, 96))
-    assert log.curve('gmacs')[1][-1] > 0 and log.curve('nothing')[0].shape == (0, )
-    assert [x['images'] for x in log.val] == [8]
+    # The line is written before the last step, whose move of the alphas is small.
+    assert log.get('gmacs')[-1] == (8, pytest.approx(runner.model.count_gmacs(), rel=0.1))
+    assert log.get('images') == [(8, 8)]  # of the validation
 
 
 def test_a_resumed_run_goes_on_where_it_was_resumed(tmp_path):
@@ -45,18 +48,33 @@ def test_a_resumed_run_goes_on_where_it_was_resumed(tmp_path):
     write(tmp_path / 'a', '20260102_000000', [
         line(25, 0.6), dict(mIoU=0.7, step=2), line(40, 0.7), '{"dynopool/stre'])
     log = read_log(tmp_path / 'a')
-    steps, values = log.curve('dynopool/stream1/scale_h')
-    assert steps.tolist() == [10, 20, 25, 40] and values.tolist() == [0.1, 0.2, 0.6, 0.7]
-    assert [x['mIoU'] for x in log.val] == [0.4, 0.7]
+    assert log.get(HEIGHT) == [(10, 0.1), (20, 0.2), (25, 0.6), (40, 0.7)]
+    # Those count in epochs: they stand behind the training step before them.
+    assert log.get('mIoU') == [(20, 0.4), (25, 0.7)]
+    assert log.get('nothing') == []
     # One that began anew in the same folder stands alone.
     write(tmp_path / 'a', '20260103_000000', [line(10, 0.9)])
-    assert read_log(tmp_path / 'a').curve('dynopool/stream1/scale_w')[1].tolist() == [0.9]
+    assert read_log(tmp_path / 'a').get(HEIGHT) == [(10, 0.9)]
 
 
 def test_a_resumed_run_killed_in_its_first_line(tmp_path):
     write(tmp_path / 'a', '20260101_000000', [line(10, 0.1), line(20, 0.2)])
     write(tmp_path / 'a', '20260102_000000', ['{"dynopool/stream1/sca'])
-    assert read_log(tmp_path / 'a').curve('dynopool/stream1/scale_h')[0].tolist() == [10, 20]
+    assert read_log(tmp_path / 'a').get(HEIGHT) == [(10, 0.1), (20, 0.2)]
+
+
+def test_task_loss_is_the_loss_without_the_cost(tmp_path):
+    write(tmp_path, '1', [line(1, loss=3.0, loss_gmacs=0.5), line(2, loss=2.0)])
+    assert read_log(tmp_path).task_loss() == [(1, 2.5), (2, 2.0)]
+
+
+def test_instances_and_shapes(tmp_path):
+    more = {ShapeScalar('stem1', 'scale', axis).key: r for axis, r in (('h', 0.4), ('w', 0.6))}
+    write(tmp_path, '1', [line(1, 0.5), line(2, 0.7, **more)])
+    log = read_log(tmp_path)
+    assert log.instances() == ['stream1', 'stem1'] and log.instances('size') == []
+    assert log.shape('stem1', 'scale') == {'h': [(2, 0.4)], 'w': [(2, 0.6)]}
+    assert log.shape('stream1', 'scale')['w'] == [(1, 0.5), (2, 0.7)]
 
 
 def test_sizes_that_are_not_whole_are_left_out(tmp_path):
@@ -77,7 +95,7 @@ def test_every_way_to_name_a_run(tmp_path):
     copied.write_text(path.read_text())
     for given in (tmp_path / 'a', path.parents[1], path.parent, path, str(path)):
         log = read_log(given)
-        assert log.name == 'a' and len(log.train) == 1
+        assert log.name == 'a' and log.get('loss') == [(10, 1.0)]
     assert read_log(copied).name == 'copied'
     write(tmp_path / 'b' / 'a', '20260101_000000', [line(10)])
     names = [log.name for log in read_logs([tmp_path / 'a', tmp_path / 'b' / 'a'])]
@@ -89,15 +107,8 @@ def test_names_with_the_mode_in_front(tmp_path):
     """As LogProcessor(log_with_hierarchy=True) writes them."""
     hierarchy = {f'train/{k}' if k not in ('iter', 'step') else k: v for k, v in line(5).items()}
     write(tmp_path, '20260101_000000', [hierarchy])
-    assert read_log(tmp_path).train == [line(5)]
-
-
-def test_stock_sizes():
-    assert stock_sizes((513, 1024), ['stem1', 'stem2', 'stream0', 'stream1', 'stream3']) == dict(
-        stem1=(257, 512), stem2=(129, 256), stream0=(129, 256), stream1=(65, 128),
-        stream3=(17, 32))
-    with pytest.raises(ValueError, match="'head' is no stream"):
-        stock_sizes((512, 1024), ['head'])
+    log = read_log(tmp_path)
+    assert log.get('loss') == [(5, 1.0)] and log.get(HEIGHT) == [(5, 0.5)]
 
 
 @pytest.mark.parametrize('content, message', [
@@ -123,3 +134,17 @@ def test_what_is_no_log(tmp_path, content, message):
 def test_a_path_that_is_not_there(tmp_path):
     with pytest.raises(ValueError, match=r'there is no work dir or log .*lost'):
         read_log(tmp_path / 'lost')
+
+
+@pytest.mark.parametrize('lines, message', [
+    ([], r'hold no training loss \(found: nothing\); give the work dir of a training'),
+    ([dict(bbox_mAP=0.3, step=1)], r'hold no training loss \(found: bbox_mAP\)'),
+    ([dict(epoch=1, accuracy=0.9), line(1)], 'line 1 of'),
+    (['a list'], 'is no line of an mmengine log'),
+])
+def test_a_log_that_need_not_have_learned(tmp_path, lines, message):
+    write(tmp_path / 'bad', '1', lines)
+    with pytest.raises(ValueError, match=message):
+        read_log(tmp_path / 'bad', learned=False)
+    write(tmp_path / 'stock', '1', [dict(loss=2.0, iter=3, step=3)])
+    assert read_log(tmp_path / 'stock', learned=False).get('loss') == [(3, 2.0)]

@@ -6,7 +6,7 @@ from mmseg.models.backbones import HRNet
 from mmseg.registry import MODELS
 from torch import nn
 
-from mmseg_dynopool.analysis.theoretical_field import support
+from mmseg_dynopool.analysis.theoretical_field import Box, theoretical_field
 from mmseg_dynopool.layers import DynOPool, FixedDynOPool
 from mmseg_dynopool.models import DynOPoolHRNet
 from support.networks import Pooled
@@ -14,12 +14,12 @@ from support.toys import hrnet_extra
 
 
 def extents(network, size):
-    return [tuple(stop - start for start, stop in axes) for axes in support(network, size)]
+    return [box.extent for box in theoretical_field(network, size)]
 
 
 def test_a_convolution_behind_a_pool():
     # Cells of 2 x 2 pixels, three by three of them; each query reads its own pixel.
-    assert support(Pooled(0.5), (32, 32)) == [((14, 20), (14, 20))]
+    assert theoretical_field(Pooled(0.5), (32, 32)) == [Box(14, 20, 14, 20)]
     assert extents(Pooled(0.5, pool=FixedDynOPool), (32, 48)) == [(6, 6)]
     assert extents(Pooled(0.5, kernel=5), (32, 32)) == [(10, 10)]
     assert extents(Pooled(0.5, dilation=2), (32, 32)) == [(10, 10)]
@@ -45,16 +45,16 @@ def test_strides_and_norms():
 
 def test_a_field_larger_than_the_image_is_not_cut():
     convs = nn.Sequential(*(nn.Conv2d(1, 1, 3, padding=1) for _ in range(30)))
-    assert support(nn.Sequential(nn.Conv2d(3, 1, 1), convs), (8, 10)) == [
-        ((4 - 30, 4 + 31), (5 - 30, 5 + 31))]
+    assert theoretical_field(nn.Sequential(nn.Conv2d(3, 1, 1), convs), (8, 10)) == [
+        Box(4 - 30, 4 + 31, 5 - 30, 5 + 31)]
 
 
 def test_rounded_sizes_are_those_of_the_image():
     # 10 pixels at 0.37 give 4 cells of 2.5 pixels; 3 of them, their queries' outer pixels.
-    (rows, columns), = support(Pooled((0.37, 0.5)), (10, 10))
+    box, = theoretical_field(Pooled((0.37, 0.5)), (10, 10))
     queries = [2.5 * (2 + k) for k in (-0.75, 1.75)]  # outermost of the cells 1 to 3
-    assert rows == (int(queries[0] - 0.5), int(queries[1] + 0.5) + 1)
-    assert columns == (2, 8)  # 5 cells of 2 pixels, the middle three
+    assert box[:2] == (int(queries[0] - 0.5), int(queries[1] + 0.5) + 1)
+    assert box[2:] == (2, 8)  # 5 cells of 2 pixels, the middle three
 
 
 def test_every_stream_of_an_hrnet_sees_farther_where_one_scale_is_smaller():
@@ -72,7 +72,7 @@ def test_the_last_streams_field_against_random_weights():
     backbone = DynOPoolHRNet(hrnet_extra((2, 2, 2, 2)), dynopool=dict(scale=(0.25, 0.5)))
     backbone.eval()
     size = (16, 1024)
-    (_, (left, right)), = support(backbone, size)[3:]
+    *_, left, right = theoretical_field(backbone, size)[3]
     assert left > 0 and right < size[1]
     image = torch.rand(1, 3, *size, requires_grad=True)
     total = 0
@@ -102,11 +102,15 @@ def test_the_stock_hrnet_has_a_little_less_than_the_field_of_scale_one_half():
 def test_the_network_stays_as_it_was():
     network = Pooled((0.25, 0.5))
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    support(network, (32, 32))
+    theoretical_field(network, (32, 32))
     assert network.conv.pool is network.pool and isinstance(network.pool, DynOPool)
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
 def test_unknown_layers_are_named():
-    with pytest.raises(ValueError, match='support of Linear is not known'):
-        support(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Linear(4, 4)), (32, 32))
+    with pytest.raises(ValueError, match='receptive field of Linear is not known'):
+        theoretical_field(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Linear(4, 4)), (32, 32))
+
+
+def test_extents_are_heights_and_widths():
+    assert Box(top=1, bottom=4, left=2, right=9).extent == (3, 7)

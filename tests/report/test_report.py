@@ -7,11 +7,14 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import Config
 from mmseg.apis import inference_model
+from mmseg.registry import MODELS
 
 from mmseg_dynopool.analysis.work_dir import read_run
-from mmseg_dynopool.checkpoints.load import load_segmentor
+from mmseg_dynopool.checkpoints import load_segmentor
 from mmseg_dynopool.complexity import count_gmacs
+from mmseg_dynopool.models import DynOPoolHRNet
 from mmseg_dynopool.report.collect import BASELINE_IS_STOCK, collect
 from mmseg_dynopool.report.page import make_page
 from mmseg_dynopool.report.run_report import run_report
@@ -33,7 +36,7 @@ def rows(page, label):
 
 def reference_iou(folder, config, checkpoint, cityscapes):
     """IoU by class in percent over all images, from label maps and mmseg's inference."""
-    model = load_segmentor(str(folder / config), str(folder / checkpoint))
+    model = load_segmentor(Config.fromfile(folder / config), str(folder / checkpoint))
     model.cfg.test_pipeline = model.cfg.test_dataloader.dataset.pipeline
     inter, union = np.zeros(19), np.zeros(19)
     for path in sorted(cityscapes.glob('leftImg8bit/val/town/*.png')):
@@ -78,7 +81,8 @@ def test_costs_are_counted_and_measured(both, trained):
     assert list(found) == ['this run', BASELINE_IS_STOCK]
     for name, config, work_dir in (('this run', 'my_dynopool_config.py', 'learned'),
                                    (BASELINE_IS_STOCK, 'my_hrnet_config.py', 'stock')):
-        model = load_segmentor(str(folder / config), str(folder / work_dir / 'iter_20.pth'))
+        model = load_segmentor(Config.fromfile(folder / config),
+                               str(folder / work_dir / 'iter_20.pth'))
         gmacs = count_gmacs(model, (64, 64), forward=lambda net, image: net._forward(image))
         params = sum(p.numel() for p in model.parameters())
         assert found[name][:2] == [f'{params:,}', f'{gmacs:.4g}']
@@ -144,7 +148,7 @@ def test_best_and_worst_images(both):
     data, page = both
     scores = [sample.miou for sample in [*data.best, *data.worst[::-1]]]
     assert len(scores) == 4 and scores == sorted(scores, reverse=True)
-    assert sorted(scores) == pytest.approx(sorted(data.evaluation.image_miou()))
+    assert sorted(scores) == pytest.approx(sorted(data.ours.evaluation.image_miou()))
     assert len({sample.name for sample in [*data.best, *data.worst]}) == 4
     alts = [image['alt'] for image in page.all('img')]
     for sample in [*data.best, *data.worst]:
@@ -171,7 +175,7 @@ def test_recipe_versions_and_seeds(both):
     assert versions['This run'][0].startswith('seed 1, mmengine ')
     assert versions['Device'][0].startswith('cpu: ')
     assert {'mmseg_dynopool', 'PyTorch', 'mmsegmentation', 'mmengine', 'Python'} <= set(versions)
-    assert data.run.cfg.pretty_text in page.text
+    assert data.ours.run.cfg.pretty_text in page.text
 
 
 def test_without_a_baseline(trained, tmp_path):
@@ -197,8 +201,26 @@ def test_a_stock_run_beside_a_learned_one(trained, tmp_path):
     assert sizes[2:4] == [('run', '6', '12'), ('baseline', '4', '15')]
 
 
+def test_a_learned_run_of_no_hrnet_has_no_stock_network(trained, tmp_path):
+    folder, _ = trained
+    shutil.copytree(folder / 'learned', tmp_path / 'run')
+    config = tmp_path / 'run' / 'my_dynopool_config.py'
+    config.write_text(f"{config.read_text()}\nmodel['backbone']['type'] = 'OtherNet'\n")
+    MODELS.register_module('OtherNet', module=type('OtherNet', (DynOPoolHRNet, ), {}))
+    try:
+        out = run_report(tmp_path / 'run', out=tmp_path / 'r.html', images=1, repeats=1)
+    finally:
+        MODELS.module_dict.pop('OtherNet')
+    page = Page(out.read_text())
+    assert list(rows(page, 'Parameters, multiply-adds and latency')) == ['this run']
+    assert {rect['class'] for rect in page.all('rect')} == {'run'}
+    assert 'Feature map 2: this run 6 x 10' in [svg.get('aria-label') for svg in page.all('svg')]
+    assert rows(page, 'Learned scales')['stream2'] == ['0.370', '0.625', '0.593']
+    assert 'stock' not in page.text
+
+
 def test_many_processes_and_text_that_is_no_html(trained, tmp_path):
-    """The config of a torchrun run, in a folder whose name is markup."""
+    """A torchrun run's config with scoped types, in a folder whose name is markup."""
     folder, _ = trained
     work_dir = tmp_path / '<img src=x onerror=alert(1)>&amp;"'
     shutil.copytree(folder / 'learned', work_dir)
@@ -207,8 +229,11 @@ def test_many_processes_and_text_that_is_no_html(trained, tmp_path):
     options = dict(type='BaseSegDataset', metainfo=dict(classes=names),
                    img_suffix='_leftImg8bit.png', seg_map_suffix='_gtFine_labelTrainIds.png')
     config.write_text(f'{config.read_text()}\nlauncher = "pytorch"\n'
+                      'model["backbone"]["type"] = "mmseg.DynOPoolHRNet"\n'
                       f'val_dataloader["dataset"].update({options!r})\n')
     page = Page(run_report(work_dir, out=tmp_path / 'r.html', images=1, repeats=1).read_text())
     assert page.headings[0] == ('h1', work_dir.name)
     assert list(rows(page, 'IoU by class')) == [*names, 'Mean']
+    assert rows(page, 'Recipe')['Network'] == ['DynOPoolEncoderDecoder: DynOPoolHRNet + FCNHead']
+    assert rows(page, 'Parameters, multiply-adds and latency')['stock network'][2] == '1.000'
     assert not page.all('script') and all('onerror' not in image for image in page.all('img'))

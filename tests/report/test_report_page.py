@@ -6,11 +6,10 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 
 import pytest
 
-from support.toys import ROOT
+from support.in_process import run_tool
 
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))),
                 None)
@@ -39,13 +38,9 @@ addEventListener('message', event => { document.title = event.data; });
 def page(trained, tmp_path_factory):
     """The page by the command line."""
     out = tmp_path_factory.mktemp('out') / 'sub' / 'page.html'
-    done = subprocess.run(
-        [sys.executable, ROOT / 'tools' / 'report.py', 'learned', '--baseline', 'stock', '--out',
-         out, '--images', '1', '--repeats', '2', '--shape', '64', '96', '--device', 'cpu'],
-        cwd=trained[0], capture_output=True, text=True, timeout=300,
-        env=dict(os.environ, OMP_NUM_THREADS='1'))
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert f'report: {out}' in done.stdout
+    printed = run_tool('report', 'learned', '--baseline', 'stock', '--out', out, '--images', 1,
+                       '--repeats', 2, '--shape', 64, 96, '--device', 'cpu', cwd=trained[0])
+    assert f'report: {out}' in printed
     return out
 
 

@@ -84,8 +84,10 @@ def test_a_checkpoint_beside_logs_without_sizes(tmp_path, checkpoint, drawn, cap
 
 
 def test_a_network_alone_at_another_size(tmp_path, drawn):
-    call('--config', DEMO, '--shape', 64, 96, '--out', tmp_path)
-    assert drawn[0].sizes['stream1'] == (8, 12)
+    """The option's size, else that at which its cost counts, else the crop."""
+    for options in (['--shape', 64, 96], ['--cfg-options', 'model.gmacs_shape=(64,96)'], []):
+        call('--config', DEMO, '--out', tmp_path, *options)
+    assert [network.sizes['stream1'] for network in drawn] == [(8, 12), (8, 12), (20, 20)]
     assert [path.name for path in tmp_path.iterdir()] == ['network.png']
 
 
@@ -98,6 +100,8 @@ def test_a_network_alone_at_another_size(tmp_path, drawn):
     (['run', '--config', DEMO, '--shape', '64', '96', '--out', 'out'], 'inputs of one size'),
     (['--config', DEMO.replace('dynopool', 'fixed'), '--out', 'out'], 'holds no DynOPool'),
     (['--config', DEMO, '--checkpoint', 'lost.pth', '--out', 'out'], 'lost.pth'),
+    (['--config', DEMO, '--cfg-options', 'model.data_preprocessor.size=None', '--out', 'out'],
+     'names no training crop; give --shape H W'),
 ])
 def test_bad_input_is_named_and_nothing_written(tmp_path, monkeypatch, args, message):
     write_run(tmp_path / 'run')

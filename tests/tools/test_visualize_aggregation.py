@@ -2,12 +2,12 @@
 
 import cv2
 
-from mmseg_dynopool.report.aggregation import compute_aggregations
-from support.commands import tool
+from mmseg_dynopool.analysis.aggregation import compute_aggregations
+from support.in_process import run_tool
 
 
 def test_picture_and_what_is_printed(tmp_path):
-    printed = tool('visualize', 'aggregation', '--size', 6, 10, '--scale', 0.75, '--cell', 1, 2,
+    printed = run_tool('visualize', 'aggregation', '--size', 6, 10, '--scale', 0.75, '--cell', 1, 2,
                    '--out', 'new/picture.png', cwd=tmp_path)
     assert 'ok: new/picture.png' in printed
     for found in compute_aggregations((6, 10), 0.75):

@@ -1,18 +1,14 @@
 """A network drawn to scale: each stream's feature map as a rectangle, beside the stock one's."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from matplotlib.figure import FigureBase
 from matplotlib.patches import Rectangle
-from mmseg.models import BaseSegmentor
 
-from mmseg_dynopool.analysis.logs import RunLog, stock_sizes
-from mmseg_dynopool.layers import all_pools
+from mmseg_dynopool.analysis.network_sizes import STOCK, NetworkSizes, Size, compare_sizes
 
-from .colors import SKY_BLUE
+from .figures import SKY_BLUE
 
-STOCK = 'stock: stride 2'
 STOCK_COLOR = '0.85'
 _WIDTH = 9.0  # inches for the rectangles, at most
 _HEIGHT = 6.0
@@ -22,67 +18,10 @@ _GAP = 0.35
 _LABELS = 0.85
 
 
-@dataclass(frozen=True)
-class NetworkSizes:
-    """Feature sizes of one network.
-
-    Attributes:
-        name: of the run or checkpoint.
-        input_size: ``(H, W)`` of the image in pixels.
-        sizes: ``{'stem1' (if it learns), 'stream0', 'stream1', ...: (h, w)}``.
-    """
-
-    name: str
-    input_size: tuple[int, int]
-    sizes: dict[str, tuple[int, int]]
-
-    @classmethod
-    def of_log(cls, run: RunLog) -> 'NetworkSizes | None':
-        """By the last line of a log; None where sizes were not logged."""
-        sizes = run.last_sizes()
-        if not sizes:
-            return None
-        return cls(run.name, sizes.pop('input'), sizes)
-
-    @classmethod
-    def of_model(cls, name: str, model: BaseSegmentor, input_size: Sequence[int]) -> 'NetworkSizes':
-        """Of a network with DynOPools, learned or frozen, at its alphas of the moment.
-
-        Raises:
-            ValueError: it has none.
-        """
-        if not all_pools(model) or not hasattr(model.backbone, 'feature_sizes'):
-            raise ValueError(f'the network of {name!r} holds no DynOPool: its sizes are the stock '
-                             'ones; give the config and checkpoint of a DynOPoolHRNet')
-        sizes = model.backbone.feature_sizes(tuple(input_size))
-        sizes.pop('stem2', None)  # stream0 has the same
-        return cls(name, tuple(input_size), sizes)
-
-
-def to_scale(networks: Sequence[NetworkSizes]) -> dict[str, dict[str, tuple[int, int]]]:
-    """The sizes of a picture: the stock network's, then each network's.
-
-    Returns:
-        ``{column: {stream: (h, w)}}``.
-
-    Raises:
-        ValueError: the networks have inputs of different sizes.
-    """
-    inputs = {network.input_size for network in networks}
-    if len(inputs) > 1:
-        found = ', '.join('{} x {}'.format(*size) for size in sorted(inputs))
-        raise ValueError(f'networks drawn beside each other need inputs of one size, got {found}; '
-                         'draw them one by one')
-    streams = list(dict.fromkeys(name for network in networks for name in network.sizes))
-    streams.sort(key=lambda name: (name.startswith('stream'), name))
-    return {STOCK: stock_sizes(inputs.pop(), streams),
-            **{network.name: network.sizes for network in networks}}
-
-
 class _Layout:
     """Where the rectangles go, in inches from the upper left."""
 
-    def __init__(self, columns: dict[str, dict[str, tuple[int, int]]]):
+    def __init__(self, columns: dict[str, dict[str, Size]]):
         streams = list(columns[STOCK])
         stock_width = max(w for _, w in columns[STOCK].values())
         widest = {name: max(stock_width, *(w for _, w in sizes.values()))
@@ -105,19 +44,14 @@ class _Layout:
 
 
 def network_size(networks: Sequence[NetworkSizes]) -> tuple[float, float]:
-    """Width and height in inches that :func:`draw_network` wants."""
-    layout = _Layout(to_scale(networks))
+    """Width and height in inches that :func:`draw_network` needs."""
+    layout = _Layout(compare_sizes(networks))
     return max(layout.width, 6.0), layout.height + 0.6
 
 
 def draw_network(figure: FigureBase, networks: Sequence[NetworkSizes]) -> None:
-    """Draw :func:`to_scale`, all rectangles in one scale, their sizes written in or below.
-
-    Args:
-        figure: a figure or a part of one, of :func:`network_size`.
-        networks: at the same input size.
-    """
-    columns = to_scale(networks)
+    """Draw networks of one input size, all in one scale, their sizes written in or below."""
+    columns = compare_sizes(networks)
     layout = _Layout(columns)
     axis = figure.add_subplot()
     axis.set_xlim(0, layout.width)
@@ -147,9 +81,9 @@ def _text(name: str, size, stock) -> str:
 def _draw_map(axis, layout: _Layout, name: str, stream: str, size, stock) -> None:
     corner = layout.left[name], layout.top[stream]
     height, width = (n * layout.inch for n in size)
-    own = dict(facecolor=STOCK_COLOR, edgecolor='0.4') if name == STOCK else dict(
+    look = dict(facecolor=STOCK_COLOR, edgecolor='0.4') if name == STOCK else dict(
         facecolor=SKY_BLUE, edgecolor='black')
-    axis.add_patch(Rectangle(corner, width, height, lw=0.8, label=f'{name} {stream}', **own))
+    axis.add_patch(Rectangle(corner, width, height, lw=0.8, label=f'{name} {stream}', **look))
     text = _text(name, size, stock)
     if name != STOCK:
         axis.add_patch(Rectangle(corner, *(n * layout.inch for n in reversed(stock)),

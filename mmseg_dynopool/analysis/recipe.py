@@ -1,86 +1,90 @@
 """The recipe of a run and the machine of the report, as rows of a table."""
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
 
+import mmcv
 import mmengine
 import mmseg
 import torch
 
+from mmseg_dynopool.config import type_name
 from mmseg_dynopool.data.listing import plain_datasets
 from mmseg_dynopool.version import __version__
 
 from .work_dir import Run
 
+_SIZE_TRANSFORMS = ('RandomResize', 'Resize', 'RandomCrop', 'RandomFlip')
+_PRECISIONS = {'AmpOptimWrapper': 'mixed (AmpOptimWrapper)', 'OptimWrapper': 'float32',
+               'CPUAmpOptimWrapper': 'mixed, bfloat16 (CPUAmpOptimWrapper)'}
+
 
 def recipe(run: Run) -> dict[str, str]:
-    """What was trained and how, by name; what the config does not say is left out."""
+    """What was trained and how, by name; what the config does not say is omitted."""
     cfg = run.cfg
     model, loader = cfg.model, cfg.get('train_dataloader') or {}
+    backbone = type_name(model.backbone)
     dataset = plain_datasets(loader.get('dataset') or {})[0]
-    wrapper = cfg.get('optim_wrapper') or {}
+    wrapper = dict(type='OptimWrapper') | (cfg.get('optim_wrapper') or {})
     optimizer = dict(wrapper.get('optimizer') or {})
     keys = (wrapper.get('paramwise_cfg') or {}).get('custom_keys') or {}
-    heads = model.decode_head if isinstance(model.decode_head, (list, tuple)) else [
-        model.decode_head]
+    heads = ' + '.join(map(type_name, _as_list(model.decode_head)))
     crop = (model.get('data_preprocessor') or {}).get('size')
-    sizes = [_call(step) for step in dataset.get('pipeline') or []
-             if str(step.get('type')) in ('RandomResize', 'Resize', 'RandomCrop', 'RandomFlip')]
-    schedule = cfg.get('param_scheduler') or []
-    schedule = [schedule] if isinstance(schedule, dict) else schedule
     rows = {
-        'Network': f'{model.type}: {model.backbone.type} + {" + ".join(h.type for h in heads)}',
+        'Network': f'{type_name(model)}: {backbone} + {heads}',
         'DynOPools': _pairs(model.backbone.get('dynopool') or {})
-        or ('scale=0.5 (default)' if 'DynOPool' in model.backbone.type else ''),
+        or ('scale=0.5 (default)' if 'DynOPool' in backbone else ''),
         'Cost in the loss': _pairs({k: v for k, v in model.items()
                                     if k.startswith('gmacs_') and v is not None}),
         'Data': ', '.join(str(v) for v in (dataset.get('type'), dataset.get('data_root')) if v),
-        'Augmentation': ', '.join(sizes),
+        'Augmentation': ', '.join(_call(step) for step in dataset.get('pipeline') or []
+                                  if type_name(step) in _SIZE_TRANSFORMS),
         'Crop (h x w)': ' x '.join(map(str, crop)) if crop else '',
         'Batch per process': str(loader.get('batch_size', '')),
         'Length': _pairs({k: v for k, v in (cfg.get('train_cfg') or {}).items()
                           if k in ('max_iters', 'max_epochs')}),
         'Optimizer': _call(optimizer) if optimizer else '',
         'Learning rate of alpha': _alpha_rate(optimizer, keys.get('dynopools')),
-        'Schedule': ', then '.join(map(_call, schedule)),
-        'Precision': {'AmpOptimWrapper': 'mixed (AmpOptimWrapper)',
-                      'CPUAmpOptimWrapper': 'mixed, bfloat16 (CPUAmpOptimWrapper)',
-                      'OptimWrapper': 'float32'}.get(wrapper.get('type', 'OptimWrapper'),
-                                                     str(wrapper.get('type'))),
+        'Schedule': ', then '.join(map(_call, _as_list(cfg.get('param_scheduler') or []))),
+        'Precision': _PRECISIONS.get(type_name(wrapper), type_name(wrapper)),
         'Seed': str(seed(run)),
         'Checkpoint': _progress(run),
     }
     return {name: text for name, text in rows.items() if text}
 
 
-def seed(run: Run):
+def seed(run: Run) -> int | str:
     """The seed that the checkpoint notes, else the config's."""
-    found = run.meta.get('seed', (run.cfg.get('randomness') or {}).get('seed'))
-    return 'none given' if found is None else found
+    noted = run.checkpoint.meta.get('seed', (run.cfg.get('randomness') or {}).get('seed'))
+    return 'none given' if noted is None else noted
 
 
 def machine(device: str) -> dict[str, str]:
     """The packages and the machine that measure."""
-    cuda = torch.device(device).type == 'cuda'
-    name = torch.cuda.get_device_name(device) if cuda else (
-        platform.processor() or platform.machine())
-    threads = torch.get_num_threads()
+    if torch.device(device).type == 'cuda':
+        name = torch.cuda.get_device_name(device)
+    else:
+        threads = torch.get_num_threads()
+        name = (f'{platform.processor() or platform.machine()}, {threads} '
+                f'thread{"s" * (threads > 1)}')
     return {
         'mmseg_dynopool': __version__,
         'PyTorch': torch.__version__,
         'mmsegmentation': mmseg.__version__,
         'mmengine': mmengine.__version__,
-        'mmcv': _version('onedl-mmcv', 'mmcv'),
+        'mmcv': mmcv.__version__,
         'Python': platform.python_version(),
-        'Device': f'{device}: {name}' + (
-            '' if cuda else f', {threads} thread{"s" * (threads > 1)}'),
+        'Device': f'{device}: {name}',
         'System': f'{platform.system()} {platform.machine()}',
     }
 
 
+def _as_list(settings) -> list:
+    return list(settings) if isinstance(settings, (list, tuple)) else [settings]
+
+
 def _call(settings: dict) -> str:
     rest = {key: value for key, value in settings.items() if key != 'type'}
-    return f'{settings.get("type")}({_pairs(rest)})'
+    return f'{type_name(settings)}({_pairs(rest)})'
 
 
 def _pairs(settings: dict) -> str:
@@ -88,7 +92,7 @@ def _pairs(settings: dict) -> str:
 
 
 def _plain(value):
-    """Without mmengine's types, whose names would show."""
+    """Plain dicts and lists in the place of mmengine's, whose names would show."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -105,16 +109,7 @@ def _alpha_rate(optimizer: dict, key: dict | None) -> str:
 
 
 def _progress(run: Run) -> str:
-    name = run.checkpoint.rpartition('/')[2]
-    if 'iter' not in run.meta:
-        return name
-    return f'{name}, after {run.meta["iter"]} iterations, {run.meta.get("time", "")}'.rstrip(', ')
-
-
-def _version(*names: str) -> str:
-    for name in names:
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            continue
-    return 'unknown'
+    notes, meta = [run.checkpoint.name], run.checkpoint.meta
+    if 'iter' in meta:
+        notes += [f'after {meta["iter"]} iterations', meta.get('time')]
+    return ', '.join(filter(None, notes))

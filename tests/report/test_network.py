@@ -1,21 +1,10 @@
 """Rectangles of the picture have the data's sizes."""
 
 import pytest
-import torch
 from matplotlib.figure import Figure
-from mmseg.registry import MODELS
 
-from mmseg_dynopool.analysis.logs import RunLog, stock_sizes
-from mmseg_dynopool.export import freeze_pools
-from mmseg_dynopool.report.network_sizes import (
-    STOCK,
-    NetworkSizes,
-    draw_network,
-    network_size,
-    to_scale,
-)
-from support.runs import segmentor
-from support.toys import fcn_head, hrnet_extra
+from mmseg_dynopool.analysis.network_sizes import STOCK, NetworkSizes, compare_sizes
+from mmseg_dynopool.report.network import draw_network, network_size
 
 LEARNED = NetworkSizes('run', (512, 1024), dict(stream0=(128, 256), stream1=(50, 122),
                                                 stream2=(60, 20), stream3=(1, 90)))
@@ -33,7 +22,7 @@ def test_rectangles_and_texts_equal_the_sizes():
     figure = draw(LEARNED, other)
     axis, = figure.axes
     boxes = {patch.get_label(): patch for patch in axis.patches}
-    columns = to_scale([LEARNED, other])
+    columns = compare_sizes([LEARNED, other])
     assert list(columns) == [STOCK, 'run', 'other']
     assert columns[STOCK] == dict(stream0=(128, 256), stream1=(64, 128), stream2=(32, 64),
                                   stream3=(16, 32))
@@ -84,45 +73,3 @@ def test_texts_lie_inside_the_picture_and_cover_neither_each_other_nor_a_box(inp
             assert inside or not place.overlaps(box), text
     for i, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[i + 1:])
-
-
-def test_sizes_of_a_network_learned_and_frozen():
-    model = MODELS.build(segmentor(backbone=dict(dynopool=dict(stem=True)))).eval()
-    with torch.no_grad():
-        for pool, alpha in zip(model.backbone.dynopools.values(),
-                               ((1.7, 2.2), (2.1, 1.9), (2.9, 1.3), (1.1, 2.4), (2.0, 3.1))):
-            pool.alpha.copy_(torch.tensor(alpha))
-        features = model.backbone(torch.zeros(1, 3, 100, 120))
-    learned = NetworkSizes.of_model('net', model, (100, 120))
-    assert list(learned.sizes) == ['stem1', 'stream0', 'stream1', 'stream2', 'stream3']
-    assert [learned.sizes[f'stream{k}'] for k in range(4)] == [x.shape[2:] for x in features]
-    assert learned.sizes['stem1'] == (59, 55)
-    assert NetworkSizes.of_model('net', freeze_pools(model), (100, 120)) == learned
-
-
-def test_stock_sizes_are_those_of_the_stock_network():
-    stock = MODELS.build(dict(type='HRNet', extra=hrnet_extra()))
-    features = stock(torch.zeros(2, 3, 65, 122))
-    sizes = stock_sizes((65, 122), [f'stream{k}' for k in range(4)])
-    assert list(sizes.values()) == [x.shape[2:] for x in features]
-
-
-def test_sizes_of_a_log():
-    line = dict(step=1, iter=1)
-    for name, size in dict(input=(64, 96), stem1=(31, 50), stem2=(16, 25), stream0=(16, 25),
-                           stream1=(9, 12)).items():
-        line |= {f'dynopool/{name}/size_{axis}': n for axis, n in zip('hw', size)}
-    run = RunLog('mine', [line, dict(line, step=2) | {'dynopool/stream1/size_w': 11}], [])
-    assert NetworkSizes.of_log(run) == NetworkSizes(
-        'mine', (64, 96), dict(stem1=(31, 50), stream0=(16, 25), stream1=(9, 11)))
-    assert NetworkSizes.of_log(RunLog('old', [dict(step=1)], [])) is None
-
-
-def test_what_cannot_be_drawn():
-    with pytest.raises(ValueError, match='inputs of one size, got 512 x 1024, 513 x 1024'):
-        to_scale([LEARNED, NetworkSizes('other', (513, 1024), LEARNED.sizes)])
-    plain = MODELS.build(dict(
-        type='EncoderDecoder', backbone=dict(type='HRNet', extra=hrnet_extra()),
-        decode_head=fcn_head((4, 8, 12, 16)), train_cfg=dict(), test_cfg=dict(mode='whole')))
-    with pytest.raises(ValueError, match="'plain' holds no DynOPool"):
-        NetworkSizes.of_model('plain', plain, (64, 64))

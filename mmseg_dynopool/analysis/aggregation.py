@@ -1,0 +1,94 @@
+"""Which input bins make up an output bin, for DynOPool and Shape Adaptor (supplement, Figure 1).
+
+The weights are the Jacobians of the package's own operators. A maximum picks one of what it
+compares, so it is replaced by the average: for DynOPool the mean of the four queries that
+:func:`mmseg_dynopool.ops.read_queries` reads, for Shape Adaptor the average of each window of its
+pooled branch.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmseg_dynopool.ops import check_ratios, pooled_size, read_queries, shape_adaptor2d
+
+# Numbers in smaller bins could not be read.
+_LARGEST_SIDE = 16
+# Of positions: a query on a pixel's centre may read its neighbour with a weight of 1e-16.
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Aggregation:
+    """What an operator makes an output bin of.
+
+    Attributes:
+        title: name of the operator.
+        weights: ``(H_out, W_out, H, W)``: ``weights[i, j]`` are those of output bin (i, j).
+    """
+
+    title: str
+    weights: np.ndarray
+
+    def reach(self, cell: Sequence[int]) -> tuple[int, int, int]:
+        """Bins with a weight, and height and width of the block that holds them, in bins."""
+        rows, columns = np.nonzero(self.weights[tuple(cell)])
+        return len(rows), int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
+
+
+def compute_weights(operator: Callable[[Tensor], Tensor], size: Sequence[int]) -> np.ndarray:
+    """Jacobian ``(H_out, W_out, H, W)`` of a linear operator, an input of ``size = (H, W)``.
+
+    The operator maps ``(1, 1, H, W)`` to ``(1, 1, H_out, W_out)`` in float64. Values below 1e-12
+    are rounding errors and set to 0.
+    """
+    image = torch.zeros(1, 1, *size, dtype=torch.float64)
+    weights = torch.autograd.functional.jacobian(operator, image)[0, 0, :, :, 0, 0].numpy()
+    weights[np.abs(weights) < _ROUNDING] = 0
+    return weights
+
+
+def compute_aggregations(size: Sequence[int], scale: float,
+                         ratios: Sequence[float] = (0.5, 1.0)) -> list[Aggregation]:
+    """The weights of DynOPool and of Shape Adaptor at one target ratio, ``scale``, of both axes.
+
+    ``size`` is ``(H, W)`` of the input in bins, ``ratios`` are those of Shape Adaptor's branches.
+
+    Raises:
+        ValueError: a size is out of range, or ``scale`` does not lie within ``ratios``.
+    """
+    if any(not 2 <= n <= _LARGEST_SIDE for n in size):
+        raise ValueError(f'--size must be two numbers of bins from 2 to {_LARGEST_SIDE}, got '
+                         f'{tuple(size)}: the picture has a number in each bin')
+    low, high = check_ratios(ratios)
+    if not (math.isfinite(scale) and low <= scale <= high):
+        raise ValueError(f'--scale {scale!r} lies outside of the ratios ({low:g}, {high:g}) that '
+                         'Shape Adaptor mixes; choose one between them, or wider --ratios R1 R2')
+    output_size = pooled_size(size, (1 / scale, 1 / scale))
+    weight = (scale - low) / (high - low)
+    return [
+        Aggregation('DynOPool', compute_weights(
+            lambda image: F.avg_pool2d(read_queries(image, output_size), 2), size)),
+        Aggregation(
+            f'Shape Adaptor: {1 - weight:.3g} x branch r = {low:g} + {weight:.3g} x branch '
+            f'r = {high:g}', compute_weights(
+                lambda image: shape_adaptor2d(image, weight, output_size, ratios,
+                                              pooling='average'), size))
+    ]
+
+
+def check_cell(cell: Sequence[int], output_size: Sequence[int]) -> tuple[int, int]:
+    """Check the row and column of an output bin.
+
+    Raises:
+        ValueError: there is no such bin.
+    """
+    if any(not 0 <= k < n for k, n in zip(cell, output_size, strict=True)):
+        raise ValueError(f'--cell {tuple(cell)} lies outside of the output of {output_size[0]} x '
+                         f'{output_size[1]} bins; rows and columns count from 0')
+    return tuple(cell)

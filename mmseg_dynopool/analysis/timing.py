@@ -1,0 +1,42 @@
+"""Time programs side by side, so that a busy machine slows all of them alike."""
+
+import time
+from collections.abc import Callable
+
+import torch
+from rich.progress import track
+
+
+def time_alternately(runs: dict[str, Callable[[], object]], repeats: int,
+                     device: torch.device | str, warm_up: int = 2,
+                     description: str = 'timing') -> dict[str, list[float]]:
+    """Run programs by turns, each round in the reverse order of the one before.
+
+    Args:
+        runs: what to time, by name.
+        repeats: rounds that count, behind ``warm_up`` others.
+        device: where they run; a GPU is waited for before and after each run.
+        description: of the progress bar.
+
+    Returns:
+        Seconds of each run, by name and round.
+
+    Raises:
+        ValueError: ``repeats`` is less than 1.
+    """
+    if repeats < 1:
+        raise ValueError(f'repeats must be at least 1, got {repeats!r}')
+    seconds = {name: [] for name in runs}
+    for turn in track(range(repeats + warm_up), description=description, transient=True):
+        for name in list(runs)[::1 if turn % 2 else -1]:
+            _synchronize(device)
+            start = time.perf_counter()
+            runs[name]()
+            _synchronize(device)
+            seconds[name].append(time.perf_counter() - start)
+    return {name: times[warm_up:] for name, times in seconds.items()}
+
+
+def _synchronize(device: torch.device | str) -> None:
+    if torch.device(device).type == 'cuda':
+        torch.cuda.synchronize(device)

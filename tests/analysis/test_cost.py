@@ -1,0 +1,38 @@
+"""Costs beside the stock network's."""
+
+import pytest
+from mmengine.config import ConfigDict
+from mmseg.models import backbones
+
+from mmseg_dynopool.analysis.cost import Cost, stock_model
+
+
+def test_slow_moments_of_the_machine_stay_out_of_the_ratio():
+    """One round ran ten times as slowly, and half of another one."""
+    stock = Cost(1, 1.0, [], [1.0, 1.0, 10.0, 1.0, 1.0])
+    run = Cost(1, 0.8, [], [0.8, 0.8, 8.0, 8.0, 0.8])
+    assert run.time_ratio(stock) == pytest.approx((0.8, 0.8, 0.8))
+    assert stock.time_ratio(stock) == (1, 1, 1)
+    low, middle, high = Cost(1, 1.0, [], [3.0, 1.0, 2.0]).time_ratio(Cost(1, 1.0, [], [1.0] * 3))
+    assert (low, middle, high) == (1.5, 2.0, 2.5)
+
+
+def test_the_stock_network_of_a_config():
+    learned = ConfigDict(type='DynOPoolCascadeEncoderDecoder', gmacs_budget=dict(target=0.5),
+                         backbone=dict(type='DynOPoolHRNet', extra=dict(a=1),
+                                       dynopool=dict(scale=0.4), init_cfg=dict(type='Kaiming')))
+    assert stock_model(learned) == dict(
+        type='CascadeEncoderDecoder',
+        backbone=dict(type='HRNet', extra=dict(a=1), init_cfg=None))
+    assert learned.backbone.type == 'DynOPoolHRNet'
+    assert stock_model(ConfigDict(type='EncoderDecoder', backbone=dict(type='UNet'))) is None
+
+
+@pytest.mark.parametrize('ours, kind', [
+    ('EncoderDecoder', 'mmseg.HRNet'), ('mmseg.EncoderDecoder', 'HRNet'),
+    ('DynOPoolEncoderDecoder', 'mmseg_dynopool.DynOPoolHRNet'),
+    ('mmseg.DynOPoolEncoderDecoder', 'DynOPoolHRNet'), ('EncoderDecoder', backbones.HRNet)])
+def test_the_stock_network_of_a_config_whose_types_are_scoped_or_classes(ours, kind):
+    config = ConfigDict(type=ours, backbone=dict(type=kind, extra=dict(a=1)))
+    assert stock_model(config) == dict(
+        type='EncoderDecoder', backbone=dict(type='HRNet', extra=dict(a=1), init_cfg=None))

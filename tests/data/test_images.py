@@ -1,0 +1,61 @@
+"""Images are read whole or not at all; labels are painted on them."""
+
+import cv2
+import numpy as np
+import pytest
+
+from mmseg_dynopool.data.images import paint_labels, read_image
+
+
+@pytest.fixture
+def picture():
+    return np.random.default_rng(0).integers(0, 256, (40, 56, 3)).astype(np.uint8)
+
+
+@pytest.fixture
+def jpeg(picture):
+    return cv2.imencode('.jpg', picture)[1].tobytes()
+
+
+def read(folder, content):
+    path = folder / 'image.jpg'
+    path.write_bytes(content)
+    return read_image(path)
+
+
+def test_whole_jpegs_are_read_as_opencv_reads_them(tmp_path, jpeg):
+    expected = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    start = jpeg.index(b'\xff\xda')  # of the pixels
+    thumbnail = b'\xff\xe1' + (len(jpeg) + 2).to_bytes(2, 'big') + jpeg
+    for content in (jpeg, jpeg + b'MOTION PHOTO',
+                    # Any marker may follow bytes 0xFF that fill up (ITU-T T.81, B.1.1.2).
+                    jpeg[:2] + b'\xff' + jpeg[2:], jpeg[:start] + b'\xff\xff\xff' + jpeg[start:],
+                    jpeg[:2] + thumbnail + jpeg[2:]):
+        assert np.array_equal(read(tmp_path, content), expected)
+
+
+@pytest.mark.parametrize('missing', [1, 2, 3, 20, 300])
+def test_a_jpeg_without_its_end_is_refused(tmp_path, jpeg, missing):
+    thumbnail = b'\xff\xe1' + (len(jpeg) + 2).to_bytes(2, 'big') + jpeg
+    filled = jpeg[:2] + b'\xff\xff' + jpeg[2:]
+    for whole in (jpeg, jpeg[:2] + thumbnail + jpeg[2:], filled):
+        with pytest.raises(ValueError, match=r'image\.jpg is cut off: a JPEG without its end'):
+            read(tmp_path, whole[:-missing])
+
+
+def test_a_jpeg_cut_in_its_header_is_refused(tmp_path, jpeg):
+    for length in (2, 10, 21, 300):
+        with pytest.raises(ValueError, match=r'is cut off|cannot be read as an image'):
+            read(tmp_path, jpeg[:length])
+
+
+def test_colors_are_blended_and_ignored_pixels_stay():
+    image = np.full((1, 4, 3), (100, 50, 200), np.uint8)
+    label, palette = np.array([[0, 1, 9, 255]]), [[0, 0, 0], [201, 50, 0]]
+    painted = paint_labels(image, label, palette, 0.5, ignore_index=255)
+    assert painted[0].tolist() == [[50, 25, 100], [150, 50, 100], [150, 50, 100], [100, 50, 200]]
+    assert paint_labels(image, label, palette, 0.5)[0, 3].tolist() == [150, 50, 100]
+    assert np.array_equal(paint_labels(image, label, palette, 0.0), image)
+    assert paint_labels(image, label, palette, 1.0)[0, 1].tolist() == [201, 50, 0]
+    assert paint_labels(image, label, palette, 0.27)[0, 1].tolist() == [127, 50, 146]  # 127.27
+    assert paint_labels(image, label, palette, 0.25)[0, 0].tolist() == [75, 38, 150]  # 37.5

@@ -1,0 +1,150 @@
+"""Curves of the picture equal the log's numbers."""
+
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from mmseg_dynopool.analysis.logs import RunLog
+from mmseg_dynopool.hooks.shape_scalar import ShapeScalar
+from mmseg_dynopool.report.curves import (
+    draw_evolution,
+    draw_report_panel,
+    evolution,
+    evolution_size,
+    report_panels,
+)
+from mmseg_dynopool.report.figures import AXIS_COLORS
+
+
+def make(name, slope, gmacs=True, sizes=True, steps=(10, 20, 30)):
+    series = {}
+    if gmacs:
+        series['gmacs'] = [(i, 100 - slope * i) for i in steps]
+        series['gmacs_ratio'] = [(i, 1 - slope * i / 100) for i in steps]
+    for stream in ('stream1', 'stream2'):
+        for sign, axis in ((1, 'h'), (-1, 'w')):
+            def put(quantity, points, stream=stream, axis=axis):
+                series[ShapeScalar(stream, quantity, axis).key] = points
+            put('scale', [(i, 0.5 + sign * slope * i / 1000) for i in steps])
+            if sizes:
+                put('size', [(i, 64 + sign * i) for i in steps])
+            put('grad_snr', [(i, slope / i) for i in steps if i > 10])
+    return RunLog(name, series)
+
+
+def draw(runs):
+    figure = Figure(layout='constrained')
+    draw_evolution(figure, runs)
+    figure.draw_without_rendering()
+    return figure
+
+
+def kinds(rows):
+    return [(panel.quantity, panel.instance) for row in rows for panel in row]
+
+
+def test_lines_equal_the_log():
+    runs = [make('one', 1.0), make('two', 2.0)]
+    figure = draw(runs)
+    expected = [(quantity, stream) for quantity in ('scale', 'size', 'grad_snr')
+                for stream in ('stream1', 'stream2')] + [('gmacs', ''), ('gmacs_ratio', '')]
+    assert kinds(evolution(runs)) == expected and len(figure.axes) == len(expected)
+    for (quantity, stream), axis in zip(expected, figure.axes):
+        lines = {line.get_label(): line for line in axis.lines}
+        assert ('stride 2' in lines) == (quantity == 'scale')
+        lines.pop('stride 2', None)
+        assert axis.get_yscale() == ('log' if quantity == 'grad_snr' else 'linear')
+        assert len(lines) == (4 if stream else 2)
+        for run, style in zip(runs, ('-', '--')):
+            for side in 'hw' if stream else ('', ):
+                line = lines[f'{run.name} {side}'.strip()]
+                key = ShapeScalar(stream, quantity, side).key if side else quantity
+                assert list(zip(*line.get_data())) == run.get(key) and len(run.get(key)) >= 2
+                assert line.get_linestyle() == style
+                assert line.get_drawstyle() == ('steps-post' if quantity == 'size' else 'default')
+                if side:
+                    assert to_hex(line.get_color()).upper() == AXIS_COLORS[side]
+
+
+def test_titles_labels_and_legend():
+    figure = draw([make('one', 1.0), make('two', 2.0)])
+    assert [axis.get_title() for axis in figure.axes[:3]] == ['stream1', 'stream2', '']
+    assert [axis.get_ylabel() for axis in figure.axes] == [
+        'scale r = 1 / alpha', '', 'feature size (pixels)', '', "alpha's gradient\n|mean| / std",
+        '', 'GMACs ($10^9$ multiply-adds)\nbefore rounding of sizes', 'GMACs / GMACs at the start']
+    # Scales and gradients of the instances are drawn to one axis, sizes each to its own.
+    shared = [a.get_shared_y_axes().joined(a, b) for a, b in zip(*[iter(figure.axes)] * 2)]
+    assert shared == [True, False, True, False]
+    assert [axis.get_xlabel() for axis in figure.axes[-2:]] == ['iteration'] * 2
+    legend, = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        'height h', 'width w', 'stride 2', 'one', 'two']
+    assert figure.get_suptitle()
+    reference, = (x for x in figure.axes[0].lines if x.get_label() == 'stride 2')
+    assert set(reference.get_ydata()) == {0.5}
+
+
+def test_panels_of_what_was_logged():
+    """A log without cost and sizes, beside one that has them; instances of either."""
+    old, new = make('old', 1.0, gmacs=False, sizes=False, steps=(10, )), make('new', 1.0)
+    assert kinds(evolution([old])) == [('scale', 'stream1'), ('scale', 'stream2')]
+    panels = {(p.quantity, p.instance): p for row in evolution([old, new]) for p in row}
+    assert [curve.label for curve in panels['gmacs', ''].curves] == ['new']
+    assert [curve.label for curve in panels['size', 'stream2'].curves] == ['new h', 'new w']
+    assert len(panels['scale', 'stream1'].curves) == 4
+    single = draw([old]).axes[0].lines[0]
+    assert single.get_marker() == 'o'  # a single point would be no line
+
+
+def test_too_many_runs():
+    with pytest.raises(ValueError, match='at most 8 runs, got 9'):
+        draw([make(str(i), 1.0) for i in range(9)])
+
+
+@pytest.mark.parametrize('count', [1, 3, 8])
+def test_the_whole_legend_lies_on_the_page(count):
+    """Names as long as configs have them; a dollar in one is no formula."""
+    runs = [make(f'hrnet_w48_dynopool_cityscapes_lr$\\frac_seed{k}', 1.0) for k in range(count)]
+    figure = Figure(evolution_size(runs), layout='constrained')
+    draw_evolution(figure, runs)
+    figure.draw_without_rendering()
+    legend, = figure.legends
+    texts = legend.get_texts()
+    assert [text.get_text() for text in texts][3:] == [run.name for run in runs]
+    page = figure.bbox
+    for part in (legend.get_frame(), *texts):
+        box = part.get_window_extent()
+        assert page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0
+
+
+def test_stems_come_first_whichever_run_has_them():
+    plain, stem = make('plain', 1.0), make('stem', 1.0)
+    stem.series.update({ShapeScalar('stem1', 'scale', axis).key: [(10, 0.5)] for axis in 'hw'})
+    scales, *_ = evolution([plain, stem])
+    assert [panel.instance for panel in scales] == ['stem1', 'stream1', 'stream2']
+
+
+def test_panels_of_a_report_hold_the_series_and_the_drawing_shows_them():
+    run = RunLog('run', {'loss': [(1, 3.0), (2, 2.0)], 'loss_gmacs': [(1, 1.0), (2, 0.5)],
+                   'mIoU': [(2, 40.0)], 'dynopool/stream1/scale_h': [(1, 0.5), (2, 0.4)],
+                   'dynopool/stream1/scale_w': [(1, 0.5), (2, 0.7)]})
+    stock = RunLog('stock', {'loss': [(1, 2.5), (2, 2.4)], 'mIoU': [(2, 30.0)]})
+    panels = {panel.title: panel for panel in report_panels(run, stock)}
+    assert list(panels) == ['Task loss (without the cost)', 'Validation during training',
+                            'Scale of stream1']
+    loss = panels['Task loss (without the cost)']
+    assert [(line.label, line.points) for line in loss.curves] == [
+        ('this run', [(1, 2.0), (2, 1.5)]), ('baseline', [(1, 2.5), (2, 2.4)])]
+    figure = draw_report_panel(loss)
+    axes, = figure.axes
+    assert [list(line.get_ydata()) for line in axes.get_lines()] == [[2.0, 1.5], [2.5, 2.4]]
+    assert axes.get_title() == loss.title and axes.get_xlabel() == 'iteration'
+    assert axes.get_ylabel() == 'loss'
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ['this run', 'baseline']
+    scales, = draw_report_panel(panels['Scale of stream1']).axes
+    lines = {line.get_label(): list(line.get_ydata()) for line in scales.get_lines()}
+    assert lines == {'height (h)': [0.5, 0.4], 'width (w)': [0.5, 0.7], 'stride 2': [0.5, 0.5]}
+    assert scales.get_ylim() == pytest.approx((0.38, 0.72))
+    assert panels['Scale of stream1'].describe() == (
+        'Scale of stream1: height (h) from 0.5 to 0.4 at iteration 2; '
+        'width (w) from 0.5 to 0.7 at iteration 2')
