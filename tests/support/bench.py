@@ -2,6 +2,7 @@
 
 import importlib
 import shutil
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from mmseg.apis import init_model
 from mmseg.registry import MODELS
 from mmseg.utils import get_classes, get_palette
 
+from mmseg_dynopool.export import export_program
 from support import commands
 from support.toys import ROOT, write_cityscapes, write_project
 
@@ -36,6 +38,20 @@ class Project:
     def ready_model(self):
         """The network as mmseg's ``init_model`` makes it; a new one each time."""
         return init_model(str(self.config), str(self.checkpoint), 'cpu')
+
+    @cached_property
+    def frozen(self) -> Path:
+        """What tools/freeze.py makes of the checkpoint."""
+        folder = self.folder / 'frozen'
+        commands.tool('freeze', self.config, self.checkpoint, '--out', folder, cwd=self.folder)
+        return folder
+
+    @cached_property
+    def onnx(self) -> Path:
+        """An ONNX file of the network, for images of 48 x 64."""
+        path = self.folder / 'net.onnx'
+        export_program(self.ready_model(), path, (48, 64))
+        return path
 
     @property
     def images(self) -> list[Path]:
