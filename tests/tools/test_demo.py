@@ -8,17 +8,17 @@ import cv2
 import numpy as np
 import pytest
 
-from support.commands import tool
+from support.commands import tool_process
 from support.toys import ROOT
 
 
 @pytest.fixture(scope='module')
 def demo(tmp_path_factory):
     cwd = tmp_path_factory.mktemp('demo')
-    printed = tool('demo', '--images', 2, '--repeats', 1, '--cfg-options', 'train_cfg.max_iters=20',
-                   'train_cfg.val_interval=20', 'train_dataloader.batch_size=2',
-                   'param_scheduler.0.end=20', 'default_hooks.logger.interval=1',
-                   'optim_wrapper.optimizer.lr=0.02', cwd=cwd)
+    printed = tool_process(
+        'demo', '--images', 2, '--repeats', 1, '--cfg-options', 'train_cfg.max_iters=20',
+        'train_cfg.val_interval=20', 'train_dataloader.batch_size=2', 'param_scheduler.0.end=20',
+        'default_hooks.logger.interval=1', 'optim_wrapper.optimizer.lr=0.02', cwd=cwd)
     return cwd, printed
 
 
@@ -81,9 +81,10 @@ def test_the_gallery_of_what_was_learned(demo, tmp_path):
     """Each picture is new, each command named is one that ran, and docs/gallery says the same."""
     cwd, _ = demo
     out = tmp_path / 'gallery'
-    printed = tool('gallery', '--out', out, '--cfg-options', 'train_cfg.max_iters=20',
-                   'train_cfg.val_interval=20', 'train_dataloader.batch_size=2',
-                   'param_scheduler.0.end=20', 'optim_wrapper.optimizer.lr=0.02', cwd=cwd)
+    printed = tool_process(
+        'gallery', '--out', out, '--cfg-options', 'train_cfg.max_iters=20',
+        'train_cfg.val_interval=20', 'train_dataloader.batch_size=2', 'param_scheduler.0.end=20',
+        'optim_wrapper.optimizer.lr=0.02', cwd=cwd)
     page = (out / 'README.md').read_text()
     commands = re.findall(r'^python tools/.+', page, re.MULTILINE)
     assert len(commands) == 7 and all(f'$ {command}' in printed for command in commands)

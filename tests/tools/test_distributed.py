@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import MODELS
 
-from support.commands import call, scalars
+from support.commands import process, scalars
 from support.toys import ROOT, write_cityscapes, write_project
 
 RECORDER = '''
@@ -100,8 +100,8 @@ def launch(folder, config, monkeypatch, *options):
         free.bind(('127.0.0.1', 0))
         monkeypatch.setenv('PORT', str(free.getsockname()[1]))
     monkeypatch.setenv('PYTHONPATH', f'{folder}{os.pathsep}{os.environ.get("PYTHONPATH", "")}')
-    call('bash', ROOT / 'tools' / 'dist_train.sh', config, 2, '--work-dir', config.stem, *options,
-         cwd=folder)
+    process('bash', ROOT / 'tools' / 'dist_train.sh', config, 2, '--work-dir', config.stem,
+            *options, cwd=folder)
     return results(folder / config.stem, ranks=2)
 
 
