@@ -40,16 +40,16 @@ class Shapes(Dataset):
         return self.items[index]  # a slice gives a batch
 
 
-def segmentor(norm='BN', **options):
-    """Config of a tiny DynOPool segmentor with three classes."""
+def segmentor(norm='BN', channels=(4, 8, 12, 16), **options):
+    """Config of a tiny DynOPool segmentor with three classes, a stream per entry of channels."""
     norm_cfg = dict(type='GN', num_groups=2) if norm == 'GN' else dict(type=norm)
-    backbone = dict(type='DynOPoolHRNet', extra=hrnet_extra(), norm_cfg=norm_cfg)
+    backbone = dict(type='DynOPoolHRNet', extra=hrnet_extra(channels), norm_cfg=norm_cfg)
     cfg = dict(
         type='DynOPoolEncoderDecoder',
         data_preprocessor=dict(type='SegDataPreProcessor', size=SIZE, mean=[128.] * 3,
                                std=[64.] * 3),
         backbone=backbone | options.pop('backbone', {}),
-        decode_head=dict(fcn_head((4, 8, 12, 16)), norm_cfg=norm_cfg),
+        decode_head=dict(fcn_head(channels), norm_cfg=norm_cfg),
         train_cfg=dict(),
         test_cfg=dict(mode='whole'))
     return ConfigDict(cfg | options)
