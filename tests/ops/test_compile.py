@@ -14,6 +14,7 @@ ALPHAS = (2.0, 2.001, 2.1, 2.3, 2.31, 2.9, 3.3, 1.5)
 @pytest.mark.parametrize('backend, dynamic, graphs', [
     ('aot_eager', None, 2),  # the first change of size makes the sizes symbols
     pytest.param('inductor', True, 1, marks=pytest.mark.slow)])  # symbols from the start
+@torch._inductor.config.patch({'cpp.simdlen': 1, 'cpp_cache_precompile_headers': False})
 def test_one_dynamic_graph_for_all_sizes(backend, dynamic, graphs):
     """fullgraph=True raises at any break."""
     counter = CompileCounterWithBackend(backend)
