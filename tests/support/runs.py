@@ -10,9 +10,7 @@ from mmseg.structures import SegDataSample
 from torch.utils.data import Dataset
 
 from mmseg_dynopool.layers import DynOPool
-from support.toys import fcn_head, hrnet_extra
-
-SIZE = (64, 96)
+from support.toys import SIZE, segmentor_config
 
 
 class Shapes(Dataset):
@@ -42,17 +40,13 @@ class Shapes(Dataset):
 
 def segmentor(norm='BN', channels=(4, 8, 12, 16), **options):
     """Config of a tiny DynOPool segmentor with three classes, a stream per entry of channels."""
-    norm_cfg = dict(type='GN', num_groups=2) if norm == 'GN' else dict(type=norm)
-    backbone = dict(type='DynOPoolHRNet', extra=hrnet_extra(channels), norm_cfg=norm_cfg)
-    cfg = dict(
-        type='DynOPoolEncoderDecoder',
-        data_preprocessor=dict(type='SegDataPreProcessor', size=SIZE, mean=[128.] * 3,
-                               std=[64.] * 3),
-        backbone=backbone | options.pop('backbone', {}),
-        decode_head=dict(fcn_head(channels), norm_cfg=norm_cfg),
-        train_cfg=dict(),
-        test_cfg=dict(mode='whole'))
-    return ConfigDict(cfg | options)
+    cfg = ConfigDict(segmentor_config(channels=channels))
+    cfg.data_preprocessor.update(mean=[128.] * 3, std=[64.] * 3)
+    cfg.backbone.norm_cfg = cfg.decode_head.norm_cfg = (
+        dict(type='GN', num_groups=2) if norm == 'GN' else dict(type=norm))
+    cfg.backbone.update(options.pop('backbone', {}))
+    cfg.update(options)
+    return cfg
 
 
 class NoMetric(BaseMetric):

@@ -11,6 +11,7 @@ from mmengine.utils import digit_version
 ROOT = Path(__file__).resolve().parents[2]
 W48 = (48, 96, 192, 384)
 TWO_STREAMS = (4, 8)
+SIZE = (64, 96)  # of the tiny segmentor's images
 # Upstream's last mmengine reads checkpoints by torch.load's default: only weights, since 2.6.
 ONLY_WEIGHTS = (digit_version(mmengine.__version__) <= digit_version('0.10.7')
                 and digit_version(torch.__version__) >= digit_version('2.6.0'))
@@ -65,7 +66,7 @@ def segmentor_config(cascade=False, gmacs_weight=None, channels=(4, 8, 12, 16), 
     return dict(
         type=f'DynOPool{"Cascade" if cascade else ""}EncoderDecoder',
         gmacs_weight=gmacs_weight,
-        data_preprocessor=dict(type='SegDataPreProcessor', size=(64, 96)),
+        data_preprocessor=dict(type='SegDataPreProcessor', size=SIZE),
         backbone=dict(type='DynOPoolHRNet', extra=hrnet_extra(channels), dynopool=dynopool),
         decode_head=head,
         train_cfg=dict(),
