@@ -1,4 +1,6 @@
-# make demo: train on real images in minutes. make test: lint and the whole test suite.
+# make demo: train on real images in minutes.
+# make check: lint, and the quick tests of operators, layers, costs, budget and models: a minute.
+# make test: lint and the whole test suite, in minutes.
 # make gallery: the pictures of docs/gallery anew.
 # make test-upstream: the suite on upstream's last OpenMMLab releases; compiles mmcv for minutes.
 PYTHON ?= python3
@@ -10,7 +12,12 @@ UPSTREAM_VENV ?= .venv-upstream
 UPSTREAM_BIN = $(UPSTREAM_VENV)/bin
 UPSTREAM_INSTALL = $(UPSTREAM_BIN)/python -m pip install $(PIP_ARGS) -c constraints-upstream.txt
 
-.PHONY: demo gallery test test-upstream lint benchmark clean
+# A process per core, one thread each; a worker that is done takes tests from the others.
+DISTRIBUTE = -n 2 --dist worksteal
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(DISTRIBUTE)
+CHECKED = ops layers complexity budget models
+
+.PHONY: demo gallery check test test-upstream lint benchmark clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python tools/demo.py
@@ -21,11 +28,14 @@ gallery: work_dirs/demo/report.html
 work_dirs/demo/report.html: | $(VENV)/.demo
 	$(BIN)/python tools/demo.py
 
+check: lint
+	$(PYTEST) -m "not slow" $(CHECKED:%=tests/%)
+
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST)
 
 test-upstream: $(UPSTREAM_VENV)/.test
-	OMP_NUM_THREADS=1 $(UPSTREAM_BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(UPSTREAM_BIN)/python -m pytest $(DISTRIBUTE)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -1,10 +1,12 @@
 """Fixtures of several test modules."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.registry import init_default_scope
+from mmengine.runner import loops
 
 import mmseg_dynopool  # noqa: F401  registers
 from support.toys import ONLY_WEIGHTS, TRUST, write_cityscapes
@@ -27,6 +29,14 @@ def mmseg_scope_of_fixtures():
 def mmseg_scope():
     init_default_scope('mmseg')
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope='session')
+def no_wait_between_epochs():
+    """mmengine sleeps two seconds after each epoch, for loaders with processes of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loops, 'time', SimpleNamespace(sleep=lambda seconds: None))
+        yield
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import onnx
 import pytest
 
 from mmseg_dynopool.checkpoints.safetensors import save_safetensors
-from mmseg_dynopool.export import export_program
 
 
 def _infer(bench, weights, **options):
@@ -29,17 +28,12 @@ def _stock(bench):
     return bench.project.config.parent / 'my_hrnet_config.py'
 
 
-def _onnx(bench):
-    export_program(bench.project.ready_model(), bench.folder / 'net.onnx', (48, 64))
-    return bench.folder / 'net.onnx'
-
-
 def dynopool_learn(bench):
     return bench.build(backbone=dict(dynopool=dict(learn='no')))
 
 
 def freeze_twice(bench):
-    folder = _frozen(bench)
+    folder = bench.project.frozen
     return _freeze(bench, folder / 'config.py', folder / 'checkpoint.pth')
 
 
@@ -68,21 +62,16 @@ def freeze_an_onnx_file(bench):
     return _freeze(bench, checkpoint=bench.write('net.onnx', 'onnx'))
 
 
-def _frozen(bench):
-    bench.tool('freeze', bench.project.config, bench.project.checkpoint, '--out', 'good', ok=True)
-    return bench.folder / 'good'
-
-
 def frozen_weights_in_the_training_config(bench):
-    return _infer(bench, _frozen(bench) / 'weights.safetensors')
+    return _infer(bench, bench.project.frozen / 'weights.safetensors')
 
 
 def learned_weights_in_the_frozen_config(bench):
-    return _infer(bench, bench.project.checkpoint, config=_frozen(bench) / 'config.py')
+    return _infer(bench, bench.project.checkpoint, config=bench.project.frozen / 'config.py')
 
 
 def resume_from_frozen_weights(bench):
-    folder = _frozen(bench)
+    folder = bench.project.frozen
     return bench.train('resume=True', f'load_from={folder / "checkpoint.pth"}',
                        config=folder / 'config.py')
 
@@ -118,7 +107,7 @@ def onnx_missing(bench):
 
 
 def onnx_cut(bench):
-    content = _onnx(bench).read_bytes()
+    content = bench.project.onnx.read_bytes()
     return _infer(bench, bench.write('cut.onnx', content[:len(content) // 2]))
 
 
@@ -127,14 +116,14 @@ def onnx_empty(bench):
 
 
 def onnx_of_others(bench):
-    program = onnx.load(_onnx(bench))
+    program = onnx.load(bench.project.onnx)
     del program.metadata_props[:]
     onnx.save(program, bench.folder / 'other.onnx')
     return _infer(bench, bench.folder / 'other.onnx')
 
 
 def onnx_other_size(bench):
-    return _infer(bench, _onnx(bench))
+    return _infer(bench, bench.project.onnx)
 
 
 def onnx_to_train_from(bench):

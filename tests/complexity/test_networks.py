@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 
 from mmseg_dynopool.complexity import summarize
 from support.networks import w48_fcn
-from support.toys import ROOT, fcn_head, hrnet_extra
+from support.toys import ROOT, fcn_head, hrnet_extra, segmentor_config
 
 SHAPE = (512, 1024)
 
@@ -31,8 +31,10 @@ def w18_small_ocr():
 
 # With the stem, deep maps get small and rounding weighs more: its alphas stay closer to 2.
 @pytest.mark.parametrize('config, highest, settings', [
-    (w48_fcn(), 4.0, 50), (w48_fcn(stem=True), 2.5, 20), (w18_small_ocr(), 4.0, 20)],
-                         ids=['W48+FCN', 'W48+FCN, stem', 'W18-small+OCR'])
+    pytest.param(segmentor_config(), 4.0, 16, id='tiny+FCN'),
+    pytest.param(segmentor_config(stem=True), 2.5, 12, id='tiny+FCN, stem'),
+    pytest.param(w48_fcn(), 4.0, 4, id='W48+FCN', marks=pytest.mark.slow),
+    pytest.param(w18_small_ocr(), 4.0, 2, id='W18-small+OCR', marks=pytest.mark.slow)])
 def test_prediction_equals_the_count_at_random_scales(config, highest, settings):
     model = MODELS.build(config)
     complexity = model.complexity(SHAPE)
@@ -46,11 +48,19 @@ def test_prediction_equals_the_count_at_random_scales(config, highest, settings)
         assert predicted == pytest.approx(model.count_gmacs(SHAPE), rel=0.02)
 
 
+def summary(model):
+    return summarize(model, SHAPE, forward=lambda m, x: m._forward(x))
+
+
+@pytest.mark.slow
 def test_summary_of_w48():
-    model = MODELS.build(w48_fcn())
-    result = summarize(model, SHAPE, forward=lambda m, x: m._forward(x))
+    result = summary(MODELS.build(w48_fcn()))
     assert result['stock_gmacs'] == pytest.approx(186.88, abs=0.01)
     assert 0 < result['dynopool_percent'] < 0.3
+    check_tables(result)
+
+
+def check_tables(result):
     for table in ('by_module', 'by_resolution'):
         for key in ('gmacs', 'stock_gmacs'):
             total = sum(row[key] for row in result[table].values())
@@ -58,9 +68,16 @@ def test_summary_of_w48():
     assert result['by_resolution'].keys() == {
         'input', 'stream1', 'stream1 x stream2', 'stream1 x stream2 x stream3'}
     assert result['instances']['stream3']['output_size'] == [16, 32]
+
+
+def test_summary_follows_the_alphas():
+    model = MODELS.build(segmentor_config())
+    result = summary(model)
+    check_tables(result)
     with torch.no_grad():
         model.backbone.dynopools['stream2'].alpha.copy_(torch.tensor([4.0, 2.0]))
-    learned = summarize(model, SHAPE, forward=lambda m, x: m._forward(x))
+    learned = summary(model)
+    assert learned['gmacs'] == pytest.approx(model.count_gmacs(SHAPE), rel=1e-9)
     assert learned['stock_gmacs'] == result['stock_gmacs']
     assert learned['gmacs'] < result['gmacs']
     assert learned['instances']['stream2']['output_size'] == [16, 64]
@@ -82,6 +99,7 @@ print('MiB', (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 102
 """
 
 
+@pytest.mark.slow
 def test_probing_takes_little_memory():
     """Its weights are on the meta device: the peak rises by less than they take (251 MiB)."""
     done = subprocess.run([sys.executable, '-c', PROBE.format(tests=str(ROOT / 'tests'))],

@@ -11,7 +11,7 @@ from mmseg.registry import MODELS
 
 from mmseg_dynopool.export import FORMATS, InferenceNetwork, OnnxSegmentor, export_program
 from support.networks import learned
-from support.toys import W48, segmentor_config, w48_extra
+from support.toys import TWO_STREAMS, W48, hrnet_extra, segmentor_config
 
 META = dict(classes=('road', 'tree', 'sky'), palette=[[1, 2, 3], [4, 5, 6], [7, 8, 9]])
 
@@ -24,44 +24,77 @@ def run_file(path, image):
     return torch.from_numpy(session.run(None, {'image': image.numpy()})[0])
 
 
-@pytest.mark.parametrize('format, dynamic, cascade, stem', [
-    ('onnx', True, False, True), ('onnx', False, True, False),
-    ('torch-export', True, False, False), ('torch-export', False, False, True)])
-def test_the_file_computes_what_the_network_does(tmp_path, format, dynamic, cascade, stem):
-    model = learned(3, highest=3.2, cascade=cascade, stem=stem)
-    path = tmp_path / f'net{FORMATS[format]}'
-    rows = export_program(model, path, (160, 224), format, dynamic)
-    assert rows[0]['shape'] == (1, 3, 160, 224) and len(rows) == (4 if dynamic else 1)
-    assert [p.name for p in tmp_path.iterdir()] == [path.name]
-    # Sizes that the tool itself did not try.
-    shapes = [(3, 3, 231, 297), (1, 3, 177, 402)] if dynamic else [(1, 3, 160, 224)]
+def compare(path, model, *shapes):
+    """A file and the network that it was made of, on random images of these shapes."""
     for shape in shapes:
         image = torch.randn(*shape)
         with torch.no_grad():
             expected = InferenceNetwork(model)(image)
             assert expected.shape[2:] == image.shape[2:]
             torch.testing.assert_close(run_file(path, image), expected, rtol=1e-4, atol=1e-4)
+
+
+def check_operators(path):
+    graph = onnx.load(path).graph
+    assert {node.domain for node in graph.node} == {''}
+    assert {'Resize', 'MaxPool'} <= {node.op_type for node in graph.node}
+
+
+# Open sizes take the compiler seconds per DynOPool, hence two streams; four are in tests/tools.
+@pytest.mark.parametrize('format, options', [
+    ('onnx', dict(cascade=True, channels=TWO_STREAMS)),
+    ('torch-export', dict(stem=True))])
+def test_a_file_of_one_size_computes_what_the_network_does(tmp_path, format, options):
+    model = learned(3, highest=3.2, **options)
+    path = tmp_path / f'net{FORMATS[format]}'
+    row, = export_program(model, path, (160, 224), format)
+    assert row['shape'] == (1, 3, 160, 224)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    compare(path, model, (1, 3, 160, 224))
     if format == 'onnx':
-        graph = onnx.load(path).graph
-        assert {node.domain for node in graph.node} == {''}
-        assert {'Resize', 'MaxPool'} <= {node.op_type for node in graph.node}
+        check_operators(path)
 
 
-def test_w48(tmp_path):
-    torch.manual_seed(0)
+# None of them is tried by the tool itself.
+OPEN_SHAPES = (3, 3, 231, 297), (1, 3, 177, 402)
+
+
+def test_a_torch_export_file_of_open_sizes_computes_what_the_network_does(tmp_path):
+    model = learned(3, highest=3.2, channels=TWO_STREAMS)
+    rows = export_program(model, tmp_path / 'net.pt2', (160, 224), 'torch-export', dynamic=True)
+    assert [row['shape'] for row in rows] == [
+        (1, 3, 160, 224), (2, 3, 177, 258), (1, 3, 161, 447), (1, 3, 224, 160)]
+    assert [p.name for p in tmp_path.iterdir()] == ['net.pt2']
+    compare(tmp_path / 'net.pt2', model, *OPEN_SHAPES)
+
+
+def test_an_onnx_file_of_open_sizes_computes_what_the_network_does(network):
+    model = learned_with_stem()
+    model.load_state_dict(torch.load(network / 'net.pth', weights_only=True)['state_dict'])
+    compare(network / 'any.onnx', model, *OPEN_SHAPES)
+    check_operators(network / 'any.onnx')
+
+
+def test_widths_and_scales_of_w48(tmp_path):
     cfg = segmentor_config(channels=W48, scale=dict(stream1=(0.4, 0.61), stream3=0.7))
-    cfg['backbone']['extra'] = w48_extra()
+    cfg['backbone']['extra'] = hrnet_extra(W48, modules=(1, 1, 2, 1))
     model = MODELS.build(cfg)
     model.eval()
-    rows = export_program(model, tmp_path / 'net.onnx', (64, 96), 'onnx', dynamic=True)
-    assert len(rows) == 4
+    row, = export_program(model, tmp_path / 'net.onnx', (64, 96), 'onnx')
+    assert row['max_difference'] <= 1e-4 * row['max_logit']
+    image = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        expected = InferenceNetwork(model)(image)
+    assert expected.std() > 100 * row['max_difference']
+    torch.testing.assert_close(run_file(tmp_path / 'net.onnx', image), expected, rtol=1e-4,
+                               atol=1e-5)
 
 
 def test_an_example_that_is_too_small_for_open_sizes_is_named(tmp_path):
-    model = MODELS.build(segmentor_config(scale=0.25))
+    model = MODELS.build(segmentor_config(channels=TWO_STREAMS, scale=0.25))
     model.eval()
-    with pytest.raises(ValueError, match='larger example than 64 x 64'):
-        export_program(model, tmp_path / 'net.pt2', (64, 64), 'torch-export', dynamic=True)
+    with pytest.raises(ValueError, match='larger example than 16 x 16'):
+        export_program(model, tmp_path / 'net.pt2', (16, 16), 'torch-export', dynamic=True)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -74,7 +107,7 @@ class Noise(torch.nn.Module):
 
 @pytest.mark.parametrize('format', FORMATS)
 def test_a_file_that_differs_is_not_written(tmp_path, format):
-    model = learned()
+    model = learned(channels=TWO_STREAMS)
     model.backbone.relu = Noise()
     with pytest.raises(ValueError, match=r'differs from PyTorch.*nothing was written'):
         export_program(model, tmp_path / f'net{FORMATS[format]}', (64, 96), format)
@@ -97,7 +130,7 @@ def test_bad_options_are_named(tmp_path, options, words):
 
 
 def config(slide=False):
-    model = segmentor_config()
+    model = segmentor_config(channels=TWO_STREAMS, stem=True)
     if slide:
         model['test_cfg'] = dict(mode='slide', crop_size=(64, 96), stride=(40, 60))
     pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
@@ -105,11 +138,15 @@ def config(slide=False):
                        test_dataloader=dict(dataset=dict(pipeline=pipeline))))
 
 
+def learned_with_stem():
+    return learned(5, highest=3.2, channels=TWO_STREAMS, stem=True)
+
+
 @pytest.fixture(scope='module')
 def network(tmp_path_factory):
     """A checkpoint and ONNX files of one network."""
     folder = tmp_path_factory.mktemp('network')
-    model = learned(5)
+    model = learned_with_stem()
     model.dataset_meta = META
     torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=META)),
                folder / 'net.pth')

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from torch.distributed import fsdp
 
+pytestmark = pytest.mark.slow
 TESTS = Path(__file__).resolve().parent.parent
 
 

@@ -92,11 +92,18 @@ def test_align_corners_is_that_of_interpolate():
 
 
 def test_dtypes_and_output_size():
-    weight = torch.tensor(0.3, dtype=torch.bfloat16, requires_grad=True)
-    found = shape_adaptor2d(torch.randn(1, 2, 10, 10).bfloat16(), weight, output_size=(4, 9))
-    assert found.dtype == torch.bfloat16 and found.shape == (1, 2, 4, 9)
-    found.float().sum().backward()
-    assert weight.grad.isfinite()
+    """In bfloat16 what float32 gives, but for rounding."""
+    image = torch.randn(1, 2, 10, 10).bfloat16()
+    found, by_weight = [], []
+    for dtype in (torch.bfloat16, torch.float32):
+        weight = torch.tensor(0.296875, dtype=dtype, requires_grad=True)  # exact in both
+        found.append(shape_adaptor2d(image.to(dtype), weight, output_size=(4, 9)))
+        found[-1].float().sum().backward()
+        by_weight.append(weight.grad)
+    assert found[0].dtype == torch.bfloat16 and found[0].shape == (1, 2, 4, 9)
+    torch.testing.assert_close(found[0].float(), found[1], rtol=2e-2, atol=2e-2)
+    assert by_weight[0].dtype == torch.bfloat16 and by_weight[1].abs() > 1
+    torch.testing.assert_close(by_weight[0].float(), by_weight[1], rtol=2e-2, atol=0.1)
 
 
 @pytest.mark.parametrize('arguments, words', [

@@ -9,12 +9,12 @@ import pytest
 import torch
 from mmengine.fileio import get_file_backend
 
-from mmseg_dynopool import DynOPoolHook
 from mmseg_dynopool.files import write_file
 from mmseg_dynopool.resume.latest import latest_checkpoint
 from mmseg_dynopool.resume.safe_files import WholeFileBackend
+from support.commands import tool
 from support.toy_runs import Toy, run
-from support.toys import ROOT
+from support.toys import ROOT, write_project
 
 # Dies at the first call of one function, while a file is replaced.
 DYING = """
@@ -124,7 +124,24 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     assert list(tmp_path.glob('.iter*')) == []
 
 
-def test_hook_of_the_runs_is_the_one_tested(tmp_path):
-    runner = train(tmp_path)
-    assert [type(h).__name__ for h in runner.hooks].count('SafeCheckpointHook') == 1
-    assert any(isinstance(h, DynOPoolHook) for h in runner.hooks)
+def test_tools_train_saves_through_this_hook(cityscapes, tmp_path, monkeypatch):
+    """A run of the command line with mmengine's own hook in its config, on a disk that is full."""
+    write_project(tmp_path, cityscapes)
+    options = ('--work-dir', 'run', '--cfg-options', 'default_hooks.checkpoint.interval=1',
+               'default_hooks.checkpoint.max_keep_ckpts=1')
+    fsync, calls = os.fsync, []
+
+    def full(handle):
+        calls.append(handle)
+        if len(calls) == 5:
+            raise OSError(28, 'No space left on device')
+        fsync(handle)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, 'fsync', full)
+        printed = tool('train', 'my_dynopool_config.py', *options, cwd=tmp_path, ok=False)
+    assert 'iter_3.pth: No space left' in printed
+    assert [p.name for p in (tmp_path / 'run').glob('*.pth')] == ['iter_2.pth']
+    printed = tool('train', 'my_dynopool_config.py', '--resume', *options, cwd=tmp_path)
+    assert 'resumed epoch: 0, iter: 2' in printed
+    assert [p.name for p in (tmp_path / 'run').glob('*.pth')] == ['iter_3.pth']

@@ -1,14 +1,10 @@
 """What the cases of bad input work with: a small project, its checkpoint, the tools."""
 
-import contextlib
 import importlib
-import io
-import runpy
 import shutil
-import sys
+from functools import cached_property
 from pathlib import Path
 
-import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -16,10 +12,10 @@ from mmseg.apis import init_model
 from mmseg.registry import MODELS
 from mmseg.utils import get_classes, get_palette
 
+from mmseg_dynopool.export import export_program
+from support import commands
 from support.toys import ROOT, write_cityscapes, write_project
 
-# What a user is to see; any other error (TypeError, KeyError, ...) is an accident of the code.
-MEANT = (SystemExit, ValueError, OSError, ImportError, SyntaxError)
 META = dict(classes=get_classes('cityscapes'), palette=get_palette('cityscapes'))
 OPTIONS = 'train_cfg.max_iters=1', 'train_cfg.val_interval=1'
 
@@ -42,6 +38,20 @@ class Project:
     def ready_model(self):
         """The network as mmseg's ``init_model`` makes it; a new one each time."""
         return init_model(str(self.config), str(self.checkpoint), 'cpu')
+
+    @cached_property
+    def frozen(self) -> Path:
+        """What tools/freeze.py makes of the checkpoint."""
+        folder = self.folder / 'frozen'
+        commands.tool('freeze', self.config, self.checkpoint, '--out', folder, cwd=self.folder)
+        return folder
+
+    @cached_property
+    def onnx(self) -> Path:
+        """An ONNX file of the network, for images of 48 x 64."""
+        path = self.folder / 'net.onnx'
+        export_program(self.ready_model(), path, (48, 64))
+        return path
 
     @property
     def images(self) -> list[Path]:
@@ -66,13 +76,11 @@ class Bench:
 
     def tool(self, name: str, *args, ok: bool = False) -> str:
         """Run ``tools/NAME.py`` in this process; returns all it prints and its last word."""
-        path = ROOT / 'tools' / f'{name}.py'
-        return self._watch(lambda: runpy.run_path(str(path), run_name='__main__'), ok,
-                           [str(path), *map(str, args)])
+        return commands.tool(name, *args, cwd=self.folder, ok=ok)
 
     def call(self, function, *args, ok: bool = False, **kwargs) -> str:
         """Call a function of the package; returns what it prints and its error."""
-        return self._watch(lambda: function(*args, **kwargs), ok, sys.argv)
+        return commands.watch(lambda: function(*args, **kwargs), self.folder, ok)
 
     def build(self, **options) -> str:
         """Build the project's model, with ``options`` of its own."""
@@ -82,10 +90,8 @@ class Bench:
 
     def train(self, *options, config=None, ok: bool = False, flags=()) -> str:
         """``tools/train.py`` for one iteration."""
-        # mmengine shares a visualizer by its name, here among the runs of one process.
-        name = f'visualizer.name={self.folder.name}'
         return self.tool('train', config or self.project.config, '--work-dir', 'run', *flags,
-                         '--cfg-options', *OPTIONS, name, *options, ok=ok)
+                         '--cfg-options', *OPTIONS, *options, ok=ok)
 
     def infer(self, image, *flags, config=None, checkpoint=None, ok: bool = False) -> str:
         """``tools/infer.py``, writing to the folder ``out``; no file may be left by halves."""
@@ -114,21 +120,6 @@ class Bench:
         return (sorted(root.glob('leftImg8bit/train/town/*.png')),
                 sorted(root.glob('gtFine/train/town/*.png')),
                 f'train_dataloader.dataset.data_root={root}')
-
-    def _watch(self, run, ok: bool, argv: list[str]) -> str:
-        printed, error = io.StringIO(), None
-        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed), \
-                contextlib.redirect_stderr(printed):
-            patch.setattr(sys, 'argv', argv)
-            patch.chdir(self.folder)
-            try:
-                run()
-            except MEANT as caught:
-                error = caught
-        seen = printed.getvalue() + (f'\n{type(error).__name__}: {error}' if error else '')
-        failed = error is not None and getattr(error, 'code', 1) not in (0, None)
-        assert failed != ok, seen
-        return seen
 
 
 def load_cases() -> dict:

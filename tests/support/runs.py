@@ -10,9 +10,7 @@ from torch.utils.data import Dataset
 
 from mmseg_dynopool.checkpoints import Runner
 from mmseg_dynopool.layers import DynOPool
-from support.toys import fcn_head, hrnet_extra
-
-SIZE = (64, 96)
+from support.toys import SIZE, segmentor_config
 
 
 class Shapes(Dataset):
@@ -40,19 +38,15 @@ class Shapes(Dataset):
         return self.items[index]  # a slice gives a batch
 
 
-def segmentor(norm='BN', **options):
-    """Config of a tiny DynOPool segmentor with three classes."""
-    norm_cfg = dict(type='GN', num_groups=2) if norm == 'GN' else dict(type=norm)
-    backbone = dict(type='DynOPoolHRNet', extra=hrnet_extra(), norm_cfg=norm_cfg)
-    cfg = dict(
-        type='DynOPoolEncoderDecoder',
-        data_preprocessor=dict(type='SegDataPreProcessor', size=SIZE, mean=[128.] * 3,
-                               std=[64.] * 3),
-        backbone=backbone | options.pop('backbone', {}),
-        decode_head=dict(fcn_head((4, 8, 12, 16)), norm_cfg=norm_cfg),
-        train_cfg=dict(),
-        test_cfg=dict(mode='whole'))
-    return ConfigDict(cfg | options)
+def segmentor(norm='BN', channels=(4, 8, 12, 16), **options):
+    """Config of a tiny DynOPool segmentor with three classes, a stream per entry of channels."""
+    cfg = ConfigDict(segmentor_config(channels=channels))
+    cfg.data_preprocessor.update(mean=[128.] * 3, std=[64.] * 3)
+    cfg.backbone.norm_cfg = cfg.decode_head.norm_cfg = (
+        dict(type='GN', num_groups=2) if norm == 'GN' else dict(type=norm))
+    cfg.backbone.update(options.pop('backbone', {}))
+    cfg.update(options)
+    return cfg
 
 
 class NoMetric(BaseMetric):

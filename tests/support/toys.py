@@ -10,6 +10,8 @@ from mmengine.utils import digit_version
 
 ROOT = Path(__file__).resolve().parents[2]
 W48 = (48, 96, 192, 384)
+TWO_STREAMS = (4, 8)
+SIZE = (64, 96)  # of the tiny segmentor's images
 # Upstream's last mmengine reads checkpoints by torch.load's default: only weights, since 2.6.
 ONLY_WEIGHTS = (digit_version(mmengine.__version__) <= digit_version('0.10.7')
                 and digit_version(torch.__version__) >= digit_version('2.6.0'))
@@ -17,16 +19,16 @@ TRUST = 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
 
 
 def hrnet_extra(channels=(4, 8, 12, 16), modules=(1, 1, 1, 1), blocks=1):
-    """The ``extra`` of an HRNet, by default a tiny one."""
-    return {
-        f'stage{i + 1}': dict(
+    """The ``extra`` of an HRNet with a stream for each of ``channels``, by default a tiny one."""
+    extra = {}
+    for i, streams in enumerate(min(i + 1, len(channels)) for i in range(4)):
+        extra[f'stage{i + 1}'] = dict(
             num_modules=modules[i],
-            num_branches=i + 1,
+            num_branches=streams,
             block='BASIC' if i else 'BOTTLENECK',
-            num_blocks=(blocks, ) * (i + 1),
-            num_channels=tuple(channels[:i + 1]) if i else (8 if blocks == 1 else 64, ))
-        for i in range(4)
-    }
+            num_blocks=(blocks, ) * streams,
+            num_channels=tuple(channels[:streams]) if i else (8 if blocks == 1 else 64, ))
+    return extra
 
 
 def w48_extra():
@@ -51,7 +53,10 @@ def fcn_head(channels, num_classes=3):
 
 
 def segmentor_config(cascade=False, gmacs_weight=None, channels=(4, 8, 12, 16), **dynopool):
-    """A tiny segmentor; further options are those of its DynOPools."""
+    """A tiny segmentor with a stream for each of ``channels``.
+
+    Further options are those of its DynOPools.
+    """
     head = fcn_head(channels)
     if cascade:
         ocr = dict(head, type='OCRHead', ocr_channels=8)
@@ -61,7 +66,7 @@ def segmentor_config(cascade=False, gmacs_weight=None, channels=(4, 8, 12, 16), 
     return dict(
         type=f'DynOPool{"Cascade" if cascade else ""}EncoderDecoder',
         gmacs_weight=gmacs_weight,
-        data_preprocessor=dict(type='SegDataPreProcessor', size=(64, 96)),
+        data_preprocessor=dict(type='SegDataPreProcessor', size=SIZE),
         backbone=dict(type='DynOPoolHRNet', extra=hrnet_extra(channels), dynopool=dynopool),
         decode_head=head,
         train_cfg=dict(),

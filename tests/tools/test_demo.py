@@ -3,23 +3,33 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from support.commands import tool
+from support.commands import tool, tool_process
+from support.shared import made_once
 from support.toys import ROOT
 
 
 @pytest.fixture(scope='module')
 def demo(tmp_path_factory):
-    cwd = tmp_path_factory.mktemp('demo')
-    printed = tool('demo', '--images', 2, '--repeats', 1, '--cfg-options', 'train_cfg.max_iters=20',
-                   'train_cfg.val_interval=20', 'train_dataloader.batch_size=2',
-                   'param_scheduler.0.end=20', 'default_hooks.logger.interval=1',
-                   'optim_wrapper.optimizer.lr=0.02', cwd=cwd)
-    return cwd, printed
+    """The demo's folder and what it printed; one for all workers, for it takes long."""
+
+    def make(folder):
+        printed = tool_process(
+            'demo', '--images', 2, '--repeats', 1, '--cfg-options', 'train_cfg.max_iters=20',
+            'train_cfg.val_interval=20', 'train_dataloader.batch_size=2',
+            'param_scheduler.0.end=20', 'default_hooks.logger.interval=1',
+            'optim_wrapper.optimizer.lr=0.02', cwd=folder)
+        (folder / 'printed').write_text(printed)
+
+    folder = made_once(tmp_path_factory, 'demo', make)
+    return folder, (folder / 'printed').read_text()
 
 
 def test_data_are_real_slices_split_by_blocks(demo):
@@ -77,13 +87,32 @@ def test_ends_with_a_report_of_both(demo):
         assert f'>{float(gmacs):.4g}<' in page and f'>{miou}<' in page
 
 
-def test_the_gallery_of_what_was_learned(demo, tmp_path):
+@pytest.fixture
+def one_process_per_tool(monkeypatch):
+    """The gallery starts a process for the first command of a tool alone.
+
+    Training has processes of its own in other tests.
+    """
+    started, start = {'train'}, subprocess.run
+
+    def run(command, **options):
+        name = Path(command[1]).stem
+        if command[0] != sys.executable or name not in started:
+            started.add(name)
+            return start(command, **options)
+        return subprocess.CompletedProcess(command, 0, tool(name, *command[2:], cwd=Path.cwd()))
+
+    monkeypatch.setattr(subprocess, 'run', run)
+
+
+def test_the_gallery_of_what_was_learned(demo, tmp_path, one_process_per_tool):
     """Each picture is new, each command named is one that ran, and docs/gallery says the same."""
     cwd, _ = demo
     out = tmp_path / 'gallery'
-    printed = tool('gallery', '--out', out, '--cfg-options', 'train_cfg.max_iters=20',
-                   'train_cfg.val_interval=20', 'train_dataloader.batch_size=2',
-                   'param_scheduler.0.end=20', 'optim_wrapper.optimizer.lr=0.02', cwd=cwd)
+    printed = tool(
+        'gallery', '--out', out, '--cfg-options', 'train_cfg.max_iters=20',
+        'train_cfg.val_interval=20', 'train_dataloader.batch_size=2', 'param_scheduler.0.end=20',
+        'optim_wrapper.optimizer.lr=0.02', cwd=cwd)
     page = (out / 'README.md').read_text()
     commands = re.findall(r'^python tools/.+', page, re.MULTILINE)
     assert len(commands) == 7 and all(f'$ {command}' in printed for command in commands)

@@ -8,10 +8,9 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
 from mmseg.registry import MODELS
 
-from support.commands import call, scalars
+from support.commands import process, scalars, tool
 from support.toys import ROOT, write_cityscapes, write_project
 
 RECORDER = '''
@@ -100,8 +99,8 @@ def launch(folder, config, monkeypatch, *options):
         free.bind(('127.0.0.1', 0))
         monkeypatch.setenv('PORT', str(free.getsockname()[1]))
     monkeypatch.setenv('PYTHONPATH', f'{folder}{os.pathsep}{os.environ.get("PYTHONPATH", "")}')
-    call('bash', ROOT / 'tools' / 'dist_train.sh', config, 2, '--work-dir', config.stem, *options,
-         cwd=folder)
+    process('bash', ROOT / 'tools' / 'dist_train.sh', config, 2, '--work-dir', config.stem,
+            *options, cwd=folder)
     return results(folder / config.stem, ranks=2)
 
 
@@ -137,13 +136,7 @@ def test_ranks_agree_and_equal_one_process(project, monkeypatch):
 
     config = write_config(project, 'one', 4, 6, gmacs_weight=3.0)
     monkeypatch.syspath_prepend(str(project))
-    cfg = Config.fromfile(config)
-    cfg.work_dir = str(project / 'one')
-    # mmengine shares visualizers by name, also with tests that ran before in this process.
-    cfg.setdefault('visualizer', dict(type='SegLocalVisualizer', vis_backends=[
-        dict(type='LocalVisBackend')]))
-    cfg.visualizer.name = f'{project}-one'
-    Runner.from_cfg(cfg).train()
+    tool('train', config, '--work-dir', 'one', cwd=project)
     single, one = results(project / 'one', ranks=1)
     assert [s['images'] for s in single] == [
         sorted(first[i]['images'] + second[i]['images'] + first[i + 1]['images'] +
@@ -167,6 +160,10 @@ def test_ranks_agree_and_equal_one_process(project, monkeypatch):
             assert pair[0] == pytest.approx(pair[1], rel=1e-4, abs=1e-6) and pair[0] != 0
 
 
+def budget_is_settled(model):
+    return model.gmacs_budget.settled
+
+
 def test_ranks_agree_on_the_budget(project, monkeypatch):
     """In mixed precision, with averages of weights and buffers and a validation at the end."""
     hook = dict(type='EMAHook', ema_type='StochasticWeightAverage', update_buffers=True)
@@ -187,5 +184,5 @@ def test_ranks_agree_on_the_budget(project, monkeypatch):
         model.load_state_dict(state)
         alphas = [p.alpha for p in model.backbone.dynopools.values()]
         assert tuple(a.hex() for alpha in alphas for a in alpha.tolist()) in settled
-    assert model.gmacs_budget.settled
+    assert budget_is_settled(model)
     assert model.count_gmacs() / start == pytest.approx(1.2, rel=0.02)

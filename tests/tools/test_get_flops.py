@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
-from support.commands import tool
+from support.commands import tool, tool_process
 from support.toys import ROOT
 
 DEMO = ROOT / 'configs' / 'demo_dynopool_mni152.py'
@@ -22,7 +22,7 @@ def test_checkpoint_counts(tmp_path):
     start, learned = (
         json.JSONDecoder().raw_decode(printed[printed.index('{'):])[0] for printed in (
             tool('get_flops', DEMO, *shape, '--json', cwd=tmp_path),
-            tool('get_flops', DEMO, 'learned.pth', *shape, '--json', cwd=tmp_path)))
+            tool_process('get_flops', DEMO, 'learned.pth', *shape, '--json', cwd=tmp_path)))
     assert learned['stock_gmacs'] == start['stock_gmacs'] < start['gmacs']
     assert learned['gmacs'] == pytest.approx(model.count_gmacs((128, 160)))
     assert learned['gmacs'] < 0.9 * start['gmacs']
