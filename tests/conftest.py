@@ -11,7 +11,7 @@ from mmengine.runner import loops
 import mmseg_dynopool  # noqa: F401  registers
 from support.toys import ONLY_WEIGHTS, TRUST, write_cityscapes
 
-if ONLY_WEIGHTS:  # as the README's FAQ says; the tests trust the checkpoints that they wrote
+if ONLY_WEIGHTS:  # of mmseg's own tools; the tests trust the checkpoints that they wrote
     os.environ[TRUST] = '1'
 
 

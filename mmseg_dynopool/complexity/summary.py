@@ -32,11 +32,12 @@ def summarize(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
     layers = probe_complexity(model, shape, in_channels, forward).layers
     counter = GMACsCounter(model, shape, in_channels, forward)
     sizes: dict[str, tuple] = {}
-    for name, pool in counter.pools.items():
-        pool.register_forward_hook(lambda module, args, output, name=name: sizes.update(
-            {name: (list(args[0].shape[2:]), list(output.shape[2:]))}))
+    handles = [pool.register_forward_hook(lambda module, args, output, name=name: sizes.update(
+        {name: (list(args[0].shape[2:]), list(output.shape[2:]))}))
+        for name, pool in counter.pools.items()]
     now = counter.calls()
-    for pool in counter.pools.values():
+    for handle, pool in zip(handles, counter.pools.values()):
+        handle.remove()
         pool.set_scale_(0.5)
     stock = counter.calls()
     by_module: dict[str, dict] = {}

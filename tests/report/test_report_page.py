@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from support.in_process import run_tool
+from support.commands import tool
 
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))),
                 None)
@@ -38,7 +38,7 @@ addEventListener('message', event => { document.title = event.data; });
 def page(trained, tmp_path_factory):
     """The page by the command line."""
     out = tmp_path_factory.mktemp('out') / 'sub' / 'page.html'
-    printed = run_tool('report', 'learned', '--baseline', 'stock', '--out', out, '--images', 1,
+    printed = tool('report', 'learned', '--baseline', 'stock', '--out', out, '--images', 1,
                        '--repeats', 2, '--shape', 64, 96, '--device', 'cpu', cwd=trained[0])
     assert f'report: {out}' in printed
     return out

@@ -78,7 +78,7 @@ def alphas_of(model):
 
 def train(work_dir, model=None, iterations=10, hooks=(), batch_size=2, seed=0, lr=0.05,
           alpha_lr=1.0, val_interval=None, save_every=None, resume=None, load_from=None,
-          checkpoint=None,          **optim_wrapper):
+          checkpoint=None, **optim_wrapper):
     """Train by SGD with momentum, the alphas in groups of their own; returns the runner."""
     val = {} if val_interval is None else dict(
         val_dataloader=_loader(2, 'DefaultSampler'), val_cfg=dict(),

@@ -5,7 +5,7 @@ import json
 import cv2
 import pytest
 
-from support.in_process import run_tool
+from support.commands import tool
 from support.toys import write_cityscapes, write_project
 
 
@@ -19,7 +19,7 @@ def project(tmp_path_factory):
 
 def test_tables_and_picture(project, tmp_path):
     out = tmp_path / 'made' / 'curves.png'
-    printed = run_tool('analyze_dataset', 'my_hrnet_config.py', '--out', out, cwd=project)
+    printed = tool('analyze_dataset', 'my_hrnet_config.py', '--out', out, cwd=project)
     for words in ('energy above what a scale keeps', '1/32', 'keeps 95 %', 'boundaries of classes',
                   'as long in height as in width', "dynopool=dict(scale={'stream1': ("):
         assert words in printed
@@ -27,7 +27,7 @@ def test_tables_and_picture(project, tmp_path):
 
 
 def test_json_of_the_other_split(project):
-    printed = run_tool('analyze_dataset', 'my_hrnet_config.py', '--split', 'val', '--images', 4,
+    printed = tool('analyze_dataset', 'my_hrnet_config.py', '--split', 'val', '--images', 4,
                    '--json', cwd=project)
     found, _ = json.JSONDecoder().raw_decode(printed[printed.index('{'):])
     assert found['images'] == 4 and found['mean_size'] == [80, 144]
@@ -40,6 +40,6 @@ def test_json_of_the_other_split(project):
 def test_an_empty_data_set_is_named(project):
     empty = project / 'empty'
     empty.mkdir()
-    with pytest.raises(ValueError, match='data set is empty'):
-        run_tool('analyze_dataset', 'my_hrnet_config.py', '--cfg-options',
-                 f'train_dataloader.dataset.data_prefix.img_path={empty}', cwd=project)
+    printed = tool('analyze_dataset', 'my_hrnet_config.py', '--cfg-options',
+                   f'train_dataloader.dataset.data_prefix.img_path={empty}', cwd=project, ok=False)
+    assert 'ValueError: train_dataloader: the data set is empty' in printed

@@ -3,11 +3,11 @@
 import cv2
 
 from mmseg_dynopool.analysis.aggregation import compute_aggregations
-from support.in_process import run_tool
+from support.commands import tool
 
 
 def test_picture_and_what_is_printed(tmp_path):
-    printed = run_tool('visualize', 'aggregation', '--size', 6, 10, '--scale', 0.75, '--cell', 1, 2,
+    printed = tool('visualize', 'aggregation', '--size', 6, 10, '--scale', 0.75, '--cell', 1, 2,
                    '--out', 'new/picture.png', cwd=tmp_path)
     assert 'ok: new/picture.png' in printed
     for found in compute_aggregations((6, 10), 0.75):

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 
 from mmseg_dynopool.report.receptive_field import add_options, run
-from support.in_process import run_tool
+from support.commands import tool
 from support.toys import ROOT
 
 DEMO = ROOT / 'configs' / 'demo_dynopool_mni152.py'
@@ -28,7 +28,7 @@ def test_picture_and_table(tmp_path):
     save(DEMO, tmp_path / 'learned.pth', alpha=[4.0, 2.0])
     image = np.random.default_rng(0).integers(0, 255, (96, 128, 3)).astype(np.uint8)
     cv2.imwrite(str(tmp_path / 'image.png'), image)
-    printed = run_tool('visualize', 'receptive-field', DEMO, 'learned.pth', 'image.png', '--out',
+    printed = tool('visualize', 'receptive-field', DEMO, 'learned.pth', 'image.png', '--out',
                    'made/fields.png', cwd=tmp_path)
     assert cv2.imread(str(tmp_path / 'made' / 'fields.png')).shape[1] > 1000
     rows = [line.split('│') for line in printed.splitlines() if 'stream 1' in line]

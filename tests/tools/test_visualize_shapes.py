@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from mmseg_dynopool.analysis.logs import read_log
 from mmseg_dynopool.report.curves import draw_evolution, evolution_size
 from mmseg_dynopool.report.figures import AXIS_COLORS, SKY_BLUE
-from support.in_process import run_tool
+from support.commands import tool
 from support.runs import segmentor, train
 
 
@@ -19,7 +19,7 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp('shapes')
     runner = train(folder / 'run', segmentor(gmacs_weight=3000., backbone=dict(
         dynopool=dict(scale=(0.6, 0.4)))), 8, alpha_lr=0.02)
-    printed = run_tool('visualize', 'shapes', 'run', '--out', 'pictures', cwd=folder)
+    printed = tool('visualize', 'shapes', 'run', '--out', 'pictures', cwd=folder)
     return folder, runner.model, printed
 
 
