@@ -148,6 +148,17 @@ def test_test_writes_metrics_predictions_and_pictures(tested, cityscapes):
         assert np.abs(truth - prediction).mean() > 5
 
 
+def test_a_list_of_evaluators_writes_the_same_label_maps(tested, cityscapes):
+    cwd, _, predicted = tested
+    (cwd / 'two.py').write_text(
+        "_base_ = './tiny.py'\ntest_evaluator = [dict(type='IoUMetric', iou_metrics=['mIoU']),\n"
+        "                  dict(type='IoUMetric', iou_metrics=['mDice'], prefix='dice')]\n")
+    log = tool('test', 'two.py', 'good.pth', '--work-dir', 'two', '--out', 'listed',
+               '--cfg-options', *SIZES, *data_options(cityscapes), cwd=cwd)
+    assert np.array_equal(read_maps(cwd / 'listed'), predicted)
+    assert logged_miou(log) == pytest.approx(miou(predicted, cityscapes), abs=0.006)
+
+
 def test_test_time_augmentation(tested, cityscapes):
     """Against images resized, turned, segmented and averaged by hand."""
     cwd, _, plain = tested
