@@ -21,7 +21,7 @@ def check_folder(path: str | Path) -> Path:
     return path
 
 
-def check_png(path: str | Path) -> Path:
+def check_png(path: str | Path) -> None:
     """Check that a PNG file of this name can be written, before it is computed.
 
     Raises:
@@ -32,7 +32,6 @@ def check_png(path: str | Path) -> Path:
     if path.suffix.lower() != '.png' or path.is_dir():
         raise ValueError(f'--out must name a .png file, got {str(path)!r}')
     check_folder(path.parent)
-    return path
 
 
 def make_folder(path: str | Path) -> Path:
@@ -77,10 +76,5 @@ def write_file(path: str | Path, content: bytes) -> None:
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:
-    """Write a PNG file; see :func:`write_file`.
-
-    Args:
-        path: the file.
-        image: ``(H, W)``, or ``(H, W, 3)`` in BGR; 8 or 16 bits.
-    """
+    """Write ``(H, W)``, or ``(H, W, 3)`` in BGR, 8 or 16 bits, as PNG; see :func:`write_file`."""
     write_file(path, cv2.imencode('.png', image)[1].tobytes())

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial, reduce
 
 import numpy as np
 import torch
@@ -21,14 +22,12 @@ class ReceptiveField:
     """Receptive field of the centre unit of one output, in pixels of the network's input.
 
     Attributes:
-        name: of the output, e.g. ``'stream 2'``.
         size: ``(H, W)`` of the feature map.
         gradient: ``(H, W)`` of the image: absolute gradient of the sum of the unit's channels
             (or of one logit), averaged over the image's channels, divided by its sum; zeros
             where nothing in the image moves the unit: all of its channels are off.
-        effective: along each axis the middle 95 % of the gradient, 2.5 % being cut off at either
-            end; None where the gradient is zero.
-        core: the same for the middle 50 %.
+        effective, core: along each axis the middle 95 % and 50 % of the gradient, as much cut
+            off at either end; None where the gradient is zero.
         theoretical: the pixels that the unit can depend on, the image's borders not regarded;
             None where it was not computed.
     """
@@ -61,9 +60,8 @@ def measure_fields(network: nn.Module, image: Tensor, head: Callable | None = No
     """
     if image.dim() != 4 or len(image) != 1:
         raise ValueError(f'image must have shape (1, C, H, W), got {tuple(image.shape)}')
-    network = copy.deepcopy(network)
+    network = copy.deepcopy(network).requires_grad_(False)
     network.eval()
-    network.requires_grad_(False)
     image = image.detach().clone().requires_grad_()
     outputs = outputs_of(network, image)
     units = [(f'stream {k}', output, centre(output).sum()) for k, output in enumerate(outputs)]
@@ -125,21 +123,18 @@ def compare_fields(model: nn.Module, image: Tensor) -> dict[str, list[ReceptiveF
         ValueError: the backbone holds no DynOPool; see :func:`measure_fields`.
     """
     check_pools(model)
-    model = freeze_pools(model)  # a copy; constants can take any scale
-    model.requires_grad_(False)
-    learned = measure_fields(model.backbone, image, lambda x: _logits(model, x))
+    model = freeze_pools(model).requires_grad_(False)  # a copy; constants can take any scale
+    head = partial(_logits, model)
+    learned = measure_fields(model.backbone, image, head)
     for pool in all_pools(model).values():
         pool.set_scale_(0.5)
-    return {LEARNED: learned,
-            STRIDE_2: measure_fields(model.backbone, image, lambda x: _logits(model, x))}
+    return {LEARNED: learned, STRIDE_2: measure_fields(model.backbone, image, head)}
 
 
 def _logits(model, features: list[Tensor]) -> Tensor:
     if model.with_neck:
         features = model.neck(features)
-    heads = model.decode_head
-    heads = heads if isinstance(heads, nn.ModuleList) else [heads]
-    logits = heads[0](features)
-    for head in heads[1:]:  # a cascade
-        logits = head(features, logits)
-    return logits
+    if not isinstance(model.decode_head, nn.ModuleList):
+        return model.decode_head(features)
+    first, *others = model.decode_head  # a cascade
+    return reduce(lambda logits, head: head(features, logits), others, first(features))

@@ -19,27 +19,14 @@ _LINES = 256
 
 
 def check_side(shape: tuple[int, ...], name: str) -> None:
-    """Check that an image has lines long enough for a spectrum.
-
-    Args:
-        shape: ``(H, W, ...)``.
-        name: of the image, for the message.
-
-    Raises:
-        ValueError: a side is below 32 pixels.
-    """
+    """Raise a ValueError where a side of an image ``(H, W, ...)`` is below 32 pixels."""
     if min(shape[:2]) < LEAST_SIDE:
         raise ValueError(f'{name} is {shape[0]} x {shape[1]} pixels (height x width), too small '
                          f'for a spectrum: each side must have {LEAST_SIDE} pixels or more')
 
 
 def lines_along(array: np.ndarray, axis: int) -> np.ndarray:
-    """Evenly spread lines along an axis, at most 256: ``(H, W, ...)`` to ``(lines, length, ...)``.
-
-    Args:
-        array: image or label map.
-        axis: 0 for the height (columns), 1 for the width (rows).
-    """
+    """At most 256 lines along an axis, evenly spread: ``(lines, length, ...)``."""
     lines = np.moveaxis(array, axis, 1)
     chosen = np.linspace(0, len(lines) - 1, min(_LINES, len(lines))).round().astype(int)
     return lines[chosen]
@@ -53,14 +40,8 @@ def one_hot(label: np.ndarray) -> np.ndarray:
 def fill_ignored(label: np.ndarray, ignored: int) -> np.ndarray:
     """A label map in which ignored pixels have the class of the nearest pixel that has one.
 
-    Else the outlines that some data sets leave open would count as regions.
-
-    Args:
-        label: ``(H, W)``, whole numbers.
-        ignored: the value of ignored pixels.
-
-    Returns:
-        ``(H, W)``; as it was, one color, if all pixels are ignored.
+    Else the outlines that some data sets leave open would count as regions. ``label (H, W)`` stays
+    as it was if all of its pixels are ignored.
     """
     hole = label == ignored
     if hole.all() or not hole.any():
@@ -79,13 +60,9 @@ def cumulative_energy(array: np.ndarray, axis: int) -> np.ndarray | None:
     so that what changes along the other axis alone has frequency 0 here. The lines are windowed
     by Hann's window.
 
-    Args:
-        array: ``(H, W, C)``; channels and lines add up.
-        axis: 0 for the height, 1 for the width.
-
     Returns:
-        ``(257,)``, rising to 1, at ``FREQUENCIES`` (0 to 0.5 cycles per pixel); None for an
-        image of one color.
+        Of ``array (H, W, C)``, whose channels and lines add up, ``(257,)``, rising to 1, at
+        ``FREQUENCIES`` (0 to 0.5 cycles per pixel); None for an image of one color.
     """
     array = array - array.mean((0, 1), dtype=np.float64).astype(np.float32)
     lines = lines_along(array, axis)
@@ -109,7 +86,7 @@ def structure_function(array: np.ndarray, axis: int) -> np.ndarray | None:
     Args:
         array: ``(H, W, C)`` of floating point numbers, or a label map ``(H, W)`` of whole
             numbers, whose difference is 1 where the classes differ, else 0.
-        axis: 0 for the height, 1 for the width.
+        axis: 0 for the height (columns), 1 for the width (rows).
 
     Returns:
         At ``LAGS`` pixels, as a share of the mean over all pairs of pixels (twice the variance);
@@ -128,10 +105,8 @@ def structure_function(array: np.ndarray, axis: int) -> np.ndarray | None:
     for i, lag in enumerate(LAGS):
         if lag <= lines.shape[1] // 2:
             ahead, behind = lines[:, lag:], lines[:, :-lag]
-            if labels:
-                values[i] = (ahead != behind).mean() / top
-            else:
-                values[i] = ((ahead - behind)**2).mean((0, 1), dtype=np.float64).sum() / top
+            square = ahead != behind if labels else (ahead - behind)**2
+            values[i] = square.mean((0, 1), dtype=np.float64).sum() / top
     return values
 
 
@@ -144,13 +119,8 @@ def stretch_between(along_h: np.ndarray, along_w: np.ndarray) -> float:
     """How many times as long in height as in width an image's contents are.
 
     The factor by which lags along the height must be divided for the one structure function to
-    lie on the other: the mean, over a range of levels, of the shift of their logarithms.
-
-    Args:
-        along_h, along_w: of :func:`structure_function`, or means of such.
-
-    Returns:
-        Above 1 where contents are stretched in height; NaN where nothing changes along an axis.
+    lie on the other (of :func:`structure_function`, or means of such): the mean, over a range of
+    levels, of the shift of their logarithms. NaN where nothing changes along an axis.
     """
     noise = min(_pixel_noise(along_h), _pixel_noise(along_w))
     along_h, along_w = along_h - noise, along_w - noise

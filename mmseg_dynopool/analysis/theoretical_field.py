@@ -45,13 +45,9 @@ def theoretical_field(network: nn.Module, size: Sequence[int]) -> list[Box]:
     pixel through them.
 
     Args:
-        network: takes images ``(N, 3, H, W)`` and returns one or more feature maps; it is copied,
-            not changed.
-        size: ``(H, W)`` of the image.
-
-    Returns:
-        For each output the field in an image without borders: below 0 or beyond ``size`` it lies
-        outside of the image.
+        network: takes images ``(N, 3, H, W)`` and returns one or more feature maps.
+        size: ``(H, W)`` of the image, whose borders are not regarded: below 0 or beyond ``size``
+            a field lies outside of it.
 
     Raises:
         ValueError: a layer is of a kind whose field is not known, or the field is longer than

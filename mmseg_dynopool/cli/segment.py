@@ -19,13 +19,10 @@ def segment_images(model: BaseSegmentor, images: list[Path], out_dir: str | Path
 
     Args:
         model: a segmentor made by mmseg's ``init_model``.
-        images: image files.
+        images: image files; each is yielded when its files are written.
         out_dir: gets ``overlays/NAME.png`` and ``labels/NAME.png``; a label map holds the class
             of each pixel, as 8 bits, or 16 where there are more than 256 classes.
         opacity: of the overlay, 0 to 1.
-
-    Yields:
-        Each image when its files are written.
 
     Raises:
         ValueError: an image cannot be read, two have one name, ``opacity`` is out of range, or

@@ -21,11 +21,7 @@ def check_data(cfg: Config, *dataloaders: str) -> None:
     """Check that the data sets of a config are there and every image has its label map.
 
     A few images of each data set are read: the label map must have the image's size, one channel
-    and no values but the classes and ``ignore_index``.
-
-    Args:
-        cfg: the config.
-        dataloaders: names of its data loaders, e.g. ``'train_dataloader'``.
+    and no values but the classes and ``ignore_index``. ``dataloaders`` are names in the config.
 
     Raises:
         ValueError: a folder is missing, a data set is empty, label maps are missing, or one of

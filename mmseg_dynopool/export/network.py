@@ -8,11 +8,7 @@ from .freeze import freeze_pools
 
 
 class InferenceNetwork(nn.Module):
-    """A segmentor as a function of tensors: normalized image to logits, with fixed scales.
-
-    Args:
-        model: a trained segmentor; it is copied, not changed.
-    """
+    """A copy of a segmentor as a function of tensors: image to logits, with fixed scales."""
 
     def __init__(self, model: BaseSegmentor):
         super().__init__()

@@ -41,11 +41,8 @@ class Curve(NamedTuple):
 class Panel:
     """A quantity over the iterations.
 
-    Attributes:
-        quantity: a key of ``YLABELS``.
-        curves: those that have points.
-        instance: the DynOPool's name for ``'scale'``, ``'size'`` and ``'grad_snr'``, else empty.
-        limits: of the y-axis; default: those of the data.
+    ``quantity`` is a key of ``YLABELS``, ``instance`` the DynOPool's name where it has one,
+    ``limits`` are those of the y-axis. Curves without points are omitted.
     """
 
     quantity: str
