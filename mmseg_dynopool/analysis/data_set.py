@@ -116,7 +116,7 @@ def starting_scales(stretch: float, streams: int = 3, bounds: Sequence[float] = 
 
 
 class _Curves:
-    """The curves of each image, along both axes; None for an image of one color."""
+    """The curves of each image, along both axes; NaN for an image of one color."""
 
     def __init__(self):
         self.energy = []  # (2, frequencies) each
@@ -124,26 +124,25 @@ class _Curves:
         self.boundaries = []  # (2,) each
 
     def __bool__(self):
-        return any(curves is not None for curves in self.difference)
+        return bool(np.isfinite(self.difference).any())
 
     def add(self, array, compared, boundaries=False):
-        energy = [cumulative_energy(array, axis) for axis in (0, 1)]
-        difference = [structure_function(compared, axis) for axis in (0, 1)]
+        energy = np.array([cumulative_energy(array, axis) for axis in (0, 1)])
+        difference = np.array([structure_function(compared, axis) for axis in (0, 1)])
+        if np.isnan([energy[:, 0], difference[:, 0]]).any():
+            energy[:], difference[:] = np.nan, np.nan
+        self.energy.append(energy)
+        self.difference.append(difference)
         if boundaries:
             self.boundaries.append([boundary_density(compared, axis) for axis in (0, 1)])
-        varies = all(curve is not None for curve in energy + difference)
-        self.energy.append(energy if varies else None)
-        self.difference.append(difference if varies else None)
 
     def log_stretch(self, without: int | None = None) -> float:
         """Logarithm of the stretch; NaN where it cannot be told."""
-        chosen = [d for i, d in enumerate(self.difference) if d is not None and i != without]
+        chosen = [curves for i, curves in enumerate(self.difference) if i != without]
         return float(np.log(stretch_between(*_mean(chosen)))) if chosen else float('nan')
 
     def summary(self) -> dict:
-        energy, difference = (
-            _mean([curves for curves in part if curves is not None])
-            for part in (self.energy, self.difference))
+        energy, difference = _mean(self.energy), _mean(self.difference)
         above = [dict(scale=scale, share=[1 - float(np.interp(scale / 2, FREQUENCIES, curve))
                                           for curve in energy]) for scale in SCALES]
         keeping = [float(2 * FREQUENCIES[np.argmax(curve >= _KEPT)]) for curve in energy]
@@ -159,7 +158,7 @@ class _Curves:
 
 
 def _mean(curves: list) -> np.ndarray:
-    """Mean over images; large lags of small images are NaN."""
+    """Mean over images, without NaN, as large lags of small images are."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', RuntimeWarning)  # of lags that no image has
         return np.nanmean(curves, 0)
@@ -170,8 +169,7 @@ def _finite(value: float) -> float | None:
 
 
 def _mean_log_stretch(parts: list[_Curves], without: int | None = None) -> float:
-    logs = [part.log_stretch(without) for part in parts]
-    return float(_mean(logs))
+    return float(_mean([part.log_stretch(without) for part in parts]))
 
 
 def _error(parts: list[_Curves]) -> float | None:

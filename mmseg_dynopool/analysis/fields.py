@@ -49,7 +49,7 @@ def measure_fields(network: nn.Module, image: Tensor, head: Callable | None = No
     :func:`mmseg_dynopool.analysis.theoretical_field.theoretical_field`.
 
     Args:
-        network: takes ``image`` and returns one or more feature maps, by stream; it is copied.
+        network: takes ``image`` and returns one or more feature maps, by stream.
         image: ``(1, C, H, W)``, normalized, on the network's device.
         head: takes the list of features and returns logits; the field of the highest logit of
             the centre is added as ``'logit'``.
@@ -114,10 +114,7 @@ def compare_fields(model: nn.Module, image: Tensor) -> dict[str, list[ReceptiveF
 
     The latter has the same weights, with every scale at 0.5, the sizes of the stock network. A
     stock HRNet's theoretical field is a little smaller: its strided convolutions do not pool.
-
-    Args:
-        model: a segmentor with DynOPools in its backbone; it is copied, not changed.
-        image: ``(1, 3, H, W)``, as the data preprocessor returns it.
+    ``image (1, 3, H, W)`` is as the data preprocessor returns it.
 
     Raises:
         ValueError: the backbone holds no DynOPool; see :func:`measure_fields`.

@@ -79,8 +79,7 @@ def read_log(path: str | Path, name: str | None = None, learned: bool = True) ->
 
     Args:
         path: a work dir with ``TIMESTAMP/vis_data/scalars.json``, a run's folder ``TIMESTAMP``,
-            or one such JSON file.
-        name: of the run; default: its work dir's.
+            or one such JSON file; it names the run by default.
         learned: require the scales of a DynOPool; else a training loss will do.
 
     Raises:

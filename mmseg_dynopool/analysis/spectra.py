@@ -53,7 +53,7 @@ def fill_ignored(label: np.ndarray, ignored: int) -> np.ndarray:
     return classes[nearest]
 
 
-def cumulative_energy(array: np.ndarray, axis: int) -> np.ndarray | None:
+def cumulative_energy(array: np.ndarray, axis: int) -> np.ndarray:
     """Share of the energy at or below each frequency of an axis.
 
     Energy is the variance about the mean of the image (of each class's 0 and 1 for a label map),
@@ -62,7 +62,7 @@ def cumulative_energy(array: np.ndarray, axis: int) -> np.ndarray | None:
 
     Returns:
         Of ``array (H, W, C)``, whose channels and lines add up, ``(257,)``, rising to 1, at
-        ``FREQUENCIES`` (0 to 0.5 cycles per pixel); None for an image of one color.
+        ``FREQUENCIES`` (0 to 0.5 cycles per pixel); NaN for an image of one color.
     """
     array = array - array.mean((0, 1), dtype=np.float64).astype(np.float32)
     lines = lines_along(array, axis)
@@ -76,11 +76,11 @@ def cumulative_energy(array: np.ndarray, axis: int) -> np.ndarray | None:
     spectrum[1:(length + 1) // 2] *= 2
     total = spectrum.sum()
     if not total > 1e-12:
-        return None
+        return np.full(len(FREQUENCIES), np.nan)
     return np.interp(FREQUENCIES, np.fft.rfftfreq(length), np.cumsum(spectrum) / total)
 
 
-def structure_function(array: np.ndarray, axis: int) -> np.ndarray | None:
+def structure_function(array: np.ndarray, axis: int) -> np.ndarray:
     """Mean square difference of two pixels by their distance along an axis.
 
     Args:
@@ -90,7 +90,7 @@ def structure_function(array: np.ndarray, axis: int) -> np.ndarray | None:
 
     Returns:
         At ``LAGS`` pixels, as a share of the mean over all pairs of pixels (twice the variance);
-        NaN where the lag is more than half of the side. None for an image of one color.
+        NaN where the lag is more than half of the side, and for an image of one color.
     """
     labels = array.ndim == 2
     if labels:
@@ -98,12 +98,10 @@ def structure_function(array: np.ndarray, axis: int) -> np.ndarray | None:
         top = 1 - (counts**2).sum()
     else:
         top = 2 * array.var((0, 1), dtype=np.float64).sum()
-    if not top > 1e-12:
-        return None
     lines = lines_along(array, axis)
     values = np.full(len(LAGS), np.nan)
     for i, lag in enumerate(LAGS):
-        if lag <= lines.shape[1] // 2:
+        if top > 1e-12 and lag <= lines.shape[1] // 2:
             ahead, behind = lines[:, lag:], lines[:, :-lag]
             square = ahead != behind if labels else (ahead - behind)**2
             values[i] = square.mean((0, 1), dtype=np.float64).sum() / top
@@ -134,13 +132,9 @@ def stretch_between(along_h: np.ndarray, along_w: np.ndarray) -> float:
 
 
 def _pixel_noise(curve: np.ndarray) -> float:
-    """Height at lag 0 of the line through lags 1 and 2: the share of noise of single pixels.
-
-    Curves of textures and edges start at 0. What is mostly noise is kept: there is no other
-    content to compare.
-    """
-    noise = 2 * curve[0] - curve[1]
-    return noise if 0 < noise < 0.7 else 0.0
+    """Height at lag 0 of the line through lags 1 and 2: the share of noise of single pixels."""
+    noise = 2 * curve[0] - curve[1]  # 0 for textures and edges
+    return noise if 0 < noise < 0.7 else 0.0  # mostly noise: there is nothing else to compare
 
 
 def _top(curve: np.ndarray) -> float:

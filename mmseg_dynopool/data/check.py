@@ -40,15 +40,15 @@ def _check_folders(name: str, dataset) -> None:
     root = dataset.get('data_root') or ''
     if '://' in root:  # an object store
         return
-    named = {key: Path(root, prefix or '')
-             for key, prefix in (dataset.get('data_prefix') or {}).items()}
-    for key, folder in named.items():
+    for key, prefix in (dataset.get('data_prefix') or {}).items():
+        folder = Path(root, prefix or '')
         if not folder.is_dir():
             raise ValueError(f'{name}: the folder {str(folder)!r} ({key}) does not exist; see '
                              f'docs/data.md, or set {name}.dataset.data_root')
-    if dataset.get('ann_file') and not Path(root, dataset['ann_file']).is_file():
-        raise ValueError(f'{name}: the list {str(Path(root, dataset["ann_file"]))!r} (ann_file) '
-                         'does not exist; see docs/data.md')
+    listed = Path(root, dataset.get('ann_file') or '')
+    if dataset.get('ann_file') and not listed.is_file():
+        raise ValueError(f'{name}: the list {str(listed)!r} (ann_file) does not exist; see '
+                         'docs/data.md')
 
 
 def _check_pairs(name: str, dataset) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from mmseg.models import BaseSegmentor
-from torch import Tensor
+from torch import Tensor, nn
 from torch.export import Dim
 
 from mmseg_dynopool.complexity import check_shape
@@ -15,12 +15,30 @@ from mmseg_dynopool.files import make_folder
 from mmseg_dynopool.layers import input_channels
 from mmseg_dynopool.version import __version__
 
-from .network import InferenceNetwork
+from .freeze import freeze_pools
 
 FORMATS = {'onnx': '.onnx', 'torch-export': '.pt2'}
 # Relative to the largest logit. Runtimes sum in another order; a wrong size or weight is far off.
 _TOLERANCE = 1e-4
 _MISSING = "ONNX needs onnx, onnxscript and onnxruntime: pip install 'mmseg_dynopool[export]'"
+
+
+class InferenceNetwork(nn.Module):
+    """A copy of a segmentor as a function of tensors: image to logits, with fixed scales."""
+
+    def __init__(self, model: BaseSegmentor):
+        super().__init__()
+        self.segmentor = freeze_pools(model).cpu().float()
+        self.segmentor.eval()
+        self.segmentor.requires_grad_(False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits ``(N, classes, H, W)`` of an image ``(N, 3, H, W)``, as float32.
+
+        ``image`` is what mmseg's data preprocessor returns: normalized, padded, RGB or BGR.
+        """
+        size = torch.Size(image.shape[2:])
+        return self.segmentor.encode_decode(image, [dict(img_shape=size, pad_shape=size)])
 
 
 def export_program(model: BaseSegmentor, path: str | Path, shape: Sequence[int],
@@ -32,8 +50,6 @@ def export_program(model: BaseSegmentor, path: str | Path, shape: Sequence[int],
     :class:`OnnxSegmentor` needs. ``path`` is written when the comparison has succeeded.
 
     Args:
-        model: a trained segmentor made by mmseg's ``init_model``.
-        path: the file.
         shape: height and width of the image in pixels.
         format: ``'onnx'`` or ``'torch-export'`` (a file for ``torch.export.load``).
         dynamic: leave batch, height and width open; else they are 1 and ``shape``.
@@ -147,7 +163,7 @@ def _describe(path, model: BaseSegmentor, shape: list[int] | None) -> None:
         raise ValueError(f'the ONNX program holds operators of {sorted(foreign)} or functions; '
                          'a head of this network has no ordinary ONNX form')
     head = model.decode_head
-    head = head[-1] if isinstance(head, torch.nn.ModuleList) else head
+    head = head[-1] if isinstance(head, nn.ModuleList) else head
     dataset_meta = getattr(model, 'dataset_meta', None) or {}
     meta = dict(
         version=__version__, shape=shape, out_channels=model.out_channels,

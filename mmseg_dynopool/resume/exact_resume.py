@@ -5,15 +5,11 @@ so that nothing needs to be saved, every random number becomes a function of the
 and the place in the training. What is lost with a partly written file is in ``checkpoint_hook``.
 """
 
-import random
-
-import numpy as np
-import torch
 from mmengine.config import Config
 from mmengine.dist import get_rank
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.logging import print_log
-from mmengine.runner import EpochBasedTrainLoop
+from mmengine.runner import EpochBasedTrainLoop, set_random_seed
 from mmseg.registry import HOOKS
 
 from mmseg_dynopool.config import type_name
@@ -91,7 +87,4 @@ class IterationSeedHook(Hook):
                 'by_epoch=True of the checkpoint hook for an exact one')
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
-        seed = combined_seed(runner.seed, get_rank(), runner.iter)
-        random.seed(seed)
-        np.random.seed(seed)
-        torch.manual_seed(seed)
+        set_random_seed(combined_seed(runner.seed, get_rank(), runner.iter))

@@ -1,5 +1,6 @@
 """Where a run goes on, and whether two runs stand at the same point."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,8 +24,8 @@ def latest_checkpoint(*folders: str | Path) -> str | None:
     noted = note.read_text().strip() if note.is_file() else ''
     if noted and (Path(noted).is_file() or '://' in noted):
         return noted
-    there = [path for folder in folders for kind in ('iter', 'epoch')
-             for path in Path(folder).glob(f'{kind}_*.pth') if path.stem.split('_')[1].isdecimal()]
+    there = [path for folder in folders for path in Path(folder).glob('*.pth')
+             if re.fullmatch(r'(iter|epoch)_\d+', path.stem)]
     named = [path for path in there if noted and path.name == Path(noted).name]
     best = max(named or there, key=lambda path: int(path.stem.split('_')[1]), default=None)
     return str(best) if best else noted or None
