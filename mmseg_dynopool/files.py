@@ -8,11 +8,7 @@ import numpy as np
 
 
 def check_folder(path: str | Path) -> Path:
-    """Check that a folder is there or can be made, and make none yet.
-
-    Raises:
-        ValueError: a file is in the way.
-    """
+    """Raise a ValueError where a file is in the way of a folder; make none yet."""
     path = Path(path)
     for part in (path, *path.parents):
         if os.path.lexists(part) and not part.is_dir():
@@ -22,12 +18,7 @@ def check_folder(path: str | Path) -> Path:
 
 
 def check_png(path: str | Path) -> None:
-    """Check that a PNG file of this name can be written, before it is computed.
-
-    Raises:
-        ValueError: the name does not end in .png, is a folder's, or a file is where its folder
-            should be.
-    """
+    """Raise a ValueError where no PNG file of this name can be written, before it is computed."""
     path = Path(path)
     if path.suffix.lower() != '.png' or path.is_dir():
         raise ValueError(f'--out must name a .png file, got {str(path)!r}')
@@ -38,8 +29,7 @@ def make_folder(path: str | Path) -> Path:
     """Make a folder and its parents, where they are not there yet.
 
     Raises:
-        ValueError: a file is in the way.
-        OSError: it cannot be made, e.g. for lack of permission.
+        ValueError, OSError: a file is in the way, a permission is lacking, or the like.
     """
     path = check_folder(path)
     try:
@@ -56,8 +46,7 @@ def write_file(path: str | Path, content: bytes) -> None:
     Also when the process is killed on the way; then the hidden file stays.
 
     Raises:
-        ValueError: a file is where its folder should be.
-        OSError: the file cannot be written, e.g. because the disk is full.
+        ValueError, OSError: see :func:`make_folder`, or the disk is full.
     """
     path = Path(path)
     part = make_folder(path.parent) / f'.{path.name}.part'

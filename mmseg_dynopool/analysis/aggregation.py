@@ -79,11 +79,7 @@ def compute_aggregations(size: Sequence[int], scale: float,
 
 
 def check_cell(cell: Sequence[int], output_size: Sequence[int]) -> tuple[int, int]:
-    """Check the row and column of an output bin.
-
-    Raises:
-        ValueError: there is no such bin.
-    """
+    """The row and column of an output bin; a ValueError where there is none."""
     if any(not 0 <= k < n for k, n in zip(cell, output_size, strict=True)):
         raise ValueError(f'--cell {tuple(cell)} lies outside of the output of {output_size[0]} x '
                          f'{output_size[1]} bins; rows and columns count from 0')

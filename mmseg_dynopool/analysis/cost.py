@@ -78,10 +78,7 @@ def build(model_cfg: ConfigDict, device: str) -> nn.Module:
 def measure(models: dict[str, nn.Module], shape: Sequence[int], repeats: int) -> dict[str, Cost]:
     """Count and time segmentors on the same random image of ``shape = (H, W)``.
 
-    They are in evaluation mode, on one device; see :func:`time_alternately`.
-
-    Raises:
-        ValueError: ``shape`` is not two positive sizes, or ``repeats`` is less than 1.
+    They are in evaluation mode, on one device; see :func:`time_alternately`, :func:`check_shape`.
     """
     check_shape(shape)
     first = next(iter(models.values()))

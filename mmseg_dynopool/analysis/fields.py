@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import partial
 
 import numpy as np
 import torch
@@ -98,11 +98,7 @@ def _middle(profile: np.ndarray, mass: float) -> tuple[int, int]:
 
 
 def check_pools(model: nn.Module) -> None:
-    """Check that a segmentor has scales to compare.
-
-    Raises:
-        ValueError: its backbone holds no DynOPool.
-    """
+    """Raise a ValueError where a segmentor's backbone holds no DynOPool to compare."""
     if not all_pools(getattr(model, 'backbone', nn.Module())):
         raise ValueError(f'{type(getattr(model, "backbone", model)).__name__} holds no DynOPool: '
                          'there is no learned field to show; give a config with '
@@ -134,4 +130,7 @@ def _logits(model, features: list[Tensor]) -> Tensor:
     if not isinstance(model.decode_head, nn.ModuleList):
         return model.decode_head(features)
     first, *others = model.decode_head  # a cascade
-    return reduce(lambda logits, head: head(features, logits), others, first(features))
+    logits = first(features)
+    for head in others:
+        logits = head(features, logits)
+    return logits

@@ -31,8 +31,7 @@ def read_run(work_dir: str | Path, options: dict | None = None) -> Run:
     """Read a work dir; ``options`` override settings of its config.
 
     Raises:
-        ValueError: it does not exist, or lacks its config, its checkpoint or its logs, or one of
-            them belongs to another project.
+        ValueError: it lacks its config, checkpoint or logs, or one belongs to another project.
     """
     folder = Path(work_dir)
     if not folder.is_dir():

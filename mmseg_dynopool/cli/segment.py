@@ -25,9 +25,8 @@ def segment_images(model: BaseSegmentor, images: list[Path], out_dir: str | Path
         opacity: of the overlay, 0 to 1.
 
     Raises:
-        ValueError: an image cannot be read, two have one name, ``opacity`` is out of range, or
-            ``out_dir`` is or lies in a file.
-        OSError: a file cannot be written.
+        ValueError: an image cannot be read, two have one name, or ``opacity`` is out of range.
+        ValueError, OSError: a file cannot be written.
     """
     if not 0 <= opacity <= 1:
         raise ValueError(f'opacity must be from 0 to 1, got {opacity!r}')

@@ -24,8 +24,7 @@ def check_data(cfg: Config, *dataloaders: str) -> None:
     and no values but the classes and ``ignore_index``. ``dataloaders`` are names in the config.
 
     Raises:
-        ValueError: a folder is missing, a data set is empty, label maps are missing, or one of
-            those that were read is malformed; the message names it.
+        ValueError: a folder, image or label map is missing or malformed; the message names it.
     """
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     for name in dataloaders:

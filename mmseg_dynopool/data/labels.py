@@ -37,7 +37,8 @@ def stray_labels(label, allowed: LabelRange | None) -> list[int]:
     label = np.asarray(label)
     # Seen as unsigned, a negative value is a large one: one pass finds both.
     unsigned = label.view(label.dtype.str.replace('i', 'u'))
-    return np.setdiff1d(label[unsigned >= allowed.classes], allowed.ignored).tolist()
+    strays = label[unsigned >= allowed.classes]
+    return np.unique(strays[strays != allowed.ignored]).tolist()
 
 
 def describe_strays(path: str, strays: list[int], allowed: LabelRange) -> str:
