@@ -8,6 +8,8 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmseg.registry import HOOKS
 
+from mmseg_dynopool.files import write_file
+
 from .safe_files import BACKEND
 
 
@@ -18,8 +20,8 @@ class SafeCheckpointHook(CheckpointHook):
     - A checkpoint appears under its name when it is complete (:func:`write_file`).
     - With ``max_keep_ckpts`` the oldest goes after the new one is there; mmengine removes it
       first, and a kill in between would leave none. So does the best one (``save_best``).
+    - The note ``last_checkpoint`` is written in the same way.
 
-    A note ``last_checkpoint`` that a kill cut off does no harm: :func:`latest_checkpoint`.
     The arguments are those of CheckpointHook.
     """
 
@@ -37,6 +39,11 @@ class SafeCheckpointHook(CheckpointHook):
     def _save_checkpoint_with_step(self, runner, step, meta) -> None:
         with self._removing_afterwards():
             super()._save_checkpoint_with_step(runner, step, meta)
+
+    def _save_checkpoint(self, runner) -> None:
+        super()._save_checkpoint(runner)
+        if is_main_process():
+            write_file(Path(runner.work_dir, 'last_checkpoint'), self.last_ckpt.encode())
 
     def _save_best_checkpoint(self, runner, metrics) -> None:
         with self._removing_afterwards():
