@@ -10,12 +10,7 @@ from mmengine.config import Config
 
 def read_config(path: str, options: dict | None = None, needs: Sequence[str] = ('model', )
                 ) -> Config:
-    """Read a config.
-
-    Args:
-        path: its file.
-        options: settings to override, as from ``--cfg-options``.
-        needs: settings that must be there.
+    """Read a config with the settings of ``needs``; ``options`` override others.
 
     Raises:
         SystemExit: there is no such file.
@@ -62,10 +57,7 @@ def type_name(transform: dict) -> str:
 
 
 def counted_shape(cfg: Config) -> tuple[int, int] | None:
-    """Input size ``(H, W)`` at which a config's network is counted.
-
-    That is ``model.gmacs_shape``, else the training crop; None where the config names neither.
-    """
+    """``(H, W)`` at which a network is counted: ``model.gmacs_shape``, else the crop, or None."""
     shape = cfg.model.get('gmacs_shape') or (cfg.model.get('data_preprocessor') or {}).get('size')
     return tuple(shape) if shape else None
 

@@ -8,11 +8,7 @@ import numpy as np
 
 
 def check_folder(path: str | Path) -> Path:
-    """Check that a folder is there or can be made, and make none yet.
-
-    Raises:
-        ValueError: a file is in the way.
-    """
+    """Raise a ValueError where a file is in the way of a folder; make none yet."""
     path = Path(path)
     for part in (path, *path.parents):
         if os.path.lexists(part) and not part.is_dir():
@@ -21,26 +17,19 @@ def check_folder(path: str | Path) -> Path:
     return path
 
 
-def check_png(path: str | Path) -> Path:
-    """Check that a PNG file of this name can be written, before it is computed.
-
-    Raises:
-        ValueError: the name does not end in .png, is a folder's, or a file is where its folder
-            should be.
-    """
+def check_png(path: str | Path) -> None:
+    """Raise a ValueError where no PNG file of this name can be written, before it is computed."""
     path = Path(path)
     if path.suffix.lower() != '.png' or path.is_dir():
         raise ValueError(f'--out must name a .png file, got {str(path)!r}')
     check_folder(path.parent)
-    return path
 
 
 def make_folder(path: str | Path) -> Path:
     """Make a folder and its parents, where they are not there yet.
 
     Raises:
-        ValueError: a file is in the way.
-        OSError: it cannot be made, e.g. for lack of permission.
+        ValueError, OSError: a file is in the way, a permission is lacking, or the like.
     """
     path = check_folder(path)
     try:
@@ -57,8 +46,7 @@ def write_file(path: str | Path, content: bytes) -> None:
     Also when the process is killed on the way; then the hidden file stays.
 
     Raises:
-        ValueError: a file is where its folder should be.
-        OSError: the file cannot be written, e.g. because the disk is full.
+        ValueError, OSError: see :func:`make_folder`, or the disk is full.
     """
     path = Path(path)
     part = make_folder(path.parent) / f'.{path.name}.part'
@@ -77,10 +65,5 @@ def write_file(path: str | Path, content: bytes) -> None:
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:
-    """Write a PNG file; see :func:`write_file`.
-
-    Args:
-        path: the file.
-        image: ``(H, W)``, or ``(H, W, 3)`` in BGR; 8 or 16 bits.
-    """
+    """Write ``(H, W)``, or ``(H, W, 3)`` in BGR, 8 or 16 bits, as PNG; see :func:`write_file`."""
     write_file(path, cv2.imencode('.png', image)[1].tobytes())

@@ -27,9 +27,7 @@ _ROUNDING = 1e-12
 class Aggregation:
     """What an operator makes an output bin of.
 
-    Attributes:
-        title: name of the operator.
-        weights: ``(H_out, W_out, H, W)``: ``weights[i, j]`` are those of output bin (i, j).
+    ``weights[i, j]`` of ``weights (H_out, W_out, H, W)`` are those of output bin (i, j).
     """
 
     title: str
@@ -71,23 +69,17 @@ def compute_aggregations(size: Sequence[int], scale: float,
                          'Shape Adaptor mixes; choose one between them, or wider --ratios R1 R2')
     output_size = pooled_size(size, (1 / scale, 1 / scale))
     weight = (scale - low) / (high - low)
-    return [
-        Aggregation('DynOPool', compute_weights(
-            lambda image: F.avg_pool2d(read_queries(image, output_size), 2), size)),
-        Aggregation(
-            f'Shape Adaptor: {1 - weight:.3g} x branch r = {low:g} + {weight:.3g} x branch '
-            f'r = {high:g}', compute_weights(
-                lambda image: shape_adaptor2d(image, weight, output_size, ratios,
-                                              pooling='average'), size))
-    ]
+    operators = {
+        'DynOPool': lambda image: F.avg_pool2d(read_queries(image, output_size), 2),
+        f'Shape Adaptor: {1 - weight:.3g} x branch r = {low:g} + {weight:.3g} x branch '
+        f'r = {high:g}':
+        lambda image: shape_adaptor2d(image, weight, output_size, ratios, pooling='average')}
+    return [Aggregation(title, compute_weights(operator, size))
+            for title, operator in operators.items()]
 
 
 def check_cell(cell: Sequence[int], output_size: Sequence[int]) -> tuple[int, int]:
-    """Check the row and column of an output bin.
-
-    Raises:
-        ValueError: there is no such bin.
-    """
+    """The row and column of an output bin; a ValueError where there is none."""
     if any(not 0 <= k < n for k, n in zip(cell, output_size, strict=True)):
         raise ValueError(f'--cell {tuple(cell)} lies outside of the output of {output_size[0]} x '
                          f'{output_size[1]} bins; rows and columns count from 0')

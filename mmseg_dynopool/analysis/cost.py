@@ -24,13 +24,12 @@ from .timing import time_alternately
 
 @dataclass
 class Cost:
-    """A network at one input size.
+    """A network at one input size: an evaluation pass of one image through backbone and head.
 
     Attributes:
-        params: number of parameters.
-        gmacs: multiply-adds of one image in 1e9, rounded sizes, backbone and head.
+        gmacs: multiply-adds in 1e9, rounded sizes.
         sizes: ``(H, W)`` of each of the backbone's feature maps.
-        seconds: of each timed evaluation pass of one image, through backbone and head.
+        seconds: of each timed pass.
     """
 
     params: int
@@ -49,8 +48,7 @@ class Cost:
         Networks that take turns share the machine's slow moments: a ratio within a round keeps
         them out. The second quartile is the median.
         """
-        ratios = np.divide(self.seconds, other.seconds)
-        return tuple(np.percentile(ratios, (25, 50, 75)).tolist())
+        return tuple(np.percentile(np.divide(self.seconds, other.seconds), (25, 50, 75)).tolist())
 
 
 def stock_model(model_cfg: ConfigDict) -> ConfigDict | None:
@@ -80,10 +78,7 @@ def build(model_cfg: ConfigDict, device: str) -> nn.Module:
 def measure(models: dict[str, nn.Module], shape: Sequence[int], repeats: int) -> dict[str, Cost]:
     """Count and time segmentors on the same random image of ``shape = (H, W)``.
 
-    They are in evaluation mode, on one device; see :func:`time_alternately`.
-
-    Raises:
-        ValueError: ``shape`` is not two positive sizes, or ``repeats`` is less than 1.
+    They are in evaluation mode, on one device; see :func:`time_alternately`, :func:`check_shape`.
     """
     check_shape(shape)
     first = next(iter(models.values()))
@@ -92,12 +87,10 @@ def measure(models: dict[str, nn.Module], shape: Sequence[int], repeats: int) ->
     image = torch.rand(1, input_channels(first), *shape, generator=generator).to(device)
     seconds = time_alternately({name: partial(forward_without_postprocessing, model, image)
                                 for name, model in models.items()}, repeats, device)
-    return {
-        name: Cost(sum(p.numel() for p in model.parameters()),
-                   count_segmentor_gmacs(model, shape),
-                   [tuple(y.shape[2:]) for y in model.backbone(image)], seconds[name])
-        for name, model in models.items()
-    }
+    return {name: Cost(params=sum(p.numel() for p in model.parameters()),
+                       gmacs=count_segmentor_gmacs(model, shape),
+                       sizes=[tuple(y.shape[2:]) for y in model.backbone(image)],
+                       seconds=seconds[name]) for name, model in models.items()}
 
 
 def learned_scales(model: nn.Module) -> dict[str, tuple[float, float]]:

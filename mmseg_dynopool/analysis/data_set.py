@@ -6,6 +6,7 @@ scale keeps, how dense the boundaries of classes are, and by how much the conten
 along each axis; and from that the scales at which to start.
 """
 
+import warnings
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -89,14 +90,9 @@ def starting_scales(stretch: float, streams: int = 3, bounds: Sequence[float] = 
                     ) -> dict[str, tuple[float, float]]:
     """Scales that undo a stretch as early as a stream can, at the cost of 0.5 x 0.5.
 
-    Args:
-        stretch: how many times as long in height as in width contents are.
-        streams: number of DynOPools, ``stream1`` and so on.
-        bounds: lowest and highest scale, see :class:`mmseg_dynopool.layers.DynOPool`.
-
     Returns:
-        ``{instance: (scale_h, scale_w)}``, each with the product 0.25. What the bounds do not
-        allow in one stream is left to the next.
+        ``{instance: (scale_h, scale_w)}``, each with the product 0.25. What the ``bounds`` (lowest
+        and highest scale) do not allow in one stream is left to the next.
 
     Raises:
         ValueError: ``stretch`` is not positive and finite, or 0.5 lies outside ``bounds``.
@@ -120,7 +116,7 @@ def starting_scales(stretch: float, streams: int = 3, bounds: Sequence[float] = 
 
 
 class _Curves:
-    """The curves of each image, along both axes; None for an image of one color."""
+    """The curves of each image, along both axes; NaN for an image of one color."""
 
     def __init__(self):
         self.energy = []  # (2, frequencies) each
@@ -128,49 +124,44 @@ class _Curves:
         self.boundaries = []  # (2,) each
 
     def __bool__(self):
-        return any(curves is not None for curves in self.difference)
+        return bool(np.isfinite(self.difference).any())
 
     def add(self, array, compared, boundaries=False):
-        energy = [cumulative_energy(array, axis) for axis in (0, 1)]
-        difference = [structure_function(compared, axis) for axis in (0, 1)]
+        energy = np.array([cumulative_energy(array, axis) for axis in (0, 1)])
+        difference = np.array([structure_function(compared, axis) for axis in (0, 1)])
+        if np.isnan([energy[:, 0], difference[:, 0]]).any():
+            energy[:], difference[:] = np.nan, np.nan
+        self.energy.append(energy)
+        self.difference.append(difference)
         if boundaries:
             self.boundaries.append([boundary_density(compared, axis) for axis in (0, 1)])
-        varies = all(curve is not None for curve in energy + difference)
-        self.energy.append(energy if varies else None)
-        self.difference.append(difference if varies else None)
 
     def log_stretch(self, without: int | None = None) -> float:
         """Logarithm of the stretch; NaN where it cannot be told."""
-        chosen = [d for i, d in enumerate(self.difference) if d is not None and i != without]
+        chosen = [curves for i, curves in enumerate(self.difference) if i != without]
         return float(np.log(stretch_between(*_mean(chosen)))) if chosen else float('nan')
 
     def summary(self) -> dict:
-        energy, difference = (
-            _mean([curves for curves in part if curves is not None])
-            for part in (self.energy, self.difference))
-        above = [dict(scale=scale, share=[1 - _at(curve, scale) for curve in energy])
-                 for scale in SCALES]
+        energy, difference = _mean(self.energy), _mean(self.difference)
+        above = [dict(scale=scale, share=[1 - float(np.interp(scale / 2, FREQUENCIES, curve))
+                                          for curve in energy]) for scale in SCALES]
         keeping = [float(2 * FREQUENCIES[np.argmax(curve >= _KEPT)]) for curve in energy]
-        extra = dict(boundaries_per_pixel=np.mean(self.boundaries, 0).tolist()
-                     ) if self.boundaries else {}
-        return dict(
+        summary = dict(
             energy_above=above, scale_keeping_95=keeping,
-            stretch=_finite(np.exp(self.log_stretch())), stretch_error=_error([self]), **extra,
+            stretch=_finite(np.exp(self.log_stretch())), stretch_error=_error([self]),
             curves=dict(
                 frequency=FREQUENCIES.tolist(), energy=energy.tolist(), lag=LAGS.tolist(),
                 difference=[[_finite(v) for v in curve] for curve in difference]))
-
-
-def _at(curve: np.ndarray, scale: float) -> float:
-    return float(np.interp(scale / 2, FREQUENCIES, curve))
+        if self.boundaries:
+            summary['boundaries_per_pixel'] = np.mean(self.boundaries, 0).tolist()
+        return summary
 
 
 def _mean(curves: list) -> np.ndarray:
-    """Mean over images; large lags of small images are NaN."""
-    curves = np.array(curves)
-    known = np.isfinite(curves)
-    with np.errstate(invalid='ignore'):
-        return np.where(known, curves, 0).sum(0) / known.sum(0)
+    """Mean over images, without NaN, as large lags of small images are."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', RuntimeWarning)  # of lags that no image has
+        return np.nanmean(curves, 0)
 
 
 def _finite(value: float) -> float | None:
@@ -178,9 +169,7 @@ def _finite(value: float) -> float | None:
 
 
 def _mean_log_stretch(parts: list[_Curves], without: int | None = None) -> float:
-    logs = [part.log_stretch(without) for part in parts]
-    known = [value for value in logs if np.isfinite(value)]
-    return sum(known) / len(known) if known else float('nan')
+    return float(_mean([part.log_stretch(without) for part in parts]))
 
 
 def _error(parts: list[_Curves]) -> float | None:

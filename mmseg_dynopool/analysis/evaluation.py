@@ -17,12 +17,8 @@ from rich.progress import track
 class Evaluation:
     """Areas in pixels of each validation image, in the order of the data set.
 
-    Attributes:
-        classes, palette: names and RGB colors of the classes.
-        paths: the images' files.
-        intersection, union, predicted, truth: ``(images, classes)``.
-        dataset: the data set.
-        ignore_index: the label that does not count.
+    ``intersection``, ``union``, ``predicted`` and ``truth`` are ``(images, classes)``; pixels of
+    the label ``ignore_index`` do not count.
     """
 
     classes: list[str]
@@ -71,11 +67,9 @@ class Evaluation:
 
 
 def evaluate(model: BaseSegmentor, cfg: Config) -> Evaluation:
-    """Run the validation images of a config through a network.
+    """Run the validation images of a config through a network in evaluation mode.
 
-    Args:
-        model: in evaluation mode.
-        cfg: with ``val_dataloader``; the ``ignore_index`` is that of its IoUMetric.
+    The ``ignore_index`` is that of the config's IoUMetric.
 
     Raises:
         ValueError: the data set has no class names.
@@ -89,10 +83,8 @@ def evaluate(model: BaseSegmentor, cfg: Config) -> Evaluation:
         raise ValueError('the validation data set has no class names: set '
                          'val_dataloader.dataset.metainfo.classes')
     evaluators = cfg.get('val_evaluator') or []
-    ignored = [evaluator['ignore_index'] for evaluator in
-               ([evaluators] if isinstance(evaluators, dict) else evaluators)
-               if 'ignore_index' in evaluator]
-    ignore_index = ignored[0] if ignored else 255
+    evaluators = [evaluators] if isinstance(evaluators, dict) else evaluators
+    ignore_index = next((e['ignore_index'] for e in evaluators if 'ignore_index' in e), 255)
     # Classes to which the data set gives no color are black, as in mmseg.
     palette = [list(color) for color in loader.dataset.metainfo.get('palette') or []]
     palette = (palette + [[0, 0, 0]] * len(classes))[:len(classes)]
@@ -111,11 +103,7 @@ def evaluate(model: BaseSegmentor, cfg: Config) -> Evaluation:
 
 def segment(model: BaseSegmentor, dataset, index: int
             ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One image of a validation set with its labels.
-
-    Returns:
-        The image ``(H, W, 3)`` in RGB, its true and its predicted labels ``(H, W)``.
-    """
+    """A validation image ``(H, W, 3)`` in RGB, its true and its predicted labels ``(H, W)``."""
     item = dataset[index]
     with torch.no_grad():
         sample = model.val_step(pseudo_collate([item]))[0]

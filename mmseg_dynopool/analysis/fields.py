@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,14 +22,12 @@ class ReceptiveField:
     """Receptive field of the centre unit of one output, in pixels of the network's input.
 
     Attributes:
-        name: of the output, e.g. ``'stream 2'``.
         size: ``(H, W)`` of the feature map.
         gradient: ``(H, W)`` of the image: absolute gradient of the sum of the unit's channels
             (or of one logit), averaged over the image's channels, divided by its sum; zeros
             where nothing in the image moves the unit: all of its channels are off.
-        effective: along each axis the middle 95 % of the gradient, 2.5 % being cut off at either
-            end; None where the gradient is zero.
-        core: the same for the middle 50 %.
+        effective, core: along each axis the middle 95 % and 50 % of the gradient, as much cut
+            off at either end; None where the gradient is zero.
         theoretical: the pixels that the unit can depend on, the image's borders not regarded;
             None where it was not computed.
     """
@@ -50,7 +49,7 @@ def measure_fields(network: nn.Module, image: Tensor, head: Callable | None = No
     :func:`mmseg_dynopool.analysis.theoretical_field.theoretical_field`.
 
     Args:
-        network: takes ``image`` and returns one or more feature maps, by stream; it is copied.
+        network: takes ``image`` and returns one or more feature maps, by stream.
         image: ``(1, C, H, W)``, normalized, on the network's device.
         head: takes the list of features and returns logits; the field of the highest logit of
             the centre is added as ``'logit'``.
@@ -61,9 +60,8 @@ def measure_fields(network: nn.Module, image: Tensor, head: Callable | None = No
     """
     if image.dim() != 4 or len(image) != 1:
         raise ValueError(f'image must have shape (1, C, H, W), got {tuple(image.shape)}')
-    network = copy.deepcopy(network)
+    network = copy.deepcopy(network).requires_grad_(False)
     network.eval()
-    network.requires_grad_(False)
     image = image.detach().clone().requires_grad_()
     outputs = outputs_of(network, image)
     units = [(f'stream {k}', output, centre(output).sum()) for k, output in enumerate(outputs)]
@@ -100,11 +98,7 @@ def _middle(profile: np.ndarray, mass: float) -> tuple[int, int]:
 
 
 def check_pools(model: nn.Module) -> None:
-    """Check that a segmentor has scales to compare.
-
-    Raises:
-        ValueError: its backbone holds no DynOPool.
-    """
+    """Raise a ValueError where a segmentor's backbone holds no DynOPool to compare."""
     if not all_pools(getattr(model, 'backbone', nn.Module())):
         raise ValueError(f'{type(getattr(model, "backbone", model)).__name__} holds no DynOPool: '
                          'there is no learned field to show; give a config with '
@@ -116,30 +110,27 @@ def compare_fields(model: nn.Module, image: Tensor) -> dict[str, list[ReceptiveF
 
     The latter has the same weights, with every scale at 0.5, the sizes of the stock network. A
     stock HRNet's theoretical field is a little smaller: its strided convolutions do not pool.
-
-    Args:
-        model: a segmentor with DynOPools in its backbone; it is copied, not changed.
-        image: ``(1, 3, H, W)``, as the data preprocessor returns it.
+    ``image (1, 3, H, W)`` is as the data preprocessor returns it.
 
     Raises:
         ValueError: the backbone holds no DynOPool; see :func:`measure_fields`.
     """
     check_pools(model)
-    model = freeze_pools(model)  # a copy; constants can take any scale
-    model.requires_grad_(False)
-    learned = measure_fields(model.backbone, image, lambda x: _logits(model, x))
+    model = freeze_pools(model).requires_grad_(False)  # a copy; constants can take any scale
+    head = partial(_logits, model)
+    learned = measure_fields(model.backbone, image, head)
     for pool in all_pools(model).values():
         pool.set_scale_(0.5)
-    return {LEARNED: learned,
-            STRIDE_2: measure_fields(model.backbone, image, lambda x: _logits(model, x))}
+    return {LEARNED: learned, STRIDE_2: measure_fields(model.backbone, image, head)}
 
 
 def _logits(model, features: list[Tensor]) -> Tensor:
     if model.with_neck:
         features = model.neck(features)
-    heads = model.decode_head
-    heads = heads if isinstance(heads, nn.ModuleList) else [heads]
-    logits = heads[0](features)
-    for head in heads[1:]:  # a cascade
+    if not isinstance(model.decode_head, nn.ModuleList):
+        return model.decode_head(features)
+    first, *others = model.decode_head  # a cascade
+    logits = first(features)
+    for head in others:
         logits = head(features, logits)
     return logits

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import isfinite
+from math import inf, isfinite
 from numbers import Real
 from pathlib import Path
 
@@ -16,12 +16,7 @@ _WHERE = 'TIMESTAMP/vis_data/scalars.json'
 
 @dataclass(frozen=True)
 class RunLog:
-    """The scalars of one training, of any network, resumed parts joined.
-
-    Attributes:
-        name: of the run, for legends.
-        series: ``{key: [(iteration, value), ...]}``, iterations ascending.
-    """
+    """The scalars of one training, of any network, resumed parts joined; iterations ascend."""
 
     name: str
     series: dict[str, Series] = field(default_factory=dict)
@@ -84,8 +79,7 @@ def read_log(path: str | Path, name: str | None = None, learned: bool = True) ->
 
     Args:
         path: a work dir with ``TIMESTAMP/vis_data/scalars.json``, a run's folder ``TIMESTAMP``,
-            or one such JSON file.
-        name: of the run; default: its work dir's.
+            or one such JSON file; it names the run by default.
         learned: require the scales of a DynOPool; else a training loss will do.
 
     Raises:
@@ -95,7 +89,7 @@ def read_log(path: str | Path, name: str | None = None, learned: bool = True) ->
     for file in _log_files(Path(path)):
         resumed = _read_lines(file)
         first = next((step for step, line in resumed if 'iter' in line or 'loss' in line),
-                     float('inf'))  # of the training
+                     inf)  # of the training
         rows = [(step, line) for step, line in rows if step < first] + resumed
     series: dict[str, Series] = {}
     for step, line in rows:
@@ -105,10 +99,9 @@ def read_log(path: str | Path, name: str | None = None, learned: bool = True) ->
     log = RunLog(name or _run_folder(path).name, series)
     logged = sorted({key for _, line in rows for key in line} - {'step'})
     if learned and not log.instances():
-        raise ValueError(
-            f'the log of {str(path)!r} holds no dynopool/INSTANCE/scale_h (it holds '
-            f'{", ".join(logged[:6]) or "nothing"}); it must come from a training with '
-            "custom_hooks=[dict(type='DynOPoolHook')]")
+        raise ValueError(f'the log of {str(path)!r} holds no dynopool/INSTANCE/scale_h (it holds '
+                         f'{", ".join(logged[:6]) or "nothing"}); it must come from a training '
+                         "with custom_hooks=[dict(type='DynOPoolHook')]")
     if not learned and not log.get('loss'):
         raise ValueError(f'the logs in {str(path)!r} hold no training loss (found: '
                          f'{", ".join(logged[:5]) or "nothing"}); give the work dir of a '

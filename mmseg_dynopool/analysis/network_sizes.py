@@ -2,28 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from mmseg.models import BaseSegmentor
 
 from mmseg_dynopool.layers import all_pools
-from mmseg_dynopool.ops import pooled_size
 
 from .logs import RunLog
 
 STOCK = 'stock: stride 2'
 Size = tuple[int, int]
-_HALVINGS = dict(stem1=1, stem2=2) | {f'stream{k}': 2 + k for k in range(10)}
+_REDUCTIONS = dict(stem1=2, stem2=4) | {f'stream{k}': 2**(2 + k) for k in range(10)}
 
 
 @dataclass(frozen=True)
 class NetworkSizes:
-    """Feature sizes of one network.
-
-    Attributes:
-        name: of the run or checkpoint.
-        input_size: ``(H, W)`` of the image in pixels.
-        sizes: ``{'stem1' (if it learns), 'stream0', 'stream1', ...: (h, w)}``.
-    """
+    """Sizes in a run or checkpoint, ``{'stem1' (if it learns), 'stream0', ...: (h, w)}``."""
 
     name: str
     input_size: Size
@@ -56,16 +50,11 @@ def stock_sizes(input_size: Sequence[int], names: Sequence[str]) -> dict[str, Si
     Raises:
         ValueError: a name is not ``'stem1'``, ``'stem2'``, ``'stream0'``, ``'stream1'``, ...
     """
-    sizes = {}
     for name in names:
-        if name not in _HALVINGS:
+        if name not in _REDUCTIONS:
             raise ValueError(f'{name!r} is no stream of an HRNet, which are stem1, stem2, stream0, '
                              'stream1, ...')
-        size = tuple(input_size)
-        for _ in range(_HALVINGS[name]):
-            size = pooled_size(size, (2.0, 2.0))
-        sizes[name] = size
-    return sizes
+    return {name: tuple(ceil(n / _REDUCTIONS[name]) for n in input_size) for name in names}
 
 
 def compare_sizes(networks: Sequence[NetworkSizes]) -> dict[str, dict[str, Size]]:

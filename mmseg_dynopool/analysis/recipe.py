@@ -7,9 +7,9 @@ import mmengine
 import mmseg
 import torch
 
+import mmseg_dynopool
 from mmseg_dynopool.config import type_name
 from mmseg_dynopool.data.listing import plain_datasets
-from mmseg_dynopool.version import __version__
 
 from .work_dir import Run
 
@@ -20,18 +20,18 @@ _PRECISIONS = {'AmpOptimWrapper': 'mixed (AmpOptimWrapper)', 'OptimWrapper': 'fl
 
 def recipe(run: Run) -> dict[str, str]:
     """What was trained and how, by name; what the config does not say is omitted."""
-    cfg = run.cfg
-    model, loader = cfg.model, cfg.get('train_dataloader') or {}
-    backbone = type_name(model.backbone)
+    cfg = run.cfg.to_dict()
+    model, loader = cfg['model'], cfg.get('train_dataloader') or {}
+    backbone = type_name(model['backbone'])
     dataset = plain_datasets(loader.get('dataset') or {})[0]
     wrapper = dict(type='OptimWrapper') | (cfg.get('optim_wrapper') or {})
     optimizer = dict(wrapper.get('optimizer') or {})
     keys = (wrapper.get('paramwise_cfg') or {}).get('custom_keys') or {}
-    heads = ' + '.join(map(type_name, _as_list(model.decode_head)))
+    heads = ' + '.join(map(type_name, _as_list(model['decode_head'])))
     crop = (model.get('data_preprocessor') or {}).get('size')
     rows = {
         'Network': f'{type_name(model)}: {backbone} + {heads}',
-        'DynOPools': _pairs(model.backbone.get('dynopool') or {})
+        'DynOPools': _pairs(model['backbone'].get('dynopool') or {})
         or ('scale=0.5 (default)' if 'DynOPool' in backbone else ''),
         'Cost in the loss': _pairs({k: v for k, v in model.items()
                                     if k.startswith('gmacs_') and v is not None}),
@@ -66,16 +66,12 @@ def machine(device: str) -> dict[str, str]:
         threads = torch.get_num_threads()
         name = (f'{platform.processor() or platform.machine()}, {threads} '
                 f'thread{"s" * (threads > 1)}')
-    return {
-        'mmseg_dynopool': __version__,
-        'PyTorch': torch.__version__,
-        'mmsegmentation': mmseg.__version__,
-        'mmengine': mmengine.__version__,
-        'mmcv': mmcv.__version__,
-        'Python': platform.python_version(),
-        'Device': f'{device}: {name}',
-        'System': f'{platform.system()} {platform.machine()}',
-    }
+    packages = {'mmseg_dynopool': mmseg_dynopool, 'PyTorch': torch, 'mmsegmentation': mmseg,
+                'mmengine': mmengine, 'mmcv': mmcv}
+    return {**{title: package.__version__ for title, package in packages.items()},
+            'Python': platform.python_version(),
+            'Device': f'{device}: {name}',
+            'System': f'{platform.system()} {platform.machine()}'}
 
 
 def _as_list(settings) -> list:
@@ -88,16 +84,7 @@ def _call(settings: dict) -> str:
 
 
 def _pairs(settings: dict) -> str:
-    return ', '.join(f'{key}={_plain(value)!r}' for key, value in settings.items())
-
-
-def _plain(value):
-    """Plain dicts and lists in the place of mmengine's, whose names would show."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_plain(item) for item in value)
-    return value
+    return ', '.join(f'{key}={value!r}' for key, value in settings.items())
 
 
 def _alpha_rate(optimizer: dict, key: dict | None) -> str:

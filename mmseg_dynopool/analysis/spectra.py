@@ -19,27 +19,14 @@ _LINES = 256
 
 
 def check_side(shape: tuple[int, ...], name: str) -> None:
-    """Check that an image has lines long enough for a spectrum.
-
-    Args:
-        shape: ``(H, W, ...)``.
-        name: of the image, for the message.
-
-    Raises:
-        ValueError: a side is below 32 pixels.
-    """
+    """Raise a ValueError where a side of an image ``(H, W, ...)`` is below 32 pixels."""
     if min(shape[:2]) < LEAST_SIDE:
         raise ValueError(f'{name} is {shape[0]} x {shape[1]} pixels (height x width), too small '
                          f'for a spectrum: each side must have {LEAST_SIDE} pixels or more')
 
 
 def lines_along(array: np.ndarray, axis: int) -> np.ndarray:
-    """Evenly spread lines along an axis, at most 256: ``(H, W, ...)`` to ``(lines, length, ...)``.
-
-    Args:
-        array: image or label map.
-        axis: 0 for the height (columns), 1 for the width (rows).
-    """
+    """At most 256 lines along an axis, evenly spread: ``(lines, length, ...)``."""
     lines = np.moveaxis(array, axis, 1)
     chosen = np.linspace(0, len(lines) - 1, min(_LINES, len(lines))).round().astype(int)
     return lines[chosen]
@@ -53,14 +40,8 @@ def one_hot(label: np.ndarray) -> np.ndarray:
 def fill_ignored(label: np.ndarray, ignored: int) -> np.ndarray:
     """A label map in which ignored pixels have the class of the nearest pixel that has one.
 
-    Else the outlines that some data sets leave open would count as regions.
-
-    Args:
-        label: ``(H, W)``, whole numbers.
-        ignored: the value of ignored pixels.
-
-    Returns:
-        ``(H, W)``; as it was, one color, if all pixels are ignored.
+    Else the outlines that some data sets leave open would count as regions. ``label (H, W)`` stays
+    as it was if all of its pixels are ignored.
     """
     hole = label == ignored
     if hole.all() or not hole.any():
@@ -72,20 +53,16 @@ def fill_ignored(label: np.ndarray, ignored: int) -> np.ndarray:
     return classes[nearest]
 
 
-def cumulative_energy(array: np.ndarray, axis: int) -> np.ndarray | None:
+def cumulative_energy(array: np.ndarray, axis: int) -> np.ndarray:
     """Share of the energy at or below each frequency of an axis.
 
     Energy is the variance about the mean of the image (of each class's 0 and 1 for a label map),
     so that what changes along the other axis alone has frequency 0 here. The lines are windowed
     by Hann's window.
 
-    Args:
-        array: ``(H, W, C)``; channels and lines add up.
-        axis: 0 for the height, 1 for the width.
-
     Returns:
-        ``(257,)``, rising to 1, at ``FREQUENCIES`` (0 to 0.5 cycles per pixel); None for an
-        image of one color.
+        Of ``array (H, W, C)``, whose channels and lines add up, ``(257,)``, rising to 1, at
+        ``FREQUENCIES`` (0 to 0.5 cycles per pixel); NaN for an image of one color.
     """
     array = array - array.mean((0, 1), dtype=np.float64).astype(np.float32)
     lines = lines_along(array, axis)
@@ -99,21 +76,21 @@ def cumulative_energy(array: np.ndarray, axis: int) -> np.ndarray | None:
     spectrum[1:(length + 1) // 2] *= 2
     total = spectrum.sum()
     if not total > 1e-12:
-        return None
+        return np.full(len(FREQUENCIES), np.nan)
     return np.interp(FREQUENCIES, np.fft.rfftfreq(length), np.cumsum(spectrum) / total)
 
 
-def structure_function(array: np.ndarray, axis: int) -> np.ndarray | None:
+def structure_function(array: np.ndarray, axis: int) -> np.ndarray:
     """Mean square difference of two pixels by their distance along an axis.
 
     Args:
         array: ``(H, W, C)`` of floating point numbers, or a label map ``(H, W)`` of whole
             numbers, whose difference is 1 where the classes differ, else 0.
-        axis: 0 for the height, 1 for the width.
+        axis: 0 for the height (columns), 1 for the width (rows).
 
     Returns:
         At ``LAGS`` pixels, as a share of the mean over all pairs of pixels (twice the variance);
-        NaN where the lag is more than half of the side. None for an image of one color.
+        NaN where the lag is more than half of the side, and for an image of one color.
     """
     labels = array.ndim == 2
     if labels:
@@ -121,17 +98,13 @@ def structure_function(array: np.ndarray, axis: int) -> np.ndarray | None:
         top = 1 - (counts**2).sum()
     else:
         top = 2 * array.var((0, 1), dtype=np.float64).sum()
-    if not top > 1e-12:
-        return None
     lines = lines_along(array, axis)
     values = np.full(len(LAGS), np.nan)
     for i, lag in enumerate(LAGS):
-        if lag <= lines.shape[1] // 2:
+        if top > 1e-12 and lag <= lines.shape[1] // 2:
             ahead, behind = lines[:, lag:], lines[:, :-lag]
-            if labels:
-                values[i] = (ahead != behind).mean() / top
-            else:
-                values[i] = ((ahead - behind)**2).mean((0, 1), dtype=np.float64).sum() / top
+            square = ahead != behind if labels else (ahead - behind)**2
+            values[i] = square.mean((0, 1), dtype=np.float64).sum() / top
     return values
 
 
@@ -144,13 +117,8 @@ def stretch_between(along_h: np.ndarray, along_w: np.ndarray) -> float:
     """How many times as long in height as in width an image's contents are.
 
     The factor by which lags along the height must be divided for the one structure function to
-    lie on the other: the mean, over a range of levels, of the shift of their logarithms.
-
-    Args:
-        along_h, along_w: of :func:`structure_function`, or means of such.
-
-    Returns:
-        Above 1 where contents are stretched in height; NaN where nothing changes along an axis.
+    lie on the other (of :func:`structure_function`, or means of such): the mean, over a range of
+    levels, of the shift of their logarithms. NaN where nothing changes along an axis.
     """
     noise = min(_pixel_noise(along_h), _pixel_noise(along_w))
     along_h, along_w = along_h - noise, along_w - noise
@@ -164,13 +132,9 @@ def stretch_between(along_h: np.ndarray, along_w: np.ndarray) -> float:
 
 
 def _pixel_noise(curve: np.ndarray) -> float:
-    """Height at lag 0 of the line through lags 1 and 2: the share of noise of single pixels.
-
-    Curves of textures and edges start at 0. What is mostly noise is kept: there is no other
-    content to compare.
-    """
-    noise = 2 * curve[0] - curve[1]
-    return noise if 0 < noise < 0.7 else 0.0
+    """Height at lag 0 of the line through lags 1 and 2: the share of noise of single pixels."""
+    noise = 2 * curve[0] - curve[1]  # 0 for textures and edges
+    return noise if 0 < noise < 0.7 else 0.0  # mostly noise: there is nothing else to compare
 
 
 def _top(curve: np.ndarray) -> float:

@@ -45,20 +45,16 @@ def theoretical_field(network: nn.Module, size: Sequence[int]) -> list[Box]:
     pixel through them.
 
     Args:
-        network: takes images ``(N, 3, H, W)`` and returns one or more feature maps; it is copied,
-            not changed.
-        size: ``(H, W)`` of the image.
-
-    Returns:
-        For each output the field in an image without borders: below 0 or beyond ``size`` it lies
-        outside of the image.
+        network: takes images ``(N, 3, H, W)`` and returns one or more feature maps.
+        size: ``(H, W)`` of the image, whose borders are not regarded: below 0 or beyond ``size``
+            a field lies outside of it.
 
     Raises:
         ValueError: a layer is of a kind whose field is not known, or the field is longer than
             131072 pixels.
     """
-    rows, columns = (_axis_fields(network, size, axis) for axis in (0, 1))
-    return [Box(*row, *column) for row, column in zip(rows, columns, strict=True)]
+    axes = [_axis_fields(network, size, axis) for axis in (0, 1)]
+    return [Box(*rows, *columns) for rows, columns in zip(*axes, strict=True)]
 
 
 def _axis_fields(network: nn.Module, size: Sequence[int], axis: int) -> list[tuple[int, int]]:
@@ -86,7 +82,7 @@ def _fields_on_canvas(network, ratios: dict[str, float], length: int, axis: int)
 
 
 def _canvas(length: int, axis: int) -> Tensor:
-    return torch.zeros(1, 1, *((length, 1) if axis == 0 else (1, length)), dtype=torch.float64)
+    return torch.zeros((1, 1, length, 1) if axis == 0 else (1, 1, 1, length), dtype=torch.float64)
 
 
 def outputs_of(network: nn.Module, image: Tensor) -> list[Tensor]:
@@ -121,13 +117,11 @@ def _positive_copy(network: nn.Module, ratios: dict[str, float], axis: int) -> n
         alpha[axis] = ratios.get(name, alpha[axis])  # an instance that never ran has no ratio
         replaced[pool] = _MeanPool.at_alpha(alpha)
     for module in network.modules():
-        if module in replaced:
-            continue
         if isinstance(module, _NEUTRAL):
             replaced[module] = nn.Identity()
         elif isinstance(module, nn.Conv2d):
             replaced[module] = _unit_conv(module, replaced, axis)
-        elif any(True for _ in module.parameters(recurse=False)):
+        elif module not in replaced and any(True for _ in module.parameters(recurse=False)):
             raise ValueError(f'the receptive field of {type(module).__name__} is not known; the '
                              'theoretical field needs a network of convolutions, norms and '
                              'DynOPools')

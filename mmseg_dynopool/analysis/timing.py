@@ -12,14 +12,10 @@ def time_alternately(runs: dict[str, Callable[[], object]], repeats: int,
                      description: str = 'timing') -> dict[str, list[float]]:
     """Run programs by turns, each round in the reverse order of the one before.
 
-    Args:
-        runs: what to time, by name.
-        repeats: rounds that count, behind ``warm_up`` others.
-        device: where they run; a GPU is waited for before and after each run.
-        description: of the progress bar.
+    A GPU as ``device`` is waited for before and after each run.
 
     Returns:
-        Seconds of each run, by name and round.
+        Seconds of each run by name, for the ``repeats`` rounds behind ``warm_up`` others.
 
     Raises:
         ValueError: ``repeats`` is less than 1.

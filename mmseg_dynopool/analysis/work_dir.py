@@ -15,14 +15,7 @@ from .logs import RunLog, read_log
 
 @dataclass
 class Run:
-    """One training.
-
-    Attributes:
-        name: the work dir's name.
-        cfg: the config that mmengine dumped there, with the options of the command line.
-        checkpoint: the last checkpoint.
-        log: what was logged.
-    """
+    """A training, named as its work dir: the config as it ran, the last checkpoint, the log."""
 
     name: str
     cfg: Config
@@ -38,8 +31,7 @@ def read_run(work_dir: str | Path, options: dict | None = None) -> Run:
     """Read a work dir; ``options`` override settings of its config.
 
     Raises:
-        ValueError: it does not exist, or lacks its config, its checkpoint or its logs, or one of
-            them belongs to another project.
+        ValueError: it lacks its config, checkpoint or logs, or one belongs to another project.
     """
     folder = Path(work_dir)
     if not folder.is_dir():
@@ -50,9 +42,8 @@ def read_run(work_dir: str | Path, options: dict | None = None) -> Run:
     cfg.launcher = 'none'  # the run may have had many processes
     adapt_to_devices(cfg)
     _check_config(cfg, config)
-    checkpoint = Checkpoint.read(_checkpoint(folder))
-    log = read_log(folder, learned=False)
-    return Run(folder.resolve().name, cfg, checkpoint, log)
+    return Run(folder.resolve().name, cfg, Checkpoint.read(_checkpoint(folder)),
+               read_log(folder, learned=False))
 
 
 def _config_file(folder: Path) -> str:

@@ -52,21 +52,14 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--work-dir', help='folder for logs and checkpoints; default: '
                         'the config\'s, else work_dirs/NAME_OF_CONFIG')
     add_cfg_options(parser)
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='job launcher of a distributed run')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
+                        help='job launcher of a distributed run')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
                         help='set by the launcher')
 
 
 def check_device(device: str) -> None:
-    """Refuse a device that this machine lacks.
-
-    Raises:
-        SystemExit: it cannot hold a tensor.
-    """
+    """Exit where a device cannot hold a tensor."""
     try:
         torch.empty(0, device=device)
     except Exception as error:  # RuntimeError, AssertionError or others, by device and build
@@ -78,13 +71,7 @@ def check_device(device: str) -> None:
 def load_run_config(args: argparse.Namespace, needs: Sequence[str] = ('model', )) -> Config:
     """Read the config of a command line, apply its options and make its work dir.
 
-    Args:
-        args: parsed options of :func:`add_run_options` and ``config``.
-        needs: settings that must be there.
-
-    Raises:
-        SystemExit: the config does not exist.
-        ValueError: it is malformed, or the work dir cannot be made.
+    ``args`` are ``config`` and the options of :func:`add_run_options`; see :func:`read_config`.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = read_config(args.config, args.cfg_options, needs)

@@ -21,15 +21,10 @@ def check_data(cfg: Config, *dataloaders: str) -> None:
     """Check that the data sets of a config are there and every image has its label map.
 
     A few images of each data set are read: the label map must have the image's size, one channel
-    and no values but the classes and ``ignore_index``.
-
-    Args:
-        cfg: the config.
-        dataloaders: names of its data loaders, e.g. ``'train_dataloader'``.
+    and no values but the classes and ``ignore_index``. ``dataloaders`` are names in the config.
 
     Raises:
-        ValueError: a folder is missing, a data set is empty, label maps are missing, or one of
-            those that were read is malformed; the message names it.
+        ValueError: a folder, image or label map is missing or malformed; the message names it.
     """
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     for name in dataloaders:
@@ -44,15 +39,15 @@ def _check_folders(name: str, dataset) -> None:
     root = dataset.get('data_root') or ''
     if '://' in root:  # an object store
         return
-    named = {key: Path(root, prefix or '')
-             for key, prefix in (dataset.get('data_prefix') or {}).items()}
-    for key, folder in named.items():
+    for key, prefix in (dataset.get('data_prefix') or {}).items():
+        folder = Path(root, prefix or '')
         if not folder.is_dir():
             raise ValueError(f'{name}: the folder {str(folder)!r} ({key}) does not exist; see '
                              f'docs/data.md, or set {name}.dataset.data_root')
-    if dataset.get('ann_file') and not Path(root, dataset['ann_file']).is_file():
-        raise ValueError(f'{name}: the list {str(Path(root, dataset["ann_file"]))!r} (ann_file) '
-                         'does not exist; see docs/data.md')
+    listed = Path(root, dataset.get('ann_file') or '')
+    if dataset.get('ann_file') and not listed.is_file():
+        raise ValueError(f'{name}: the list {str(listed)!r} (ann_file) does not exist; see '
+                         'docs/data.md')
 
 
 def _check_pairs(name: str, dataset) -> None:

@@ -72,17 +72,10 @@ def _check_jpeg(content: bytes, path: str | Path) -> None:
 
 def paint_labels(image: np.ndarray, label: np.ndarray, palette: Sequence, opacity: float,
                  ignore_index: int | None = None) -> np.ndarray:
-    """Blend an image with the colors of its labels.
+    """Blend an image ``(H, W, C)``, 8 bits, with the colors of its labels ``(H, W)``.
 
-    Args:
-        image: ``(H, W, C)``, 8 bits.
-        label: ``(H, W)``; labels beyond the palette get its last color.
-        palette: a color of ``C`` channels for each class, in the image's order of channels.
-        opacity: of the colors, from 0 to 1.
-        ignore_index: the label of pixels that stay as they are.
-
-    Returns:
-        ``(H, W, C)``, 8 bits.
+    The ``palette`` has a color in the image's order of channels for each class; labels beyond it
+    get the last one. Pixels of ``ignore_index`` stay as they are. ``opacity`` is from 0 to 1.
     """
     colors = np.asarray(palette, float)[np.minimum(label, len(palette) - 1)]
     painted = (1 - opacity) * image + opacity * colors

@@ -19,11 +19,7 @@ class LabelRange(NamedTuple):
 
 
 def label_range(model) -> LabelRange | None:
-    """What the (last) decode head of a segmentor or of its config allows.
-
-    Returns:
-        None where there is no such head.
-    """
+    """What the (last) decode head of a segmentor or its config allows; None without such a head."""
     head = _get(model, 'decode_head')
     if isinstance(head, (list, tuple)) or type(head).__name__ == 'ModuleList':
         head = head[-1]
@@ -42,8 +38,7 @@ def stray_labels(label, allowed: LabelRange | None) -> list[int]:
     # Seen as unsigned, a negative value is a large one: one pass finds both.
     unsigned = label.view(label.dtype.str.replace('i', 'u'))
     strays = label[unsigned >= allowed.classes]
-    strays = strays[strays != allowed.ignored]
-    return np.unique(strays).tolist() if strays.size else []
+    return np.unique(strays[strays != allowed.ignored]).tolist()
 
 
 def describe_strays(path: str, strays: list[int], allowed: LabelRange) -> str:

@@ -12,9 +12,9 @@ from mmseg_dynopool.config import type_name
 def plain_datasets(dataset) -> list:
     """The data sets inside wrappers such as ConcatDataset and RepeatDataset."""
     if 'datasets' in dataset:
-        return [plain for part in dataset.datasets for plain in plain_datasets(part)]
+        return [plain for part in dataset['datasets'] for plain in plain_datasets(part)]
     if 'dataset' in dataset:
-        return plain_datasets(dataset.dataset)
+        return plain_datasets(dataset['dataset'])
     return [dataset]
 
 
@@ -26,12 +26,9 @@ def loading_transforms(dataset) -> list:
 def read_samples(dataset, images: int) -> Iterator[tuple[str, np.ndarray, np.ndarray, int]]:
     """Images and label maps of a config's data set as they lie on the disk, evenly spread.
 
-    Args:
-        dataset: the config of a data set, e.g. ``cfg.train_dataloader.dataset``.
-        images: how many, at most.
-
     Yields:
-        ``(path of the image, image (H, W, C), label map (H, W), value of ignored pixels)``.
+        ``(path of the image, image (H, W, C), label map (H, W), value of ignored pixels)``, at
+        most ``images`` of them.
 
     Raises:
         ValueError: the data set is empty, its pipeline loads no annotations, or ``images`` is
@@ -51,14 +48,13 @@ def read_samples(dataset, images: int) -> Iterator[tuple[str, np.ndarray, np.nda
         if part.load_data_list():  # mmengine cannot complete an empty one
             part.full_init()
             built.append(part)
-    total = sum(map(len, built))
-    if not total:
+    samples = [(part, index) for part in built for index in range(len(part))]
+    if not samples:
         raise ValueError(f'the data set is empty: no images in '
                          f'{[p.get("data_root") for p in plain_datasets(dataset)]}; '
                          'see docs/data.md')
-    starts = np.cumsum([0, *map(len, built)])
-    for index in np.unique(np.linspace(0, total - 1, images).round().astype(int)):
-        which = int(np.searchsorted(starts, index, side='right')) - 1
-        info = built[which].get_data_info(int(index - starts[which]))
-        sample = built[which].pipeline(dict(info))
-        yield info['img_path'], sample['img'], sample['gt_seg_map'], built[which].ignore_index
+    for which in np.unique(np.linspace(0, len(samples) - 1, images).round().astype(int)):
+        part, index = samples[which]
+        info = part.get_data_info(index)
+        sample = part.pipeline(dict(info))
+        yield info['img_path'], sample['img'], sample['gt_seg_map'], part.ignore_index

@@ -9,10 +9,7 @@ class MNI152TissueDataset(BaseSegDataset):
     """Slices of the MNI152 T1 template with background, grey and white matter.
 
     ``tools/dataset_converters/mni152.py`` prepares the files. Images and label maps are PNG
-    files of the same name; a label's value is its class.
-
-    Args:
-        **kwargs: the arguments of ``BaseSegDataset``.
+    files of the same name; a label's value is its class. Arguments: those of ``BaseSegDataset``.
     """
 
     METAINFO = dict(

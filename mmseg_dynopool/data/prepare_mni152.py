@@ -16,16 +16,10 @@ _BLOCK, _GAP, _EVERY = 12, 2, 4
 
 
 def prepare_mni152(out_dir: str | Path) -> dict[str, int]:
-    """Write slices and label maps as PNG files to ``out_dir``.
+    """Write PNG files to ``images/{train,val}`` and ``labels/{train,val}`` in ``out_dir``.
 
     Labels: 0 background, 1 grey matter, 2 white matter (the tissue whose probability is above
-    one half). Every fourth block of slices is for validation.
-
-    Args:
-        out_dir: gets ``images/{train,val}`` and ``labels/{train,val}``.
-
-    Returns:
-        Number of slices by split.
+    one half). Every fourth block of slices is for validation. Returned: slices by split.
 
     Raises:
         ModuleNotFoundError: nilearn is not installed.

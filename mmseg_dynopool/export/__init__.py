@@ -2,9 +2,8 @@
 
 from .freeze import freeze_config, freeze_pools, frozen_state, plain_segmentor
 from .frozen_files import WRITTEN, freeze_checkpoint
-from .network import InferenceNetwork
 from .onnx_segmentor import OnnxSegmentor
-from .programs import FORMATS, export_program
+from .programs import FORMATS, InferenceNetwork, export_program
 
 __all__ = [
     'FORMATS', 'WRITTEN', 'InferenceNetwork', 'OnnxSegmentor', 'export_program',

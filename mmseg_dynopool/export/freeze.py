@@ -18,11 +18,8 @@ _HOOKS = ('DynOPoolHook', 'GMACsBudgetHook', 'ShapeLogHook')
 def freeze_pools(model: nn.Module) -> nn.Module:
     """A copy of ``model`` in which every DynOPool has its current scale, for good.
 
-    Layers that share an instance share its constant. Outputs are those of ``model``, bit for
-    bit; its state_dict lacks the alphas.
-
-    Args:
-        model: any network; it is not changed.
+    Layers that share an instance share its constant. Outputs are those of ``model``, any network,
+    bit for bit; its state_dict lacks the alphas.
 
     Raises:
         ValueError: it holds a ShapeAdaptor, which has no form with a constant scale.
@@ -38,11 +35,7 @@ def frozen_state(model: nn.Module) -> dict:
 
 
 def plain_segmentor(model_cfg: ConfigDict) -> ConfigDict:
-    """mmseg's own segmentor in the place of ours, without the cost and without weights to start.
-
-    Args:
-        model_cfg: ``model`` of a config; it is not changed.
-    """
+    """mmseg's own segmentor in the place of ours, without the cost and without weights to start."""
     plain = copy.deepcopy(model_cfg)
     plain.type = _PLAIN.get(type_name(plain), plain.type)
     plain.backbone.init_cfg = None
@@ -54,13 +47,8 @@ def plain_segmentor(model_cfg: ConfigDict) -> ConfigDict:
 def freeze_config(cfg: Config, model: nn.Module) -> Config:
     """The config of :func:`freeze_pools`'s network: mmseg's plain segmentor, fixed scales.
 
-    Args:
-        cfg: the config of ``model``.
-        model: the trained segmentor with a ``DynOPoolHRNet``.
-
-    Returns:
-        A config without the cost's loss, hooks and lr of the alphas, to train on with, test or
-        deploy. It names no weights.
+    It has no loss of the cost, hooks or lr of the alphas and names no weights: to train on with,
+    test or deploy. ``model`` is the trained segmentor of ``cfg``, with a ``DynOPoolHRNet``.
 
     Raises:
         ValueError: the backbone takes no ``dynopool`` options, or nothing in it learns.

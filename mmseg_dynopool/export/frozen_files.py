@@ -26,11 +26,6 @@ def freeze_checkpoint(cfg: Config, checkpoint: str, out: Path) -> dict[str, list
     The written files are read and built anew. Their weights and that network's outputs are
     compared with the trained one's before they get their names.
 
-    Args:
-        cfg: the config of the training.
-        checkpoint: its checkpoint's file or URL.
-        out: folder to write to.
-
     Returns:
         The frozen scales, ``{instance: [scale_h, scale_w]}``.
 

@@ -14,11 +14,8 @@ from torch import Tensor
 class OnnxSegmentor(EncoderDecoder):
     """A segmentor for ``mmseg.apis.inference_model`` whose network is an ONNX file.
 
-    Pipeline, normalization, sliding windows and post-processing are mmseg's own.
-
-    Args:
-        path: file written by :func:`export_program`.
-        cfg: the network's config; its data preprocessor and ``test_cfg`` are used.
+    Pipeline, normalization, sliding windows and post-processing are mmseg's own, by the network's
+    config; ``path`` is a file of :func:`export_program`.
 
     Raises:
         ValueError: the file is no such ONNX file.
@@ -50,8 +47,8 @@ class OnnxSegmentor(EncoderDecoder):
         self.out_channels = meta['out_channels']
         self.num_classes = meta['num_classes']
         self.align_corners = meta['align_corners']
-        self.decode_head = SimpleNamespace(threshold=meta['threshold'])
         self.dataset_meta = meta['dataset_meta']
+        self.decode_head = SimpleNamespace(threshold=meta['threshold'])
         self.test_cfg = cfg.model.test_cfg
         self.cfg = cfg
         self.eval()

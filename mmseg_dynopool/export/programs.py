@@ -7,19 +7,38 @@ from pathlib import Path
 
 import torch
 from mmseg.models import BaseSegmentor
-from torch import Tensor
+from torch import Tensor, nn
+from torch.export import Dim
 
 from mmseg_dynopool.complexity import check_shape
 from mmseg_dynopool.files import make_folder
 from mmseg_dynopool.layers import input_channels
 from mmseg_dynopool.version import __version__
 
-from .network import InferenceNetwork
+from .freeze import freeze_pools
 
 FORMATS = {'onnx': '.onnx', 'torch-export': '.pt2'}
 # Relative to the largest logit. Runtimes sum in another order; a wrong size or weight is far off.
 _TOLERANCE = 1e-4
 _MISSING = "ONNX needs onnx, onnxscript and onnxruntime: pip install 'mmseg_dynopool[export]'"
+
+
+class InferenceNetwork(nn.Module):
+    """A copy of a segmentor as a function of tensors: image to logits, with fixed scales."""
+
+    def __init__(self, model: BaseSegmentor):
+        super().__init__()
+        self.segmentor = freeze_pools(model).cpu().float()
+        self.segmentor.eval()
+        self.segmentor.requires_grad_(False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits ``(N, classes, H, W)`` of an image ``(N, 3, H, W)``, as float32.
+
+        ``image`` is what mmseg's data preprocessor returns: normalized, padded, RGB or BGR.
+        """
+        size = torch.Size(image.shape[2:])
+        return self.segmentor.encode_decode(image, [dict(img_shape=size, pad_shape=size)])
 
 
 def export_program(model: BaseSegmentor, path: str | Path, shape: Sequence[int],
@@ -31,8 +50,6 @@ def export_program(model: BaseSegmentor, path: str | Path, shape: Sequence[int],
     :class:`OnnxSegmentor` needs. ``path`` is written when the comparison has succeeded.
 
     Args:
-        model: a trained segmentor made by mmseg's ``init_model``.
-        path: the file.
         shape: height and width of the image in pixels.
         format: ``'onnx'`` or ``'torch-export'`` (a file for ``torch.export.load``).
         dynamic: leave batch, height and width open; else they are 1 and ``shape``.
@@ -57,25 +74,26 @@ def export_program(model: BaseSegmentor, path: str | Path, shape: Sequence[int],
     network = InferenceNetwork(model)
     unproven = path.with_name(f'.{path.stem}.unproven{path.suffix}')
     try:
-        write, load = {'onnx': (_write_onnx, _load_onnx),
-                       'torch-export': (_write_exported, _load_exported)}[format]
-        write(network, unproven, shape, dynamic)
         if format == 'onnx':
+            _write_onnx(network, unproven, shape, dynamic)
             _describe(unproven, model, None if dynamic else list(shape))
-        compared = _compare(network, load(unproven, shape), _trial_shapes(shape, dynamic))
+            run = _load_onnx(unproven)
+        else:
+            axes = dict.fromkeys((0, 2, 3), Dim.DYNAMIC) if dynamic else None
+            program = torch.export.export(network, (_example(network, 1 + dynamic, shape), ),
+                                          dynamic_shapes={'image': axes}, strict=False)
+            torch.export.save(program, unproven)
+            run = _load_exported(unproven, shape)
+        height, width = shape
+        trials = [(1, height, width)]
+        if dynamic:  # odd sizes, other aspects, a batch
+            trials += [(2, height + 17, width + 34), (1, height + 1, 2 * width - 1),
+                       (1, width, height)]
+        compared = [_compare(network, run, *trial) for trial in trials]
         unproven.replace(path)
     finally:
         unproven.unlink(missing_ok=True)
     return compared
-
-
-def _trial_shapes(shape: Sequence[int], dynamic: bool) -> list[tuple[int, ...]]:
-    height, width = shape
-    shapes = [(1, height, width)]
-    if dynamic:  # odd sizes, other aspects, a batch
-        shapes += [(2, height + 17, width + 34), (1, height + 1, 2 * width - 1),
-                   (1, width, height)]
-    return shapes
 
 
 def _example(network: InferenceNetwork, batch: int, shape: Sequence[int]) -> Tensor:
@@ -83,41 +101,24 @@ def _example(network: InferenceNetwork, batch: int, shape: Sequence[int]) -> Ten
     return torch.randn(batch, input_channels(network), *shape, generator=generator)
 
 
-def _compare(network, run: Callable[[Tensor], Tensor], shapes) -> list[dict]:
-    compared = []
-    for batch, *shape in shapes:
-        image = _example(network, batch, shape)
-        with torch.no_grad():
-            expected = network(image)
-        found = run(image)
-        if found.shape != expected.shape:
-            raise ValueError(f'the exported program gives logits of shape {tuple(found.shape)} '
-                             f'for an image of {tuple(image.shape)}, PyTorch gives '
-                             f'{tuple(expected.shape)}; nothing was written')
-        row = dict(shape=tuple(image.shape), max_difference=(found - expected).abs().max().item(),
-                   max_logit=expected.abs().max().item())
-        if not row['max_difference'] <= _TOLERANCE * max(1.0, row['max_logit']):
-            raise ValueError(f'the exported program differs from PyTorch by {row}; nothing was '
-                             'written')
-        compared.append(row)
-    return compared
-
-
-def _write_exported(network, path, shape, dynamic) -> None:
-    torch.export.save(_trace(network, shape, dynamic), path)
-
-
-def _trace(network, shape, dynamic) -> torch.export.ExportedProgram:
-    image = _example(network, 2 if dynamic else 1, shape)
-    open_axes = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC) if dynamic else None
-    return torch.export.export(network, (image, ), dynamic_shapes={'image': open_axes},
-                               strict=False)
+@torch.no_grad()
+def _compare(network, run: Callable[[Tensor], Tensor], batch: int, *shape: int) -> dict:
+    image = _example(network, batch, shape)
+    expected, found = network(image), run(image)
+    if found.shape != expected.shape:
+        raise ValueError(f'the exported program gives logits of shape {tuple(found.shape)} for an '
+                         f'image of {tuple(image.shape)}, PyTorch gives {tuple(expected.shape)}; '
+                         'nothing was written')
+    row = dict(shape=tuple(image.shape), max_difference=(found - expected).abs().max().item(),
+               max_logit=expected.abs().max().item())
+    if not row['max_difference'] <= _TOLERANCE * max(1.0, row['max_logit']):
+        raise ValueError(f'the exported program differs from PyTorch by {row}; nothing was written')
+    return row
 
 
 def _load_exported(path, shape) -> Callable[[Tensor], Tensor]:
     program = torch.export.load(path).module()
 
-    @torch.no_grad()
     def run(image):
         try:
             return program(image)
@@ -135,7 +136,7 @@ def _write_onnx(network, path, shape, dynamic) -> None:
         import onnxscript  # noqa: F401  else torch's own message names no extra
     except ImportError as error:
         raise ImportError(_MISSING) from error
-    image = _example(network, 2 if dynamic else 1, shape)
+    image = _example(network, 1 + dynamic, shape)
     names = {0: 'batch', 2: 'height', 3: 'width'} if dynamic else None
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', FutureWarning)  # of the exporter to itself
@@ -144,7 +145,7 @@ def _write_onnx(network, path, shape, dynamic) -> None:
                           external_data=False, verbose=False)
 
 
-def _load_onnx(path, shape) -> Callable[[Tensor], Tensor]:
+def _load_onnx(path) -> Callable[[Tensor], Tensor]:
     try:
         import onnxruntime
     except ImportError as error:
@@ -161,20 +162,14 @@ def _describe(path, model: BaseSegmentor, shape: list[int] | None) -> None:
     if foreign or program.functions:
         raise ValueError(f'the ONNX program holds operators of {sorted(foreign)} or functions; '
                          'a head of this network has no ordinary ONNX form')
+    head = model.decode_head
+    head = head[-1] if isinstance(head, nn.ModuleList) else head
+    dataset_meta = getattr(model, 'dataset_meta', None) or {}
     meta = dict(
-        version=__version__,
-        shape=shape,
-        out_channels=model.out_channels,
-        num_classes=model.num_classes,
-        align_corners=model.align_corners,
-        threshold=getattr(_last(model.decode_head), 'threshold', None),
-        dataset_meta={key: value for key, value in (getattr(model, 'dataset_meta', None)
-                                                    or {}).items()
-                      if key in ('classes', 'palette')})
+        version=__version__, shape=shape, out_channels=model.out_channels,
+        num_classes=model.num_classes, align_corners=model.align_corners,
+        threshold=getattr(head, 'threshold', None),
+        dataset_meta={k: v for k, v in dataset_meta.items() if k in ('classes', 'palette')})
     entry = program.metadata_props.add()
     entry.key, entry.value = 'mmseg_dynopool', json.dumps(meta)
     onnx.save(program, path)
-
-
-def _last(heads):
-    return heads[-1] if isinstance(heads, torch.nn.ModuleList) else heads

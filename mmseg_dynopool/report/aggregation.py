@@ -65,10 +65,9 @@ def _draw_panel(axis: Axes, aggregation: Aggregation, cell, highest):
     have = 'bin has' if bins == 1 else 'bins have'
     axis.set_title(f'{aggregation.title}\n{bins} {have} a weight, in a block of {rows} x '
                    f'{columns}', fontsize=10)
-    axis.set_xlabel('column of the input (bins)')
-    axis.set_ylabel('row of the input (bins)')
-    axis.set_xticks([k + 0.5 for k in range(width)], range(width))
-    axis.set_yticks([k + 0.5 for k in range(height)], range(height))
+    axis.set(xlabel='column of the input (bins)', ylabel='row of the input (bins)')
+    axis.set_xticks(np.arange(width) + 0.5, range(width))
+    axis.set_yticks(np.arange(height) + 0.5, range(height))
     axis.tick_params(length=0)
     return image
 

@@ -27,9 +27,6 @@ class Trained:
     """A training, and its last checkpoint on the validation images.
 
     Attributes:
-        run: the training.
-        model: its network.
-        evaluation: of the validation images.
         scales: learned ``(r_h, r_w)`` by DynOPool; empty for a stock network.
         seen: how often the backbone saw an image of ``(H, W)``.
     """
@@ -56,7 +53,6 @@ class Report:
     """All that the page shows.
 
     Attributes:
-        ours, baseline: the trainings.
         shape: ``(H, W)`` at which ``costs`` and sizes count.
         costs: by network: ``'this run'``, ``'stock network'``, ``'baseline'`` or
             ``'baseline (the stock network)'``.

@@ -41,11 +41,8 @@ class Curve(NamedTuple):
 class Panel:
     """A quantity over the iterations.
 
-    Attributes:
-        quantity: a key of ``YLABELS``.
-        curves: those that have points.
-        instance: the DynOPool's name for ``'scale'``, ``'size'`` and ``'grad_snr'``, else empty.
-        limits: of the y-axis; default: those of the data.
+    ``quantity`` is a key of ``YLABELS``, ``instance`` the DynOPool's name where it has one,
+    ``limits`` are those of the y-axis. Curves without points are omitted.
     """
 
     quantity: str
@@ -90,9 +87,8 @@ def draw_panel(axis: Axes, panel: Panel) -> None:
 
 def report_panels(run: RunLog, baseline: RunLog | None = None) -> list[Panel]:
     """A run beside its baseline; panels of what the run did not log are omitted."""
-    runs = [('this run', run, BLUE, '-')]
-    if baseline is not None:
-        runs.append(('baseline', baseline, GRAY, '--'))
+    baseline = baseline or RunLog('no baseline')  # whose curves are empty, and so omitted
+    runs = [('this run', run, BLUE, '-'), ('baseline', baseline, GRAY, '--')]
 
     def panel(title, quantity, read):
         return Panel(quantity, [Curve(label, read(log), color, style)
@@ -108,13 +104,13 @@ def report_panels(run: RunLog, baseline: RunLog | None = None) -> list[Panel]:
     for name in run.instances():
         curves = [Curve(f'{word} ({axis})', run.shape(name, 'scale')[axis], AXIS_COLORS[axis])
                   for axis, word in (('h', 'height'), ('w', 'width'))]
-        if baseline is not None:
-            curves += [Curve(f'baseline, {axis}', points, AXIS_COLORS[axis], '--')
-                       for axis, points in baseline.shape(name, 'scale').items()]
+        curves += [Curve(f'baseline, {axis}', points, AXIS_COLORS[axis], '--')
+                   for axis, points in baseline.shape(name, 'scale').items()]
         scales.append(Panel('scale', curves, name, f'Scale of {name}'))
-    values = [value for panel in scales for curve in panel.curves for _, value in curve.points]
+    values = [0.5, *(value for panel in scales for curve in panel.curves
+                     for _, value in curve.points)]
     for scale in scales:  # all to the same limits, to compare them
-        scale.limits = min([0.5, *values]) - 0.02, max([0.5, *values]) + 0.02
+        scale.limits = min(values) - 0.02, max(values) + 0.02
     return [panel for panel in panels + scales if panel.curves]
 
 

@@ -13,8 +13,8 @@ def draw_analysis(result: dict) -> Figure:
     the distance, how much two pixels differ, and the height's curve moved by the stretch found.
     One column for the images and one for the label maps.
     """
-    parts = {'images': result['image'], 'label maps': result['label']}
-    parts = {title: part for title, part in parts.items() if part is not None}
+    parts = {title: result[key] for key, title in (('image', 'images'), ('label', 'label maps'))
+             if result[key] is not None}
     figure = Figure(figsize=(5.2 * len(parts), 7.6), layout='constrained')
     columns = figure.subplots(2, len(parts), squeeze=False).T
     for (above, below), (title, part) in zip(columns, parts.items(), strict=True):
@@ -30,7 +30,7 @@ def describe(stretch: float | None, error: float | None = None) -> str:
     """``'1.52 ± 0.04 times'``."""
     if stretch is None:
         return 'unknown times'
-    return f'{stretch:.2f}' + (f' ± {error:.2f}' if error is not None else '') + ' times'
+    return f'{stretch:.2f} times' if error is None else f'{stretch:.2f} ± {error:.2f} times'
 
 
 def _draw_energy(axis, title: str, part: dict) -> None:
@@ -43,7 +43,7 @@ def _draw_energy(axis, title: str, part: dict) -> None:
                   label=f'along the {name}')
     axis.set_xscale('log', base=2)
     ticks = [row['scale'] for row in part['energy_above']]
-    axis.set_xticks([*ticks, 1], [f'1/{1 / s:.0f}' for s in ticks] + ['1'])
+    axis.set_xticks([*ticks, 1], [*(f'1/{1 / s:.0f}' for s in ticks), '1'])
     axis.minorticks_off()
     axis.set_xlim(lowest, 1)
     _finish(axis, f'{title}: energy that a scale cannot hold',

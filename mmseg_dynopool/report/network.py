@@ -31,10 +31,9 @@ class _Layout:
         self.inch = min(_WIDTH / sum(widest.values()), _HEIGHT / sum(tallest.values()))
         self.left, self.top = {}, {}
         x = _LABELS
-        for name in columns:
+        for name, sizes in columns.items():
             self.left[name] = x
-            texts = [name, *(_text(name, size, columns[STOCK][stream])
-                             for stream, size in columns[name].items())]
+            texts = [name, *(_text(name, sizes[s], columns[STOCK][s]) for s in sizes)]
             x += max(widest[name] * self.inch, _CHARACTER * max(map(len, texts))) + _GAP
         y = 1.5 * _TEXT
         for stream in streams:
@@ -53,10 +52,7 @@ def draw_network(figure: FigureBase, networks: Sequence[NetworkSizes]) -> None:
     """Draw networks of one input size, all in one scale, their sizes written in or below."""
     columns = compare_sizes(networks)
     layout = _Layout(columns)
-    axis = figure.add_subplot()
-    axis.set_xlim(0, layout.width)
-    axis.set_ylim(layout.height, 0)
-    axis.set_aspect('equal')
+    axis = figure.add_subplot(xlim=(0, layout.width), ylim=(layout.height, 0), aspect='equal')
     axis.set_axis_off()
     for name, sizes in columns.items():
         axis.text(layout.left[name], 0.9 * _TEXT, name, fontsize=10, fontweight='bold',

@@ -58,8 +58,7 @@ def _cards(report: Report) -> list[tuple[str, str, str]]:
     ratios = (cost.gmacs / reference.gmacs, cost.params / reference.params,
               cost.time_ratio(reference)[1])
     compared = STOCK if report.stock else report.reference
-    notes = [f'{ratio:.3f} of the {compared}' if report.reference != RUN else ''
-             for ratio in ratios]
+    notes = [f'{r:.3f} of the {compared}' if report.reference != RUN else '' for r in ratios]
     accuracy = (f'baseline {_number(report.baseline.evaluation.miou())} %' if report.baseline
                 else f'{len(report.ours.evaluation.paths)} validation images')
     return [('mIoU', f'{_number(report.ours.evaluation.miou())} %', accuracy),

@@ -30,15 +30,11 @@ _BOXES = {
 
 
 def prepare_image(model: nn.Module, image: np.ndarray) -> tuple[np.ndarray, Tensor]:
-    """An image as the network gets it in a test.
-
-    Args:
-        model: a segmentor made by :func:`mmseg_dynopool.checkpoints.load_segmentor`.
-        image: ``(H, W, 3)``, BGR, 8 bits.
+    """An image ``(H, W, 3)``, BGR, 8 bits, as the network gets it in a test.
 
     Returns:
-        The image after the config's resizing, ``(H, W, 3)``, BGR, and the normalized, possibly
-        padded batch ``(1, 3, H, W)`` on the network's device.
+        The image after the config's resizing, and the normalized, possibly padded batch
+        ``(1, 3, H, W)`` on the network's device.
 
     Raises:
         ValueError: the config has no pipeline for a test.
@@ -64,8 +60,8 @@ def draw_fields(fields: dict[str, list[ReceptiveField]], image: np.ndarray) -> F
                     layout='constrained')
     axes = figure.subplots(rows, columns, squeeze=False)
     gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    for i, (title, row) in enumerate(fields.items()):
-        for j, (axis, field) in enumerate(zip(axes[i], row, strict=True)):
+    for row, (title, units) in zip(axes, fields.items(), strict=True):
+        for axis, field in zip(row, units, strict=True):
             axis.imshow(gray, cmap='gray', vmin=0, vmax=400)
             heat = np.sqrt(field.gradient / (field.gradient.max() or 1))
             shown = axis.imshow(heat, cmap='inferno', vmin=0, vmax=1,
@@ -77,8 +73,10 @@ def draw_fields(fields: dict[str, list[ReceptiveField]], image: np.ndarray) -> F
             axis.set_title(_describe(title, field), fontsize=8)
             axis.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
             axis.tick_params(labelsize=7)
-            axis.set_xlabel('pixels' if i == rows - 1 else '', fontsize=8)
-            axis.set_ylabel('pixels' if j == 0 else '', fontsize=8)
+    for axis in axes[-1]:
+        axis.set_xlabel('pixels', fontsize=8)
+    for axis in axes[:, 0]:
+        axis.set_ylabel('pixels', fontsize=8)
     bar = figure.colorbar(shown, ax=axes, fraction=0.02)
     bar.set_label('square root of |gradient| / highest |gradient|', fontsize=8)
     bar.ax.tick_params(labelsize=7)

@@ -23,19 +23,15 @@ def run_report(work_dir: str | Path, baseline: str | Path | None = None,
     Args:
         work_dir: folder of the training, finished or not.
         baseline: folder of another training to compare with, e.g. of the stock network.
-        out: the HTML file; default ``WORK_DIR/report.html``.
+        out: the HTML file; default ``WORK_DIR/report.html``. Its path is returned.
         images: how many of the best validation images to show, and how many of the worst.
         repeats: timed passes of each network.
         device: where to evaluate and to measure.
         shape: ``(H, W)`` at which cost and sizes count; default the training crop.
         options: settings of the configs to override, e.g. where the data are now.
 
-    Returns:
-        The path of the page.
-
     Raises:
-        ValueError: a work dir does not exist, or lacks its config, its checkpoint or its logs,
-            or one of them belongs to another project; the data are not there.
+        ValueError: the data are not there; or see :func:`read_run`.
     """
     for name, value in (('images', images), ('repeats', repeats)):
         if not isinstance(value, int) or value < 1:
@@ -48,6 +44,5 @@ def run_report(work_dir: str | Path, baseline: str | Path | None = None,
     run = read_run(work_dir, options)
     other = None if baseline is None else read_run(baseline, options)
     check_folder(out.parent)
-    page = make_page(collect(run, other, shape, images, repeats, device))
-    write_file(out, page.encode())
+    write_file(out, make_page(collect(run, other, shape, images, repeats, device)).encode())
     return out

@@ -39,12 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the command.
-
-    Raises:
-        ValueError: there is nothing to draw, or ``--out`` has an unknown suffix; and see
-            :func:`read_logs`, :func:`draw_shapes`.
-    """
+    """Run the command."""
     if not args.logs and not args.config:
         raise ValueError('there is nothing to draw; give work dirs, or --config')
     if args.checkpoint and not args.config:
@@ -68,17 +63,11 @@ def draw_shapes(runs: Sequence[RunLog], networks: Sequence[NetworkSizes],
                 out: str | Path) -> list[Path]:
     """Draw the evolution of ``runs`` and ``networks`` to scale; either may be empty.
 
-    Args:
-        runs, networks: what to draw.
-        out: folder for ``evolution.png`` and ``network.png``, or a .png, .pdf or .svg file for
-            both.
-
-    Returns:
-        The files written.
+    ``out`` is a folder for ``evolution.png`` and ``network.png``, or a .png, .pdf or .svg file for
+    both. The files written are returned.
 
     Raises:
-        ValueError: too many runs, or networks with inputs of different sizes, see
-            :func:`evolution` and :func:`compare_sizes`.
+        ValueError: see :func:`evolution` and :func:`compare_sizes`.
     """
     parts = {}
     if runs:

@@ -1,5 +1,7 @@
 """Checkpoints that are whole, whenever the process dies."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mmengine.dist import is_main_process
@@ -35,21 +37,8 @@ class SafeCheckpointHook(CheckpointHook):
                 unfinished.unlink()  # of a process that was killed
 
     def _save_checkpoint_with_step(self, runner, step, meta) -> None:
-        keep = self.max_keep_ckpts
-        if keep <= 0:
+        with self._removing_afterwards():
             super()._save_checkpoint_with_step(runner, step, meta)
-            return
-        before = list(self.keep_ckpt_ids)
-        if step not in before:
-            self.keep_ckpt_ids.append(step)  # a deque that drops the oldest by itself
-        runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
-        self.max_keep_ckpts = -1  # the parent would remove before it writes
-        try:
-            super()._save_checkpoint_with_step(runner, step, meta)
-        finally:
-            self.max_keep_ckpts = keep
-        for old in set(before) - set(self.keep_ckpt_ids):
-            self._remove(self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old)))
 
     def _save_checkpoint(self, runner) -> None:
         super()._save_checkpoint(runner)
@@ -57,20 +46,20 @@ class SafeCheckpointHook(CheckpointHook):
             write_file(Path(runner.work_dir, 'last_checkpoint'), self.last_ckpt.encode())
 
     def _save_best_checkpoint(self, runner, metrics) -> None:
-        # The parent removes what it knows of as the best before it writes: let it know of none.
-        one = getattr(self, 'best_ckpt_path', None)  # with one indicator
-        several = dict(getattr(self, 'best_ckpt_path_dict', {}))
-        self.best_ckpt_path = None
-        self.best_ckpt_path_dict = dict.fromkeys(several)
-        super()._save_best_checkpoint(runner, metrics)
-        for old, new in [(one, self.best_ckpt_path),
-                         *((several[key], self.best_ckpt_path_dict[key]) for key in several)]:
-            if old and new and old != new:
-                self._remove(old)
-        self.best_ckpt_path = self.best_ckpt_path or one
-        for key in several:
-            self.best_ckpt_path_dict[key] = self.best_ckpt_path_dict[key] or several[key]
+        with self._removing_afterwards():
+            super()._save_best_checkpoint(runner, metrics)
 
-    def _remove(self, path: str) -> None:
-        if is_main_process() and self.file_backend.isfile(path):
-            self.file_backend.remove(path)
+    @contextmanager
+    def _removing_afterwards(self) -> Iterator[None]:
+        """Postpone what the parent removes, which it does before it writes."""
+        remove, outdated = self.file_backend.remove, []
+        self.file_backend.remove = outdated.append
+        try:
+            yield
+        finally:
+            self.file_backend.remove = remove
+        written = [self.last_ckpt, getattr(self, 'best_ckpt_path', None),
+                   *getattr(self, 'best_ckpt_path_dict', {}).values()]
+        for path in outdated:
+            if path not in written:
+                remove(path)

@@ -5,15 +5,11 @@ so that nothing needs to be saved, every random number becomes a function of the
 and the place in the training. What is lost with a partly written file is in ``checkpoint_hook``.
 """
 
-import random
-
-import numpy as np
-import torch
 from mmengine.config import Config
 from mmengine.dist import get_rank
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.logging import print_log
-from mmengine.runner import EpochBasedTrainLoop
+from mmengine.runner import EpochBasedTrainLoop, set_random_seed
 from mmseg.registry import HOOKS
 
 from mmseg_dynopool.config import type_name
@@ -25,8 +21,7 @@ from .seeded import SeededSampler, combined_seed
 def make_resumable(cfg: Config) -> Config:
     """Make a training config's runs resume exactly, in place; ``tools/train.py`` calls it.
 
-    The sampler and the data set are wrapped (:class:`SeededSampler`, :class:`SeededDataset`),
-    mmengine's CheckpointHook becomes :class:`SafeCheckpointHook`, and
+    The sampler, the data set and mmengine's CheckpointHook are replaced by ours, and
     :class:`IterationSeedHook` is added. Calling it again changes nothing.
     """
     loader = cfg.get('train_dataloader')
@@ -75,25 +70,21 @@ class IterationSeedHook(Hook):
     @staticmethod
     def _check_interval(runner, hook: CheckpointHook) -> None:
         accumulated = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
-        intervals = {'checkpoint': hook.interval}
+        in_epochs = isinstance(runner.train_loop, EpochBasedTrainLoop)
+        saves = [('checkpoint', hook.interval, hook.by_epoch)]
         if hook.save_best:  # saves after a validation, too
-            intervals['val_interval'] = runner.train_loop.val_interval
-        for name, interval in intervals.items():
-            by_epoch = hook.by_epoch if name == 'checkpoint' else isinstance(
-                runner.train_loop, EpochBasedTrainLoop)
+            saves.append(('val_interval', runner.train_loop.val_interval, in_epochs))
+        for name, interval, by_epoch in saves:
             iterations = interval * (len(runner.train_dataloader) if by_epoch else 1)
             if interval > 0 and iterations % accumulated:
                 runner.logger.warning(
                     '%s: checkpoints every %d iterations fall between accumulated gradients, '
                     'which a resumed run would lose; make it a multiple of '
                     'accumulative_counts=%d', name, iterations, accumulated)
-        if not hook.by_epoch and isinstance(runner.train_loop, EpochBasedTrainLoop):
+        if in_epochs and not hook.by_epoch:
             runner.logger.warning(
                 'checkpoints within an epoch: a resumed run starts its epoch anew; set '
                 'by_epoch=True of the checkpoint hook for an exact one')
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
-        seed = combined_seed(runner.seed, get_rank(), runner.iter)
-        random.seed(seed)
-        np.random.seed(seed)
-        torch.manual_seed(seed)
+        set_random_seed(combined_seed(runner.seed, get_rank(), runner.iter))

@@ -1,5 +1,6 @@
 """Where a run goes on, and whether two runs stand at the same point."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,16 +18,14 @@ def latest_checkpoint(*folders: str | Path) -> str | None:
     mmengine notes its name in the file ``last_checkpoint``. Where that note was cut off by a
     kill, or names a file that was moved, the ``iter_*.pth`` or ``epoch_*.pth`` of the highest
     number counts; if there is none, the note stands, and loading it says that the file is gone.
-
-    Args:
-        folders: the work dir, and where else its checkpoints may be.
+    ``folders`` are the work dir, and where else its checkpoints may be.
     """
     note = Path(folders[0], 'last_checkpoint')
     noted = note.read_text().strip() if note.is_file() else ''
     if noted and (Path(noted).is_file() or '://' in noted):
         return noted
-    there = [path for folder in folders for kind in ('iter', 'epoch')
-             for path in Path(folder).glob(f'{kind}_*.pth') if path.stem.split('_')[1].isdecimal()]
+    there = [path for folder in folders for path in Path(folder).glob('*.pth')
+             if re.fullmatch(r'(iter|epoch)_\d+', path.stem)]
     named = [path for path in there if noted and path.name == Path(noted).name]
     best = max(named or there, key=lambda path: int(path.stem.split('_')[1]), default=None)
     return str(best) if best else noted or None
@@ -37,10 +36,7 @@ def resume_from_latest(cfg: Config) -> Checkpoint | None:
 
     Without one the training starts, from the weights of ``load_from`` where the config names
     some. A run without a seed of its own goes on with the one it was started with: else its data
-    would be shuffled in another order.
-
-    Returns:
-        The checkpoint, read, or None where there is nothing to resume.
+    would be shuffled in another order. The checkpoint is returned, read.
 
     Raises:
         ValueError: it cannot be read.
@@ -66,17 +62,13 @@ def checkpoint_differences(path: str | Path, other: str | Path) -> list[str]:
     """Where two training checkpoints differ by a bit.
 
     Compared are weights, buffers, moving averages, the optimizer's state and groups, the
-    schedulers and the iteration; not times, paths and logs.
-
-    Returns:
-        Dotted names, empty if the runs stand at the same point.
+    schedulers and the iteration; not times, paths and logs. The names are dotted.
     """
-    pair = [Checkpoint.read(str(p)).content for p in (path, other)]
-    kept = [{key: value for key, value in checkpoint.items()
-             if key not in ('meta', 'message_hub')} for checkpoint in pair]
-    for checkpoint, part in zip(pair, kept):
-        part['meta'] = {key: checkpoint['meta'][key] for key in ('epoch', 'iter', 'seed')}
-    return list(_differences('', *kept))
+    pair = [dict(Checkpoint.read(str(p)).content) for p in (path, other)]
+    for content in pair:
+        content.pop('message_hub', None)
+        content['meta'] = {key: content['meta'][key] for key in ('epoch', 'iter', 'seed')}
+    return list(_differences('', *pair))
 
 
 def _differences(name: str, a, b) -> Iterator[str]:

@@ -28,10 +28,7 @@ class SeededIndex(NamedTuple):
 class SeededSampler(Sampler):
     """A sampler of mmengine that gives :class:`SeededIndex`, for :class:`SeededDataset`.
 
-    Args:
-        dataset: the data set.
-        sampler: config of the sampler, e.g. ``dict(type='InfiniteSampler', shuffle=True)``.
-        seed: seed of the run; mmengine gives it.
+    ``sampler`` is its config, e.g. ``dict(type='InfiniteSampler', shuffle=True)``.
     """
 
     def __init__(self, dataset, sampler: dict, seed: int | None = None):
@@ -68,11 +65,7 @@ class SeededSampler(Sampler):
 
 @DATASETS.register_module()
 class SeededDataset(Dataset):
-    """A data set that draws each sample with the seed beside its index.
-
-    Args:
-        dataset: config of the data set.
-    """
+    """The data set of a config, each sample drawn with the seed beside its index."""
 
     def __init__(self, dataset: dict):
         self.dataset = DATASETS.build(dataset)
