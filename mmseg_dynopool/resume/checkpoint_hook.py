@@ -52,14 +52,28 @@ class SafeCheckpointHook(CheckpointHook):
     @contextmanager
     def _removing_afterwards(self) -> Iterator[None]:
         """Postpone what the parent removes, which it does before it writes."""
-        remove, outdated = self.file_backend.remove, []
-        self.file_backend.remove = outdated.append
+        backend, self.file_backend = self.file_backend, _Postponing(self.file_backend)
         try:
             yield
+            outdated = self.file_backend.outdated
         finally:
-            self.file_backend.remove = remove
+            self.file_backend = backend
         written = [self.last_ckpt, getattr(self, 'best_ckpt_path', None),
                    *getattr(self, 'best_ckpt_path_dict', {}).values()]
         for path in outdated:
             if path not in written:
-                remove(path)
+                self.file_backend.remove(path)
+
+
+class _Postponing:
+    """A file backend that notes what it is to remove."""
+
+    def __init__(self, backend):
+        self._backend = backend
+        self.outdated: list[str] = []
+
+    def remove(self, path: str) -> None:
+        self.outdated.append(path)
+
+    def __getattr__(self, name: str):
+        return getattr(self._backend, name)
