@@ -243,6 +243,18 @@ def test_alpha_gradient_of_half_precision_is_summed_in_float32():
     torch.testing.assert_close(half.grad[0], exact.grad[0], rtol=2e-3, atol=0)
 
 
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_alpha_gradient_of_low_precision_loses_no_bit(dtype):
+    """Each product is exact in float32 here, and so is their sum."""
+    ramp = (torch.arange(256) / 4).to(dtype).view(1, 1, -1, 1).expand(1, 4, 256, 256)
+    alpha = alphas(2.0, 2.0, dtype=torch.float32)
+    dynopool2d(ramp, alpha, anchor='corner').float().sum().backward()
+    # Cell i keeps query 2 i + 1, which lies on a pixel: slope 1 / 4, lever i + 3 / 4. Beyond the
+    # last pixel the surface is flat: half its slope.
+    column = sum((i + 0.75) / 4 for i in range(127)) + 127.75 / 8
+    assert alpha.grad.tolist() == [4 * 128 * column, 0.0]
+
+
 @pytest.mark.parametrize('learned', [True, False])
 def test_autocast_keeps_dtype_and_alpha_in_float32(learned):
     image = torch.randn(1, 4, 21, 21)
