@@ -200,6 +200,16 @@ def test_gradient_follows_a_flip():
         torch.testing.assert_close(alpha.grad, flipped.grad)
 
 
+def test_windows_have_eight_cells_where_nothing_is_said():
+    image = torch.randn(1, 2, 60, 90, dtype=torch.float64)
+    gradients = []
+    for options in ({}, dict(anchor='local', window=8)):
+        alpha = alphas(2.3, 1.7)
+        dynopool2d(image, alpha, **options).square().sum().backward()
+        gradients.append(alpha.grad.tolist())
+    assert gradients[0] == gradients[1]
+
+
 @pytest.mark.parametrize('window', [1, 2, 8])
 def test_local_levers_are_bounded_by_half_a_window(window):
     for size in (1, 3, 7, 31, 64, 255):
