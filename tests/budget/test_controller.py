@@ -70,6 +70,13 @@ def test_one_step_by_hand():
     assert normalized.multiplier == pytest.approx(proportional - speed / 0.25, rel=1e-12)
 
 
+def test_the_first_step_is_at_begin_itself():
+    controller = BudgetController(GMACsBudget(target=0.5, begin=0.25, reach=0.5))
+    controller.step(0.25, 1000, 3.0, 4.0, 0.2, 10.0)
+    # No error yet: what is left is the speed of a ramp of 250 iterations from 3 to 2.
+    assert controller.multiplier == pytest.approx(-math.log(2 / 3) / 250 / 0.2, rel=1e-12)
+
+
 def test_an_error_counts_as_one_at_most():
     controller = BudgetController(GMACsBudget(target=1.0, begin=0.0))
     controller.step(0.6, 1000, 1.0, 1.0, 1.0, 1.0)

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from mmengine.optim import OptimWrapper
 from mmseg.registry import MODELS
 
 from mmseg_dynopool.budget import GMACsBudgetHook
@@ -74,6 +75,23 @@ def test_the_counted_cost_meets_the_budget(pooling, kind, target):
             gmacs = model.cost.gmacs({n: p.bounded_alpha() for n, p in pools.items()})
             assert gmacs.item() / start == pytest.approx(target, rel=0.05)
     assert model.count_gmacs() / start == pytest.approx(target, rel=0.02)
+
+
+@pytest.mark.parametrize('every, length, steps', [
+    (1, 3, [(1, 3), (2, 3), (3, 3)]), (4, 8, [(1, 2), (2, 2)]),
+    (4, 10, [(1, 3), (2, 3), (3, 3)])])  # the last step accumulates two iterations
+def test_time_counts_in_steps_of_the_optimizer(every, length, steps):
+    runner = Loop(torch.nn.Linear(1, 1))
+    runner.max_iters = length
+    runner.optim_wrapper = OptimWrapper(torch.optim.SGD(runner.model.parameters(), lr=0.1),
+                                        accumulative_counts=every)
+    runner.optim_wrapper.initialize_count_status(runner.model, 0, length)
+    hook, seen = GMACsBudgetHook(), []
+    hook.step = lambda model, optimizer, done, iterations: seen.append((done, iterations))
+    for runner.iter in range(length):
+        runner.optim_wrapper.update_params(runner.model(torch.ones(1, 1)).sum())
+        hook.after_train_iter(runner, runner.iter)
+    assert seen == steps
 
 
 def budgeted(target, **options):

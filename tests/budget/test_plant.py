@@ -70,6 +70,16 @@ def test_response_leaves_out_what_stands_at_a_bound(wanted, free):
     assert found.inertia == pytest.approx(5.0) and found.normalized is False
 
 
+def test_the_slowest_parameter_sets_the_inertia():
+    made, parameters = pools()
+    made['p'].requires_grad_(False)  # moves at once, being at rest
+    optimizer = torch.optim.SGD([made['q'].alpha], lr=0.5, momentum=0.8)
+    assert parameters.response(COST, 1.0, optimizer).inertia == pytest.approx(1 / (1 - 0.8))
+    made['p'].requires_grad_(True)
+    optimizer.add_param_group(dict(params=[made['p'].alpha], momentum=0.95))
+    assert parameters.response(COST, 1.0, optimizer).inertia == pytest.approx(1 / (1 - 0.95))
+
+
 @pytest.mark.parametrize('wanted', [0.6, 0.9, 1.3])
 def test_settles_where_the_counted_cost_is_nearest(wanted):
     """Compared with brute force on the line of the cost's gradient."""

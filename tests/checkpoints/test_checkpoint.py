@@ -125,6 +125,9 @@ def test_a_diverged_training_is_named(model):
 def test_weights_alone_are_no_training(model):
     with pytest.raises(ValueError, match='holds weights alone, no training to go on with'):
         of(model).verify(model, resume=True)
+    for part in ('optimizer', 'meta'):
+        with pytest.raises(ValueError, match='holds weights alone, no training to go on with'):
+            of(model, **{part: {}}).verify(model, resume=True)
     of(model, optimizer={}, meta={}).verify(model, resume=True)
 
 
@@ -195,6 +198,7 @@ def test_the_runner_loads_what_was_read_already(tmp_path, counts):
     checkpoint = Checkpoint.read(path)
     second = train(tmp_path / 'second', segmentor(), 4, resume=path, checkpoint=checkpoint)
     assert counts['files'] == 1 and second.iter == 4 and second.checkpoint is None
-    train(tmp_path / 'third', segmentor(), 4, resume=path)
-    assert counts['files'] == 2
+    third = train(tmp_path / 'third', segmentor(), 4, resume=path,
+                  checkpoint=Checkpoint('another.pth', {}))
+    assert counts['files'] == 2 and third.iter == 4 and third.checkpoint is None
     assert first.iter == 2

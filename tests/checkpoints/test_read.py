@@ -12,6 +12,7 @@ from torch import nn
 
 from mmseg_dynopool.checkpoints import Checkpoint
 from mmseg_dynopool.checkpoints.read import TRUST, read_file
+from mmseg_dynopool.checkpoints.safetensors import save_safetensors
 
 
 class Command:
@@ -102,6 +103,17 @@ def test_a_class_of_a_users_own_is_named(tmp_path):
     path = save(tmp_path, meta=dict(path=tmp_path, buffer=pickle.PickleBuffer))
     with pytest.raises(ValueError, match=r'holds more than a training writes: .*PosixPath'):
         Checkpoint.read(path)
+
+
+def test_safetensors_of_weights_that_share_memory(tmp_path):
+    pytest.importorskip('safetensors')
+    table = torch.randn(4, 6)
+    state = dict(whole=table, tied=table, row=table[1], turned=table.T)
+    save_safetensors(state, tmp_path / 'weights.safetensors', dict(epoch=3))
+    content = read_file(str(tmp_path / 'weights.safetensors'))
+    assert content['meta'] == dict(epoch=3) and content['state_dict'].keys() == state.keys()
+    for key, value in state.items():
+        assert torch.equal(content['state_dict'][key], value)
 
 
 def test_a_plain_state_dict_also_of_a_wrapped_network(tmp_path):

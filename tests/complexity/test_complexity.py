@@ -1,5 +1,6 @@
 """Multiply-adds: counted, and predicted at any scales."""
 
+import math
 import random
 
 import pytest
@@ -39,12 +40,81 @@ def test_count_by_hand():
 
 
 def test_exponents_of_one_instance_twice_in_a_row():
-    by_module = {layer.module: layer.exponents
-                 for layer in probe_complexity(Twice(), (64, 80)).layers
-                 if layer.op != 'dynopool'}
-    assert by_module == {
-        'stem': {}, 'first': {'a': (1, 1)}, 'second': {'a': (2, 2)},
-        'third': {'a': (2, 2), 'b': (1, 1)}, 'linear': {}}
+    for shape in ((64, 80), (18, 10)):  # also where maps are so small that rounding tells
+        by_module = {layer.module: layer.exponents
+                     for layer in probe_complexity(Twice(), shape).layers
+                     if layer.op != 'dynopool'}
+        assert by_module == {
+            'stem': {}, 'first': {'a': (1, 1)}, 'second': {'a': (2, 2)},
+            'third': {'a': (2, 2), 'b': (1, 1)}, 'linear': {}}, shape
+
+
+class Padded(nn.Module):
+    """Pools, then adds rows of zeros whose number no scale changes."""
+
+    def __init__(self):
+        super().__init__()
+        self.pool, self.conv = DynOPool(), nn.Conv2d(3, 4, 1)
+
+    def forward(self, x):
+        return self.conv(nn.functional.pad(self.pool(x), (0, 0, 0, 512)))
+
+
+def test_an_exponent_that_is_no_whole_number():
+    """Rows 512 + 512 become 256 + 512 when the scale is halved."""
+    conv, = (layer for layer in probe_complexity(Padded(), (64, 80)).layers
+             if layer.op != 'dynopool')
+    assert conv.exponents['pool'] == (pytest.approx(math.log2(1024 / 768)), 1.0)
+
+
+def test_a_pooling_that_is_fixed_is_no_variable():
+    net = Twice()
+    net.b = net.third.pool = FixedDynOPool((0.5, 0.8))
+    model = probe_complexity(net, (64, 80))
+    assert model.initial_scales == {'a': (0.5, 0.5)}
+    assert model.initial_gmacs == pytest.approx(count_gmacs(net, (64, 80)))
+    with torch.no_grad():
+        net.a.alpha.fill_(4.0)
+    assert model.gmacs({'a': net.a.alpha}).item() == pytest.approx(count_gmacs(net, (64, 80)))
+
+
+class Branching(nn.Module):
+    """Convolves once more where ``often(self, its pooled map)``."""
+
+    def __init__(self, often):
+        super().__init__()
+        self.often = often
+        self.pool, self.conv, self.more = DynOPool(), nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        x = self.conv(self.pool(x))
+        return self.more(x) if self.often(self, x) else x
+
+
+@pytest.mark.parametrize('often, name', [
+    (lambda net, x: x.shape[2] > 100, 'none'),  # in the enlarged probes alone
+    (lambda net, x: x.shape[2] > 300, 'pool')])  # and where no scale is halved
+def test_operators_that_depend_on_the_size_are_refused(often, name):
+    with pytest.raises(RuntimeError, match=fr'probed instance: {name}\)'):
+        probe_complexity(Branching(often), (64, 80))
+
+
+def test_what_is_counted_is_the_evaluation():
+    net = Branching(lambda net, x: net.training).train()
+    assert count_gmacs(net, (64, 80)) * 1e9 == pytest.approx(32 * 40 * (3 * 3 + 3 * 16))
+    assert net.training
+
+
+def test_a_network_in_half_precision_costs_the_same():
+    assert count_gmacs(Twice().half(), (64, 80)) == count_gmacs(Twice(), (64, 80))
+
+
+@pytest.mark.parametrize('pool, macs', [(DynOPool(), 16), (FixedDynOPool(), 16),
+                                        (ShapeAdaptor(), 2 * 4 + 2)])
+def test_cost_of_a_pooling_by_hand(pool, macs):
+    """Four queries of four pixels; two reads of four pixels, and the mix of the two."""
+    net = DynOPoolConv2d(pool, 3, 4, 1)
+    assert count_gmacs(net, (64, 80)) * 1e9 == pytest.approx(32 * 40 * (3 * 4 + 3 * macs))
 
 
 def test_prediction_equals_the_count_at_random_scales():
@@ -139,6 +209,15 @@ def test_summary_tells_pools_of_one_short_name_apart():
     gmacs = {name: row['gmacs'] for name, row in result['by_resolution'].items()}
     assert gmacs == pytest.approx({'a.dynopools.p': 32 * 40 * (12 + 3 * 16) / 1e9,
                                    'b.dynopools.p': 16 * 20 * (12 + 3 * 16) / 1e9})
+
+
+def test_summary_counts_at_the_scales_of_now():
+    net = Twice()
+    with torch.no_grad():
+        net.a.alpha.fill_(4.0)
+    rows = summarize(net, (64, 80))['by_module']
+    assert rows['first'] == pytest.approx(dict(
+        gmacs=16 * 20 * 8 * 8 * 9 / 1e9, stock_gmacs=32 * 40 * 8 * 8 * 9 / 1e9))
 
 
 @pytest.mark.parametrize('pool, scales', [(DynOPool(), 2), (ShapeAdaptor(), 1),

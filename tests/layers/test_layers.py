@@ -14,8 +14,10 @@ from mmseg_dynopool.layers import (
     FixedDynOPool,
     ShapeAdaptor,
     copy_replacing,
+    input_channels,
     read_alphas,
     short_names,
+    unwrap,
 )
 from mmseg_dynopool.ops import dynopool2d
 
@@ -52,6 +54,17 @@ def test_scale_and_initial_scale():
     torch.testing.assert_close(pool.alpha.detach(), torch.tensor([2.0, 4.0]))
     assert pool.initial_scale == (0.5, 0.25)
     assert list(pool.state_dict()) == ['alpha']
+    assert not pool.scale.requires_grad and not ShapeAdaptor().scale.requires_grad
+
+
+def test_a_scale_may_lie_beyond_its_bounds_by_a_rounding():
+    for rounding in (-5e-7, 0.0, 5e-7):
+        for bound in (0.125, 1.0):
+            scale = bound * (1 + rounding)
+            assert DynOPool(scale, bounds=(0.125, 1.0)).initial_scale == (scale, scale)
+    for scale in (0.125 * (1 - 2e-6), 1 + 2e-6):
+        with pytest.raises(ValueError, match='lies outside'):
+            DynOPool(scale, bounds=(0.125, 1.0))
 
 
 def test_bound_holds_in_forward_and_lets_alpha_come_back():
@@ -110,6 +123,14 @@ def test_a_convolution_owns_its_pool_unless_it_is_shared():
     assert [name for name, _ in shortcut.named_parameters()] == ['weight', 'bias']
 
 
+def test_a_convolution_passes_the_size_on():
+    conv = DynOPoolConv2d(DynOPool((0.5, 0.4)), 3, 4, 3, padding=1)
+    image = torch.randn(1, 3, 20, 30)
+    expected = F.conv2d(dynopool2d(image, conv.pool.alpha, (7, 13)), conv.weight, conv.bias,
+                        padding=1)
+    assert torch.equal(conv(image, (7, 13)), expected) and expected.shape == (1, 4, 7, 13)
+
+
 def test_a_convolution_on_its_own_learns_its_scale():
     conv = DynOPoolConv2d(DynOPool(), 3, 4, 3, padding=1)
     optimizer = torch.optim.SGD(conv.parameters(), lr=0.01)
@@ -141,6 +162,7 @@ def test_frozen_is_the_same_operation():
     assert pool.learns and not fixed.learns and fixed.freeze() is fixed
     assert fixed.read_alpha() == pool.read_alpha() and list(fixed.parameters()) == []
     torch.testing.assert_close(fixed.bounded_alpha(), pool.bounded_alpha().detach())
+    assert FixedDynOPool.at_alpha((2.3, 1.7)).read_alpha() == (2.3, 1.7)  # to the last bit
     with pytest.raises(ValueError, match='cannot freeze or export a ShapeAdaptor'):
         ShapeAdaptor().freeze()
 
@@ -182,6 +204,23 @@ def test_names_are_short_where_they_are_distinct():
         'backbone.dynopools.stream1': 'stream1', 'pool': 'pool',
         'a.dynopools.stream2': 'a.dynopools.stream2',
         'b.dynopools.stream2': 'b.dynopools.stream2'}
+    assert short_names(['neck.pool', 'backbone.dynopools.first.pool']) == {
+        'neck.pool': 'neck.pool', 'backbone.dynopools.first.pool': 'first.pool'}
+
+
+def test_wrappers_are_taken_off_one_by_one():
+    net = Shared()
+    wrapped = net
+    for depth in range(3):
+        assert unwrap(wrapped) is net, depth
+        wrapped = nn.ModuleDict(dict(module=wrapped))
+
+
+def test_input_channels_are_the_images_also_of_a_grouped_convolution():
+    assert input_channels(nn.Sequential(nn.ReLU(), nn.Conv2d(6, 8, 3, groups=2),
+                                        nn.Conv2d(8, 4, 1))) == 6
+    with pytest.raises(ValueError, match='ReLU has no convolution'):
+        input_channels(nn.ReLU())
 
 
 def test_replaced_in_a_copy_wherever_it_is_held():

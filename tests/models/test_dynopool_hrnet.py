@@ -145,6 +145,20 @@ def test_sizes_follow_the_scales_of_each_axis():
     assert expected[0] == (32, 24)
 
 
+def test_scales_that_do_not_learn_are_the_given_ones():
+    scales = dict(stream1=(0.4, 0.7), stream2=(0.6, 0.5), stream3=(0.8, 0.3))
+    fixed, net = (DynOPoolHRNet(hrnet_extra(), dynopool=dict(scale=scales, learn=learn))
+                  for learn in (False, True))
+    for m in (fixed, net):
+        m.eval()
+    fixed.load_state_dict({key: value for key, value in net.state_dict().items()
+                           if 'alpha' not in key})
+    assert {n: p.initial_scale for n, p in fixed.dynopools.items()} == scales
+    image = torch.randn(1, 3, 64, 80)
+    for ours, theirs in zip(fixed(image), net(image), strict=True):
+        assert torch.equal(ours, theirs)
+
+
 def test_every_alpha_and_weight_gets_a_gradient():
     net = DynOPoolHRNet(hrnet_extra(), dynopool=dict(stem=True, scale=0.6))
     loss = sum((y * torch.randn_like(y)).sum() for y in net(torch.randn(2, 3, 70, 90)))

@@ -1,11 +1,14 @@
 """The segmentors' loss: the task and the cost."""
 
+from collections import Counter
+
 import pytest
 import torch
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
+from mmseg_dynopool.models import describe_gmacs, watch_shapes
 from support.toys import fcn_head, hrnet_extra
 
 CHANNELS = (4, 8, 12, 16)
@@ -90,6 +93,32 @@ def test_weight_zero_and_shape():
     assert found['loss_gmacs'].item() == 0
     small = losses(MODELS.build(config()))['gmacs']
     assert found['gmacs'].item() == pytest.approx(4 * small.item(), rel=1e-3)
+
+
+def test_the_papers_weight_is_the_default():
+    found = losses(MODELS.build(config()))
+    assert found['loss_gmacs'].item() == pytest.approx(7e-5 * found['gmacs'].item())
+
+
+def test_watching_ends_with_its_block():
+    model = MODELS.build(config()).eval()
+    wrapped = torch.nn.ModuleDict(dict(module=model))
+    with watch_shapes(wrapped) as seen:
+        for size in ((64, 96), (32, 48), (64, 96)):
+            model(torch.randn(2, 3, *size))
+    model(torch.randn(2, 3, 40, 40))
+    assert seen == {(64, 96): 2, (32, 48): 1}
+    assert not model.backbone._forward_pre_hooks
+
+
+def test_the_most_frequent_shapes_are_described():
+    model = MODELS.build(config())
+    shapes = Counter({(32 * k, 64): 9 - k for k in (2, 1, 3, 5, 4)})
+    parts = [f'{model.count_gmacs((32 * k, 64)):.4g} GMACs at {32 * k} x 64'
+             for k in (1, 2, 3, 4, 5)]
+    assert describe_gmacs(model, shapes) == ', '.join(parts)
+    shapes |= {(320, 64): 1, (640, 64): 2}
+    assert describe_gmacs(model, shapes) == ', '.join(parts) + ' and 2 more shapes'
 
 
 def test_size_of_the_first_batch_where_none_is_given():

@@ -200,6 +200,16 @@ def test_gradient_follows_a_flip():
         torch.testing.assert_close(alpha.grad, flipped.grad)
 
 
+def test_windows_have_eight_cells_where_nothing_is_said():
+    image = torch.randn(1, 2, 60, 90, dtype=torch.float64)
+    gradients = []
+    for options in ({}, dict(anchor='local', window=8)):
+        alpha = alphas(2.3, 1.7)
+        dynopool2d(image, alpha, **options).square().sum().backward()
+        gradients.append(alpha.grad.tolist())
+    assert gradients[0] == gradients[1]
+
+
 @pytest.mark.parametrize('window', [1, 2, 8])
 def test_local_levers_are_bounded_by_half_a_window(window):
     for size in (1, 3, 7, 31, 64, 255):
@@ -241,6 +251,18 @@ def test_alpha_gradient_of_half_precision_is_summed_in_float32():
         dynopool2d(values, alpha, anchor='corner').float().sum().backward()
     assert exact.grad[0] > 70_000  # beyond float16
     torch.testing.assert_close(half.grad[0], exact.grad[0], rtol=2e-3, atol=0)
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_alpha_gradient_of_low_precision_loses_no_bit(dtype):
+    """Each product is exact in float32 here, and so is their sum."""
+    ramp = (torch.arange(256) / 4).to(dtype).view(1, 1, -1, 1).expand(1, 4, 256, 256)
+    alpha = alphas(2.0, 2.0, dtype=torch.float32)
+    dynopool2d(ramp, alpha, anchor='corner').float().sum().backward()
+    # Cell i keeps query 2 i + 1, which lies on a pixel: slope 1 / 4, lever i + 3 / 4. Beyond the
+    # last pixel the surface is flat: half its slope.
+    column = sum((i + 0.75) / 4 for i in range(127)) + 127.75 / 8
+    assert alpha.grad.tolist() == [4 * 128 * column, 0.0]
 
 
 @pytest.mark.parametrize('learned', [True, False])

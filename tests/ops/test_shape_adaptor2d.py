@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmseg_dynopool.ops import shape_adaptor2d
+from mmseg_dynopool.ops import shape_adaptor2d, shape_adaptor_alpha
 
 
 def pooled(x, ratio, mean):
@@ -89,6 +89,29 @@ def test_align_corners_is_that_of_interpolate():
     low, high = (F.interpolate(x, (5, 5), mode='bilinear', align_corners=True)
                  for x in (F.max_pool2d(image, 2), image))
     torch.testing.assert_close(found, 0.75 * low + 0.25 * high)
+
+
+def test_alpha_is_computed_in_double():
+    """A single precision weight gives the float next to the ratio's exact inverse."""
+    for ratios in ((0.5, 1.0), (0.3, 0.9)):
+        for weight in torch.rand(200):
+            exact = 1 / (ratios[0] + (ratios[1] - ratios[0]) * weight.item())
+            assert shape_adaptor_alpha(weight, ratios).tolist() == [torch.tensor(exact).item()] * 2
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('pooling', ['max', 'average'])
+def test_low_precision_is_mixed_and_summed_in_float32(dtype, pooling):
+    image = torch.randn(1, 4, 30, 40).to(dtype)
+    factors = torch.randn(1, 4, 21, 28)
+    results = []
+    for values in (image, image.float()):
+        weight = torch.tensor(0.4, requires_grad=True)
+        mixed = shape_adaptor2d(values, weight, pooling=pooling).to(dtype).float()
+        (mixed * factors.to(dtype).float()).sum().backward()
+        results.append((mixed, weight.grad))
+    for low, full in zip(*results):
+        assert torch.equal(low, full)
 
 
 def test_dtypes_and_output_size():
