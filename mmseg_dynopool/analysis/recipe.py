@@ -7,9 +7,9 @@ import mmengine
 import mmseg
 import torch
 
-import mmseg_dynopool
 from mmseg_dynopool.config import type_name
 from mmseg_dynopool.data.listing import plain_datasets
+from mmseg_dynopool.version import __version__
 
 from .work_dir import Run
 
@@ -66,9 +66,10 @@ def machine(device: str) -> dict[str, str]:
         threads = torch.get_num_threads()
         name = (f'{platform.processor() or platform.machine()}, {threads} '
                 f'thread{"s" * (threads > 1)}')
-    packages = {'mmseg_dynopool': mmseg_dynopool, 'PyTorch': torch, 'mmsegmentation': mmseg,
+    packages = {'PyTorch': torch, 'mmsegmentation': mmseg,
                 'mmengine': mmengine, 'mmcv': mmcv}
-    return {**{title: package.__version__ for title, package in packages.items()},
+    return {'mmseg_dynopool': __version__,
+            **{title: package.__version__ for title, package in packages.items()},
             'Python': platform.python_version(),
             'Device': f'{device}: {name}',
             'System': f'{platform.system()} {platform.machine()}'}
