@@ -1,4 +1,4 @@
-"""Where the resampling grid is anchored: the gauge of alpha's gradient.
+"""Where the resampling grid is anchored: the reference point of alpha's gradient.
 
 Along one axis, query ``j`` lies at ``k * cell`` with ``k = (j + 0.5) / 2`` (in output cells) and
 ``cell = size_in / size_out``. Written as ``(k - k0) * cell + stop_gradient(k0 * cell)`` it is the
