@@ -56,6 +56,7 @@ def main():
     runner.register_hook(LabelCheckHook())
     checkpoint.verify(runner.model)
     runner.checkpoint = checkpoint
+    del checkpoint  # the runner drops it when it is loaded
     with watch_shapes(runner.model) as shapes:
         runner.test()
     runner.logger.info('cost of one image: %s', describe_gmacs(runner.model, shapes))

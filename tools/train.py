@@ -33,6 +33,7 @@ def main():
         resume = bool(cfg.get('resume'))
         checkpoint.verify(runner.model, '' if resume else 'backbone.', resume)
         runner.checkpoint = checkpoint
+        del checkpoint  # the runner drops it when it is loaded
     runner.train()
 
 

@@ -1,22 +1,26 @@
 """A checkpoint: read once, verified against a network, loaded into it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
+from mmseg_dynopool.config import type_name
 from mmseg_dynopool.layers import all_pools, by_short_name, learned_pools, unwrap
 
 from .read import read_file
 
 SCALES = 'dynopool_scales'
+_PRETRAINED = ('Pretrained', 'PretrainedInit')
 _SHOWN = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Checkpoint:
     """The content of a checkpoint file.
 
@@ -29,12 +33,13 @@ class Checkpoint:
     content: dict
 
     @classmethod
-    def read(cls, path: str) -> 'Checkpoint':
+    def read(cls, path: str | Path) -> 'Checkpoint':
         """Read a checkpoint without running code of it; see :func:`read_file`.
 
         Raises:
             ValueError: it cannot be read, holds more than a training writes, or no weights.
         """
+        path = str(path)
         checkpoint = cls(path, read_file(path))
         if not isinstance(checkpoint.content, dict) or not any(
                 map(torch.is_tensor, checkpoint.state.values())):
@@ -46,7 +51,7 @@ class Checkpoint:
     def state(self) -> dict:
         """Weights and buffers by their names."""
         state = self.content.get('state_dict', self.content)
-        return {key.removeprefix('module.'): value for key, value in state.items()
+        return {str(key).removeprefix('module.'): value for key, value in state.items()
                 } if isinstance(state, dict) else {}
 
     @property
@@ -150,15 +155,30 @@ class Checkpoint:
 
 
 def read_pretrained(cfg: Config) -> None:
-    """Read the local files of ``init_cfg=dict(type='Pretrained', ...)`` before mmengine does.
+    """Read the local files that a model starts from, wherever its config names them.
+
+    These are ``init_cfg=dict(type='Pretrained', checkpoint=...)`` and ``pretrained=...`` at any
+    depth, which mmengine reads again and would run code of.
 
     Raises:
         ValueError: one cannot be read, or holds more than a training writes.
     """
-    init = (cfg.model.get('backbone') or {}).get('init_cfg') or {}
-    path = init.get('checkpoint') if isinstance(init, dict) else None
-    if path and '://' not in path:
-        read_file(path)
+    for path in _pretrained_files(cfg.model):
+        if '://' not in path:
+            read_file(path)
+
+
+def _pretrained_files(node) -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if isinstance(value, str) and (key == 'pretrained' or (
+                    key == 'checkpoint' and 'type' in node and type_name(node) in _PRETRAINED)):
+                yield value
+        node = node.values()
+    elif not isinstance(node, (list, tuple)):
+        return
+    for child in node:
+        yield from _pretrained_files(child)
 
 
 def _are_close(scales: dict, others: dict) -> bool:

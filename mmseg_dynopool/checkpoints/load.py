@@ -28,7 +28,7 @@ def load_segmentor(cfg: Config, checkpoint: Checkpoint | str | None, device: str
     Raises:
         ValueError: a file does not exist, cannot be read, or belongs to another architecture.
     """
-    if isinstance(checkpoint, str):
+    if not isinstance(checkpoint, Checkpoint | None):
         checkpoint = Checkpoint.read(checkpoint)
     model = init_model(copy.deepcopy(cfg), device='cpu')  # which changes it
     if checkpoint is not None:

@@ -64,7 +64,7 @@ def load_from_safetensors(filename: str, map_location='cpu') -> dict:
             with safe_open(path, framework='pt') as file:
                 state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
                 meta = json.loads((file.metadata() or {}).get('meta', '{}'))
-        except (SafetensorError, FileNotFoundError) as error:
+        except (SafetensorError, OSError, json.JSONDecodeError) as error:
             raise ValueError(f'{filename} cannot be read as safetensors ({error}); the download '
                              'or copy may have been cut off') from error
     if isinstance(map_location, (str, torch.device)):

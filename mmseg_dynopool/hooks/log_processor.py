@@ -12,7 +12,7 @@ class DynOPoolLogProcessor(LogProcessor):
 
     ``stream1: 0.458 x 0.461 (18 x 18)``: the learned scales and, where they are logged, the
     feature size, height first. Only the text is shorter: the visualizer's backends, and with them
-    TensorBoard and ``scalars.json``, get every scalar of :class:`DynOPoolHook`.
+    TensorBoard and ``scalars.json``, get every scalar of :class:`ShapeLogHook`.
 
     Use it by ``log_processor=dict(type='DynOPoolLogProcessor', ...)``; options are
     :class:`mmengine.runner.LogProcessor`'s.

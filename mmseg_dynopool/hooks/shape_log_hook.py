@@ -53,6 +53,8 @@ class ShapeLogHook(Hook):
         if not _is_line(runner, batch_idx):
             return
         pools = named_pools(runner)
+        if not pools:
+            return
         values = [torch.stack([pool.bounded_alpha().detach() for pool in pools.values()])]
         if self._gradients is not None and len(self._gradients) > 1:
             values += self._gradients.stack()
@@ -60,7 +62,7 @@ class ShapeLogHook(Hook):
         # One read from the device for all instances and steps.
         alphas, *gradients = torch.stack(values).tolist()
         scalars = _alpha_scalars(pools, alphas) | _gradient_scalars(pools, gradients)
-        scalars |= _size_scalars(unwrap(runner.model), dict(zip(pools, alphas)))
+        scalars |= _size_scalars(unwrap(runner.model), pools, alphas)
         named = {scalar.key: value for scalar, value in scalars.items()}
         for group in parameter_groups(runner, pools)[:1]:
             named[LEARNING_RATE] = group['lr']
@@ -111,12 +113,18 @@ def _gradient_scalars(pools, gradients) -> dict[ShapeScalar, float]:
     return scalars
 
 
-def _size_scalars(model, alphas: dict) -> dict[ShapeScalar, int]:
+def _size_scalars(model, pools, alphas) -> dict[ShapeScalar, int]:
     shape = getattr(model, 'counted_shape', None) or getattr(
         getattr(model, 'data_preprocessor', None), 'size', None)
     backbone = getattr(model, 'backbone', None)
     if shape is None or not hasattr(backbone, 'feature_sizes'):
         return {}
-    sizes = dict(input=shape, **backbone.feature_sizes(shape, alphas))
+    # The backbone knows its instances by names of its own.
+    logged = {id(pool): (name, alpha) for (name, pool), alpha in zip(pools.items(), alphas)}
+    named = {name: logged[id(pool)] if id(pool) in logged else (name, pool.read_alpha())
+             for name, pool in backbone.dynopools.items()}
+    sizes = backbone.feature_sizes(shape, {name: alpha for name, (_, alpha) in named.items()})
+    sizes = {named[name][0] if name in named else name: size for name, size in sizes.items()}
     return {ShapeScalar(name, 'size', axis): int(value)
-            for name, size in sizes.items() for axis, value in zip('hw', size)}
+            for name, size in dict(input=shape, **sizes).items()
+            for axis, value in zip('hw', size)}

@@ -42,7 +42,8 @@ class DynOPoolConv2d(nn.Conv2d):
     def __init__(self, pool: ResizingPool, in_channels: int, out_channels: int, kernel_size,
                  shared: bool = False, **kwargs):
         if not isinstance(pool, ResizingPool):
-            raise ValueError(f'pool must be a DynOPool, got {type(pool).__name__}')
+            raise ValueError('pool must be a DynOPool, FixedDynOPool or ShapeAdaptor, got '
+                             f'{type(pool).__name__}')
         if kwargs.get('stride', 1) not in (1, (1, 1), [1, 1]):
             raise ValueError(f'stride must be 1, got {kwargs["stride"]!r}: the DynOPool '
                              'reduces the resolution')

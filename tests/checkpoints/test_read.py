@@ -7,10 +7,11 @@ import re
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from torch import nn
 
-from mmseg_dynopool.checkpoints import Checkpoint
+from mmseg_dynopool.checkpoints import Checkpoint, read_pretrained
 from mmseg_dynopool.checkpoints.read import TRUST, read_file
 from mmseg_dynopool.checkpoints.safetensors import save_safetensors
 
@@ -127,3 +128,25 @@ def test_a_plain_state_dict_also_of_a_wrapped_network(tmp_path):
         checkpoint.verify(other)
         checkpoint.load_into(other)
         assert torch.equal(other[0].weight, net[0].weight)
+
+
+@pytest.mark.parametrize('where', [
+    lambda path: dict(pretrained=path),
+    lambda path: dict(init_cfg=dict(type='Pretrained', checkpoint=path)),
+    lambda path: dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint=path))),
+    lambda path: dict(backbone=dict(init_cfg=[dict(type='mmengine.Pretrained', checkpoint=path)])),
+    lambda path: dict(decode_head=[dict(init_cfg=dict(type='Pretrained', checkpoint=path))])])
+def test_weights_to_start_from_are_read_wherever_they_are_named(tmp_path, where):
+    trace = tmp_path / 'trace'
+    cfg = Config(dict(model=where(save(tmp_path, meta=Command(trace)))))
+    with pytest.raises(ValueError, match='holds more than a training writes'):
+        read_pretrained(cfg)
+    assert not trace.exists()
+    read_pretrained(Config(dict(model=where(save(tmp_path)))))
+    read_pretrained(Config(dict(model=where('open-mmlab://msra/hrnetv2_w48'))))
+
+
+def test_a_path_object_and_odd_keys(tmp_path):
+    assert Checkpoint.read(tmp_path / save(tmp_path)).name == 'file.pth'
+    torch.save({1: torch.ones(2)}, tmp_path / 'odd.pth')
+    assert Checkpoint.read(str(tmp_path / 'odd.pth')).state.keys() == {'1'}

@@ -7,11 +7,15 @@ import pytest
 import torch
 from mmengine.model import BaseModel
 from mmengine.runner import get_priority
+from mmseg.registry import MODELS
 from torch import nn
 
 from mmseg_dynopool import DynOPoolHook
 from mmseg_dynopool.budget import GMACsBudgetHook
 from mmseg_dynopool.hooks import ShapeLogHook
+from mmseg_dynopool.hooks.shape_log_hook import _size_scalars
+from mmseg_dynopool.layers import by_short_name, learned_pools
+from support.runs import segmentor
 from support.toy_runs import Toy, run, scalars
 
 
@@ -161,3 +165,19 @@ def test_the_order_is_projection_budget_log():
     priorities = [get_priority(h.priority) for h in (hook, *runner.hooks)]
     assert [type(h) for h in runner.hooks] == [GMACsBudgetHook, ShapeLogHook]
     assert priorities == sorted(set(priorities)) and priorities[-1] < get_priority('NORMAL')
+
+
+def test_sizes_of_two_backbones_are_those_of_the_first():
+    """Under the names that their alphas have in the log."""
+    model = MODELS.build(segmentor(backbone=dict(dynopool=dict(stem=True))))
+    model.second = MODELS.build(segmentor(backbone=dict(dynopool=dict(stem=True)))).backbone
+    pools = by_short_name(learned_pools(model))
+    with torch.no_grad():
+        model.backbone.dynopools['stream2'].alpha.copy_(torch.tensor([4.0, 2.0]))
+    alphas = [pool.alpha.tolist() for pool in pools.values()]
+    scalars = _size_scalars(model, pools, alphas)
+    heights = {scalar.instance: size for scalar, size in scalars.items() if scalar.axis == 'h'}
+    expected = model.backbone.feature_sizes((64, 96))
+    assert heights == {'input': 64, 'stream0': 16, **{
+        f'backbone.dynopools.{name}': expected[name][0] for name in expected if name != 'stream0'}}
+    assert heights['backbone.dynopools.stream2'] == 2
