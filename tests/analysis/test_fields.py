@@ -9,18 +9,10 @@ from torch import nn
 from mmseg_dynopool.analysis.fields import compare_fields, measure_fields
 from mmseg_dynopool.export import freeze_pools
 from support.networks import Pooled
+from support.networks import kaiming_segmentor as model
 from support.toys import segmentor_config
 
 SIZE = (64, 96)
-
-
-def model(**options):
-    built = MODELS.build(segmentor_config(**options))
-    for module in built.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight)
-    built.eval()
-    return built
 
 
 @pytest.fixture(scope='module')

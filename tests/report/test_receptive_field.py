@@ -4,25 +4,15 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import ConfigDict
-from mmseg.registry import MODELS
 from rich.console import Console
 from torch import nn
 
 from mmseg_dynopool.analysis.fields import compare_fields, measure_fields
 from mmseg_dynopool.report.receptive_field import draw_fields, field_table, prepare_image
 from support.networks import Pooled
-from support.toys import segmentor_config
+from support.networks import kaiming_segmentor as model
 
 SIZE = (64, 96)
-
-
-def model(**options):
-    built = MODELS.build(segmentor_config(**options))
-    for module in built.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight)
-    built.eval()
-    return built
 
 
 @pytest.fixture(scope='module')

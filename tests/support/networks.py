@@ -68,3 +68,13 @@ class Pooled(nn.Module):
 
     def forward(self, x):
         return self.conv(x)
+
+
+def kaiming_segmentor(**options):
+    """A tiny segmentor whose gradients reach the image; options are those of its DynOPools."""
+    built = MODELS.build(segmentor_config(**options))
+    for module in built.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
+    built.eval()
+    return built
