@@ -3,6 +3,7 @@
 from .anchor import ANCHORS, check_anchor, query_levers
 from .dynopool2d import check_input, dynopool2d
 from .queries import read_queries
+from .reduce import REDUCTIONS, check_reduce
 from .shape_adaptor import (
     POOLINGS,
     check_pooling,
@@ -13,7 +14,7 @@ from .shape_adaptor import (
 from .size import pooled_size
 
 __all__ = [
-    'ANCHORS', 'POOLINGS', 'check_anchor', 'check_input', 'check_pooling', 'check_ratios',
-    'dynopool2d', 'pooled_size', 'query_levers', 'read_queries', 'shape_adaptor2d',
-    'shape_adaptor_alpha'
+    'ANCHORS', 'POOLINGS', 'REDUCTIONS', 'check_anchor', 'check_input', 'check_pooling',
+    'check_ratios', 'check_reduce', 'dynopool2d', 'pooled_size', 'query_levers', 'read_queries',
+    'shape_adaptor2d', 'shape_adaptor_alpha'
 ]

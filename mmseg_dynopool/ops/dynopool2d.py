@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .anchor import check_anchor
 from .gradient import grad_alpha, grad_input
 from .queries import read_queries
+from .reduce import check_reduce, reduce_queries, reduce_with_indices
 from .size import pooled_size
 
 
@@ -17,16 +17,18 @@ def dynopool2d(input: Tensor,
                alpha: Tensor | Sequence[float],
                output_size: Sequence[int] | None = None,
                anchor: str = 'local',
-               window: float = 8) -> Tensor:
+               window: float = 8,
+               reduce: str = 'max') -> Tensor:
     """Pool by a factor that is learned, height and width apart.
 
     The output grid divides the input into ``H_out x W_out`` cells. Each cell reads the input
     bilinearly at four points, a quarter of its sides away from its centre, and keeps the
-    maximum. With ``alpha = 2`` and even sizes this is 2 x 2 max pooling.
+    maximum, or the mean. With ``alpha = 2`` and even sizes this is 2 x 2 max or average pooling.
 
     The sizes are rounded with a straight-through estimator, so ``alpha`` gets a gradient from
     where the queries lie; ``anchor`` says about which point they move when a cell grows. Where
-    a query lies exactly on a pixel centre, the slope is the mean of the two one-sided slopes.
+    a query lies exactly on a pixel centre, the slope is the mean of the two one-sided slopes. The
+    maximum passes on the slope of the query that has it, the mean that of all four, averaged.
 
     Args:
         input: floating point tensor of shape ``(N, C, H_in, W_in)``.
@@ -37,6 +39,7 @@ def dynopool2d(input: Tensor,
             :func:`pooled_size` of ``alpha``.
         anchor: ``'local'``, ``'center'`` or ``'corner'``, see :func:`query_levers`.
         window: length of a window of ``'local'`` in output cells, at least 1.
+        reduce: ``'max'`` or ``'mean'`` of a cell's queries.
 
     Returns:
         Tensor of shape ``(N, C, H_out, W_out)`` with the dtype of ``input``.
@@ -52,6 +55,7 @@ def dynopool2d(input: Tensor,
     check_input(input)
     _check_alpha(alpha)
     check_anchor(anchor, window)
+    check_reduce(reduce)
     fixed = not isinstance(alpha, Tensor)
     if output_size is not None:
         output_size = check_output_size(output_size)
@@ -59,12 +63,12 @@ def dynopool2d(input: Tensor,
         output_size = read_size(input.shape[-2:], alpha)
     learns = not fixed and alpha.requires_grad and torch.is_grad_enabled()
     if not learns:
-        return F.max_pool2d(read_queries(input, output_size), 2)
+        return reduce_queries(read_queries(input, output_size), reduce)
     options = (output_size, anchor, window)
     if not torch.compiler.is_compiling():
-        return _DynOPool2d.apply(input, alpha, *options)
+        return _DynOPool2d.apply(input, alpha, reduce, *options)
     # The compiler differentiates the operators itself and decides what to keep.
-    output, indices = F.max_pool2d(read_queries(input, output_size), 2, return_indices=True)
+    output, indices = reduce_with_indices(read_queries(input, output_size), reduce)
     return _AlphaGradient.apply(output, alpha, input.detach(), indices, *options)
 
 
@@ -130,9 +134,9 @@ class _DynOPool2d(torch.autograd.Function):
     """:func:`dynopool2d` with the anchored straight-through gradient of alpha."""
 
     @staticmethod
-    def forward(ctx, input, alpha, output_size, anchor, window):
+    def forward(ctx, input, alpha, reduce, output_size, anchor, window):
         queries = read_queries(input, output_size)
-        output, indices = F.max_pool2d(queries, 2, return_indices=True)
+        output, indices = reduce_with_indices(queries, reduce)
         ctx.save_for_backward(input, alpha, indices)
         ctx.options = (output_size, anchor, window)
         return output
@@ -146,7 +150,7 @@ class _DynOPool2d(torch.autograd.Function):
             of_input = grad_input(grad_output, input, indices, ctx.options[0])
         if ctx.needs_input_grad[1]:
             of_alpha = grad_alpha(grad_output, alpha, input, indices, *ctx.options)
-        return of_input, of_alpha, None, None, None
+        return of_input, of_alpha, None, None, None, None
 
 
 class _AlphaGradient(torch.autograd.Function):

@@ -1,4 +1,7 @@
-"""The gradients of DynOPool: of the input by torch's kernels, of alpha by the anchored formula."""
+"""The gradients of DynOPool: of the input by torch's kernels, of alpha by the anchored formula.
+
+``indices`` are those of :func:`reduce_with_indices`: None stands for the mean of the queries.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -8,13 +11,17 @@ from .queries import equal_sizes
 
 
 def grad_input(grad_output, input, indices, output_size):
-    """The gradient of :func:`read_queries` and the maximum, by torch's own kernels."""
+    """The gradient of :func:`read_queries` and the reduction, by torch's own kernels."""
     size = [2 * output_size[0], 2 * output_size[1]]
     same = equal_sizes(input.shape[-2:], size)
     # The kernel takes shape and memory format from this argument and reads no value.
     queries = input if same else input.new_empty([*input.shape[:2], *size])
-    grad = torch.ops.aten.max_pool2d_with_indices_backward(
-        grad_output, queries, [2, 2], [2, 2], [0, 0], [1, 1], False, indices)
+    if indices is None:
+        grad = torch.ops.aten.avg_pool2d_backward(
+            grad_output, queries, [2, 2], [2, 2], [0, 0], False, True, None)
+    else:
+        grad = torch.ops.aten.max_pool2d_with_indices_backward(
+            grad_output, queries, [2, 2], [2, 2], [0, 0], [1, 1], False, indices)
     if same:
         return grad
     return torch.ops.aten.upsample_bilinear2d_backward(
@@ -49,7 +56,10 @@ def _grad_cell(grad_output, input, indices, output_size, axis, anchor, window):
         input = F.interpolate(input, across, mode='bilinear', align_corners=False)
     slope = _take(input, axis, above).sub_(_take(input, axis, below))
     slope.mul_(weight.to(slope.dtype).view([-1, 1] if axis == 0 else [-1]))
-    slope = slope.flatten(2).gather(2, indices.flatten(2)).view_as(grad_output)
+    if indices is None:
+        slope = F.avg_pool2d(slope, 2)
+    else:
+        slope = slope.flatten(2).gather(2, indices.flatten(2)).view_as(grad_output)
     return (slope * grad_output).sum()
 
 

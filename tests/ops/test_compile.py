@@ -5,7 +5,7 @@ import torch
 from torch._dynamo.testing import CompileCounter, CompileCounterWithBackend
 
 from mmseg_dynopool.layers import DynOPool
-from mmseg_dynopool.ops import dynopool2d
+from mmseg_dynopool.ops import REDUCTIONS, dynopool2d
 
 pytestmark = pytest.mark.usefixtures('fresh_compiler')
 ALPHAS = (2.0, 2.001, 2.1, 2.3, 2.31, 2.9, 3.3, 1.5)
@@ -14,13 +14,14 @@ ALPHAS = (2.0, 2.001, 2.1, 2.3, 2.31, 2.9, 3.3, 1.5)
 @pytest.mark.parametrize('backend, dynamic, graphs', [
     ('aot_eager', None, 2),  # the first change of size makes the sizes symbols
     pytest.param('inductor', True, 1, marks=pytest.mark.slow)])  # symbols from the start
+@pytest.mark.parametrize('reduce', REDUCTIONS)
 @torch._inductor.config.patch({'cpp.simdlen': 1, 'cpp_cache_precompile_headers': False})
-def test_one_dynamic_graph_for_all_sizes(backend, dynamic, graphs):
+def test_one_dynamic_graph_for_all_sizes(backend, dynamic, graphs, reduce):
     """fullgraph=True raises at any break."""
     counter = CompileCounterWithBackend(backend)
 
     def run(image, alpha, size):
-        return dynopool2d(image, alpha, size).square().sum()
+        return dynopool2d(image, alpha, size, reduce=reduce).square().sum()
 
     compiled = torch.compile(run, backend=counter, fullgraph=True, dynamic=dynamic)
     image = torch.randn(2, 3, 32, 48)

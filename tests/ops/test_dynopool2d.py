@@ -9,10 +9,12 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmseg_dynopool.ops import ANCHORS, dynopool2d, pooled_size, query_levers
+from mmseg_dynopool.ops import ANCHORS, REDUCTIONS, dynopool2d, pooled_size, query_levers
+
+STOCK = dict(max=F.max_pool2d, mean=F.avg_pool2d)
 
 
-def reference_forward(image, output_size):
+def reference_forward(image, output_size, reduce):
     """Section 1 of the design, literally: loops over cells and queries, one pixel at a time."""
     n, c, height, width = image.shape
     out_h, out_w = output_size
@@ -34,11 +36,12 @@ def reference_forward(image, output_size):
                 read(p_h + s * cell_h / 4 - 0.5, p_w + t * cell_w / 4 - 0.5)
                 for s in (-1, 1) for t in (-1, 1)
             ]
-            output[:, :, i, j] = torch.stack(queries).amax(0)
+            stacked = torch.stack(queries)
+            output[:, :, i, j] = stacked.amax(0) if reduce == 'max' else stacked.mean(0)
     return output
 
 
-def reference_autograd(image, alpha, anchor, window):
+def reference_autograd(image, alpha, anchor, window, reduce):
     """The straight-through sizes and the anchored grid, differentiated by autograd."""
     grids = []
     for axis in (0, 1):
@@ -63,7 +66,7 @@ def reference_autograd(image, alpha, anchor, window):
     grid = torch.stack(torch.meshgrid(*grids, indexing='ij')[::-1], -1)
     queries = F.grid_sample(image, grid.expand(len(image), -1, -1, -1), mode='bilinear',
                             padding_mode='border', align_corners=False)
-    return F.max_pool2d(queries, 2)
+    return STOCK[reduce](queries, 2)
 
 
 def alphas(*values, dtype=torch.float64):
@@ -72,37 +75,43 @@ def alphas(*values, dtype=torch.float64):
 
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
-def test_alpha_two_is_max_pooling_bit_for_bit(dtype, memory_format):
+@pytest.mark.parametrize('reduce', REDUCTIONS)
+def test_alpha_two_is_stock_pooling_bit_for_bit(dtype, memory_format, reduce):
     image = torch.randn(2, 5, 18, 30).to(dtype).to(memory_format=memory_format)
     image[0, 0, 3, 3] = float('inf')
     image[1, 2, 4, 5] = -float('inf')
     alpha = alphas(2.0, 2.0, dtype=torch.float32)
     image.requires_grad_()
-    pooled = dynopool2d(image, alpha)
+    pooled = dynopool2d(image, alpha, reduce=reduce)
+    stock = STOCK[reduce](image, 2)
     assert pooled.dtype == dtype
-    assert torch.equal(pooled, F.max_pool2d(image, 2))
+    assert torch.equal(pooled, stock)
+    assert torch.equal(dynopool2d(image, (2.0, 2.0), reduce=reduce), stock)
     weight = torch.randn_like(pooled)
     ours, = torch.autograd.grad(pooled, image, weight)
-    theirs, = torch.autograd.grad(F.max_pool2d(image, 2), image, weight)
+    theirs, = torch.autograd.grad(stock, image, weight)
     assert torch.equal(ours, theirs)
+    assert ours.is_contiguous(memory_format=memory_format)
 
 
+@pytest.mark.parametrize('reduce', REDUCTIONS)
 @given(
     size=st.tuples(st.integers(1, 23), st.integers(1, 23)),
     alpha=st.tuples(st.floats(0.4, 9.0), st.floats(0.4, 9.0)),
     seed=st.integers(0, 10**6))
 @settings(max_examples=80, deadline=None)
-def test_forward_equals_loops(size, alpha, seed):
+def test_forward_equals_loops(reduce, size, alpha, seed):
     generator = torch.Generator().manual_seed(seed)
     image = torch.randn(1, 2, *size, dtype=torch.float64, generator=generator)
     alpha = torch.tensor(alpha, dtype=torch.float64)
-    pooled = dynopool2d(image, alpha)
-    expected = reference_forward(image, pooled_size(size, alpha.tolist()))
+    pooled = dynopool2d(image, alpha, reduce=reduce)
+    expected = reference_forward(image, pooled_size(size, alpha.tolist()), reduce)
     torch.testing.assert_close(pooled, expected, rtol=1e-10, atol=1e-10)
-    learning = dynopool2d(image, alpha.clone().requires_grad_())
+    learning = dynopool2d(image, alpha.clone().requires_grad_(), reduce=reduce)
     assert torch.equal(pooled, learning)
 
 
+@pytest.mark.parametrize('reduce', REDUCTIONS)
 @pytest.mark.parametrize('anchor', ANCHORS)
 @given(
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
@@ -110,7 +119,7 @@ def test_forward_equals_loops(size, alpha, seed):
     window=st.sampled_from([1, 2.5, 8]),
     seed=st.integers(0, 10**6))
 @settings(max_examples=60, deadline=None)
-def test_gradients_equal_autograd_through_reference(anchor, size, alpha, window, seed):
+def test_gradients_equal_autograd_through_reference(reduce, anchor, size, alpha, window, seed):
     generator = torch.Generator().manual_seed(seed)
     # Irrational factors keep off the kinks on pixel centres, as the design asks.
     alpha = [a * math.pi / 3 for a in alpha]
@@ -120,8 +129,8 @@ def test_gradients_equal_autograd_through_reference(anchor, size, alpha, window,
     image = torch.randn(2, 3, *size, dtype=torch.float64, generator=generator,
                         requires_grad=True)
     alpha = alphas(*alpha)
-    ours = dynopool2d(image, alpha, anchor=anchor, window=window)
-    theirs = reference_autograd(image, alpha, anchor, window)
+    ours = dynopool2d(image, alpha, anchor=anchor, window=window, reduce=reduce)
+    theirs = reference_autograd(image, alpha, anchor, window, reduce)
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
     weight = torch.randn(ours.shape, dtype=torch.float64, generator=generator)
     for a, b in zip(torch.autograd.grad(ours, (image, alpha), weight),
@@ -135,14 +144,17 @@ def _near_a_kink(size_in, size_out):
     return any(abs(q - round(q)) < 1e-6 for q in positions)
 
 
-def test_gradcheck_of_the_input():
+@pytest.mark.parametrize('reduce', REDUCTIONS)
+def test_gradcheck_of_the_input(reduce):
     image = torch.randn(1, 2, 7, 11, dtype=torch.float64, requires_grad=True)
-    alpha = alphas(1.7, 2.3)
-    assert torch.autograd.gradcheck(lambda x: dynopool2d(x, alpha), image)
+    for alpha in (alphas(1.7, 2.3), (1.7, 2.3)):
+        assert torch.autograd.gradcheck(
+            lambda x, a=alpha: dynopool2d(x, a, reduce=reduce), image)
 
 
+@pytest.mark.parametrize('reduce', REDUCTIONS)
 @pytest.mark.parametrize('anchor', ANCHORS)
-def test_alpha_gradient_is_the_finite_difference_of_the_anchored_resampling(anchor):
+def test_alpha_gradient_is_the_finite_difference_of_the_anchored_resampling(anchor, reduce):
     """What is differentiated: the loss of resampling a fixed number of cells whose length is
     cell = H_in / (H_in / alpha) scaled from its value at alpha, anchored at k0, by alpha. The
     number of cells stays frozen; only the positions of the queries move."""
@@ -150,7 +162,7 @@ def test_alpha_gradient_is_the_finite_difference_of_the_anchored_resampling(anch
     image = torch.randn(1, 3, 29, 37, dtype=torch.float64)
     at = (2.3, 1.7)
     alpha = alphas(*at)
-    pooled = dynopool2d(image, alpha, anchor=anchor, window=4)
+    pooled = dynopool2d(image, alpha, anchor=anchor, window=4, reduce=reduce)
     weight = torch.randn_like(pooled)
     gradient, = torch.autograd.grad(pooled, alpha, weight)
     out = pooled.shape[2:]
@@ -168,7 +180,7 @@ def test_alpha_gradient_is_the_finite_difference_of_the_anchored_resampling(anch
         grid = torch.stack(torch.meshgrid(*grids, indexing='ij')[::-1], -1)[None]
         queries = F.grid_sample(image, grid, mode='bilinear', padding_mode='border',
                                 align_corners=False)
-        return (F.max_pool2d(queries, 2) * weight).sum()
+        return (STOCK[reduce](queries, 2) * weight).sum()
 
     step = 1e-7
     for axis in (0, 1):
@@ -179,25 +191,33 @@ def test_alpha_gradient_is_the_finite_difference_of_the_anchored_resampling(anch
         torch.testing.assert_close(gradient[axis], difference, rtol=1e-5, atol=1e-5)
 
 
-def test_slope_on_a_pixel_centre_is_the_mean_of_both_sides():
-    # 8 -> 4 cells: query j lies on pixel j. A ramp to the left, flat to the right of pixel 1.
+@pytest.mark.parametrize('reduce, levers', [('max', 0.75), ('mean', (0.25 + 0.75) / 2)])
+def test_slope_on_a_pixel_centre_is_the_mean_of_both_sides(reduce, levers):
+    # 8 -> 4 cells: query j lies on pixel j. A ramp to the left, flat to the right of pixel 1;
+    # pixel 0 is flat beyond the border. The levers are those of query 1, or of 0 and 1, in cells.
     image = torch.tensor([0., 6., 6., 6., 0., 0., 0., 0.], dtype=torch.float64)
     alpha = alphas(2.0, 1.0)
-    dynopool2d(image.view(1, 1, 8, 1), alpha, (4, 1), anchor='corner')[0, 0, 0, 0].backward()
-    lever = 0.75  # query 1, in cells
-    assert alpha.grad[0].item() == pytest.approx((6 + 0) / 2 * lever)
+    pooled = dynopool2d(image.view(1, 1, 8, 1), alpha, (4, 1), anchor='corner', reduce=reduce)
+    pooled[0, 0, 0, 0].backward()
+    assert alpha.grad[0].item() == pytest.approx((6 + 0) / 2 * levers)
 
 
-def test_gradient_follows_a_flip():
+@pytest.mark.parametrize('reduce', REDUCTIONS)
+def test_gradient_follows_a_flip(reduce):
     torch.manual_seed(0)
     for size in ((16, 24), (15, 23)):
         image = torch.randn(1, 2, *size, dtype=torch.float64)
         alpha, flipped = alphas(2.0, 2.0), alphas(2.0, 2.0)
-        pooled = dynopool2d(image, alpha)
+        pooled = dynopool2d(image, alpha, reduce=reduce)
         weight = torch.randn_like(pooled)
         pooled.backward(weight)
-        dynopool2d(image.flip(2, 3), flipped).backward(weight.flip(2, 3))
+        dynopool2d(image.flip(2, 3), flipped, reduce=reduce).backward(weight.flip(2, 3))
         torch.testing.assert_close(alpha.grad, flipped.grad)
+
+
+def test_the_maximum_is_taken_where_nothing_is_said():
+    image = torch.randn(1, 2, 6, 9)
+    assert torch.equal(dynopool2d(image, (2.3, 1.7)), dynopool2d(image, (2.3, 1.7), reduce='max'))
 
 
 def test_windows_have_eight_cells_where_nothing_is_said():
@@ -221,7 +241,8 @@ def test_local_levers_are_bounded_by_half_a_window(window):
 
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
-def test_precision(dtype, memory_format):
+@pytest.mark.parametrize('reduce', REDUCTIONS)
+def test_precision(dtype, memory_format, reduce):
     """In a low precision the result is that of float64 on the same numbers, but for rounding;
     alpha's gradient is computed in float32 or better."""
     torch.manual_seed(0)
@@ -230,7 +251,8 @@ def test_precision(dtype, memory_format):
     image.requires_grad_()
     alpha = alphas(2.3, 1.4, dtype=torch.float32)
     alpha64 = alpha.detach().double().requires_grad_()
-    pooled, expected = dynopool2d(image, alpha), dynopool2d(exact, alpha64)
+    pooled = dynopool2d(image, alpha, reduce=reduce)
+    expected = dynopool2d(exact, alpha64, reduce=reduce)
     assert pooled.dtype == dtype
     tolerance = {torch.float64: 1e-7, torch.float32: 1e-5}.get(dtype, 2e-2)
     torch.testing.assert_close(pooled.double(), expected, rtol=tolerance, atol=tolerance)
@@ -243,36 +265,41 @@ def test_precision(dtype, memory_format):
                                tolerance > 1e-3 else 1e-3)
 
 
-def test_alpha_gradient_of_half_precision_is_summed_in_float32():
+@pytest.mark.parametrize('reduce', REDUCTIONS)
+def test_alpha_gradient_of_half_precision_is_summed_in_float32(reduce):
     """A large map whose terms share a sign: a sum in half precision would overflow or stall."""
     image = (torch.arange(256) / 4).view(1, 1, -1, 1).expand(1, 4, 256, 256)
     exact, half = (alphas(2.3, 2.3, dtype=torch.float32) for _ in range(2))
     for values, alpha in ((image, exact), (image.half(), half)):
-        dynopool2d(values, alpha, anchor='corner').float().sum().backward()
+        dynopool2d(values, alpha, anchor='corner', reduce=reduce).float().sum().backward()
     assert exact.grad[0] > 70_000  # beyond float16
     torch.testing.assert_close(half.grad[0], exact.grad[0], rtol=2e-3, atol=0)
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
-def test_alpha_gradient_of_low_precision_loses_no_bit(dtype):
+@pytest.mark.parametrize('reduce', REDUCTIONS)
+def test_alpha_gradient_of_low_precision_loses_no_bit(dtype, reduce):
     """Each product is exact in float32 here, and so is their sum."""
     ramp = (torch.arange(256) / 4).to(dtype).view(1, 1, -1, 1).expand(1, 4, 256, 256)
     alpha = alphas(2.0, 2.0, dtype=torch.float32)
-    dynopool2d(ramp, alpha, anchor='corner').float().sum().backward()
+    dynopool2d(ramp, alpha, anchor='corner', reduce=reduce).float().sum().backward()
     # Cell i keeps query 2 i + 1, which lies on a pixel: slope 1 / 4, lever i + 3 / 4. Beyond the
     # last pixel the surface is flat: half its slope.
     column = sum((i + 0.75) / 4 for i in range(127)) + 127.75 / 8
+    if reduce == 'mean':  # half of it from the queries 2 i, of which the first is at a border
+        column = (column + sum((i + 0.25) / 4 for i in range(1, 128)) + 0.25 / 8) / 2
     assert alpha.grad.tolist() == [4 * 128 * column, 0.0]
 
 
 @pytest.mark.parametrize('learned', [True, False])
-def test_autocast_keeps_dtype_and_alpha_in_float32(learned):
+@pytest.mark.parametrize('reduce', REDUCTIONS)
+def test_autocast_keeps_dtype_and_alpha_in_float32(learned, reduce):
     image = torch.randn(1, 4, 21, 21)
     conv = torch.nn.Conv2d(4, 4, 1)
     alpha = alphas(2.2, 2.2, dtype=torch.float32).detach().requires_grad_(learned)
     with torch.autocast('cpu', torch.bfloat16):
         features = conv(image)
-        pooled = dynopool2d(features, alpha)
+        pooled = dynopool2d(features, alpha, reduce=reduce)
     assert features.dtype == pooled.dtype == torch.bfloat16
     pooled.float().sum().backward()
     assert not learned or alpha.grad.dtype == torch.float32
@@ -285,9 +312,11 @@ def test_ties_round_up_like_a_strided_convolution():
         assert pooled_size((size, 1), (2.0, 2.0)) == tuple(strided.shape[2:])
 
 
-def test_empty_batch_and_given_size():
-    assert dynopool2d(torch.zeros(0, 3, 9, 8), alphas(2.0, 2.0)).shape == (0, 3, 5, 4)
-    pooled = dynopool2d(torch.zeros(1, 3, 9, 8), alphas(2.0, 2.0), output_size=(3, 8))
+@pytest.mark.parametrize('reduce', REDUCTIONS)
+def test_empty_batch_and_given_size(reduce):
+    image, alpha = torch.zeros(0, 3, 9, 8), alphas(2.0, 2.0)
+    assert dynopool2d(image, alpha, reduce=reduce).shape == (0, 3, 5, 4)
+    pooled = dynopool2d(torch.zeros(1, 3, 9, 8), alpha, output_size=(3, 8), reduce=reduce)
     assert pooled.shape == (1, 3, 3, 8)
 
 
@@ -302,6 +331,8 @@ def test_empty_batch_and_given_size():
     (torch.zeros(1, 3, 4, 4), torch.ones(2), dict(anchor='middle'), ['anchor', "'middle'"]),
     (torch.zeros(1, 3, 4, 4), torch.ones(2), dict(window=0.5), ['window', '0.5']),
     (torch.zeros(1, 3, 4, 4), torch.ones(2), dict(window='8'), ['window', "'8'"]),
+    (torch.zeros(1, 3, 4, 4), torch.ones(2), dict(reduce='sum'), ["'mean'", "'sum'"]),
+    (torch.zeros(1, 3, 4, 4), (2.0, 2.0), dict(reduce=None), ['reduce', 'None']),
     (None, torch.ones(2), {}, ['tensor', 'NoneType']),
     (torch.zeros(1, 3, 4, 4), torch.ones(2), dict(output_size=5), ['output_size', '5']),
     (torch.zeros(1, 3, 4, 4), torch.ones(2), dict(output_size=(2.5, 2)), ['2.5']),

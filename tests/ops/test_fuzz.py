@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmseg_dynopool.layers import DynOPool
-from mmseg_dynopool.ops import ANCHORS, dynopool2d, pooled_size
+from mmseg_dynopool.ops import ANCHORS, REDUCTIONS, dynopool2d, pooled_size
 
 settings.register_profile('fuzz', derandomize=True, deadline=None, max_examples=300,
                           database=None)
@@ -27,6 +27,7 @@ sizes = st.tuples(st.integers(1, 64), st.integers(1, 64))
 seeds = st.integers(0, 10**6)
 anchors = st.sampled_from(ANCHORS)
 windows = st.sampled_from([1, 2.5, 8, 64])
+reductions = st.sampled_from(REDUCTIONS)
 
 
 @st.composite
@@ -67,12 +68,13 @@ def weigh(output):
                        dtype=torch.float64).to(output.dtype)
 
 
-def reference(image, output_size):
+def reference(image, output_size, reduce):
     """The four queries of each cell as dense matrices of bilinear weights, in float64."""
     rows, columns = (_weights(n, m) for n, m in zip(image.shape[2:], output_size))
     queries = rows @ image.double() @ columns.T
     n, c, h, w = queries.shape
-    return queries.reshape(n, c, h // 2, 2, w // 2, 2).amax((3, 5))
+    queries = queries.reshape(n, c, h // 2, 2, w // 2, 2)
+    return queries.amax((3, 5)) if reduce == 'max' else queries.mean((3, 5))
 
 
 def _weights(size_in, size_out):
@@ -84,19 +86,20 @@ def _weights(size_in, size_out):
 
 
 @fuzz
-@given(image=images(), alpha=alphas, anchor=anchors, window=windows)
-def test_output(image, alpha, anchor, window):
+@given(image=images(), alpha=alphas, anchor=anchors, window=windows, reduce=reductions)
+def test_output(image, alpha, anchor, window, reduce):
     size = pooled_size(image.shape[2:], alpha)
-    output = run(image, alpha, learned=False, anchor=anchor, window=window)
+    options = dict(anchor=anchor, window=window, reduce=reduce)
+    output = run(image, alpha, learned=False, **options)
     assert output.shape == (*image.shape[:2], *size)
     assert output.dtype == image.dtype
     tolerance = TOLERANCE[image.dtype]
-    torch.testing.assert_close(output.double(), reference(image, size), rtol=tolerance,
+    torch.testing.assert_close(output.double(), reference(image, size, reduce), rtol=tolerance,
                                atol=tolerance)
     if len(image):
         slack = 4 * torch.finfo(image.dtype).eps * image.abs().max()
         assert output.max() <= image.max() + slack and output.min() >= image.min() - slack
-    learning = run(image, alpha, anchor=anchor, window=window)[0]
+    learning = run(image, alpha, **options)[0]
     assert torch.equal(output, learning), 'the value must not depend on what is learned'
 
 
@@ -112,34 +115,37 @@ def test_pooled_size(size, alpha):
 
 
 @fuzz
-@given(image=images(), alpha=alphas, anchor=anchors, window=windows)
-def test_gradients_are_finite_and_repeat_bit_for_bit(image, alpha, anchor, window):
-    output, by_input, by_alpha = run(image, alpha, anchor=anchor, window=window)
+@given(image=images(), alpha=alphas, anchor=anchors, window=windows, reduce=reductions)
+def test_gradients_are_finite_and_repeat_bit_for_bit(image, alpha, anchor, window, reduce):
+    options = dict(anchor=anchor, window=window, reduce=reduce)
+    output, by_input, by_alpha = run(image, alpha, **options)
     assert by_input.shape == image.shape and by_input.dtype == image.dtype
     assert by_input.isfinite().all() and by_alpha.isfinite().all()
-    again = run(image, alpha, anchor=anchor, window=window)
+    again = run(image, alpha, **options)
     assert all(torch.equal(a, b) for a, b in zip((output, by_input, by_alpha), again))
     if not len(image):
         assert by_alpha.tolist() == [0, 0]
 
 
 @fuzz
-@given(image=images(), alpha=alphas, anchor=anchors)
-def test_gradient_of_the_input_is_that_of_resize_and_maximum(image, alpha, anchor):
+@given(image=images(), alpha=alphas, anchor=anchors, reduce=reductions)
+def test_gradient_of_the_input_is_that_of_resize_and_reduction(image, alpha, anchor, reduce):
     size = pooled_size(image.shape[2:], alpha)
-    _, ours, _ = run(image, alpha, anchor=anchor)
+    _, ours, _ = run(image, alpha, anchor=anchor, reduce=reduce)
     leaf = image.detach().requires_grad_()
-    pooled = F.max_pool2d(F.interpolate(leaf, [2 * n for n in size], mode='bilinear'), 2)
+    queries = F.interpolate(leaf, [2 * n for n in size], mode='bilinear')
+    pooled = F.max_pool2d(queries, 2) if reduce == 'max' else F.avg_pool2d(queries, 2)
     theirs, = torch.autograd.grad(pooled, leaf, weigh(pooled))
     assert torch.equal(ours, theirs)
 
 
 @fuzz
-@given(image=images(batches=(2, 3)), alpha=alphas)
-def test_each_image_alone_gives_the_same_bits(image, alpha):
+@given(image=images(batches=(2, 3)), alpha=alphas, reduce=reductions)
+def test_each_image_alone_gives_the_same_bits(image, alpha, reduce):
     weight = weigh(run(image, alpha, learned=False))
-    output, by_input, by_alpha = run(image, alpha, weight=weight)
-    alone = [run(image[i:i + 1], alpha, weight=weight[i:i + 1]) for i in range(len(image))]
+    output, by_input, by_alpha = run(image, alpha, weight=weight, reduce=reduce)
+    alone = [run(image[i:i + 1], alpha, weight=weight[i:i + 1], reduce=reduce)
+             for i in range(len(image))]
     assert torch.equal(output, torch.cat([a[0] for a in alone]))
     assert torch.equal(by_input, torch.cat([a[1] for a in alone]))
     # Alpha is shared: its gradient is the sum, rounded in another order.
@@ -164,11 +170,11 @@ def test_shift_and_scale_of_the_values(image, alpha, shift, factor):
 
 
 @fuzz
-@given(image=images(dtypes=(torch.float64, )), alpha=alphas)
-def test_a_flip_of_the_image_flips_the_output(image, alpha):
-    output = run(image, alpha, learned=False)
+@given(image=images(dtypes=(torch.float64, )), alpha=alphas, reduce=reductions)
+def test_a_flip_of_the_image_flips_the_output(image, alpha, reduce):
+    output = run(image, alpha, learned=False, reduce=reduce)
     for dims in ((2, ), (3, ), (2, 3)):
-        flipped = run(image.flip(dims), alpha, learned=False)
+        flipped = run(image.flip(dims), alpha, learned=False, reduce=reduce)
         torch.testing.assert_close(flipped.flip(dims), output, rtol=1e-12, atol=1e-12)
 
 
@@ -196,41 +202,42 @@ def _at_border(image, alpha):
 
 @fuzz
 @given(size=sizes, alpha=alphas, value=st.floats(-100, 100), anchor=anchors, window=windows,
-       dtype=st.sampled_from(list(TOLERANCE)))
-def test_constant_images_give_alpha_no_gradient(size, alpha, value, anchor, window, dtype):
+       dtype=st.sampled_from(list(TOLERANCE)), reduce=reductions)
+def test_constant_images_give_alpha_no_gradient(size, alpha, value, anchor, window, dtype, reduce):
     image = torch.full((2, 3, *size), value, dtype=torch.float64).to(dtype)
-    output, by_input, by_alpha = run(image, alpha, anchor=anchor, window=window)
+    output, by_input, by_alpha = run(image, alpha, anchor=anchor, window=window, reduce=reduce)
     torch.testing.assert_close(output, image[..., :1, :1].expand_as(output), rtol=1e-6, atol=0)
     assert by_alpha.tolist() == [0, 0]
     assert by_input.isfinite().all()
 
 
+@pytest.mark.parametrize('reduce', REDUCTIONS)
 @pytest.mark.parametrize('anchor', ANCHORS)
 @given(height=st.integers(2, 64), alpha=st.floats(1, 20), slope=st.sampled_from([-2.0, 0.5]),
        window=windows)
 @settings(fuzz, max_examples=30)
-def test_gradient_of_alpha_on_a_ramp(anchor, height, alpha, slope, window):
-    """On a ramp each cell takes the same of its queries, which moves with slope times lever."""
+def test_gradient_of_alpha_on_a_ramp(reduce, anchor, height, alpha, slope, window):
+    """On a ramp each cell takes the same of its queries, or all; one moves with slope times
+    lever."""
     image = (slope * torch.arange(height, dtype=torch.float64)).view(1, 1, -1, 1)
-    _, by_alpha = _ramp(image, alpha, anchor, window)
+    _, by_alpha = _ramp(image, alpha, anchor, window, reduce)
     (cells, _) = pooled_size((height, 1), (alpha, 1.0))
     cell = height / cells
     expected = 0.0
-    for i in range(cells):
-        k = i + (0.75 if slope > 0 else 0.25)
+    taken = [0.25, 0.75] if reduce == 'mean' else [0.75 if slope > 0 else 0.25]
+    for k in (i + part for i in range(cells) for part in taken):
         at = k * cell - 0.5
-        # Beyond the border's pixel centre the surface is flat; on it, the slope is half.
-        inside = 0.5 * ((at >= 0) + (at > 0)) if slope < 0 else 0.5 * (
-            (at <= height - 1) + (at < height - 1))
-        expected += inside * slope * _lever(k, cells, anchor, window)
+        # Beyond a border's pixel centre the surface is flat; on it, the slope is half.
+        inside = 0.5 * ((at >= 0) + (at > 0)) * 0.5 * ((at <= height - 1) + (at < height - 1))
+        expected += inside * slope * _lever(k, cells, anchor, window) / len(taken)
     expected *= (cell / alpha)**2
     assert by_alpha[0].item() == pytest.approx(expected, rel=1e-9, abs=1e-9)
     assert by_alpha[1].item() == 0
 
 
-def _ramp(image, alpha, anchor, window):
+def _ramp(image, alpha, anchor, window, reduce):
     leaf = torch.tensor([alpha, 1.0], dtype=torch.float64, requires_grad=True)
-    output = dynopool2d(image, leaf, anchor=anchor, window=window)
+    output = dynopool2d(image, leaf, anchor=anchor, window=window, reduce=reduce)
     return output, torch.autograd.grad(output.sum(), leaf)[0]
 
 
@@ -246,16 +253,17 @@ def _lever(k, cells, anchor, window):
 
 @pytest.mark.parametrize('size, alpha', [((5, 7), (1.7, 2.3)), ((6, 3), (2.9, 0.7)),
                                          ((4, 9), (0.6, 1.3))])
-def test_gradcheck(size, alpha):
+@pytest.mark.parametrize('reduce', REDUCTIONS)
+def test_gradcheck(size, alpha, reduce):
     image = torch.randn(2, 2, *size, dtype=torch.float64, requires_grad=True)
     fixed = torch.tensor(alpha, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: dynopool2d(x, fixed), image)
+    assert torch.autograd.gradcheck(lambda x: dynopool2d(x, fixed, reduce=reduce), image)
 
 
 @fuzz
 @given(image=images(), alpha=alphas, anchor=anchors, window=windows,
-       bounds=st.sampled_from([(0.125, 1.0), (0.25, 0.5), (0.01, 2.0)]))
-def test_module_equals_function_at_the_bounded_alpha(image, alpha, anchor, window, bounds):
+       bounds=st.sampled_from([(0.125, 1.0), (0.25, 0.5), (0.01, 2.0)]), reduce=reductions)
+def test_module_equals_function_at_the_bounded_alpha(image, alpha, anchor, window, bounds, reduce):
     """Alphas lie inside the bounds and beyond them on both sides."""
     pool = DynOPool(bounds[1], bounds, anchor, window).double()
     with torch.no_grad():
@@ -264,8 +272,9 @@ def test_module_equals_function_at_the_bounded_alpha(image, alpha, anchor, windo
     low, high = 1 / bounds[1], 1 / bounds[0]
     bounded = [min(max(a, low), high) for a in kept.tolist()]
     leaf = image.detach().requires_grad_()
-    output = pool(leaf)
-    expected, by_input, by_alpha = run(image, bounded, anchor=anchor, window=window)
+    output = pool(leaf, reduce=reduce)
+    expected, by_input, by_alpha = run(image, bounded, anchor=anchor, window=window,
+                                       reduce=reduce)
     assert output.shape[2:] == pool.output_size(image.shape[2:])
     assert torch.equal(output, expected)
     gradients = torch.autograd.grad(output, (leaf, pool.alpha), weigh(output))
