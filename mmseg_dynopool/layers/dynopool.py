@@ -77,16 +77,23 @@ class DynOPool(ResizingPool):
         self.alpha.clamp_(*self.alpha_bounds)
 
     def freeze(self) -> 'FixedDynOPool':
-        return FixedDynOPool.at_alpha(self.read_alpha())
+        fixed = FixedDynOPool.at_alpha(self.read_alpha())
+        fixed.stock_scale = self.stock_scale
+        return fixed
 
-    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+    def forward(self,
+                input: Tensor,
+                output_size: Sequence[int] | None = None,
+                reduce: str = 'max') -> Tensor:
         """Pool ``input`` of shape ``(N, C, H_in, W_in)`` to ``(N, C, H_out, W_out)``.
 
         Args:
             input: floating point tensor.
             output_size: the size when the caller has read alpha already.
+            reduce: ``'max'`` or ``'mean'`` of a cell's queries.
         """
-        return dynopool2d(input, self.bounded_alpha(), output_size, self.anchor, self.window)
+        return dynopool2d(input, self.bounded_alpha(), output_size, self.anchor, self.window,
+                          reduce)
 
     def extra_repr(self) -> str:
         return (f'initial_scale={self.initial_scale}, bounds={self.bounds}, '
@@ -134,6 +141,7 @@ class FixedDynOPool(ResizingPool):
         """Of the size and cost that ``pool`` has now, for counting; not of its values."""
         fixed = cls.at_alpha(pool.read_alpha())
         fixed.initial_scale = pool.initial_scale
+        fixed.stock_scale = pool.stock_scale
         fixed.macs_per_value = pool.macs_per_value
         return fixed
 
@@ -154,9 +162,15 @@ class FixedDynOPool(ResizingPool):
     def freeze(self) -> 'FixedDynOPool':
         return self
 
-    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        """Pool ``input`` of shape ``(N, C, H_in, W_in)`` to ``(N, C, H_out, W_out)``."""
-        return dynopool2d(input, self._alpha, output_size)
+    def forward(self,
+                input: Tensor,
+                output_size: Sequence[int] | None = None,
+                reduce: str = 'max') -> Tensor:
+        """Pool ``input`` of shape ``(N, C, H_in, W_in)`` to ``(N, C, H_out, W_out)``.
+
+        The arguments are those of :meth:`DynOPool.forward`.
+        """
+        return dynopool2d(input, self._alpha, output_size, reduce=reduce)
 
     def extra_repr(self) -> str:
         return 'scale=({:.6g}, {:.6g})'.format(*(1 / a for a in self._alpha))

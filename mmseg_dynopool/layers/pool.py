@@ -12,13 +12,19 @@ from mmseg_dynopool.ops import pooled_size
 class ResizingPool(nn.Module):
     """Base of the poolings whose scale is learned or was learned.
 
-    A subclass defines ``forward(input, output_size=None)`` and :meth:`bounded_alpha`. One that
-    learns also sets ``learns`` and ``bounds``, and defines :attr:`parameter` and
-    :meth:`alpha_of`.
+    A subclass defines ``forward(input, output_size=None, reduce='max')`` and
+    :meth:`bounded_alpha`. One that learns also sets ``learns`` and ``bounds``, and defines
+    :attr:`parameter` and :meth:`alpha_of`.
+
+    ``reduce`` is an argument of the call: layers that share an instance, and with it a scale, may
+    differ in what they replace. ``'max'`` stands for a stride or a max pooling, ``'mean'`` for an
+    average pooling, which stays an average.
 
     Attributes:
         learns: whether the scale is learned, by one parameter.
         initial_scale: the scale at construction, ``(scale_h, scale_w)``.
+        stock_scale: the scale that gives the stock network's sizes, ``(scale_h, scale_w)``; an
+            instance that replaces something else than a halving carries its own.
         bounds: lowest and highest scale factor.
         macs_per_value: multiply-adds of the pooling itself per value of its output.
     """
@@ -26,6 +32,7 @@ class ResizingPool(nn.Module):
     learns = True
     bounds: tuple[float, float]
     initial_scale: tuple[float, float]
+    stock_scale: tuple[float, float] = (0.5, 0.5)
     macs_per_value: int
 
     @property

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mmseg_dynopool.ops import check_pooling, check_ratios, shape_adaptor2d, shape_adaptor_alpha
+from mmseg_dynopool.ops import (
+    check_pooling,
+    check_ratios,
+    check_reduce,
+    shape_adaptor2d,
+    shape_adaptor_alpha,
+)
 
 from .dynopool import check_scale
 from .pool import ResizingPool
@@ -81,14 +87,20 @@ class ShapeAdaptor(ResizingPool):
         """``(1 / s, 1 / s)``, with the gradient of ``logit``; within bounds by the sigmoid."""
         return self.alpha_of(self.logit)
 
-    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+    def forward(self,
+                input: Tensor,
+                output_size: Sequence[int] | None = None,
+                reduce: str = 'max') -> Tensor:
         """Resize ``input`` of shape ``(N, C, H_in, W_in)`` to ``(N, C, H_out, W_out)``.
 
         Args:
             input: floating point tensor.
             output_size: the size when the caller has read alpha already.
+            reduce: ``'max'`` pools the branches by ``pooling``, ``'mean'`` by their average.
         """
-        return shape_adaptor2d(input, self.weight, output_size, self.bounds, self.pooling,
+        check_reduce(reduce)
+        pooling = 'average' if reduce == 'mean' else self.pooling
+        return shape_adaptor2d(input, self.weight, output_size, self.bounds, pooling,
                                self.align_corners)
 
     def extra_repr(self) -> str:

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from mmseg_dynopool.complexity import count_gmacs
-from mmseg_dynopool.layers import DynOPool, DynOPoolConv2d
+from mmseg_dynopool.layers import DynOPool, DynOPoolConv2d, ShapeAdaptor
 from mmseg_dynopool.ops import dynopool2d
 
 IMAGE = torch.rand(1, 3, 8, 8)
@@ -65,6 +65,14 @@ def alpha_nan_in_the_backbone(bench):
 
 def output_size_zero(bench):
     return bench.call(dynopool2d, IMAGE, ALPHA, output_size=(0, 4))
+
+
+def reduce_unknown(bench):
+    return bench.call(dynopool2d, IMAGE, ALPHA, reduce='average')
+
+
+def reduce_unknown_of_a_layer(bench):
+    return bench.call(ShapeAdaptor(), IMAGE, reduce='average')
 
 
 def conv_stride(bench):

@@ -19,7 +19,7 @@ from mmseg_dynopool.layers import (
     short_names,
     unwrap,
 )
-from mmseg_dynopool.ops import dynopool2d
+from mmseg_dynopool.ops import REDUCTIONS, dynopool2d
 
 
 class Shared(nn.Module):
@@ -35,15 +35,16 @@ class Shared(nn.Module):
         return self.second(self.first(x))
 
 
-def test_module_equals_function():
+@pytest.mark.parametrize('reduce', REDUCTIONS)
+def test_module_equals_function(reduce):
     torch.manual_seed(0)
     image = torch.randn(2, 3, 19, 26)
     for anchor, window in (('local', 4), ('center', 8), ('corner', 8)):
         pool = DynOPool((0.4, 0.7), anchor=anchor, window=window)
         alpha = pool.alpha.detach().clone().requires_grad_()
-        expected = dynopool2d(image, alpha, anchor=anchor, window=window)
-        assert torch.equal(pool(image), expected)
-        pool(image).square().sum().backward()
+        expected = dynopool2d(image, alpha, anchor=anchor, window=window, reduce=reduce)
+        assert torch.equal(pool(image, reduce=reduce), expected)
+        pool(image, reduce=reduce).square().sum().backward()
         expected.square().sum().backward()
         assert torch.equal(pool.alpha.grad, alpha.grad)
 
@@ -103,6 +104,19 @@ def test_one_instance_many_times_in_one_forward():
     assert alphas[0].grad.abs().min() > 0 and alphas[1].grad.abs().min() > 0
 
 
+def test_one_instance_for_a_maximum_and_an_average():
+    """At its start both are the stock poolings; alpha's gradient is the sum of both."""
+    pool = DynOPool()
+    image = torch.randn(2, 3, 12, 16)
+    assert torch.equal(pool(image), F.max_pool2d(image, 2))
+    assert torch.equal(pool(image, reduce='mean'), F.avg_pool2d(image, 2))
+    (pool(image) * pool(image, None, 'mean')).sum().backward()
+    alphas = [pool.alpha.detach().clone().requires_grad_() for _ in range(2)]
+    (dynopool2d(image, alphas[0]) * dynopool2d(image, alphas[1], reduce='mean')).sum().backward()
+    torch.testing.assert_close(pool.alpha.grad, alphas[0].grad + alphas[1].grad)
+    assert alphas[0].grad.abs().min() > 0 and alphas[1].grad.abs().min() > 0
+
+
 @pytest.mark.parametrize('copy_of', [copy.deepcopy, lambda n: pickle.loads(pickle.dumps(n))])
 def test_sharing_survives_copies(copy_of):
     net = copy_of(Shared())
@@ -158,13 +172,47 @@ def test_frozen_is_the_same_operation():
     pool = DynOPool((0.37, 0.81))
     fixed = pool.freeze()
     image = torch.randn(1, 2, 31, 44)
-    assert torch.equal(pool(image), fixed(image))
+    for reduce in REDUCTIONS:
+        assert torch.equal(pool(image, reduce=reduce), fixed(image, reduce=reduce))
     assert pool.learns and not fixed.learns and fixed.freeze() is fixed
     assert fixed.read_alpha() == pool.read_alpha() and list(fixed.parameters()) == []
     torch.testing.assert_close(fixed.bounded_alpha(), pool.bounded_alpha().detach())
     assert FixedDynOPool.at_alpha((2.3, 1.7)).read_alpha() == (2.3, 1.7)  # to the last bit
     with pytest.raises(ValueError, match='cannot freeze or export a ShapeAdaptor'):
         ShapeAdaptor().freeze()
+
+
+@pytest.mark.parametrize('reduce', REDUCTIONS)
+def test_a_fixed_one_is_exported_for_all_sizes(reduce):
+    class Net(nn.Module):
+
+        def __init__(self):
+            super().__init__()
+            self.pool = DynOPool((0.37, 0.81)).freeze()
+
+        def forward(self, image):
+            return self.pool(image, reduce=reduce)
+
+    axes = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
+    program = torch.export.export(Net(), (torch.randn(2, 3, 31, 44), ),
+                                  dynamic_shapes={'image': axes}, strict=False).module()
+    for shape in ((2, 3, 31, 44), (1, 3, 17, 90), (3, 3, 64, 33)):
+        image = torch.randn(*shape)
+        torch.testing.assert_close(program(image), dynopool2d(image, (1 / 0.37, 1 / 0.81),
+                                                              reduce=reduce))
+
+
+def test_the_stock_scale_goes_along():
+    """When the scale is made a constant, and when a stand-in counts the cost."""
+    assert all(kind().stock_scale == (0.5, 0.5) for kind in (DynOPool, FixedDynOPool,
+                                                             ShapeAdaptor))
+    pool, adaptor = DynOPool(0.3), ShapeAdaptor()
+    pool.stock_scale, adaptor.stock_scale = (0.5, 1.0), (0.25, 0.25)
+    for fixed in (pool.freeze(), pool.freeze().freeze(), FixedDynOPool.with_cost_of(pool),
+                  FixedDynOPool.with_cost_of(pool.freeze()), copy.deepcopy(pool)):
+        assert fixed.stock_scale == (0.5, 1.0)
+    assert FixedDynOPool.with_cost_of(adaptor).stock_scale == (0.25, 0.25)
+    assert DynOPool().stock_scale == (0.5, 0.5), 'another instance keeps the default'
 
 
 def test_a_fixed_one_can_be_given_another_scale():
@@ -250,6 +298,12 @@ def test_bad_options_are_named(options, words):
         DynOPool(**options)
     for word in words:
         assert word in str(error.value)
+
+
+@pytest.mark.parametrize('pool', [DynOPool(), FixedDynOPool(), ShapeAdaptor()])
+def test_an_unknown_reduction_is_named(pool):
+    with pytest.raises(ValueError, match=r"reduce must be one of \('max', 'mean'\), got 'sum'"):
+        pool(torch.zeros(1, 1, 4, 4), reduce='sum')
 
 
 def test_conv_refuses_what_is_no_shared_pool():

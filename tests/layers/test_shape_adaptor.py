@@ -22,6 +22,16 @@ def test_module_equals_function():
         assert torch.equal(layer.logit.grad, logit.grad) and logit.grad != 0
 
 
+@pytest.mark.parametrize('pooling', ['max', 'average'])
+def test_a_mean_is_taken_in_the_branches(pooling):
+    """Whatever the instance's own pooling, which 'max' stands for."""
+    image = torch.randn(2, 3, 19, 26)
+    layer = ShapeAdaptor(0.7, pooling=pooling)
+    for reduce, expected in (('max', pooling), ('mean', 'average')):
+        assert torch.equal(layer(image, reduce=reduce), shape_adaptor2d(
+            image, layer.weight, ratios=(0.25, 1.0), pooling=expected))
+
+
 @pytest.mark.parametrize('scale', [0.26, 0.3, 0.5, 0.625, 0.75, 0.9, 0.99])
 def test_scale_and_alpha(scale):
     layer = ShapeAdaptor(scale)
