@@ -11,13 +11,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
 from mmseg_dynopool.layers import DynOPoolConv2d, FixedDynOPool, all_pools, copy_replacing
-from mmseg_dynopool.ops import read_queries
 
 _NEUTRAL = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU,
             nn.Sigmoid, nn.Tanh, _DropoutNd)
@@ -152,6 +150,8 @@ def _unit_conv(conv: nn.Conv2d, replaced: dict, axis: int) -> nn.Conv2d:
 class _MeanPool(FixedDynOPool):
     """DynOPool with the mean of the four queries: a gradient for each of them."""
 
-    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        size = output_size or self.output_size(input.shape[-2:])
-        return F.avg_pool2d(read_queries(input, size), 2)
+    def forward(self,
+                input: Tensor,
+                output_size: Sequence[int] | None = None,
+                reduce: str = 'mean') -> Tensor:
+        return super().forward(input, output_size, 'mean')

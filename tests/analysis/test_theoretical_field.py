@@ -33,6 +33,21 @@ def test_a_smaller_scale_in_height_doubles_the_height_alone():
     assert extents(Pooled((0.5, 0.25)), (32, 32)) == [(6, 12)]
 
 
+@pytest.mark.parametrize('kind', [DynOPool, FixedDynOPool])
+def test_an_average_reads_what_a_maximum_does(kind):
+    class Average(nn.Module):
+
+        def __init__(self):
+            super().__init__()
+            self.pool = kind(0.5)
+            self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+        def forward(self, image):
+            return self.conv(self.pool(image, reduce='mean'))
+
+    assert theoretical_field(Average(), (32, 32)) == [Box(14, 20, 14, 20)]
+
+
 def test_strides_and_norms():
     network = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
                             nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=4), nn.GroupNorm(2, 8),
