@@ -2,7 +2,7 @@
 
 Importing the package registers its models, hooks and data sets with mmseg, where that is
 installed; a config does so by ``custom_imports = dict(imports=['mmseg_dynopool'])``. ``ops``,
-``layers`` and ``complexity`` need PyTorch alone.
+``layers``, ``complexity`` and ``conversion`` need PyTorch alone.
 """
 
 import warnings
@@ -13,8 +13,9 @@ from .version import __version__
 
 # Public name: the room that defines it, and so needs mmseg.
 _ROOMS = dict(
-    DynOPoolCascadeEncoderDecoder='models', DynOPoolEncoderDecoder='models',
-    DynOPoolHRNet='models', DynOPoolHook='hooks', MNI152TissueDataset='data.mni152')
+    DynOPoolBackbone='models', DynOPoolCascadeEncoderDecoder='models',
+    DynOPoolEncoderDecoder='models', DynOPoolHRNet='models', DynOPoolHook='hooks',
+    MNI152TissueDataset='data.mni152')
 _REGISTERING = ('checkpoints', 'data.mni152', 'hooks', 'models', 'resume')
 
 __all__ = [*_ROOMS, '__version__']
@@ -45,5 +46,5 @@ def __getattr__(name: str):
         raise ImportError(
             f'mmseg_dynopool.{name} needs mmsegmentation with its mmcv and mmengine, and {_problem}'
             ". Install them with pip install 'mmseg_dynopool[mmlab]'. On PyTorch alone there are "
-            'mmseg_dynopool.ops, .layers and .complexity')
+            'mmseg_dynopool.ops, .layers, .complexity and .conversion')
     return getattr(import_module(f'{__name__}.{_ROOMS[name]}'), name)

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import flop_registry
 
 from mmseg_dynopool.layers import FixedDynOPool, all_pools
 
-from .meta_copy import to_meta_copy
+from .meta_copy import run_on_meta, to_meta_copy
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,11 @@ class GMACsCounter:
         for name, pool in self.pools.items():
             pool.register_forward_hook(self._counter.pooled(name, pool.macs_per_value))
 
+    @property
+    def running(self) -> str:
+        """Name of the module that runs; after an error, of the one where it occurred."""
+        return self._counter.modules[-1] if self._counter.modules else ''
+
     def calls(self, enlarged: int = 1) -> list[Call]:
         """Every operator call of a forward pass, in order of execution.
 
@@ -75,6 +80,7 @@ class GMACsCounter:
         batch, channels, height, width = self._image
         image = torch.empty(batch, channels, height * enlarged, width * enlarged, device='meta')
         self._counter.calls = []
+        self._counter.modules = []
         with torch.no_grad(), self._counter:
             self._forward(self._network, image)
         return self._counter.calls
@@ -101,26 +107,23 @@ class _Counter(TorchDispatchMode):
     def __init__(self):
         super().__init__()
         self.calls: list[Call] = []
-        self._modules: list[str] = []
+        self.modules: list[str] = []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func._overloadpacket is torch.ops.aten.upsample_bilinear2d and args[1] is not None:
-            # It costs no multiply-adds here, and PyTorch's way to its shape takes long.
-            return args[0].new_empty(*args[0].shape[:2], *args[1])
-        output = func(*args, **(kwargs or {}))
+        output = run_on_meta(func, args, kwargs)
         formula = flop_registry.get(func._overloadpacket)
         if formula is not None:
             # PyTorch counts a multiply-add as two operations.
             macs = formula(*args, **(kwargs or {}), out_val=output) / 2
-            module = self._modules[-1] if self._modules else ''
+            module = self.modules[-1] if self.modules else ''
             self.calls.append(Call(module, func._overloadpacket.__name__, macs))
         return output
 
     def enter(self, name):
-        return lambda module, args: self._modules.append(name)
+        return lambda module, args: self.modules.append(name)
 
     def leave(self, module, args, output):
-        self._modules.pop()
+        self.modules.pop()
 
     def pooled(self, name, macs_per_value):
 

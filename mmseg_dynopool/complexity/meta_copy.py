@@ -4,6 +4,7 @@ from collections import OrderedDict
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmseg_dynopool.layers import FixedDynOPool, copy_replacing, learned_pools
 
@@ -12,13 +13,15 @@ _FREE = (nn.BatchNorm2d, nn.SyncBatchNorm, nn.ReLU)
 _HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
 
 
-def to_meta_copy(model: nn.Module) -> nn.Module:
+def to_meta_copy(model: nn.Module, strip: bool = True) -> nn.Module:
     """A copy in evaluation mode whose weights are on the meta device.
 
     A :class:`FixedDynOPool` stands for each pooling that learns: it gives the same sizes, and can
-    be given any scale, beyond its bounds, too. Norms and ReLUs are left out. Hooks stay behind:
-    they would take a probe for an image, and what they hold, such as an open file, may not be
-    copied.
+    be given any scale, beyond its bounds, too. Hooks stay behind: they would take a probe for an
+    image, and what they hold, such as an open file, may not be copied.
+
+    Args:
+        strip: leave out norms and ReLUs.
 
     Raises:
         ValueError: the network is sharded by FSDP2.
@@ -28,13 +31,29 @@ def to_meta_copy(model: nn.Module) -> nn.Module:
                          'cannot be probed; call model.prepare_cost() before fully_shard. '
                          'gmacs_budget counts until the end: use gmacs_weight with FSDP2')
     pairs = [(pool, FixedDynOPool.with_cost_of(pool)) for pool in learned_pools(model).values()]
-    pairs += [(module, nn.Identity()) for module in model.modules() if type(module) in _FREE]
+    pairs += [(module, nn.Identity()) for module in model.modules()
+              if strip and type(module) in _FREE]
     pairs += [(tensor, _empty_like(tensor)) for tensor in (*model.parameters(), *model.buffers())]
     pairs += [(getattr(module, name), OrderedDict()) for module in model.modules()
               for name in _HOOKS]
     copied = copy_replacing(model, pairs)
     copied.eval()  # no chaining: mmseg's HRNet returns None from train() and eval()
     return copied
+
+
+def run_on_meta(func, args, kwargs):
+    """Run an operator on tensors of the meta device, for a dispatch mode."""
+    if func._overloadpacket is torch.ops.aten.upsample_bilinear2d and args[1] is not None:
+        # PyTorch's way to its shape takes long.
+        return args[0].new_empty(*args[0].shape[:2], *args[1])
+    return func(*args, **(kwargs or {}))
+
+
+class QuickShapes(TorchDispatchMode):
+    """While it is entered, networks on the meta device run faster."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return run_on_meta(func, args, kwargs)
 
 
 def _empty_like(tensor):

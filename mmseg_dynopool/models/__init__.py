@@ -1,5 +1,6 @@
 """What mmseg's ``MODELS`` registry gets."""
 
+from .converted import DynOPoolBackbone
 from .cost import (
     count_segmentor_gmacs,
     describe_gmacs,
@@ -10,6 +11,7 @@ from .dynopool_hrnet import DynOPoolHRNet
 from .segmentors import DynOPoolCascadeEncoderDecoder, DynOPoolEncoderDecoder
 
 __all__ = [
-    'DynOPoolCascadeEncoderDecoder', 'DynOPoolEncoderDecoder', 'DynOPoolHRNet',
-    'count_segmentor_gmacs', 'describe_gmacs', 'forward_without_postprocessing', 'watch_shapes'
+    'DynOPoolBackbone', 'DynOPoolCascadeEncoderDecoder', 'DynOPoolEncoderDecoder',
+    'DynOPoolHRNet', 'count_segmentor_gmacs', 'describe_gmacs', 'forward_without_postprocessing',
+    'watch_shapes'
 ]

@@ -16,6 +16,7 @@ from mmseg_dynopool.complexity import (
 )
 from mmseg_dynopool.layers import ResizingPool, input_channels, learned_pools
 
+from .converted import check_other_sizes
 from .cost import forward_without_postprocessing, segmentor_counter
 
 PAPER_WEIGHT = 7e-5
@@ -35,7 +36,9 @@ class _GMACsLoss:
     """
 
     def __init__(self,
+                 backbone: dict,
                  *args,
+                 dynopool: dict | None = None,
                  gmacs_weight: float | None = None,
                  gmacs_budget: dict | None = None,
                  gmacs_shape: Sequence[int] | None = None,
@@ -50,7 +53,9 @@ class _GMACsLoss:
             _check_weight(gmacs_weight)
         if gmacs_shape is not None:
             check_shape(gmacs_shape, 'gmacs_shape')
-        super().__init__(*args, **kwargs)
+        if dynopool is not None:
+            backbone = dict(type='DynOPoolBackbone', backbone=backbone, dynopool=dynopool)
+        super().__init__(backbone, *args, **kwargs)
         self.gmacs_weight = gmacs_weight
         self.gmacs_budget = None if gmacs_budget is None else GMACsBudget.from_options(
             gmacs_budget)
@@ -60,7 +65,10 @@ class _GMACsLoss:
             raise ValueError(
                 f'{type(self).__name__} needs a network with DynOPools, but backbone '
                 f'{type(self.backbone).__name__} holds none that learns; set '
+                "model.dynopool=dict(rule='before') to convert it, or "
                 "model.backbone.type='DynOPoolHRNet', or use the stock segmentor")
+        if dynopool is not None:
+            check_other_sizes(self)
 
     def pools(self) -> dict[str, ResizingPool]:
         """The instances that learn, by their full names.
@@ -155,6 +163,8 @@ class DynOPoolEncoderDecoder(_GMACsLoss, EncoderDecoder):
 
     Args:
         *args, **kwargs: the arguments of ``EncoderDecoder``.
+        dynopool: convert the backbone with these options, see :func:`DynOPoolBackbone`. Not for
+            a ``DynOPoolHRNet``, which has its own.
         gmacs_weight: lambda of the paper, per 1e9 multiply-adds; default 7e-5.
         gmacs_budget: instead, ``dict(target=0.6)`` (ratio to the start) or
             ``dict(target_gmacs=100.)``: the weight is adapted so that the network ends at this
@@ -173,7 +183,7 @@ class DynOPoolCascadeEncoderDecoder(_GMACsLoss, CascadeEncoderDecoder):
 
     Args:
         *args, **kwargs: the arguments of ``CascadeEncoderDecoder``.
-        gmacs_weight, gmacs_budget, gmacs_shape: see :class:`DynOPoolEncoderDecoder`.
+        dynopool, gmacs_weight, gmacs_budget, gmacs_shape: see :class:`DynOPoolEncoderDecoder`.
 
     Raises:
         ValueError: a value is malformed, or the network holds no DynOPool.

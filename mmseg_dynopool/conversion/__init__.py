@@ -1,0 +1,6 @@
+"""Any network becomes one whose resolutions are learned; needs torch alone."""
+
+from .convert import convert_dynopool, plan_conversion
+from .plan import ConversionPlan
+
+__all__ = ['ConversionPlan', 'convert_dynopool', 'plan_conversion']

@@ -1,0 +1,166 @@
+"""Convert a network: any strides become learned scales (supplement, section 1.1)."""
+
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+from torch import nn
+
+from mmseg_dynopool.complexity.meta_copy import to_meta_copy
+from mmseg_dynopool.layers import (
+    DynOPool,
+    FixedDynOPool,
+    ResizingPool,
+    ShapeAdaptor,
+    input_channels,
+)
+
+from .modules import (
+    Converted,
+    ConvertedSequential,
+    DynOPooling,
+    Following,
+    Pooled,
+    SharedPool,
+    Turns,
+    mix_in,
+)
+from .plan import RULES, ConversionPlan, make_plan, trace_network
+from .trace import traced_size
+from .trial import Trial
+
+TYPES = ('DynOPool', 'ShapeAdaptor')
+
+
+def plan_conversion(model: nn.Module, rule: str = 'before',
+                    scale: float | Sequence[float] | Mapping | None = None,
+                    merge: bool | None = None, skip: str | Sequence[str] = (),
+                    in_channels: int | None = None, forward: Callable | None = None
+                    ) -> ConversionPlan:
+    """Find what :func:`convert_dynopool` would change. It neither runs nor changes ``model``.
+
+    Args, errors: see :func:`convert_dynopool`; a network that cannot be converted is no error
+    here: the plan says why.
+    """
+    if rule not in RULES:
+        raise ValueError(f'rule must be one of {RULES}, got {rule!r}')
+    if not isinstance(merge, bool | None):
+        raise ValueError(f'merge must be True, False or None (with rule \'after\'), got {merge!r}')
+    trace = trace_network(model, in_channels, forward)
+    plan = make_plan(model, trace, rule, rule == 'after' if merge is None else merge, skip, scale)
+    if not plan.refusals:
+        stock = to_meta_copy(model)
+        trial = to_meta_copy(model)
+        _apply(trial, plan, {name: FixedDynOPool(s) for name, s in plan.stock_scales.items()})
+        Trial(stock, trial, plan, in_channels or input_channels(model), forward).run(
+            traced_size(model))
+    return plan
+
+
+def convert_dynopool(model: nn.Module, rule: str = 'before',
+                     scale: float | Sequence[float] | Mapping | None = None,
+                     bounds: Sequence[float] | None = None, anchor: str = 'local',
+                     window: float = 8, type: str = 'DynOPool', merge: bool | None = None,
+                     skip: str | Sequence[str] = (), learn: bool = True,
+                     in_channels: int | None = None, forward: Callable | None = None
+                     ) -> nn.Module:
+    """Make a network's resolutions learned, in place.
+
+    Strided convolutions get the stride 1, and layers that lead from one resolution to another
+    share one DynOPool; pooling layers become DynOPools (rule 1). All keys of the stock network's
+    ``state_dict`` stay, so its checkpoints load; the only new ones are ``dynopools.*.alpha``.
+    Modules keep their names and types; their classes become subclasses. Layers that resize by a
+    fixed factor, as in decoders, lead back to the size from which the DynOPool started.
+
+    Args:
+        model: a network that takes an image ``(N, C, H, W)``.
+        rule: ``'before'``, pool, then convolve (rule 3); ``'after'``, convolve at the full
+            resolution, then pool behind norm and activation (rule 2).
+        scale: initial scale, one number or ``(scale_h, scale_w)``, or a dict of them by level;
+            None, and a level that the dict omits: the network's own.
+        bounds: lowest and highest scale; default: from a quarter of the network's own to 1.
+        anchor, window: see :func:`mmseg_dynopool.ops.dynopool2d`.
+        type: ``'DynOPool'``, or ``'ShapeAdaptor'``, with ``bounds`` as its ratios (default: from
+            half of the network's own scale to 1).
+        merge: two resizings in a row, the second a pooling, become one of r = 0.25 (supplement,
+            section 1.1), and the first layer then runs at the full resolution. Default: with
+            rule ``'after'``, as in the paper.
+        skip: names or patterns (``'layer4.*'``) of modules that stay as they are, and with them
+            the layers that share their resolution.
+        learn: False makes the scales constants, as in a frozen network.
+        in_channels: of the image; default: as the first convolution tells.
+        forward: ``forward(network, image)`` runs the network; default ``network(image)``.
+
+    Returns:
+        ``model``, with ``dynopools``: a ``ModuleDict`` by total stride, ``stride2``, ``stride4``,
+        ...
+
+    Raises:
+        ValueError: an option is malformed, or the network cannot be converted. The message names
+            the module, the reason and the mend; nothing was changed.
+
+    Example:
+        >>> network = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1))
+        >>> list(convert_dynopool(network).dynopools)
+        ['stride2', 'stride4']
+    """
+    if type not in TYPES:
+        raise ValueError(f'type must be one of {TYPES}, got {type!r}')
+    if not isinstance(learn, bool):
+        raise ValueError(f'learn must be True or False, got {learn!r}')
+    if type == 'ShapeAdaptor' and not learn:
+        raise ValueError("learn=False takes type='DynOPool': a ShapeAdaptor has no form with a "
+                         'constant scale')
+    plan = plan_conversion(model, rule, scale, merge, skip, in_channels, forward)
+    if plan.refusals:
+        raise ValueError(f'{model.__class__.__name__} cannot be converted, and was not changed. '
+                         + '. '.join(map(str, plan.refusals)))
+    pools = {}
+    for name, stock_scale in plan.stock_scales.items():
+        try:
+            pool = _pool(type, plan.scales[name], stock_scale, bounds, anchor, window)
+        except ValueError as error:
+            raise ValueError(f'options of {name}: {error}') from error
+        pools[name] = pool if learn else FixedDynOPool(pool.initial_scale)
+        pools[name].stock_scale = stock_scale
+    for note in plan.notes:
+        warnings.warn(f'{model.__class__.__name__}: {note}', stacklevel=2)
+    _apply(model, plan, pools)
+    device = next(model.parameters()).device
+    model.dynopools.to(device)
+    for name in plan.frozen:
+        model.dynopools[name].requires_grad_(False)
+    return model
+
+
+def _pool(kind, scale, stock_scale, bounds, anchor, window) -> ResizingPool:
+    lowest = min(*scale, *stock_scale)
+    if kind == 'ShapeAdaptor':
+        return ShapeAdaptor(scale, bounds or (lowest / 2, 1.0))
+    return DynOPool(scale, bounds or (lowest / 4, 1.0), anchor, window)
+
+
+def _apply(model: nn.Module, plan: ConversionPlan, pools: Mapping[str, ResizingPool]) -> None:
+    """Change the modules of ``model``, the planned network or a copy of it."""
+    shared = {name: SharedPool(pool, name in plan.reused) for name, pool in pools.items()}
+    turns: defaultdict[str, Turns] = defaultdict(lambda: Turns([]))
+    for change in plan.changes:
+        module, pool = model.get_submodule(change.module), shared[change.level]
+        if change.place == 'follows':
+            mix_in(module, Following, back_to=pool)
+        elif isinstance(module, nn.Conv2d) or change.place in ('before', 'behind'):
+            state = {f'pool_{change.place}': pool} if change.place != 'gone' else {}
+            if isinstance(module, nn.Conv2d) and max(module.stride) > 1:
+                module.stride = (1, 1)
+                state['same_padding'] = change.padding
+            if state.get('same_padding') or len(state) > 1 or change.place != 'gone':
+                mix_in(module, Pooled, **state)
+        else:
+            turns[change.module].pools.append(None if change.place == 'gone' else pool)
+            mix_in(module, DynOPooling, turns=turns[change.module],
+                   reduce='mean' if change.place == 'mean' else 'max')
+    model.dynopools = nn.ModuleDict(pools)
+    sequential = isinstance(model, nn.Sequential)
+    mix_in(model, ConvertedSequential if sequential else Converted, shared_pools=shared,
+           all_turns=[turn for turn in turns.values() if len(turn.pools) > 1],
+           size_chain=plan.size_chain)

@@ -1,0 +1,241 @@
+"""Group the steps of a traced network into levels: steps that share one DynOPool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from torch import nn
+from torch.nn.modules.pooling import _AvgPoolNd, _MaxPoolNd
+
+from .resolution import Resolution, Step
+from .trace import NORMS, POINTWISE, Tracer
+
+
+@dataclass(eq=False)
+class Level:
+    """Steps from one resolution to another, which share a DynOPool.
+
+    Attributes:
+        source, target: the resolutions.
+        steps: where it pools.
+        absorbed: strided layers right before, whose stride it takes over.
+        name: ``'stride4'`` by the total stride.
+    """
+
+    source: Resolution
+    target: Resolution
+    steps: list[Step]
+    absorbed: list[Step] = field(default_factory=list)
+    name: str = ''
+
+    @property
+    def stock_scale(self) -> tuple[float, float]:
+        """The scale that gives the stock network's sizes."""
+        strides = [1.0, 1.0]
+        for step in (self.steps[0], *self.absorbed[:1]):
+            strides = [a * b for a, b in zip(strides, step.window[1])]
+        return tuple(1 / s for s in strides)
+
+    @property
+    def modules(self) -> list[str]:
+        """The modules that it changes, each once."""
+        return list(dict.fromkeys(step.module for step in (*self.absorbed, *self.steps)))
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a network cannot be converted: the module, the reason, and what to do."""
+
+    module: str
+    reason: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f'{self.module or "the model itself"}: {self.reason}; {self.mend}'
+
+
+@dataclass
+class Levels:
+    """The levels of a network, and what was found beside them.
+
+    Attributes:
+        levels: by total stride.
+        left: ``{module: reason}`` of strided layers that stay as they are.
+        refusals: what stands against the conversion.
+        follows: modules that resize by a fixed factor, with the level whose input they lead
+            back to.
+        above: the levels that a resolution depends on.
+    """
+
+    levels: list[Level] = field(default_factory=list)
+    left: dict[str, str] = field(default_factory=dict)
+    refusals: list[Refusal] = field(default_factory=list)
+    follows: dict[str, Level] = field(default_factory=dict)
+    above: dict[Resolution, frozenset[Level]] = field(default_factory=dict)
+
+
+def group_steps(trace: Tracer, merge: bool, skipped: Callable[[str], bool]) -> Levels:
+    """Find the levels of a traced network.
+
+    Args:
+        merge: two resizings in a row become one, where the second is a pooling and nothing but
+            norm and activation lie between (supplement, section 1.1).
+        skipped: tells by a module's name whether it stays as it is.
+    """
+    found = Levels()
+    alive = {resolution.find() for resolution in trace.alive}
+    _unite_parallel_chains(trace)
+    alive = {resolution.find() for resolution in alive}
+    by_ends: dict[tuple, Level] = {}
+    for step in trace.steps:
+        if step.reduces:
+            ends = step.source.find(), step.target.find()
+            by_ends.setdefault(ends, Level(*ends, [])).steps.append(step)
+    for level in by_ends.values():
+        if any(skipped(name) for name in level.modules):
+            found.left |= {name: 'skipped' if skipped(name) else
+                           'shares its resolution with a skipped module' for name in level.modules}
+        elif level.target not in alive:
+            found.left |= dict.fromkeys(level.modules, 'only attention reads its output')
+        else:
+            found.levels.append(level)
+    if merge:
+        _merge_pairs(trace, found.levels)
+    found.levels.sort(key=lambda level: -level.target.pixels)
+    _name(found.levels, trace.image)
+    _trace_dependence(trace, found)
+    _check_steps(trace, found, skipped)
+    _check_losses(trace, found)
+    return found
+
+
+def _unite_parallel_chains(trace: Tracer) -> None:
+    """Unite chains side by side, from one resolution by equal ratios, that meet later.
+
+    Such are the chains of HRNet's fusion beside its streams.
+    """
+    steps = [step for step in trace.steps if step.reduces]
+
+    def reached(resolution: Resolution) -> set[Resolution]:
+        below = [s.target.find() for s in steps if s.source.find() is resolution]
+        return {resolution}.union(*(reached(r) for r in below if r is not resolution))
+
+    again = True
+    while again:
+        again = False
+        for i, step in enumerate(steps):
+            for other in steps[:i]:
+                ends = other.target.find(), step.target.find()
+                if (ends[0] is not ends[1] and other.source.find() is step.source.find()
+                        and other.ratio == step.ratio and reached(ends[0]) & reached(ends[1])):
+                    ends[0].unite(ends[1])
+                    again = True
+
+
+def _merge_pairs(trace: Tracer, levels: list[Level]) -> None:
+    for first in list(levels):
+        following = [level for level in levels if level.source is first.target]
+        leaving = [step for step in trace.steps if step.source.find() is first.target]
+        if len(following) != 1 or any(step not in following[0].steps for step in leaving):
+            continue
+        second = following[0]
+        between = [op for resolution, op, module in trace.between
+                   if resolution.find() is first.target and module not in first.modules
+                   and op not in NORMS | POINTWISE]
+        if not between and all(step.kind != 'conv' for step in second.steps):
+            second.source, second.absorbed = first.source, first.absorbed + first.steps
+            levels.remove(first)
+
+
+def _name(levels: list[Level], image: Resolution) -> None:
+    names: list[str] = []
+    for level in levels:
+        strides = [round(a / b) for a, b in zip(image.size, level.target.size)]
+        name = 'stride' + 'x'.join(map(str, dict.fromkeys(strides)))
+        names.append(name)
+        earlier = names.count(name)
+        level.name = name if earlier == 1 else f'{name}_{earlier}'
+
+
+def _trace_dependence(trace: Tracer, found: Levels) -> None:
+    """Set ``above``, in order of execution."""
+    by_step = {step: level for level in found.levels for step in level.steps + level.absorbed}
+    found.above = {trace.image.find(): frozenset()}
+    for step in trace.steps:
+        source, target = step.source.find(), step.target.find()
+        if target not in found.above:
+            level = by_step.get(step)
+            here = frozenset([level] if level else [])
+            found.above[target] = found.above.get(source, frozenset()) | here
+
+
+def _check_steps(trace: Tracer, found: Levels, skipped) -> None:
+    """Refuse what cannot be converted, and find the resizings that have to follow."""
+    owner: dict[str, Level] = {}
+    for level in found.levels:
+        for step in level.steps + level.absorbed:
+            module = trace.network.get_submodule(step.module)
+            kind = type(module).__name__
+            if not isinstance(module, nn.Conv2d if step.kind == 'conv' else
+                              (_MaxPoolNd, _AvgPoolNd)):
+                found.refusals.append(Refusal(
+                    step.module, f'a {kind} reduces the resolution by a function call',
+                    'call a module (nn.MaxPool2d, nn.AvgPool2d, nn.Conv2d) there, or skip it'))
+            elif any(abs(after * stride - before) >= stride for before, after, stride in zip(
+                    step.source.size, step.target.size, step.window[1])):
+                found.refusals.append(Refusal(
+                    step.module, f'its output is not its input divided by the stride: {kind} from '
+                    f'{_text(step.source)} to {_text(step.target)}',
+                    'pad it by half of its kernel, or skip it'))
+            elif step.kind == 'conv' and owner.setdefault(step.module, level) is not level:
+                found.refusals.append(Refusal(
+                    step.module, f'it leads to {owner[step.module].name} and to {level.name}',
+                    'use a module of its own for each, or skip it'))
+    for step in trace.steps:
+        source, target = step.source.find(), step.target.find()
+        above = found.above.get(source), found.above.get(target)
+        if step.kind not in ('factor', 'follow') or skipped(step.module):
+            continue
+        if max(step.ratio) < 1 and target not in {s.target.find() for s in trace.steps
+                                                  if s.reduces} | {trace.image}:
+            found.refusals.append(Refusal(
+                step.module, f'interpolation reduces {_text(source)} to {_text(target)}',
+                'use a strided convolution or pooling there, or skip it'))
+        elif step.kind == 'factor' and above[0] != above[1]:
+            _follow(trace, found, step)
+
+
+def _follow(trace, found: Levels, step: Step) -> None:
+    module = trace.network.get_submodule(step.module)
+    back = [level for level in found.levels if level.source is step.target.find()]
+    is_upsampling = isinstance(module, nn.ConvTranspose2d) or getattr(
+        module, 'scale_factor', None) is not None
+    if not is_upsampling:
+        found.refusals.append(Refusal(
+            step.module, f'it is resized by a fixed factor in a function call, from '
+            f'{_text(step.source)} to {_text(step.target)}',
+            'give interpolate the size of the map to meet, or call nn.Upsample'))
+    elif not back:
+        found.refusals.append(Refusal(
+            step.module, f'it resizes to {_text(step.target)}, which no DynOPool starts from',
+            'skip the layers between'))
+    elif found.follows.setdefault(step.module, back[0]) is not back[0]:
+        found.refusals.append(Refusal(
+            step.module, 'it resizes to more than one resolution',
+            'use a module of its own for each'))
+
+
+def _check_losses(trace: Tracer, found: Levels) -> None:
+    for loss in trace.losses:
+        if loss.weighted and not loss.returned and any(
+                found.above.get(resolution.find()) for resolution in loss.source):
+            found.refusals.append(Refusal(
+                loss.module, f'what has {_text(loss.source[0])} pixels gets another shape by '
+                f'{loss.op!r}, which no DynOPool can follow',
+                'flattened features need global pooling before them, patches a strided '
+                'convolution; or skip the strided layers above it'))
+
+
+def _text(resolution: Resolution) -> str:
+    return '{} x {}'.format(*resolution.size)

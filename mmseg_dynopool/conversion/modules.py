@@ -1,0 +1,253 @@
+"""What a converted network's modules become: subclasses of their own classes.
+
+A change of ``__class__`` keeps a module's name, keys, hooks and type, for checkpoints, optimizer
+constructors, DDP and whatever else looks at it. The poolings belong to the network, in its
+``dynopools``; its modules hold them as :class:`SharedPool`, unregistered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from mmseg_dynopool.layers import ResizingPool, read_alphas
+from mmseg_dynopool.ops import pooled_size
+
+from .sizes import SizeChain
+
+# Of a DynOPool that gets a tensor more than once: in HRNet's fusion one other comes between.
+_REMEMBERED = 2
+
+
+class SharedPool:
+    """A network's DynOPool as its modules hold it, with what one forward pass knows of it.
+
+    Args:
+        pool: the DynOPool.
+        reused: some tensor is pooled more than once in a forward pass; it is computed once.
+
+    Attributes:
+        entered: ``(H, W)`` of what was last pooled.
+    """
+
+    def __init__(self, pool: ResizingPool, reused: bool = False):
+        self.pool = pool
+        self.reused = reused
+        self.entered: tuple[int, int] | None = None
+        self.begin()
+
+    def begin(self, alpha: Sequence[float] | None = None,
+              size: Sequence[int] | None = None) -> None:
+        """Begin or end a forward pass, with alpha as numbers, or the output's size, if known."""
+        self._alpha = alpha
+        self._size = size
+        self._pooled: list[tuple[tuple, Tensor, Tensor]] = []
+
+    def __call__(self, x: Tensor, reduce: str = 'max') -> Tensor:
+        self.entered = tuple(x.shape[-2:])
+        size = self._size
+        if size is None and self._alpha is not None:
+            size = pooled_size(self.entered, self._alpha)
+        if not self.reused or torch.compiler.is_compiling() or x.is_inference():
+            return self.pool(x, size, reduce)
+        # Checkpointed layers run again in the backward pass, where they have to do the same.
+        backward = torch._C._current_graph_task_id()
+        if self._alpha is None and backward == -1:  # nobody says when the forward pass ends
+            return self.pool(x, size, reduce)
+        key = (id(x), x._version, torch.is_grad_enabled(), reduce, backward)
+        for known, _, output in self._pooled:
+            if known == key:
+                return output
+        output = self.pool(x, size, reduce)
+        self._pooled = [*self._pooled, (key, x, output)][-_REMEMBERED:]
+        return output
+
+
+class _Variant:
+    """Base of what is mixed into a module's class. Such classes are made, so not importable."""
+
+    prefix = ''
+
+    def __reduce_ex__(self, protocol):
+        _, _, state, *rest = super().__reduce_ex__(protocol)
+        return _restore, (type(self).mixed_in, type(self).stock_class), state, *rest
+
+
+@cache
+def _variant(mixed_in: tuple[type, ...], stock_class: type) -> type:
+    name = f'{mixed_in[0].prefix}{stock_class.__name__}'
+    return type(name, (*mixed_in, stock_class), dict(
+        mixed_in=mixed_in, stock_class=stock_class, __module__=stock_class.__module__,
+        __doc__=stock_class.__doc__))
+
+
+def _restore(mixed_in, stock_class):
+    kind = _variant(mixed_in, stock_class)
+    return kind.__new__(kind)
+
+
+def mix_in(module: nn.Module, mixin: type[_Variant], **state) -> None:
+    """Change the class of ``module`` to one of its kind and of ``mixin``; set attributes."""
+    mixed_in, stock_class = (), type(module)
+    if isinstance(module, _Variant):
+        mixed_in, stock_class = type(module).mixed_in, type(module).stock_class
+    if mixin not in mixed_in:
+        module.__class__ = _variant((mixin, *mixed_in), stock_class)
+    module.__dict__.update(state)
+
+
+class Pooled(_Variant):
+    """A module with a DynOPool before or behind it, and padding that keeps the size.
+
+    Attributes:
+        pool_before, pool_behind: a :class:`SharedPool` or None.
+        same_padding: for :func:`torch.nn.functional.pad`, or ``()``.
+    """
+
+    prefix = 'Pooled'
+    pool_before: SharedPool | None = None
+    pool_behind: SharedPool | None = None
+    same_padding: tuple[int, ...] = ()
+
+    def forward(self, x, *args, **kwargs):
+        if self.pool_before is not None:
+            x = self.pool_before(x)
+        if self.same_padding:
+            x = F.pad(x, self.same_padding)
+        output = super().forward(x, *args, **kwargs)
+        return output if self.pool_behind is None else self.pool_behind(output)
+
+
+class Turns:
+    """Whose turn it is where one pooling module stands at several levels."""
+
+    def __init__(self, pools: Sequence[SharedPool]):
+        self.pools = list(pools)
+        self.next = 0
+
+    def take(self) -> SharedPool:
+        pool = self.pools[self.next]
+        self.next = (self.next + 1) % len(self.pools)
+        return pool
+
+
+class DynOPooling(_Variant):
+    """A pooling module that is a DynOPool now.
+
+    Attributes:
+        turns: the :class:`SharedPool` of each of its calls.
+        reduce: ``'max'`` or ``'mean'``.
+    """
+
+    prefix = 'DynO'
+
+    def forward(self, x):
+        return self.turns.take()(x, self.reduce)
+
+
+class Following(_Variant):
+    """A module of a fixed factor that now leads to the size from which a DynOPool started.
+
+    Attributes:
+        back_to: the :class:`SharedPool`.
+    """
+
+    prefix = 'Following'
+
+    def forward(self, x, *args, **kwargs):
+        size = self.back_to.entered
+        if size is None:  # nothing was pooled yet
+            return super().forward(x, *args, **kwargs)
+        if isinstance(self, nn.ConvTranspose2d):
+            output = super().forward(x, *args, **kwargs)
+            if tuple(output.shape[-2:]) == size:
+                return output
+            return F.interpolate(output, size, mode='bilinear', align_corners=False)
+        align = self.align_corners if self.mode in ('linear', 'bilinear', 'bicubic') else None
+        return F.interpolate(x, size, mode=self.mode, align_corners=align)
+
+
+class Converted(_Variant):
+    """The network: reads every alpha once in a forward pass, and hands it to the poolings.
+
+    Attributes:
+        dynopools: ``ModuleDict`` of the poolings by level.
+        shared_pools: the :class:`SharedPool` of each.
+        all_turns: the :class:`Turns` of its poolings.
+        size_chain: how the levels' sizes follow from the image's, or None.
+    """
+
+    prefix = 'Converted'
+    shared_pools: Mapping[str, SharedPool]
+    all_turns: Sequence[Turns]
+    size_chain: SizeChain | None
+
+    def forward(self, *args, **kwargs):
+        learns = any(pool.learns for pool in self.dynopools.values())
+        if torch.compiler.is_compiling() and learns:
+            if self.size_chain is not None:
+                models = self._read_models(_image_size(args, kwargs))
+                for name, shared in self.shared_pools.items():
+                    shared.begin(size=tuple(models[name].shape))
+            return super().forward(*args, **kwargs)
+        # Every forward pass reads the alphas anew: moving averages swap parameters without
+        # leaving a trace that a cache could see.
+        self._begin(read_alphas(self.dynopools))
+        try:
+            return super().forward(*args, **kwargs)
+        finally:
+            self._begin({})
+
+    def feature_sizes(self, image_size: Sequence[int], alphas: Mapping | None = None
+                      ) -> dict[str, tuple[int, int]]:
+        """``(H, W)`` behind each DynOPool, for an image of ``(H, W)`` pixels.
+
+        Args:
+            alphas: ``{level: (alpha_h, alpha_w)}``; default: the current ones.
+
+        Raises:
+            ValueError: they follow from more than the image's size.
+        """
+        if self.size_chain is None:
+            raise ValueError('the sizes of this network depend on more than the size of the image')
+        return self.size_chain.sizes(image_size, alphas or read_alphas(self.dynopools))
+
+    def _begin(self, alphas: Mapping) -> None:
+        for turns in self.all_turns:
+            turns.next = 0
+        for name, shared in self.shared_pools.items():
+            shared.begin(alphas.get(name))
+
+    @torch.compiler.disable
+    def _read_models(self, image_size: Sequence[int]) -> dict[str, Tensor]:
+        """The sizes as empty tensors, see :meth:`DynOPoolHRNet._read_models`."""
+        models = {}
+        for name, size in self.feature_sizes(image_size).items():
+            models[name] = torch.empty(size, device='meta')
+            torch._dynamo.maybe_mark_dynamic(models[name], [0, 1])
+        return models
+
+
+class ConvertedSequential(Converted):
+    """Of a network that is an ``nn.Sequential``: its poolings are none of its layers."""
+
+    def __iter__(self):
+        return (module for name, module in self._modules.items() if name != 'dynopools')
+
+    def __len__(self):
+        return len(self._modules) - 1
+
+    def __getitem__(self, index):
+        layers = list(self)[index]
+        return nn.Sequential(*layers) if isinstance(index, slice) else layers
+
+
+def _image_size(args, kwargs) -> tuple[int, int]:
+    image = next(leaf for leaf in tree_leaves((args, kwargs))
+                 if isinstance(leaf, Tensor) and leaf.dim() == 4)
+    return tuple(image.shape[-2:])

@@ -1,0 +1,238 @@
+"""What a conversion would change, found without changing anything."""
+
+from __future__ import annotations
+
+import copy
+import fnmatch
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from mmseg_dynopool.complexity.meta_copy import to_meta_copy
+from mmseg_dynopool.layers import all_pools, input_channels
+
+from .levels import Level, Levels, Refusal, group_steps
+from .placement import place_behind_activation
+from .sizes import SizeChain
+from .trace import Tracer, traced_size
+
+RULES = ('before', 'after')
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happens to one module.
+
+    Attributes:
+        module: its dotted name.
+        level: name of the level.
+        place: of the DynOPool: ``'before'`` or ``'behind'`` the module, or ``'instead'`` of it;
+            ``'mean'``: instead of an average; ``'gone'``: the module only loses its stride;
+            ``'follows'``: it resizes to what entered the DynOPool.
+        padding: what the unstrided convolution needs to keep the size, see :func:`pad`.
+    """
+
+    module: str
+    level: str
+    place: str
+    padding: tuple[int, ...] = ()
+
+
+@dataclass
+class ConversionPlan:
+    """What :func:`convert_dynopool` would do. As text it is a table.
+
+    Attributes:
+        rule: ``'before'`` or ``'after'``.
+        scales: initial scale of each level, ``{name: (scale_h, scale_w)}``.
+        stock_scales: the scales that give the stock network's sizes.
+        strides: ``{name: (from, to)}``, the total strides as text.
+        changes: of the modules, in order of execution.
+        left: ``{module: reason}`` of strided layers that stay as they are.
+        refusals: why the network cannot be converted; empty if it can.
+        notes: where the converted network differs from the stock one at the start.
+        frozen: levels at whose resolution a layer with frozen weights runs: they do not learn.
+        reused: levels at which one tensor is pooled more than once.
+        size_chain: see :class:`SizeChain`.
+    """
+
+    rule: str
+    scales: dict[str, tuple[float, float]] = field(default_factory=dict)
+    stock_scales: dict[str, tuple[float, float]] = field(default_factory=dict)
+    strides: dict[str, tuple[str, str]] = field(default_factory=dict)
+    changes: list[Change] = field(default_factory=list)
+    left: dict[str, str] = field(default_factory=dict)
+    refusals: list[Refusal] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    frozen: tuple[str, ...] = ()
+    reused: tuple[str, ...] = ()
+    size_chain: SizeChain | None = None
+
+    def __str__(self) -> str:
+        rows = [('level', 'from stride', 'to stride', 'scale', 'DynOPool', 'module')]
+        for change in self.changes:
+            scale = ' x '.join(f'{s:.4g}' for s in self.scales[change.level])
+            rows.append((change.level, *self.strides[change.level], scale, change.place,
+                         change.module))
+        widths = [max(map(len, column)) for column in zip(*rows)]
+        lines = ['  '.join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+                 for row in rows]
+        lines += [f'left as it is: {name} ({reason})' for name, reason in self.left.items()]
+        lines += [f'note: {note}' for note in self.notes]
+        lines += [f'refused: {refusal}' for refusal in self.refusals]
+        return '\n'.join(lines)
+
+
+def trace_network(model: nn.Module, in_channels: int | None, forward: Callable | None) -> Tracer:
+    """Run a copy of the network on the meta device and record its resolutions.
+
+    Raises:
+        ValueError: it cannot run there, or is converted already, or lies on several devices.
+    """
+    pools = all_pools(model)
+    if pools:
+        raise ValueError(f'the network holds a DynOPool already, {next(iter(pools))!r}; convert '
+                         'the stock network')
+    devices = {parameter.device for parameter in model.parameters()}
+    if len(devices) > 1:
+        raise ValueError(f'the network lies on several devices, {sorted(map(str, devices))}; '
+                         'convert it before it is distributed')
+    channels = input_channels(model) if in_channels is None else in_channels
+    trace = Tracer(to_meta_copy(model, strip=False))
+    image = torch.empty(1, channels, *traced_size(model), device='meta')
+    try:
+        trace.run(image, forward or (lambda network, image: network(image)))
+    except Exception as error:  # from any network, of any type
+        size = ' x '.join(map(str, image.shape[1:]))
+        raise ValueError(
+            f'the network cannot be traced: {trace.at or "its forward"} fails for an image of '
+            f'{size} on the meta device ({type(error).__name__}: {error}). If it takes other '
+            'inputs, say how to run it by forward=lambda network, image: ...; other channels by '
+            'in_channels; what reads values of tensors (.item(), numpy) has no meaning there: '
+            'convert a part of the network') from error
+    return trace
+
+
+def make_plan(model: nn.Module, trace: Tracer, rule: str, merge: bool, skip: Sequence[str],
+              scale: float | Sequence[float] | Mapping | None) -> ConversionPlan:
+    """The plan for ``model``, whose copy was traced, before any trial.
+
+    Raises:
+        ValueError: a pattern of ``skip`` matches nothing, there is nothing to convert, or
+            ``scale`` names unknown levels.
+    """
+    found = group_steps(trace, merge, _skipping(trace, skip))
+    plan = ConversionPlan(rule, left=found.left, refusals=found.refusals)
+    if not found.levels and not found.refusals:
+        raise ValueError(
+            f'there is nothing to convert: {type(trace.network).__name__} has no strided '
+            'convolution or pooling' + (' but those left as they are' if found.left else ''))
+    for level in found.levels:
+        plan.stock_scales[level.name] = level.stock_scale
+        plan.strides[level.name] = tuple(
+            _stride(trace, resolution) for resolution in (level.source, level.target))
+    plan.scales = _scales(scale, plan.stock_scales)
+    if found.refusals:
+        return plan
+    plan.changes = _changes(trace, found, rule)
+    frozen = {resolution.find() for name, resolution in trace.convolutions
+              if _is_frozen(model.get_submodule(name))}
+    plan.frozen = tuple(level.name for level in found.levels if level.target in frozen)
+    plan.reused = tuple(level.name for level in found.levels if _is_reused(level, rule))
+    plan.size_chain = SizeChain.of(trace, found)
+    averages = [change.module for change in plan.changes if change.place == 'mean']
+    if averages:
+        plan.notes.append('an average stays an average, that of four points in each cell: '
+                          + ', '.join(averages))
+    return plan
+
+
+def _skipping(trace: Tracer, skip: Sequence[str]) -> Callable[[str], bool]:
+    patterns = [skip] if isinstance(skip, str) else list(skip)
+    strided = {step.module for step in trace.steps if step.kind != 'follow'}
+
+    def matches(name: str, pattern: str) -> bool:
+        return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(name, f'{pattern}.*')
+
+    for pattern in patterns:
+        if not any(matches(name, pattern) for name in strided):
+            raise ValueError(f'skip: {pattern!r} matches no strided module; there are '
+                             f'{sorted(strided)}')
+    return lambda name: any(matches(name, pattern) for pattern in patterns)
+
+
+def _stride(trace: Tracer, resolution) -> str:
+    strides = [a / b for a, b in zip(trace.image.size, resolution.size)]
+    return ' x '.join(dict.fromkeys(f'{stride:.4g}' for stride in strides))
+
+
+def _scales(scale, stock: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    if isinstance(scale, Mapping):
+        unknown = sorted(set(scale) - set(stock))
+        if unknown:
+            raise ValueError(f'scale names unknown levels {unknown}; there are {list(stock)}')
+        return {name: _pair(scale.get(name, stock[name])) for name in stock}
+    return {name: stock[name] if scale is None else _pair(scale) for name in stock}
+
+
+def _pair(scale):
+    return tuple(scale) if isinstance(scale, Sequence) else (scale, scale)
+
+
+def _changes(trace: Tracer, found: Levels, rule: str) -> list[Change]:
+    changes: list[Change] = []
+
+    def add(module, level, place, padding=()):
+        change = Change(module, level.name, place, padding)
+        # Of a pooling that stands at several levels every call counts.
+        if change not in changes or len({c.level for c in changes if c.module == module}) > 1:
+            changes.append(change)
+
+    owners = {step: level for level in found.levels for step in level.steps + level.absorbed}
+    for step in trace.steps:
+        level = owners.get(step)
+        if level is None:
+            if step.module in found.follows:
+                add(step.module, found.follows[step.module], 'follows')
+        elif step.kind != 'conv':
+            place = 'gone' if step in level.absorbed else (
+                'mean' if step.kind == 'average' else 'instead')
+            add(step.module, level, place)
+        else:
+            padding = _same_padding(trace.network.get_submodule(step.module))
+            if rule == 'before' and step not in level.absorbed:
+                add(step.module, level, 'before', padding)
+                continue
+            place, module = ('gone', '') if step in level.absorbed else place_behind_activation(
+                trace, step)
+            if (place, module) == ('behind', step.module):
+                add(step.module, level, 'behind', padding)
+            else:
+                add(step.module, level, 'gone', padding)
+                if module:
+                    add(module, level, place)
+    return changes
+
+
+def _same_padding(conv: nn.Conv2d) -> tuple[int, ...]:
+    """What a convolution lacks to keep the size at stride 1."""
+    unstrided = copy.deepcopy(conv)
+    unstrided.stride = (1, 1)
+    size = [64 + d * k for k, d in zip(conv.kernel_size, conv.dilation)]
+    output = unstrided(torch.empty(1, conv.in_channels, *size, device='meta'))
+    lack = [n - m for n, m in zip(size, output.shape[2:])]
+    return tuple(p for n in reversed(lack) for p in (n // 2, n - n // 2)) if any(lack) else ()
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    parameters = list(module.parameters(recurse=False))
+    return bool(parameters) and not any(p.requires_grad for p in parameters)
+
+
+def _is_reused(level: Level, rule: str) -> bool:
+    pooled = Counter((id(step.input), step.kind == 'average') for step in level.steps
+                     if rule == 'before' or step.kind != 'conv')
+    return any(times > 1 for times in pooled.values())

@@ -1,0 +1,73 @@
+"""Sizes of a converted network's levels, from the image's size and the alphas alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mmseg_dynopool.ops import pooled_size
+
+from .levels import Levels
+from .trace import Tracer
+
+_IMAGE = 0
+
+
+@dataclass(frozen=True)
+class SizeChain:
+    """How each resolution follows from another one, in order.
+
+    Attributes:
+        links: ``(resolution, its source, rule)``. The resolutions are numbers, 0 the image's. The
+            rule is a level's name, or the window of a fixed convolution or pooling, or None where
+            nothing changes.
+    """
+
+    links: tuple[tuple[int, int, str | tuple | None], ...]
+
+    @classmethod
+    def of(cls, trace: Tracer, found: Levels) -> SizeChain | None:
+        """None where a level's size depends on more, such as an interpolation to a given size."""
+        pooled = {step: level for level in found.levels for step in level.steps}
+        absorbed = {step for level in found.levels for step in level.absorbed}
+        numbers = {trace.image.find(): _IMAGE}
+        links = []
+        for step in trace.steps:
+            source, target = step.source.find(), step.target.find()
+            if source not in numbers or target in numbers or not (step.reduces or step.window):
+                continue
+            if step.kind == 'factor':
+                continue
+            numbers[target] = len(numbers)
+            rule = (pooled[step].name if step in pooled else
+                    None if step in absorbed else step.window)
+            links.append((numbers[target], numbers[source], rule))
+        named = {rule for _, _, rule in links}
+        return cls(tuple(links)) if all(level.name in named for level in found.levels) else None
+
+    def sizes(self, image_size: Sequence[int], alphas: Mapping[str, Sequence[float]]
+              ) -> dict[str, tuple[int, int]]:
+        """``(H, W)`` behind each level's DynOPool for an image of ``(H, W)`` pixels."""
+        known = {_IMAGE: tuple(image_size)}
+        levels = {}
+        for target, source, rule in self.links:
+            if isinstance(rule, str):
+                levels[rule] = known[target] = pooled_size(known[source], alphas[rule])
+            else:
+                known[target] = known[source] if rule is None else _slid(known[source], rule)
+        return levels
+
+
+def _slid(size, window) -> tuple[int, int]:
+    """Size of what a window slides over ``size``."""
+    *axes, up = window
+    return tuple(_positions(n, *axis, up) for n, *axis in zip(size, *axes))
+
+
+def _positions(n, kernel, stride, padding, dilation, up):
+    free = n + 2 * padding - dilation * (kernel - 1) - 1
+    if not up:
+        return free // stride + 1
+    count = -(-free // stride) + 1
+    # The last window has to begin inside the input or its left padding.
+    return count - 1 if (count - 1) * stride >= n + padding else count

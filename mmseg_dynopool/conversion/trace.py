@@ -1,0 +1,240 @@
+"""Find where a network changes its resolution, by one forward pass on the meta device.
+
+Resolutions are recognized by size. The image is as large as costs nothing and its sides, 11 x 13
+times a power of two, are no usual number of channels at any stride.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from math import lcm
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from mmseg_dynopool.complexity.meta_copy import run_on_meta
+
+from .resolution import Loss, Resolution, Step, Value
+
+_POOLINGS = {'max_pool2d_with_indices': 'max', 'max_pool2d': 'max', 'avg_pool2d': 'average'}
+# What remains has no height and width, and is not to have: gates, heads, attention maps.
+_REDUCTIONS = {'mean', 'sum', 'amax', 'amin', 'max', 'min', 'std', 'var', 'var_mean', 'logsumexp',
+               'linalg_vector_norm', '_adaptive_avg_pool2d', 'adaptive_avg_pool2d',
+               'adaptive_max_pool2d', 'topk'}
+_CONTRACTIONS = {'mm', 'bmm', 'addmm', 'baddbmm'}
+_WEIGHTED = {'convolution', 'mm', 'addmm', 'native_layer_norm', 'native_batch_norm',
+             '_native_batch_norm_legit_no_training', 'native_group_norm'}
+_MEETINGS = {'add', 'add_', 'sub', 'mul', 'mul_', 'cat', 'where', 'maximum'}
+NORMS = {'native_batch_norm', '_native_batch_norm_legit_no_training', '_native_batch_norm_legit',
+         'cudnn_batch_norm', 'batch_norm', 'native_group_norm', 'native_layer_norm'}
+POINTWISE = {'relu', 'relu_', 'hardtanh', 'hardtanh_', 'silu', 'silu_', 'gelu', 'hardswish',
+             'hardswish_', 'leaky_relu', 'leaky_relu_', 'elu', 'elu_', 'mish', 'clamp', 'clamp_',
+             'sigmoid', '_prelu_kernel', 'dropout', 'alias', 'detach', 'clone'}
+
+
+def traced_size(model: nn.Module) -> tuple[int, int]:
+    """The image size to trace at: a multiple of 64 and of every stride."""
+    strides = [s for module in model.modules() for s in _as_tuple(getattr(module, 'stride', 1))
+               if isinstance(s, int) and s > 0]
+    unit = lcm(64, *(s for s in strides if s <= 32))
+    return 11 * unit, 13 * unit
+
+
+def _as_tuple(value) -> tuple:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value, )
+
+
+class Tracer(TorchDispatchMode):
+    """Runs a network once and records its resolutions.
+
+    Args:
+        network: a copy that may get hooks, on the meta device.
+
+    Attributes:
+        image: the resolution of the image.
+        steps: between resolutions, in order of execution.
+        losses: where a resolution was lost.
+        convolutions: ``(module, resolution)`` of each one that ran.
+        between: the operators by the resolution in which they ran, ``(op, module)``.
+        alive: resolutions that something is made of: outputs, steps, heads.
+        outputs: those of the network that are tensors.
+        at: the module that runs, after an error the one it occurred in.
+        calls: how often each module ran.
+    """
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+        self.steps: list[Step] = []
+        self.losses: list[Loss] = []
+        self.convolutions: list[tuple[str, Resolution]] = []
+        self.between: list[tuple[Resolution, str, str]] = []
+        self.alive: list[Resolution] = []
+        self.outputs: list[Value] = []
+        self.results: dict[tuple[str, int], Value] = {}
+        self.calls: defaultdict[str, int] = defaultdict(int)
+        self._values: dict[int, Value] = {}
+        self._kept: list[Tensor] = []  # else another tensor could get the id
+        self._stack: list[tuple[str, int]] = [('', 0)]
+        for name, module in network.named_modules():
+            module.register_forward_pre_hook(self._enter(name))
+            module.register_forward_hook(self._leave(name))
+
+    @property
+    def at(self) -> str:
+        return self._stack[-1][0]
+
+    def run(self, image: Tensor, forward: Callable) -> None:
+        """Trace ``forward(network, image)``."""
+        self.image = Resolution(tuple(image.shape[-2:]))
+        self.alive.append(self.image)
+        self._keep(image, Value(self.image, {self.image.size: self.image}))
+        with torch.no_grad(), self:
+            outputs = forward(self.network, image)
+        for tensor in tree_leaves(outputs):
+            if isinstance(tensor, Tensor) and id(tensor) in self._values:
+                self.outputs.append(self._values[id(tensor)])
+        for value in self.outputs:
+            if value.resolution is not None:
+                self.alive.append(value.resolution)
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        output = run_on_meta(func, args, kwargs)
+        inputs = [self._values[id(t)] for t in tree_leaves((args, kwargs))
+                  if isinstance(t, Tensor) and id(t) in self._values]
+        if inputs:
+            op = func._overloadpacket.__name__
+            tensors = [t for t in tree_leaves(output) if isinstance(t, Tensor)]
+            if op in _POOLINGS or op in NORMS:
+                tensors = tensors[:1]  # not indices or statistics
+            for tensor in tensors:
+                self._record(op, tensor, inputs, args, kwargs)
+        return output
+
+    def _record(self, op, tensor, inputs, args, kwargs) -> None:
+        module, call = self._stack[-1]
+        ancestors = {}
+        for value in inputs:
+            ancestors |= value.ancestors
+        value = Value(None, ancestors, [], module, call, op)
+        for source in inputs:
+            source.users.append(value)
+        if op in _WEIGHTED:
+            for loss in (loss for source in inputs for loss in source.losses):
+                loss.weighted = True
+        if tensor.dim() == 4 and args and isinstance(args[0], Tensor) and (
+                op in _POOLINGS or op == 'convolution' or 'upsample' in op):
+            value.resolution = self._step(op, tensor, inputs[0], value, args, kwargs)
+        else:
+            self._match(op, tensor, inputs, value)
+        if value.resolution is not None:
+            value.ancestors = {**ancestors, value.resolution.size: value.resolution}
+            self.between.append((value.resolution, op, module))
+            if op == 'convolution':
+                self.convolutions.append((module, value.resolution))
+        self._keep(tensor, value)
+
+    def _step(self, op, tensor, source: Value, value: Value, args, kwargs) -> Resolution | None:
+        """Resolution of the output of an operator that can change it."""
+        size = tuple(tensor.shape[2:])
+        if source.resolution is None or source.resolution.size == size:
+            value.losses = list(source.losses)
+            # From a pooled summary back to a map, as in pyramid pooling.
+            return source.resolution or (source.ancestors.get(size) if 'upsample' in op else None)
+        window = None
+        if 'upsample' in op:
+            given = tree_leaves((args[2:], kwargs))
+            module = self.network.get_submodule(value.module)
+            fixed = any(type(a) is float for a in given) or getattr(
+                module, 'scale_factor', None) is not None
+            kind = 'factor' if fixed else 'follow'
+        elif op == 'convolution':
+            kernel, (stride, padding, dilation, transposed) = args[1].shape[2:], args[3:7]
+            kind = 'factor' if transposed else 'conv' if max(stride) > 1 else 'margin'
+            window = (tuple(kernel), _pair(stride), _pair(padding), _pair(dilation), False)
+        else:
+            window = _pooling_window(op, args, kwargs or {})
+            kind = _POOLINGS[op] if max(window[1]) > 1 else 'margin'
+        grows = kind in ('factor', 'follow')
+        target = source.ancestors.get(size) if grows else None
+        step = Step(kind, value.module, value.call, source.resolution,
+                    target or Resolution(size), window, source, value)
+        self.steps.append(step)
+        self.alive.append(source.resolution)
+        return step.target
+
+    def _match(self, op, tensor, inputs, value: Value) -> None:
+        """Set the resolution of the output of any other operator: that of an input, by size."""
+        current = [source.resolution for source in inputs if source.resolution is not None]
+        losses = list(dict.fromkeys(loss for source in inputs if source.resolution is None
+                                    for loss in source.losses))
+        if op == 'constant_pad_nd' and current:  # a margin, as for 'same' padding
+            value.resolution = current[0]
+            return
+        shape = tuple(tensor.shape)
+        pairs = [shape[i:i + 2] for i in reversed(range(1, len(shape) - 1))]
+        for hits in [[r for r in current if r.size == pair] for pair in pairs] + [
+                [r for r in current if r.pixels == n > 1] for n in shape]:
+            if hits:
+                for other in hits[1:] if op in _MEETINGS else ():
+                    hits[0].unite(other)
+                value.resolution = hits[0]
+                return
+        if op in _REDUCTIONS | _CONTRACTIONS:
+            self.alive += current if op in _REDUCTIONS else []
+            value.losses = losses if op in _CONTRACTIONS else []
+            return
+        known = value.ancestors
+        tokens = {r.pixels: r for r in known.values() if r.pixels > 1}
+        again = [known[pair] for pair in pairs if pair in known] + [
+            tokens[n] for n in shape if n in tokens]
+        if again and (losses or not current):
+            value.resolution = again[0]
+            for loss in losses:
+                if again[0].find() in [r.find() for r in loss.source]:
+                    loss.returned = True
+                else:
+                    loss.weighted = True
+            return
+        if current and max(r.pixels for r in current) > 1:
+            self.alive += current
+            losses.append(Loss(value.module, op, current))
+            self.losses.append(losses[-1])
+        value.losses = losses
+
+    def _keep(self, tensor, value) -> None:
+        self._kept.append(tensor)
+        self._values[id(tensor)] = value
+
+    def _enter(self, name):
+
+        def hook(module, args):
+            self.calls[name] += 1
+            self._stack.append((name, self.calls[name]))
+
+        return hook
+
+    def _leave(self, name):
+
+        def hook(module, args, output):
+            place = self._stack.pop()
+            if isinstance(output, Tensor) and id(output) in self._values:
+                self.results[place] = self._values[id(output)]
+
+        return hook
+
+
+def _pooling_window(op, args, kwargs) -> tuple:
+    names = ('kernel_size', 'stride', 'padding', 'dilation', 'ceil_mode')
+    if op == 'avg_pool2d':
+        names = ('kernel_size', 'stride', 'padding', 'ceil_mode')
+    given = dict(zip(names, args[1:])) | kwargs
+    kernel = _pair(given['kernel_size'])
+    return (kernel, _pair(given.get('stride') or kernel), _pair(given.get('padding', 0)),
+            _pair(given.get('dilation', 1)), bool(given.get('ceil_mode', False)))
+
+
+def _pair(value) -> tuple[int, int]:
+    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, )
+    return pair if len(pair) == 2 else pair * 2
