@@ -17,7 +17,7 @@ from mmseg_dynopool.layers import (
 
 from .modules import (
     Converted,
-    ConvertedSequential,
+    ConvertedContainer,
     DynOPooling,
     Following,
     Pooled,
@@ -126,8 +126,7 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
     for note in plan.notes:
         warnings.warn(f'{model.__class__.__name__}: {note}', stacklevel=2)
     _apply(model, plan, pools)
-    device = next(model.parameters()).device
-    model.dynopools.to(device)
+    model.dynopools.to(next((p.device for p in model.parameters()), None))
     for name in plan.frozen:
         model.dynopools[name].requires_grad_(False)
     return model
@@ -160,7 +159,7 @@ def _apply(model: nn.Module, plan: ConversionPlan, pools: Mapping[str, ResizingP
             mix_in(module, DynOPooling, turns=turns[change.module],
                    reduce='mean' if change.place == 'mean' else 'max')
     model.dynopools = nn.ModuleDict(pools)
-    sequential = isinstance(model, nn.Sequential)
-    mix_in(model, ConvertedSequential if sequential else Converted, shared_pools=shared,
+    is_container = isinstance(model, (nn.Sequential, nn.ModuleDict))
+    mix_in(model, ConvertedContainer if is_container else Converted, shared_pools=shared,
            all_turns=[turn for turn in turns.values() if len(turn.pools) > 1],
            size_chain=plan.size_chain)

@@ -18,6 +18,7 @@ class Level:
 
     Attributes:
         source, target: the resolutions.
+        stock_scale: the scale that gives the stock network's sizes, ``(scale_h, scale_w)``.
         steps: where it pools.
         absorbed: strided layers right before, whose stride it takes over.
         name: ``'stride4'`` by the total stride.
@@ -25,17 +26,10 @@ class Level:
 
     source: Resolution
     target: Resolution
-    steps: list[Step]
+    stock_scale: tuple[float, float]
+    steps: list[Step] = field(default_factory=list)
     absorbed: list[Step] = field(default_factory=list)
     name: str = ''
-
-    @property
-    def stock_scale(self) -> tuple[float, float]:
-        """The scale that gives the stock network's sizes."""
-        strides = [1.0, 1.0]
-        for step in (self.steps[0], *self.absorbed[:1]):
-            strides = [a * b for a, b in zip(strides, step.window[1])]
-        return tuple(1 / s for s in strides)
 
     @property
     def modules(self) -> list[str]:
@@ -91,7 +85,8 @@ def group_steps(trace: Tracer, merge: bool, skipped: Callable[[str], bool]) -> L
     for step in trace.steps:
         if step.reduces:
             ends = step.source.find(), step.target.find()
-            by_ends.setdefault(ends, Level(*ends, [])).steps.append(step)
+            scale = tuple(1 / stride for stride in step.window[1])
+            by_ends.setdefault(ends, Level(*ends, scale)).steps.append(step)
     for level in by_ends.values():
         if any(skipped(name) for name in level.modules):
             found.left |= {name: 'skipped' if skipped(name) else
@@ -145,6 +140,8 @@ def _merge_pairs(trace: Tracer, levels: list[Level]) -> None:
                    and op not in NORMS | POINTWISE]
         if not between and all(step.kind != 'conv' for step in second.steps):
             second.source, second.absorbed = first.source, first.absorbed + first.steps
+            second.stock_scale = tuple(
+                a * b for a, b in zip(first.stock_scale, second.stock_scale))
             levels.remove(first)
 
 

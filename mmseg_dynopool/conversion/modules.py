@@ -194,7 +194,9 @@ class Converted(_Variant):
                 models = self._read_models(_image_size(args, kwargs))
                 for name, shared in self.shared_pools.items():
                     shared.begin(size=tuple(models[name].shape))
-            return super().forward(*args, **kwargs)
+            outputs = super().forward(*args, **kwargs)
+            self._begin({})
+            return outputs
         # Every forward pass reads the alphas anew: moving averages swap parameters without
         # leaving a trace that a cache could see.
         self._begin(read_alphas(self.dynopools))
@@ -233,18 +235,33 @@ class Converted(_Variant):
         return models
 
 
-class ConvertedSequential(Converted):
-    """Of a network that is an ``nn.Sequential``: its poolings are none of its layers."""
+class ConvertedContainer(Converted):
+    """Of a network that is a container of its layers: its poolings are none of them."""
+
+    def _layers(self) -> dict[str, nn.Module]:
+        return {name: module for name, module in self._modules.items() if name != 'dynopools'}
 
     def __iter__(self):
-        return (module for name, module in self._modules.items() if name != 'dynopools')
+        layers = self._layers()
+        return iter(layers if isinstance(self, nn.ModuleDict) else layers.values())
 
     def __len__(self):
-        return len(self._modules) - 1
+        return len(self._layers())
 
-    def __getitem__(self, index):
-        layers = list(self)[index]
-        return nn.Sequential(*layers) if isinstance(index, slice) else layers
+    def __getitem__(self, key):
+        if isinstance(self, nn.ModuleDict):
+            return self._modules[key]
+        layers = list(self)[key]
+        return nn.Sequential(*layers) if isinstance(key, slice) else layers
+
+    def keys(self):
+        return self._layers().keys()
+
+    def items(self):
+        return self._layers().items()
+
+    def values(self):
+        return self._layers().values()
 
 
 def _image_size(args, kwargs) -> tuple[int, int]:

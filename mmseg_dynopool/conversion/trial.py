@@ -116,7 +116,7 @@ class Trial:
         """Whether nothing but height and width changed, and a map of the image's size is one."""
         return len(shapes) == len(expected) and all(
             len(a) == len(b) and a[:2] == b[:2] and (b[2:] != size or a[2:] == size)
-            if len(b) == 4 else len(a) == len(b) and a[0] == b[0]
+            if len(b) == 4 else len(a) == len(b) and a[:1] == b[:1]
             for a, b in zip(shapes, expected))
 
     def _finish(self) -> None:

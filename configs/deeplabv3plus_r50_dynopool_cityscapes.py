@@ -1,0 +1,8 @@
+# DeepLabV3+ with a ResNet-50 that learns its resolutions, at 0.7 of the stock network's cost.
+_base_ = './deeplabv3plus_r50_cityscapes.py'
+model = dict(
+    type='DynOPoolEncoderDecoder', gmacs_budget=dict(target=0.7), dynopool=dict(rule='before'))
+# alpha: half of the weights' lr, no weight decay.
+optim_wrapper = dict(
+    paramwise_cfg=dict(custom_keys={'dynopools': dict(lr_mult=0.5, decay_mult=0.)}))
+custom_hooks = [dict(type='DynOPoolHook')]

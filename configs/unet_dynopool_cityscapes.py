@@ -1,0 +1,9 @@
+# UNet that learns its resolutions, at 0.7 of the stock network's cost. Its fixed upsampling
+# leads back to the learned sizes.
+_base_ = './unet_cityscapes.py'
+model = dict(
+    type='DynOPoolEncoderDecoder', gmacs_budget=dict(target=0.7), dynopool=dict(rule='before'))
+# alpha: half of the weights' lr, no weight decay.
+optim_wrapper = dict(
+    paramwise_cfg=dict(custom_keys={'dynopools': dict(lr_mult=0.5, decay_mult=0.)}))
+custom_hooks = [dict(type='DynOPoolHook')]

@@ -1,0 +1,69 @@
+"""What would change if the backbone of a config learned its resolutions.
+
+Shows the plan of the conversion, what stays as it is and why, the cost at the start beside the
+stock network's, and where a network is refused, the reason and the mend. Changes nothing: to
+train, set model.type='DynOPoolEncoderDecoder' and model.dynopool=dict(rule='before').
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+
+from mmseg_dynopool.analysis.cost import stock_model
+from mmseg_dynopool.cli.options import add_cfg_options, positive_int
+from mmseg_dynopool.config import adapt_to_devices, counted_shape, read_config
+from mmseg_dynopool.conversion import convert_dynopool, plan_conversion
+from mmseg_dynopool.conversion.plan import RULES
+from mmseg_dynopool.models import count_segmentor_gmacs
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('config', help="config file, of a stock network or with model.dynopool")
+    parser.add_argument('--rule', choices=RULES, help="default: the config's, else before")
+    parser.add_argument('--merge', action=argparse.BooleanOptionalAction, default=None,
+                        help='two resizings in a row become one; default: with rule after')
+    parser.add_argument('--skip', nargs='+', metavar='PATTERN', help='modules to leave alone')
+    parser.add_argument('--shape', type=positive_int, nargs=2, metavar=('H', 'W'),
+                        help="input size to count at; default: the config's training crop")
+    parser.add_argument('--json', action='store_true', help='print JSON')
+    add_cfg_options(parser)
+    args = parser.parse_args()
+    cfg = adapt_to_devices(read_config(args.config, args.cfg_options))
+    shape = args.shape or counted_shape(cfg)
+    if shape is None:
+        raise SystemExit('the config names no training crop; give --shape H W')
+    given = {name: getattr(args, name) for name in ('rule', 'merge', 'skip')
+             if getattr(args, name) is not None}
+    options = dict(cfg.model.get('dynopool') or {}, **given)
+
+    init_default_scope('mmseg')
+    segmentor = MODELS.build(stock_model(cfg.model))
+    segmentor.eval()
+    plan = plan_conversion(segmentor.backbone, **{
+        name: value for name, value in options.items()
+        if name in ('rule', 'scale', 'merge', 'skip')})
+    result = asdict(plan) | dict(shape=list(shape),
+                                 stock_gmacs=count_segmentor_gmacs(segmentor, shape))
+    if not plan.refusals:
+        convert_dynopool(segmentor.backbone, **options)
+        result['gmacs'] = count_segmentor_gmacs(segmentor, shape)
+    if args.json:
+        json.dump(result, sys.stdout, indent=2)
+        print()
+    else:
+        print(plan)
+        at = '{} x {}'.format(*shape)
+        print(f'GMACs of one image of {at}: stock {result["stock_gmacs"]:.4g}'
+              + (f', converted {result["gmacs"]:.4g} '
+                 f'({result["gmacs"] / result["stock_gmacs"]:.3f})' if 'gmacs' in result else ''))
+    if plan.refusals:
+        raise SystemExit(1)
+
+
+if __name__ == '__main__':
+    main()
