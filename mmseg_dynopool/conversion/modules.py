@@ -140,14 +140,15 @@ class DynOPooling(_Variant):
     """A pooling module that is a DynOPool now.
 
     Attributes:
-        turns: the :class:`SharedPool` of each of its calls.
+        turns: the :class:`SharedPool` of each of its calls; None where the pooling is gone.
         reduce: ``'max'`` or ``'mean'``.
     """
 
     prefix = 'DynO'
 
     def forward(self, x):
-        return self.turns.take()(x, self.reduce)
+        pool = self.turns.take()
+        return x if pool is None else pool(x, self.reduce)
 
 
 class Following(_Variant):
