@@ -20,6 +20,7 @@ from .sizes import SizeChain
 from .trace import Tracer, traced_size
 
 RULES = ('before', 'after')
+_ON_CONVS = ('before', 'behind')
 
 
 @dataclass(frozen=True)
@@ -186,10 +187,7 @@ def _changes(trace: Tracer, found: Levels, rule: str) -> list[Change]:
     changes: list[Change] = []
 
     def add(module, level, place, padding=()):
-        change = Change(module, level.name, place, padding)
-        # Of a pooling that stands at several levels every call counts.
-        if change not in changes or len({c.level for c in changes if c.module == module}) > 1:
-            changes.append(change)
+        changes.append(Change(module, level.name, place, padding))
 
     owners = {step: level for level in found.levels for step in level.steps + level.absorbed}
     for step in trace.steps:
@@ -214,7 +212,11 @@ def _changes(trace: Tracer, found: Levels, rule: str) -> list[Change]:
                 add(step.module, level, 'gone', padding)
                 if module:
                     add(module, level, place)
-    return changes
+    # Of a pooling that stands at several levels every call counts: it takes turns.
+    several = {a.module for a in changes for b in changes
+               if a.module == b.module and a.level != b.level and a.place not in _ON_CONVS}
+    return [change for i, change in enumerate(changes)
+            if change.module in several or change not in changes[:i]]
 
 
 def _same_padding(conv: nn.Conv2d) -> tuple[int, ...]:
