@@ -20,7 +20,6 @@ from .sizes import SizeChain
 from .trace import Tracer, traced_size
 
 RULES = ('before', 'after')
-_ON_CONVS = ('before', 'behind')
 
 
 @dataclass(frozen=True)
@@ -213,10 +212,10 @@ def _changes(trace: Tracer, found: Levels, rule: str) -> list[Change]:
                 if module:
                     add(module, level, place)
     # Of a pooling that stands at several levels every call counts: it takes turns.
-    several = {a.module for a in changes for b in changes
-               if a.module == b.module and a.level != b.level and a.place not in _ON_CONVS}
-    return [change for i, change in enumerate(changes)
-            if change.module in several or change not in changes[:i]]
+    poolings = {change.module for change in changes if change.place in ('instead', 'mean')}
+    kinds = Counter(change.module for change in set(changes))
+    return [change for i, change in enumerate(changes) if change not in changes[:i]
+            or (change.module in poolings and kinds[change.module] > 1)]
 
 
 def _same_padding(conv: nn.Conv2d) -> tuple[int, ...]:
