@@ -149,7 +149,7 @@ def _apply(model: nn.Module, plan: ConversionPlan, pools: Mapping[str, ResizingP
             mix_in(module, Following, back_to=pool)
         elif isinstance(module, nn.Conv2d) or change.place in ('before', 'behind'):
             state = {f'pool_{change.place}': pool} if change.place != 'gone' else {}
-            if isinstance(module, nn.Conv2d) and max(module.stride) > 1:
+            if change.padding is not None:
                 module.stride = (1, 1)
                 state['same_padding'] = change.padding
             if state.get('same_padding') or len(state) > 1 or change.place != 'gone':

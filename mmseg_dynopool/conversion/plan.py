@@ -32,13 +32,14 @@ class Change:
         place: of the DynOPool: ``'before'`` or ``'behind'`` the module, or ``'instead'`` of it;
             ``'mean'``: instead of an average; ``'gone'``: the module only loses its stride;
             ``'follows'``: it resizes to what entered the DynOPool.
-        padding: what the unstrided convolution needs to keep the size, see :func:`pad`.
+        padding: what the convolution needs to keep the size without its stride, see :func:`pad`;
+            None where it keeps its stride, or is no strided convolution.
     """
 
     module: str
     level: str
     place: str
-    padding: tuple[int, ...] = ()
+    padding: tuple[int, ...] | None = None
 
 
 @dataclass
@@ -185,7 +186,7 @@ def _pair(scale):
 def _changes(trace: Tracer, found: Levels, rule: str) -> list[Change]:
     changes: list[Change] = []
 
-    def add(module, level, place, padding=()):
+    def add(module, level, place, padding=None):
         changes.append(Change(module, level.name, place, padding))
 
     owners = {step: level for level in found.levels for step in level.steps + level.absorbed}
