@@ -48,6 +48,10 @@ class SharedPool:
         self._size = size
         self._pooled: list[tuple[tuple, Tensor, Tensor]] = []
 
+    def __getstate__(self):
+        # What a backward pass left behind is no part of a copy, nor could it be copied.
+        return dict(self.__dict__, _pooled=[])
+
     def __call__(self, x: Tensor, reduce: str = 'max') -> Tensor:
         self.entered = tuple(x.shape[-2:])
         size = self._size
