@@ -25,6 +25,7 @@ _REDUCTIONS = {'mean', 'sum', 'amax', 'amin', 'max', 'min', 'std', 'var', 'var_m
 _CONTRACTIONS = {'mm', 'bmm', 'addmm', 'baddbmm'}
 _WEIGHTED = {'convolution', 'mm', 'addmm', 'native_layer_norm', 'native_batch_norm',
              '_native_batch_norm_legit_no_training', 'native_group_norm'}
+_PADDINGS = {'constant_pad_nd', 'reflection_pad2d', 'replication_pad2d'}
 _MEETINGS = {'add', 'add_', 'sub', 'mul', 'mul_', 'cat', 'where', 'maximum'}
 NORMS = {'native_batch_norm', '_native_batch_norm_legit_no_training', '_native_batch_norm_legit',
          'cudnn_batch_norm', 'batch_norm', 'native_group_norm', 'native_layer_norm'}
@@ -169,7 +170,7 @@ class Tracer(TorchDispatchMode):
         current = [source.resolution for source in inputs if source.resolution is not None]
         losses = list(dict.fromkeys(loss for source in inputs if source.resolution is None
                                     for loss in source.losses))
-        if op == 'constant_pad_nd' and current:  # a margin, as for 'same' padding
+        if op in _PADDINGS and current:  # a margin, as for 'same' padding
             value.resolution = current[0]
             return
         shape = tuple(tensor.shape)
