@@ -135,8 +135,8 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
 def _pool(kind, scale, stock_scale, bounds, anchor, window) -> ResizingPool:
     lowest = min(*scale, *stock_scale)
     if kind == 'ShapeAdaptor':
-        return ShapeAdaptor(scale, bounds or (lowest / 2, 1.0))
-    return DynOPool(scale, bounds or (lowest / 4, 1.0), anchor, window)
+        return ShapeAdaptor(scale, (lowest / 2, 1.0) if bounds is None else bounds)
+    return DynOPool(scale, (lowest / 4, 1.0) if bounds is None else bounds, anchor, window)
 
 
 def _apply(model: nn.Module, plan: ConversionPlan, pools: Mapping[str, ResizingPool]) -> None:
@@ -149,7 +149,7 @@ def _apply(model: nn.Module, plan: ConversionPlan, pools: Mapping[str, ResizingP
             mix_in(module, Following, back_to=pool)
         elif isinstance(module, nn.Conv2d) or change.place in ('before', 'behind'):
             state = {f'pool_{change.place}': pool} if change.place != 'gone' else {}
-            if isinstance(module, nn.Conv2d) and max(module.stride) > 1:
+            if change.padding is not None:
                 module.stride = (1, 1)
                 state['same_padding'] = change.padding
             if state.get('same_padding') or len(state) > 1 or change.place != 'gone':

@@ -189,6 +189,17 @@ def _check_steps(trace: Tracer, found: Levels, skipped) -> None:
                 found.refusals.append(Refusal(
                     step.module, f'it leads to {owner[step.module].name} and to {level.name}',
                     'use a module of its own for each, or skip it'))
+    left = {step.module for step in trace.steps if step.reduces} & set(found.left)
+    for name in left & {name for level in found.levels for name in level.modules}:
+        found.refusals.append(Refusal(
+            name, f'it reduces the resolution at several places, of which some stay as they are '
+            f'({found.left[name]})', 'use a module of its own for each, or skip it'))
+    for name in dict.fromkeys(trace.unknown):
+        if not skipped(name):
+            found.refusals.append(Refusal(
+                name, 'its input cannot be followed back to the image: something writes it in '
+                "place, as padding_mode='circular' does",
+                'pad with zeros or by reflection, or convert a part of the network'))
     for step in trace.steps:
         source, target = step.source.find(), step.target.find()
         above = found.above.get(source), found.above.get(target)

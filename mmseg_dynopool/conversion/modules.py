@@ -48,6 +48,10 @@ class SharedPool:
         self._size = size
         self._pooled: list[tuple[tuple, Tensor, Tensor]] = []
 
+    def __getstate__(self):
+        # What a backward pass left behind is no part of a copy, nor could it be copied.
+        return dict(self.__dict__, _pooled=[])
+
     def __call__(self, x: Tensor, reduce: str = 'max') -> Tensor:
         self.entered = tuple(x.shape[-2:])
         size = self._size
@@ -126,28 +130,48 @@ class Pooled(_Variant):
 class Turns:
     """Whose turn it is where one pooling module stands at several levels."""
 
-    def __init__(self, pools: Sequence[SharedPool]):
+    def __init__(self, pools: Sequence[SharedPool | None]):
         self.pools = list(pools)
         self.next = 0
+        self._taken: list[tuple[torch.Size, SharedPool | None]] = []
 
-    def take(self) -> SharedPool:
+    def take(self, x: Tensor) -> SharedPool | None:
+        """The pooling of the next call, which gets ``x``."""
+        if len(self.pools) == 1:
+            return self.pools[0]
+        compiling = torch.compiler.is_compiling()
+        if not compiling and torch._C._current_graph_task_id() != -1:
+            return self._take_again(x.shape)
         pool = self.pools[self.next]
         self.next = (self.next + 1) % len(self.pools)
+        if not compiling:
+            self._taken = [*self._taken, (x.shape, pool)][-len(self.pools):]
         return pool
+
+    def _take_again(self, shape) -> SharedPool | None:
+        """Of a checkpointed layer that runs again in the backward pass, in another order."""
+        again = list(dict.fromkeys(pool for known, pool in self._taken if known == shape))
+        if len(again) != 1:
+            raise RuntimeError(
+                f'a pooling module that stands at {len(self.pools)} places runs again in the '
+                f'backward pass, for an input of shape {tuple(shape)} that does not tell at which; '
+                'use a module of its own for each place, or no checkpointing there')
+        return again[0]
 
 
 class DynOPooling(_Variant):
     """A pooling module that is a DynOPool now.
 
     Attributes:
-        turns: the :class:`SharedPool` of each of its calls.
+        turns: the :class:`SharedPool` of each of its calls; None where the pooling is gone.
         reduce: ``'max'`` or ``'mean'``.
     """
 
     prefix = 'DynO'
 
     def forward(self, x):
-        return self.turns.take()(x, self.reduce)
+        pool = self.turns.take(x)
+        return x if pool is None else pool(x, self.reduce)
 
 
 class Following(_Variant):
@@ -190,6 +214,7 @@ class Converted(_Variant):
     def forward(self, *args, **kwargs):
         learns = any(pool.learns for pool in self.dynopools.values())
         if torch.compiler.is_compiling() and learns:
+            self._begin({})
             if self.size_chain is not None:
                 models = self._read_models(_image_size(args, kwargs))
                 for name, shared in self.shared_pools.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import fnmatch
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from torch import nn
 
 from mmseg_dynopool.complexity.meta_copy import to_meta_copy
 from mmseg_dynopool.layers import all_pools, input_channels
+from mmseg_dynopool.layers.dynopool import check_scale
 
 from .levels import Level, Levels, Refusal, group_steps
 from .placement import place_behind_activation
@@ -32,13 +34,14 @@ class Change:
         place: of the DynOPool: ``'before'`` or ``'behind'`` the module, or ``'instead'`` of it;
             ``'mean'``: instead of an average; ``'gone'``: the module only loses its stride;
             ``'follows'``: it resizes to what entered the DynOPool.
-        padding: what the unstrided convolution needs to keep the size, see :func:`pad`.
+        padding: what the convolution needs to keep the size without its stride, see :func:`pad`;
+            None where it keeps its stride, or is no strided convolution.
     """
 
     module: str
     level: str
     place: str
-    padding: tuple[int, ...] = ()
+    padding: tuple[int, ...] | None = None
 
 
 @dataclass
@@ -92,6 +95,10 @@ def trace_network(model: nn.Module, in_channels: int | None, forward: Callable |
     Raises:
         ValueError: it cannot run there, or is converted already, or lies on several devices.
     """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f'model must be an nn.Module, got {type(model).__name__}')
+    if in_channels is not None and not (type(in_channels) is int and in_channels >= 1):
+        raise ValueError(f'in_channels must be a whole number >= 1, got {in_channels!r}')
     pools = all_pools(model)
     if pools:
         raise ValueError(f'the network holds a DynOPool already, {next(iter(pools))!r}; convert '
@@ -151,7 +158,10 @@ def make_plan(model: nn.Module, trace: Tracer, rule: str, merge: bool, skip: Seq
 
 
 def _skipping(trace: Tracer, skip: Sequence[str]) -> Callable[[str], bool]:
-    patterns = [skip] if isinstance(skip, str) else list(skip)
+    patterns = [skip] if isinstance(skip, str) else skip
+    if not isinstance(patterns, Sequence) or not all(isinstance(p, str) for p in patterns):
+        raise ValueError('skip must be a name or pattern of modules, or a list of them, got '
+                         f'{skip!r}')
     strided = {step.module for step in trace.steps if step.kind != 'follow'}
 
     def matches(name: str, pattern: str) -> bool:
@@ -174,22 +184,23 @@ def _scales(scale, stock: Mapping[str, tuple[float, float]]) -> dict[str, tuple[
         unknown = sorted(set(scale) - set(stock))
         if unknown:
             raise ValueError(f'scale names unknown levels {unknown}; there are {list(stock)}')
-        return {name: _pair(scale.get(name, stock[name])) for name in stock}
-    return {name: stock[name] if scale is None else _pair(scale) for name in stock}
-
-
-def _pair(scale):
-    return tuple(scale) if isinstance(scale, Sequence) else (scale, scale)
+        given = scale
+    else:
+        given = {} if scale is None else dict.fromkeys(stock, scale)
+    scales = {}
+    for name in stock:
+        try:
+            scales[name] = check_scale(given.get(name, stock[name]), (0.0, math.inf))
+        except ValueError as error:
+            raise ValueError(f'options of {name}: {error}') from error
+    return scales
 
 
 def _changes(trace: Tracer, found: Levels, rule: str) -> list[Change]:
     changes: list[Change] = []
 
-    def add(module, level, place, padding=()):
-        change = Change(module, level.name, place, padding)
-        # Of a pooling that stands at several levels every call counts.
-        if change not in changes or len({c.level for c in changes if c.module == module}) > 1:
-            changes.append(change)
+    def add(module, level, place, padding=None):
+        changes.append(Change(module, level.name, place, padding))
 
     owners = {step: level for level in found.levels for step in level.steps + level.absorbed}
     for step in trace.steps:
@@ -214,7 +225,11 @@ def _changes(trace: Tracer, found: Levels, rule: str) -> list[Change]:
                 add(step.module, level, 'gone', padding)
                 if module:
                     add(module, level, place)
-    return changes
+    # Of a pooling that stands at several levels every call counts: it takes turns.
+    poolings = {change.module for change in changes if change.place in ('instead', 'mean')}
+    kinds = Counter(change.module for change in set(changes))
+    return [change for i, change in enumerate(changes) if change not in changes[:i]
+            or (change.module in poolings and kinds[change.module] > 1)]
 
 
 def _same_padding(conv: nn.Conv2d) -> tuple[int, ...]:

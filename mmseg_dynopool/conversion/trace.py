@@ -25,8 +25,8 @@ _REDUCTIONS = {'mean', 'sum', 'amax', 'amin', 'max', 'min', 'std', 'var', 'var_m
 _CONTRACTIONS = {'mm', 'bmm', 'addmm', 'baddbmm'}
 _WEIGHTED = {'convolution', 'mm', 'addmm', 'native_layer_norm', 'native_batch_norm',
              '_native_batch_norm_legit_no_training', 'native_group_norm'}
+_PADDINGS = {'constant_pad_nd', 'reflection_pad2d', 'replication_pad2d'}
 _MEETINGS = {'add', 'add_', 'sub', 'sub_', 'mul', 'mul_', 'div', 'cat', 'stack', 'where', 'maximum'}
-_PADDINGS = {'constant_pad_nd', 'reflection_pad2d', 'replication_pad2d', '_pad_circular'}
 NORMS = {'native_batch_norm', '_native_batch_norm_legit_no_training', '_native_batch_norm_legit',
          'cudnn_batch_norm', 'batch_norm', 'native_group_norm', 'native_layer_norm'}
 POINTWISE = {'relu', 'relu_', 'hardtanh', 'hardtanh_', 'silu', 'silu_', 'gelu', 'hardswish',
@@ -60,6 +60,7 @@ class Tracer(TorchDispatchMode):
         between: the operators by the resolution in which they ran, ``(op, module)``.
         alive: resolutions that something is made of: outputs, steps, heads.
         outputs: those of the network that are tensors.
+        unknown: modules that convolve or pool what does not come from the image, as far as known.
         at: the module that runs, after an error the one it occurred in.
         calls: how often each module ran.
     """
@@ -73,6 +74,7 @@ class Tracer(TorchDispatchMode):
         self.between: list[tuple[Resolution, str, str]] = []
         self.alive: list[Resolution] = []
         self.outputs: list[Value] = []
+        self.unknown: list[str] = []
         self.results: dict[tuple[str, int], Value] = {}
         self.calls: defaultdict[str, int] = defaultdict(int)
         self._values: dict[int, Value] = {}
@@ -104,8 +106,10 @@ class Tracer(TorchDispatchMode):
         output = run_on_meta(func, args, kwargs)
         inputs = [self._values[id(t)] for t in tree_leaves((args, kwargs))
                   if isinstance(t, Tensor) and id(t) in self._values]
+        op = func._overloadpacket.__name__
+        if not inputs and (op in _POOLINGS or op == 'convolution'):
+            self.unknown.append(self.at)
         if inputs:
-            op = func._overloadpacket.__name__
             tensors = [t for t in tree_leaves(output) if isinstance(t, Tensor)]
             if op in _POOLINGS or op in NORMS:
                 tensors = tensors[:1]  # not indices or statistics
