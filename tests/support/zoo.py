@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 from torch import nn
 
-# BEiT, MAE and timm's Swin take images of the size that they were built for, and no others.
+# BEiT and MAE take images of the size that they are built for, and no others.
 FIXED_SIZE = (704, 832)
 BN = dict(type='BN', requires_grad=True)
 LN = dict(type='LN', eps=1e-6)
@@ -18,9 +18,14 @@ LN = dict(type='LN', eps=1e-6)
 Builder = Callable[[], nn.Module]
 
 
+def evaluating(network: nn.Module) -> nn.Module:
+    network.eval()  # returns None in OpenMMLab's networks
+    return network
+
+
 def builder(module: str, name: str, *args, **kwargs) -> Builder:
     """Import ``module``, call its ``name`` with the arguments, and switch to eval mode."""
-    return lambda: getattr(import_module(module), name)(*args, **kwargs).eval()
+    return lambda: evaluating(getattr(import_module(module), name)(*args, **kwargs))
 
 
 def backbone(name: str, norm_cfg=BN, **config) -> Builder:
@@ -28,9 +33,8 @@ def backbone(name: str, norm_cfg=BN, **config) -> Builder:
 
     def build() -> nn.Module:
         from mmseg.registry import MODELS
-        network = MODELS.build(dict(type=name, _scope_='mmseg', norm_cfg=norm_cfg, **config))
-        network.eval()  # HRNet returns None
-        return network
+        return evaluating(MODELS.build(
+            dict(type=name, _scope_='mmseg', norm_cfg=norm_cfg, **config)))
 
     return build
 
@@ -162,7 +166,7 @@ EXTERNAL = {
     'timm ConvNeXt-T': timm('convnext_tiny'),
     'timm DenseNet-121': timm('densenet121'),
     'timm InceptionV3': timm('inception_v3'),
-    'timm Swin-T': timm('swin_tiny_patch4_window7_224', img_size=FIXED_SIZE),
+    'timm Swin-T': timm('swin_tiny_patch4_window7_224', strict_img_size=False),
     'smp Unet': smp('Unet'),
     'smp Unet MobileNetV2': smp('Unet', 'mobilenet_v2'),
     'smp FPN': smp('FPN'),
@@ -171,7 +175,7 @@ EXTERNAL = {
     # Nobody named these.
     'timm EfficientNet-B0 SAME': timm('tf_efficientnet_b0'),
     'timm EfficientNetV2-S': timm('tf_efficientnetv2_s'),
-    'timm HRNet-W18': timm('hrnet_w18_small'),
+    'timm HRNet-W18': timm('hrnet_w18'),
     'timm MobileNetV3-large': timm('mobilenetv3_large_100'),
     'timm RegNetY-400MF': timm('regnety_004'),
     'timm ResNeSt-50': timm('resnest50d'),
