@@ -4,6 +4,7 @@
 # make gallery: the pictures of docs/gallery anew.
 # make test-upstream: the suite on upstream's last OpenMMLab releases; compiles mmcv for minutes.
 # make test-networks: conversion of the networks of torchvision, timm and segmentation_models.
+# make networks-table: docs/networks.md anew.
 PYTHON ?= python3
 VENV ?= .venv
 # Options for pip, e.g. PyTorch's CPU index, which saves gigabytes on a machine without GPU.
@@ -21,7 +22,7 @@ DISTRIBUTE = -n 2 --dist worksteal
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(DISTRIBUTE)
 CHECKED = ops layers complexity budget models
 
-.PHONY: demo gallery check test test-upstream test-networks lint benchmark clean
+.PHONY: demo gallery check test test-upstream test-networks networks-table lint benchmark clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python tools/demo.py
@@ -45,6 +46,9 @@ test-upstream: $(UPSTREAM_VENV)/.test
 test-networks: $(NETWORKS_VENV)/.test
 	OMP_NUM_THREADS=1 $(NETWORKS_BIN)/python -m pytest $(DISTRIBUTE) \
 		--confcutdir tests/networks tests/networks
+
+networks-table: $(NETWORKS_VENV)/.test
+	PYTHONPATH=tests $(NETWORKS_BIN)/python -m support.networks_table
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
