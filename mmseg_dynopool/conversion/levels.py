@@ -197,9 +197,9 @@ def _check_steps(trace: Tracer, found: Levels, skipped) -> None:
     for name in dict.fromkeys(trace.unknown):
         if not skipped(name):
             found.refusals.append(Refusal(
-                name, 'its input cannot be followed back to the image: something writes it in '
-                "place, as padding_mode='circular' does",
-                'pad with zeros or by reflection, or convert a part of the network'))
+                name, 'it strides over what cannot be followed back to the image: something '
+                "rearranges or writes pixels before it, as padding_mode='circular' does",
+                'pad with zeros or by reflection, skip it, or convert a part of the network'))
     for step in trace.steps:
         source, target = step.source.find(), step.target.find()
         above = found.above.get(source), found.above.get(target)
