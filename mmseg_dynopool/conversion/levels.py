@@ -132,7 +132,10 @@ def _merge_pairs(trace: Tracer, levels: list[Level]) -> None:
     for first in list(levels):
         following = [level for level in levels if level.source is first.target]
         leaving = [step for step in trace.steps if step.source.find() is first.target]
-        if len(following) != 1 or any(step not in following[0].steps for step in leaving):
+        is_output = any(value.resolution is not None and value.resolution.find() is first.target
+                        for value in trace.outputs)
+        if is_output or len(following) != 1 or any(
+                step not in following[0].steps for step in leaving):
             continue
         second = following[0]
         between = [op for resolution, op, module in trace.between
