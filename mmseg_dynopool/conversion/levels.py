@@ -132,7 +132,10 @@ def _merge_pairs(trace: Tracer, levels: list[Level]) -> None:
     for first in list(levels):
         following = [level for level in levels if level.source is first.target]
         leaving = [step for step in trace.steps if step.source.find() is first.target]
-        if len(following) != 1 or any(step not in following[0].steps for step in leaving):
+        is_output = any(value.resolution is not None and value.resolution.find() is first.target
+                        for value in trace.outputs)
+        if is_output or len(following) != 1 or any(
+                step not in following[0].steps for step in leaving):
             continue
         second = following[0]
         between = [op for resolution, op, module in trace.between
@@ -197,9 +200,9 @@ def _check_steps(trace: Tracer, found: Levels, skipped) -> None:
     for name in dict.fromkeys(trace.unknown):
         if not skipped(name):
             found.refusals.append(Refusal(
-                name, 'its input cannot be followed back to the image: something writes it in '
-                "place, as padding_mode='circular' does",
-                'pad with zeros or by reflection, or convert a part of the network'))
+                name, 'it strides over what cannot be followed back to the image: something '
+                "rearranges or writes pixels before it, as padding_mode='circular' does",
+                'pad with zeros or by reflection, skip it, or convert a part of the network'))
     for step in trace.steps:
         source, target = step.source.find(), step.target.find()
         above = found.above.get(source), found.above.get(target)

@@ -162,7 +162,7 @@ def _skipping(trace: Tracer, skip: Sequence[str]) -> Callable[[str], bool]:
     if not isinstance(patterns, Sequence) or not all(isinstance(p, str) for p in patterns):
         raise ValueError('skip must be a name or pattern of modules, or a list of them, got '
                          f'{skip!r}')
-    strided = {step.module for step in trace.steps if step.kind != 'follow'}
+    strided = {step.module for step in trace.steps if step.kind != 'follow'} | {*trace.unknown}
 
     def matches(name: str, pattern: str) -> bool:
         return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(name, f'{pattern}.*')

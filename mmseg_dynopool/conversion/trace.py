@@ -145,6 +145,9 @@ class Tracer(TorchDispatchMode):
         size = tuple(tensor.shape[2:])
         if source.resolution is None or source.resolution.size == size:
             value.losses = list(source.losses)
+            if source.losses and 'upsample' not in op and any(
+                    n > 2 * m - 2 > 0 for n, m in zip(args[0].shape[2:], size)):
+                self.unknown.append(value.module)
             # From a pooled summary back to a map, as in pyramid pooling.
             return source.resolution or (source.ancestors.get(size) if 'upsample' in op else None)
         window = None

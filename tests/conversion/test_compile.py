@@ -1,0 +1,64 @@
+"""torch.compile of converted networks: one graph behind one read of the alphas."""
+
+import copy
+
+import pytest
+import torch
+from mmseg.models.backbones import HRNet
+from torch._dynamo.testing import CompileCounterWithBackend
+
+from mmseg_dynopool.conversion import convert_dynopool
+from support.toy_networks import ToyResNet, ToyUNet
+from support.toys import TWO_STREAMS, hrnet_extra
+
+pytestmark = [pytest.mark.usefixtures('fresh_compiler'), pytest.mark.slow]
+ALPHAS = (2.0, 2.1, 2.3, 2.9, 3.3, 1.5)
+BUILD = dict(resnet=ToyResNet, resnet_d=lambda: ToyResNet(average=True), unet=ToyUNet,
+             hrnet=lambda: HRNet(hrnet_extra(TWO_STREAMS)))
+
+
+def set_alphas(model, value):
+    with torch.no_grad():
+        for k, pool in enumerate(model.dynopools.values()):
+            pool.alpha.copy_(torch.tensor([value, value - 0.1 * (k % 3)]))
+
+
+def as_list(outputs):
+    return [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
+
+
+@pytest.mark.parametrize('name, train, rule', [
+    ('resnet', True, 'before'), ('resnet', False, 'after'), ('resnet_d', True, 'after'),
+    ('unet', True, 'before'), ('unet', False, 'before'), ('hrnet', True, 'before')])
+def test_a_network_is_compiled_once(name, train, rule):
+    model = convert_dynopool(BUILD[name](), rule, merge=False)
+    model.train(train)
+    counter = CompileCounterWithBackend('aot_eager' if train else 'eager')
+    plain, compiled = copy.deepcopy(model), torch.compile(model, backend=counter)
+    image, sizes = torch.randn(2, 3, 160, 224), set()
+    for value in ALPHAS:
+        set_alphas(model, value), set_alphas(plain, value)
+        with torch.set_grad_enabled(train):
+            found, expected = as_list(compiled(image)), as_list(plain(image))
+        sizes.add(tuple(plain.feature_sizes((160, 224)).values()))
+        for a, b in zip(found, expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+        if train:
+            for net, outputs in ((model, found), (plain, expected)):
+                net.zero_grad()
+                sum(y.square().mean() for y in outputs).backward()
+            for level, pool in model.dynopools.items():
+                torch.testing.assert_close(pool.alpha.grad, plain.dynopools[level].alpha.grad,
+                                           rtol=1e-3, atol=1e-5)
+    assert len(sizes) == 6
+    assert counter.frame_count == 1
+
+
+def test_a_compiled_forward_pass_leaves_no_size_behind():
+    model = convert_dynopool(ToyUNet())
+    model.pool(torch.zeros(1, 4, 8, 8))  # a turn is open
+    compiled = torch.compile(model, backend='eager')
+    set_alphas(model, 2.5)
+    expected = copy.deepcopy(model)(torch.ones(1, 3, 50, 50))
+    torch.testing.assert_close(compiled(torch.ones(1, 3, 50, 50)), expected)
+    assert model.pool(torch.zeros(1, 4, 100, 100)).shape[2:] == (40, 40)
