@@ -93,7 +93,8 @@ def promised_difference(network, converted, plan):
 
 def is_halving(module):
     """A pooling of 2 x 2 pixels, or what leads back from it."""
-    return getattr(module, 'scale_factor', None) is not None or (
+    return getattr(module, 'scale_factor', None) is not None or isinstance(
+        module, nn.ConvTranspose2d) or (
         isinstance(module, (nn.MaxPool2d, nn.AvgPool2d)) and module.kernel_size in (2, (2, 2))
         and module.stride in (2, (2, 2)))
 
