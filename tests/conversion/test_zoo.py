@@ -1,0 +1,69 @@
+"""docs/networks.md says what conversion makes of every backbone of mmseg and mmcv."""
+
+import re
+
+import pytest
+import torch
+from mmseg.models import backbones
+
+from mmseg_dynopool.conversion import plan_conversion
+from support import zoo
+from support.toys import ROOT
+
+PAGE = (ROOT / 'docs' / 'networks.md').read_text()
+NETWORKS = {'Backbones of mmseg': zoo.MMSEG, 'Networks of mmcv': zoo.MMCV}
+
+
+def on_meta(build):
+    """A network without weights, which are most of the time that it takes to build one."""
+    with torch.device('meta'):
+        return build()
+
+
+def section(title):
+    return re.search(rf'^## {title}\n(.*?)(?=^## |\Z)', PAGE, re.M | re.S)[1]
+
+
+def rows(title):
+    """The cells of each row of a section's tables, ``{network: [row, ...]}``."""
+    found = {}
+    for line in section(title).splitlines():
+        cells = [cell.strip() for cell in line.strip('|').split('|')]
+        if line.startswith('| ') and cells[0] != 'network':
+            found.setdefault(cells[0], []).append(cells[1:])
+    return found
+
+
+def promises():
+    """``(title, network, rule, levels or None, module or None)``: None where it is refused."""
+    for title in NETWORKS:
+        for network, cells in rows(title).items():
+            converted = [row for row in cells if len(row) == 7]
+            refused = {row[0]: row[1] for row in cells if len(row) == 3}
+            for rule in ('before', 'after'):
+                if rule in refused:
+                    yield title, network, rule, None, refused[rule]
+                elif rule == 'before':  # by the other rule it takes as long and tells no more
+                    yield title, network, rule, converted[0][0].split(), None
+
+
+@pytest.mark.parametrize('title, network, rule, levels, module', promises())
+def test_what_the_table_says(title, network, rule, levels, module):
+    if network not in NETWORKS[title]:
+        pytest.skip('make test-networks has an environment with its library')
+    plan = plan_conversion(on_meta(NETWORKS[title][network]), rule)
+    assert [refusal.module for refusal in plan.refusals[:1]] == ([] if levels else [module])
+    if levels:
+        assert list(plan.scales) == levels
+
+
+@pytest.mark.parametrize('title', NETWORKS)
+def test_each_network_is_in_the_table(title):
+    assert set(rows(title)) >= set(NETWORKS[title])
+
+
+def test_every_backbone_of_mmseg_is_there():
+    built = {type(on_meta(build)).__name__ for build in zoo.MMSEG.values()}
+    assert set(backbones.__all__) == built | set(zoo.NEEDS)
+    assert all(f'{name} {reason}' in PAGE for name, reason in zoo.NEEDS.items()
+               if name != 'TIMMBackbone')  # which the table's environment has
