@@ -234,6 +234,15 @@ def test_one_pooling_called_twice_at_each_level():
         assert map_sizes(model, (32, 48))['pool'] == [size[s] for s in order]
 
 
+def test_a_siamese_network_has_one_level_for_each_convolution():
+    """Both images run through one encoder, and their maps never meet."""
+    net = Run(lambda m, x: (m.e(x), m.e(x.flip(1))),
+              e=nn.Sequential(conv(3, 4, 3, 2), nn.ReLU(), conv(4, 4, 3, 2)))
+    assert changes(net) == [('stride2', 'e.0', 'before'), ('stride4', 'e.2', 'before')]
+    model = set_scales(convert_dynopool(net), stride2=0.75, stride4=0.25)
+    assert map_sizes(model, (60, 84))['e'] == [(11, 16)] * 2  # 45, 63
+
+
 def test_a_root_that_is_a_container_or_one_layer():
     layers = nn.Sequential(conv(3, 4, 3, 2), nn.ReLU(), conv(4, 4, 3, 2))
     keys = list(layers.state_dict())

@@ -14,7 +14,7 @@ from torch import nn
 
 from mmseg_dynopool.conversion import convert_dynopool
 from mmseg_dynopool.export import freeze_pools
-from support.toy_networks import Run, ToyResNet, ToyUNet, conv, randomize, set_scales
+from support.toy_networks import ToyResNet, ToyUNet, randomize, set_scales
 from support.toys import hrnet_extra
 
 BUILD = dict(resnet=ToyResNet, resnet_d=lambda: ToyResNet(average=True), unet=ToyUNet)
@@ -164,9 +164,7 @@ def test_one_tensor_is_pooled_once_and_alphas_are_read_once(monkeypatch, mode):
     calls, reads = [], []
     tolist = torch.Tensor.tolist
     monkeypatch.setattr(torch.Tensor, 'tolist', lambda t: reads.append(1) or tolist(t))
-    # In ResNet 5 strides and pools, of which three shortcuts repeat what their block pools;
-    # in HRNet 2 of the stem, 3 transitions, and 1 + 3 + 6 fusions, where what goes from stream 1
-    # to 2 is on the way to 3 and 4, and so on: see the table of the hand-made network.
+    # Stem 2, two strided blocks; where the shortcut averages it pools apart from the maximum.
     for model, expected in ((converted(), 4), (converted('resnet_d'), 6)):
         calls.clear(), reads.clear()
         for name, pool in model.dynopools.items():
@@ -184,10 +182,9 @@ def test_hrnets_fusion_pools_once():
     for pool in model.dynopools.values():
         pool.register_forward_hook(lambda *_: calls.append(1))
     model(torch.randn(1, 3, 64, 64))
-    # Chains of several steps have weights between, so only their first step is shared: stem 2,
-    # transitions 3; fusions: streams 1; 1, 2 and the second step of a chain; and so on.
-    strided = {c.module for c in model.modules() if False} or None
-    assert strided is None
+    # Stem 2, transitions 3. In a fusion of n streams stream i begins chains to each lower one, by
+    # one pooled map; each further step of a chain pools its own: for n = 2, 3, 4 these are
+    # 1 + 0, 2 + 1, 3 + (2 + 1 + 1).
     assert len(calls) == 2 + 3 + 1 + 3 + 7
 
 
@@ -199,7 +196,6 @@ def test_submodules_run_alone():
     whole = model(image())
     stem = model.maxpool(model.relu(model.bn1(model.conv1(image()))))
     assert torch.equal(model.layer3(model.layer2(model.layer1(stem))), whole[2])
-    assert list(model.layer2(x).grad_fn.next_functions) != []
     unet = converted('unet')
     expected = unet(image())
     unet.pool(torch.zeros(1, 4, 8, 8))  # takes a turn that no forward pass may miss
@@ -233,12 +229,3 @@ def test_frozen_stages_freeze_their_levels(frozen, levels):
     stock.train()
     model = convert_dynopool(stock)
     assert [n for n, p in model.dynopools.items() if not p.alpha.requires_grad] == levels
-
-
-def test_a_network_that_is_two_trees_of_one_module():
-    """A shared encoder runs twice in a forward pass, at two sizes of the image."""
-    net = Run(lambda m, x: (m.e(x), m.e(nn.functional.avg_pool2d(x, 1))),
-              e=nn.Sequential(conv(3, 4, 3, 2), nn.ReLU(), conv(4, 4, 3, 2)))
-    model = set_scales(convert_dynopool(net), stride2=0.75, stride4=0.25)
-    first, second = model(image())
-    assert first.shape[2:] == (11, 16) and torch.equal(first, second)  # 45, 63
