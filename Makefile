@@ -3,6 +3,8 @@
 # make test: lint and the whole test suite, in minutes.
 # make gallery: the pictures of docs/gallery anew.
 # make test-upstream: the suite on upstream's last OpenMMLab releases; compiles mmcv for minutes.
+# make test-networks: conversion of the networks of torchvision, timm and segmentation_models.
+# make networks-table: docs/networks.md anew.
 PYTHON ?= python3
 VENV ?= .venv
 # Options for pip, e.g. PyTorch's CPU index, which saves gigabytes on a machine without GPU.
@@ -11,13 +13,16 @@ BIN = $(VENV)/bin
 UPSTREAM_VENV ?= .venv-upstream
 UPSTREAM_BIN = $(UPSTREAM_VENV)/bin
 UPSTREAM_INSTALL = $(UPSTREAM_BIN)/python -m pip install $(PIP_ARGS) -c constraints-upstream.txt
+NETWORKS_VENV ?= .venv-networks
+NETWORKS_BIN = $(NETWORKS_VENV)/bin
+NETWORKS_INSTALL = $(NETWORKS_BIN)/python -m pip install $(PIP_ARGS) -c constraints-networks.txt
 
 # A process per core, one thread each; a worker that is done takes tests from the others.
 DISTRIBUTE = -n 2 --dist worksteal
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(DISTRIBUTE)
 CHECKED = ops layers complexity budget models
 
-.PHONY: demo gallery check test test-upstream lint benchmark clean
+.PHONY: demo gallery check test test-upstream test-networks networks-table lint benchmark clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python tools/demo.py
@@ -36,6 +41,14 @@ test: lint
 
 test-upstream: $(UPSTREAM_VENV)/.test
 	OMP_NUM_THREADS=1 $(UPSTREAM_BIN)/python -m pytest $(DISTRIBUTE)
+
+# Without tests/conftest.py, which imports mmseg before tests/networks/conftest.py could act.
+test-networks: $(NETWORKS_VENV)/.test
+	OMP_NUM_THREADS=1 $(NETWORKS_BIN)/python -m pytest $(DISTRIBUTE) \
+		--confcutdir tests/networks tests/networks
+
+networks-table: $(NETWORKS_VENV)/.test
+	PYTHONPATH=tests $(NETWORKS_BIN)/python -m support.networks_table
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -67,5 +80,13 @@ $(UPSTREAM_VENV)/.test: $(UPSTREAM_VENV)/.mmcv setup.py
 	$(UPSTREAM_INSTALL) -e '.[mmlab-upstream,demo,test]'
 	touch $@
 
+# What torchvision declares is the CUDA build of torch, gigabytes of it; a CPU build is enough. So
+# it and the packages that depend on it come without dependencies, and these by name.
+$(NETWORKS_VENV)/.test: constraints-networks.txt setup.py
+	$(PYTHON) -m venv --clear $(NETWORKS_VENV)
+	$(NETWORKS_INSTALL) -e '.[mmlab]' pytest pytest-xdist huggingface_hub safetensors pyyaml tqdm
+	$(NETWORKS_INSTALL) --no-deps torchvision timm segmentation_models_pytorch
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(UPSTREAM_VENV) work_dirs
+	rm -rf $(VENV) $(UPSTREAM_VENV) $(NETWORKS_VENV) work_dirs

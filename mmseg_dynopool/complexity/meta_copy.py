@@ -9,7 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mmseg_dynopool.layers import FixedDynOPool, copy_replacing, learned_pools
 
 # They cost no multiply-adds and keep the size, and on the meta device much of the time.
-_FREE = (nn.BatchNorm2d, nn.SyncBatchNorm, nn.ReLU)
+_FREE = (nn.BatchNorm2d, nn.SyncBatchNorm, nn.LayerNorm, nn.GroupNorm, nn.ReLU, nn.ReLU6, nn.SiLU,
+         nn.GELU, nn.Hardswish, nn.LeakyReLU, nn.Dropout)
 _HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
 
 
@@ -21,7 +22,7 @@ def to_meta_copy(model: nn.Module, strip: bool = True) -> nn.Module:
     image, and what they hold, such as an open file, may not be copied.
 
     Args:
-        strip: leave out norms and ReLUs.
+        strip: leave out norms and activations.
 
     Raises:
         ValueError: the network is sharded by FSDP2.

@@ -78,10 +78,9 @@ def group_steps(trace: Tracer, merge: bool, skipped: Callable[[str], bool]) -> L
         skipped: tells by a module's name whether it stays as it is.
     """
     found = Levels()
-    alive = {resolution.find() for resolution in trace.alive}
     _unite_calls(trace)
     _unite_parallel_chains(trace)
-    alive = {resolution.find() for resolution in alive}
+    alive = {resolution.find() for resolution in trace.alive}
     by_ends: dict[tuple, Level] = {}
     for step in trace.steps:
         if step.reduces:
@@ -94,6 +93,8 @@ def group_steps(trace: Tracer, merge: bool, skipped: Callable[[str], bool]) -> L
                            'shares its resolution with a skipped module' for name in level.modules}
         elif level.target not in alive:
             found.left |= dict.fromkeys(level.modules, 'only attention reads its output')
+        elif all(_summarizes(step) for step in level.steps):
+            found.left |= dict.fromkeys(level.modules, 'averages a wide context')
         else:
             found.levels.append(level)
     if merge:
@@ -112,6 +113,12 @@ def _unite_calls(trace: Tracer) -> None:
     for step in trace.steps:
         if step.kind == 'conv':
             first.setdefault((step.module, step.source.find()), step.target).unite(step.target)
+
+
+def _summarizes(step: Step) -> bool:
+    """Whether it is a pyramid's pooling, whose windows overlap by more than half."""
+    kernel, stride = step.window[:2]
+    return step.kind == 'average' and any(k > 2 * s for k, s in zip(kernel, stride))
 
 
 def _unite_parallel_chains(trace: Tracer) -> None:

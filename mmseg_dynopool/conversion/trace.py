@@ -26,7 +26,7 @@ _CONTRACTIONS = {'mm', 'bmm', 'addmm', 'baddbmm'}
 _WEIGHTED = {'convolution', 'mm', 'addmm', 'native_layer_norm', 'native_batch_norm',
              '_native_batch_norm_legit_no_training', 'native_group_norm'}
 _PADDINGS = {'constant_pad_nd', 'reflection_pad2d', 'replication_pad2d'}
-_MEETINGS = {'add', 'add_', 'sub', 'mul', 'mul_', 'cat', 'where', 'maximum'}
+_MEETINGS = {'add', 'add_', 'sub', 'sub_', 'mul', 'mul_', 'div', 'cat', 'stack', 'where', 'maximum'}
 NORMS = {'native_batch_norm', '_native_batch_norm_legit_no_training', '_native_batch_norm_legit',
          'cudnn_batch_norm', 'batch_norm', 'native_group_norm', 'native_layer_norm'}
 POINTWISE = {'relu', 'relu_', 'hardtanh', 'hardtanh_', 'silu', 'silu_', 'gelu', 'hardswish',

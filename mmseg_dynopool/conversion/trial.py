@@ -50,12 +50,12 @@ class Trial:
         whole = self._image(size)
         expected = self._shapes(self._stock, whole)
         self._set_scales(self._plan.stock_scales)
-        started = self._try(whole)
+        started = self._try(whole, 'at the stock scales')
         if started is None:
             return
         if started != expected:
-            self._refuse(f'the outputs have the sizes {started}, the stock network\'s '
-                         f'{expected}, at the same strides')
+            self._refuse(f'at the stock scales its outputs have {_sizes(started)}, the stock '
+                         f'network\'s {_sizes(expected)}')
             return
         odd = self._image((size[0] + 1, size[1] + 17))
         try:
@@ -63,7 +63,7 @@ class Trial:
         except Exception:  # from any network: it takes no such images
             stock_odd = None
         if stock_odd is not None:
-            converted_odd = self._try(odd)
+            converted_odd = self._try(odd, 'at {} x {} pixels'.format(*odd.shape[2:]))
             if converted_odd is not None and converted_odd != stock_odd:
                 self._plan.notes.append(
                     'sizes are rounded, ties up: at '
@@ -73,12 +73,12 @@ class Trial:
         for _ in range(_TRIALS):
             self._set_scales({name: [min(1.0, s * generator.uniform(0.7, 1.4)) for s in scale]
                               for name, scale in self._plan.stock_scales.items()})
-            shapes = self._try(whole)
+            shapes = self._try(whole, 'at other scales')
             if shapes is None:
                 return
             if not self._fit(shapes, expected, size):
-                self._refuse(f'at other scales the outputs have the shapes {shapes}, the stock '
-                             f'network\'s {expected}')
+                self._refuse(f'at other scales its outputs have {_sizes(shapes)}, the stock '
+                             f'network\'s {_sizes(expected)}')
                 return
 
     def _image(self, size) -> Tensor:
@@ -93,16 +93,14 @@ class Trial:
             outputs = self._forward(network, image)
         return [tuple(leaf.shape) for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]
 
-    def _try(self, image) -> list[tuple] | None:
+    def _try(self, image, where: str) -> list[tuple] | None:
         """Shapes of the outputs, or None if the network fails, which is a refusal."""
         self._running.clear()
         self._pooled.clear()
         try:
             shapes = self._shapes(self._converted, image)
         except Exception as error:  # from any network, of any type
-            scales = {name: tuple(round(s, 2) for s in pool.scale.tolist())
-                      for name, pool in self._converted.dynopools.items()}
-            self._refuse(f'it fails at the scales {scales} ({type(error).__name__}: {error})',
+            self._refuse(f'it fails {where} ({type(error).__name__}: {error})',
                          self._running[-1] if self._running else '')
             return None
         chain = self._plan.size_chain

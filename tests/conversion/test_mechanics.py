@@ -7,6 +7,7 @@ import pickle
 import pytest
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import DefaultOptimWrapperConstructor
 from mmseg.models.backbones import HRNet, ResNet
@@ -14,7 +15,8 @@ from torch import nn
 
 from mmseg_dynopool.conversion import convert_dynopool
 from mmseg_dynopool.export import freeze_pools
-from support.toy_networks import ToyResNet, ToyUNet, randomize, set_scales
+from mmseg_dynopool.ops import dynopool2d
+from support.toy_networks import Run, ToyResNet, ToyUNet, conv, randomize, set_scales
 from support.toys import hrnet_extra
 
 BUILD = dict(resnet=ToyResNet, resnet_d=lambda: ToyResNet(average=True), unet=ToyUNet)
@@ -229,3 +231,34 @@ def test_frozen_stages_freeze_their_levels(frozen, levels):
     stock.train()
     model = convert_dynopool(stock)
     assert [n for n, p in model.dynopools.items() if not p.alpha.requires_grad] == levels
+
+
+def test_maximum_and_mean_of_one_tensor_are_two():
+    net = Run(lambda m, x: m.a(x) + m.b(x) + m.c(m.pool(x)), a=conv(3, 4, 3, 2),
+              b=conv(3, 4, 1, 2), pool=nn.AvgPool2d(2), c=conv(3, 4, 1))
+    model = set_scales(convert_dynopool(net), stride2=(0.6, 0.4))
+    calls = []
+    model.dynopools['stride2'].register_forward_hook(lambda *_: calls.append(1))
+    x, alpha = image(), (1 / 0.6, 1 / 0.4)
+    high, mean = dynopool2d(x, alpha), dynopool2d(x, alpha, reduce='mean')
+    torch.testing.assert_close(model(x), (
+        F.conv2d(high, net.a.weight, net.a.bias, padding=1)
+        + F.conv2d(high, net.b.weight, net.b.bias)
+        + F.conv2d(mean, net.c.weight, net.c.bias)))
+    assert len(calls) == 2
+
+
+def test_a_tensor_that_was_written_is_pooled_anew():
+    """In-place layers leave the same tensor with another content."""
+    net = Run(lambda m, x: (lambda y: (m.a(y), m.b(y), m.c(F.relu_(y))))(m.stem(x)),
+              stem=conv(3, 4), a=conv(4, 4, 3, 2), b=conv(4, 4, 3, 2), c=conv(4, 4, 3, 2))
+    net = Run(lambda m, x: sum(m.n(x)), n=net)
+    model = set_scales(convert_dynopool(net), stride2=(0.6, 0.4)).n
+    with torch.no_grad():
+        first, second, third = model(image())
+        y = F.conv2d(image(), model.stem.weight, model.stem.bias, padding=1)
+        for layer, output, read in ((model.a, first, y), (model.b, second, y),
+                                    (model.c, third, y.relu())):
+            pooled = dynopool2d(read, (1 / 0.6, 1 / 0.4))
+            torch.testing.assert_close(
+                output, F.conv2d(pooled, layer.weight, layer.bias, padding=1))
