@@ -78,6 +78,7 @@ def group_steps(trace: Tracer, merge: bool, skipped: Callable[[str], bool]) -> L
         skipped: tells by a module's name whether it stays as it is.
     """
     found = Levels()
+    _unite_calls(trace)
     _unite_parallel_chains(trace)
     alive = {resolution.find() for resolution in trace.alive}
     by_ends: dict[tuple, Level] = {}
@@ -104,6 +105,14 @@ def group_steps(trace: Tracer, merge: bool, skipped: Callable[[str], bool]) -> L
     _check_steps(trace, found, skipped)
     _check_losses(trace, found)
     return found
+
+
+def _unite_calls(trace: Tracer) -> None:
+    """Unite what one convolution makes of one resolution, as in siamese networks."""
+    first: dict[tuple, Resolution] = {}
+    for step in trace.steps:
+        if step.kind == 'conv':
+            first.setdefault((step.module, step.source.find()), step.target).unite(step.target)
 
 
 def _summarizes(step: Step) -> bool:

@@ -69,7 +69,7 @@ def test_hrnet_equals_the_hand_made_one(scales):
         net.train()
     outputs = [hand(image), model(image)]
     weights = [torch.randn_like(y) for y in outputs[0]]
-    for net, features in zip((hand, model), outputs):
+    for features in outputs:
         sum((w * y).sum() for w, y in zip(weights, features, strict=True)).backward()
     for ours, theirs in zip(*outputs, strict=True):
         assert ours.std() > 1e-2

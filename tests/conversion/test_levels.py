@@ -79,13 +79,13 @@ def test_parallel_chains_that_meet_are_one_chain():
         ('stride2', 'b1', 'before'), ('stride4', 'b2', 'before')]
 
 
-@pytest.mark.parametrize('meet', [True, False])
-def test_a_chain_of_unequal_ratios_stays_apart(meet):
+def test_a_chain_of_unequal_ratios_stays_apart():
     net = Run(lambda m, x: m.a2(m.a1(x)) + m.b2(m.b1(x)), a1=conv(3, 4, 3, 2),
               a2=conv(4, 4, 7, 4), b1=conv(3, 4, 7, 4), b2=conv(4, 4, 3, 2))
     plan = plan_conversion(net)
     # The same total stride by other steps: their sizes agree at no other scales.
-    assert len(plan.refusals) == 1 and 'it fails at the scales' in plan.refusals[0].reason
+    assert list(plan.scales) == ['stride2', 'stride4', 'stride8', 'stride8_2']
+    assert len(plan.refusals) == 1 and 'it fails at other scales' in plan.refusals[0].reason
 
 
 def tokens():
@@ -232,6 +232,15 @@ def test_one_pooling_called_twice_at_each_level():
         model = set_scales(convert_dynopool(model), stride2=0.75, stride4=0.25)
         size = {2: (24, 36), 4: (6, 9)}
         assert map_sizes(model, (32, 48))['pool'] == [size[s] for s in order]
+
+
+def test_a_siamese_network_has_one_level_for_each_convolution():
+    """Both images run through one encoder, and their maps never meet."""
+    net = Run(lambda m, x: (m.e(x), m.e(x.flip(1))),
+              e=nn.Sequential(conv(3, 4, 3, 2), nn.ReLU(), conv(4, 4, 3, 2)))
+    assert changes(net) == [('stride2', 'e.0', 'before'), ('stride4', 'e.2', 'before')]
+    model = set_scales(convert_dynopool(net), stride2=0.75, stride4=0.25)
+    assert map_sizes(model, (60, 84))['e'] == [(11, 16)] * 2  # 45, 63
 
 
 def test_a_root_that_is_a_container_or_one_layer():
