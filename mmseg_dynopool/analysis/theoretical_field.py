@@ -185,10 +185,17 @@ def _unit_conv(conv: nn.Conv2d, replaced: dict, axis: int) -> nn.Conv2d:
     if isinstance(conv, DynOPoolConv2d):
         unit = DynOPoolConv2d(replaced[conv.pool], 1, 1, shared=True, **options)
     else:
-        unit = nn.Conv2d(1, 1, stride=_along(conv.stride, axis, 1), **options)
+        unit = _UnitConv(1, 1, stride=_along(conv.stride, axis, 1), **options)
     # The weights sum to 1: gradients of deep networks stay far from overflow and underflow.
     nn.init.constant_(unit.weight, 1 / unit.weight.numel())
     return unit.double()
+
+
+class _UnitConv(nn.Conv2d):
+    """A convolution whose input may be several maps, concatenated."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.sum(1, keepdim=True))
 
 
 class _MeanPool(FixedDynOPool):
