@@ -56,6 +56,24 @@ def type_name(transform: dict) -> str:
     return kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
 
 
+def conversion_of(model_cfg: dict) -> tuple[dict, dict] | None:
+    """A segmentor's stock backbone and the options by which it is converted.
+
+    Args:
+        model_cfg: the ``model`` of a config. It has ``dynopool`` options, or a backbone
+            ``dict(type='DynOPoolBackbone', backbone=..., dynopool=...)``.
+
+    Returns:
+        Both as in the config; None where nothing is converted.
+    """
+    backbone = model_cfg['backbone']
+    if model_cfg.get('dynopool') is not None:
+        return backbone, model_cfg['dynopool']
+    if type_name(backbone) != 'DynOPoolBackbone':
+        return None
+    return backbone['backbone'], backbone.get('dynopool') or {}
+
+
 def counted_shape(cfg: Config) -> tuple[int, int] | None:
     """``(H, W)`` at which a network is counted: ``model.gmacs_shape``, else the crop, or None."""
     shape = cfg.model.get('gmacs_shape') or (cfg.model.get('data_preprocessor') or {}).get('size')
@@ -72,7 +90,7 @@ def adapt_to_devices(cfg: Config) -> Config:
     """
     if torch.cuda.is_available():
         return cfg
-    _replace_sync_bn(cfg._cfg_dict)
+    replace_sync_bn(cfg._cfg_dict)
     if cfg.get('launcher', 'none') == 'pytorch':
         if not torch.distributed.is_initialized():
             torch.distributed.init_process_group('gloo')
@@ -84,7 +102,8 @@ def adapt_to_devices(cfg: Config) -> Config:
     return cfg
 
 
-def _replace_sync_bn(node) -> None:
+def replace_sync_bn(node) -> None:
+    """Replace SyncBN by BN wherever settings name it, in place."""
     if isinstance(node, dict):
         if node.get('type') == 'SyncBN':
             node['type'] = 'BN'
@@ -92,4 +111,4 @@ def _replace_sync_bn(node) -> None:
     elif not isinstance(node, (list, tuple)):
         return
     for child in node:
-        _replace_sync_bn(child)
+        replace_sync_bn(child)

@@ -7,6 +7,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
+from mmseg_dynopool.analysis.cost import build, stock_model
 from mmseg_dynopool.checkpoints import load_segmentor
 from mmseg_dynopool.cli.options import add_cfg_options, positive_int
 from mmseg_dynopool.complexity import summarize
@@ -57,7 +58,9 @@ def main():
     shape = args.shape or model.cfg.model.get('data_preprocessor', {}).get('size')
     if shape is None:
         raise SystemExit('the config names no training crop; give --shape H W')
-    result = summarize(model, shape, input_channels(model), forward_without_postprocessing)
+    stock = stock_model(model.cfg.model)
+    result = summarize(model, shape, input_channels(model), forward_without_postprocessing,
+                       stock and build(stock, 'cpu'))
     if args.json:
         json.dump(result, sys.stdout, indent=2)
         print()

@@ -14,11 +14,12 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from mmseg_dynopool.complexity import check_shape
-from mmseg_dynopool.config import type_name
+from mmseg_dynopool.config import conversion_of, type_name
 from mmseg_dynopool.export import plain_segmentor
 from mmseg_dynopool.layers import all_pools, by_short_name, input_channels
 from mmseg_dynopool.models import count_segmentor_gmacs, forward_without_postprocessing
 
+from .theoretical_field import outputs_of
 from .timing import time_alternately
 
 
@@ -51,18 +52,29 @@ class Cost:
         return tuple(np.percentile(np.divide(self.seconds, other.seconds), (25, 50, 75)).tolist())
 
 
-def stock_model(model_cfg: ConfigDict) -> ConfigDict | None:
-    """The same network with the strides of the stock HRNet; None where there is none.
+def stock_model(model_cfg: ConfigDict, is_stock: bool = False) -> ConfigDict | None:
+    """The same network with the strides of the stock HRNet, or of the backbone that was converted.
 
-    Types of ``model_cfg``, the ``model`` of a config, may have a scope or be classes.
+    Args:
+        model_cfg: the ``model`` of a config. Types may have a scope or be classes.
+        is_stock: it is known to hold no DynOPool.
+
+    Returns:
+        A config, equal for equal networks; None where no stock network is known.
     """
-    if type_name(model_cfg.backbone) not in ('HRNet', 'DynOPoolHRNet'):
+    converted = conversion_of(model_cfg)
+    is_hrnet = type_name(model_cfg.backbone) in ('HRNet', 'DynOPoolHRNet')
+    if not (converted or is_hrnet or is_stock):
         return None
     stock = plain_segmentor(model_cfg)
-    if isinstance(stock.type, str):
-        stock.type = stock.type.removeprefix('mmseg.')  # equal configs compare as equal
-    stock.backbone.type = 'HRNet'
-    stock.backbone.pop('dynopool', None)
+    if converted:
+        stock.backbone = stock.backbone.backbone
+    elif is_hrnet:
+        stock.backbone.type = 'HRNet'
+        stock.backbone.pop('dynopool', None)
+    for part in (stock, stock.backbone):
+        if isinstance(part.type, str):
+            part.type = part.type.removeprefix('mmseg.')
     return stock
 
 
@@ -89,7 +101,7 @@ def measure(models: dict[str, nn.Module], shape: Sequence[int], repeats: int) ->
                                 for name, model in models.items()}, repeats, device)
     return {name: Cost(params=sum(p.numel() for p in model.parameters()),
                        gmacs=count_segmentor_gmacs(model, shape),
-                       sizes=[tuple(y.shape[2:]) for y in model.backbone(image)],
+                       sizes=[tuple(y.shape[2:]) for y in outputs_of(model.backbone, image)],
                        seconds=seconds[name]) for name, model in models.items()}
 
 

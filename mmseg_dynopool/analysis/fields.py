@@ -1,4 +1,4 @@
-"""Effective and theoretical receptive fields of the streams of a network, as numbers."""
+"""Effective and theoretical receptive fields of the outputs of a network, as numbers."""
 
 import copy
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from mmseg_dynopool.layers import all_pools
 
 from .theoretical_field import Box, centre, outputs_of, theoretical_field
 
-LEARNED, STRIDE_2 = 'learned', 'r = 0.5'
+LEARNED, STRIDE_2, STOCK = 'learned', 'r = 0.5', 'stock scales'
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ def measure_fields(network: nn.Module, image: Tensor, head: Callable | None = No
     :func:`mmseg_dynopool.analysis.theoretical_field.theoretical_field`.
 
     Args:
-        network: takes ``image`` and returns one or more feature maps, by stream.
+        network: takes ``image`` and returns one or more feature maps: an HRNet's streams,
+            another network's outputs.
         image: ``(1, C, H, W)``, normalized, on the network's device.
         head: takes the list of features and returns logits; the field of the highest logit of
             the centre is added as ``'logit'``.
@@ -64,7 +65,8 @@ def measure_fields(network: nn.Module, image: Tensor, head: Callable | None = No
     network.eval()
     image = image.detach().clone().requires_grad_()
     outputs = outputs_of(network, image)
-    units = [(f'stream {k}', output, centre(output).sum()) for k, output in enumerate(outputs)]
+    kind = 'stream' if 'stream1' in getattr(network, 'dynopools', ()) else 'output'
+    units = [(f'{kind} {k}', output, centre(output).sum()) for k, output in enumerate(outputs)]
     boxes = theoretical_field(network, image.shape[2:])
     if head is not None:
         logits = head(outputs)
@@ -102,14 +104,15 @@ def check_pools(model: nn.Module) -> None:
     if not all_pools(getattr(model, 'backbone', nn.Module())):
         raise ValueError(f'{type(getattr(model, "backbone", model)).__name__} holds no DynOPool: '
                          'there is no learned field to show; give a config with '
-                         "backbone=dict(type='DynOPoolHRNet') and its checkpoint")
+                         'model.dynopool or a DynOPoolHRNet, and its checkpoint')
 
 
 def compare_fields(model: nn.Module, image: Tensor) -> dict[str, list[ReceptiveField]]:
-    """Fields of a segmentor's streams and centre logit, ``'learned'`` and ``'r = 0.5'``.
+    """Fields of a segmentor's feature maps and centre logit, ``'learned'`` and ``'r = 0.5'``.
 
-    The latter has the same weights, with every scale at 0.5, the sizes of the stock network. A
-    stock HRNet's theoretical field is a little smaller: its strided convolutions do not pool.
+    The latter has the same weights, with every scale at 0.5, the sizes of the stock network
+    (``'stock scales'`` where some are others). The stock network's own theoretical field is a
+    little smaller: its strided convolutions do not pool.
     ``image (1, 3, H, W)`` is as the data preprocessor returns it.
 
     Raises:
@@ -119,9 +122,12 @@ def compare_fields(model: nn.Module, image: Tensor) -> dict[str, list[ReceptiveF
     model = freeze_pools(model).requires_grad_(False)  # a copy; constants can take any scale
     head = partial(_logits, model)
     learned = measure_fields(model.backbone, image, head)
-    for pool in all_pools(model).values():
-        pool.set_scale_(0.5)
-    return {LEARNED: learned, STRIDE_2: measure_fields(model.backbone, image, head)}
+    pools = all_pools(model).values()
+    for pool in pools:
+        pool.set_scale_(pool.stock_scale)
+    halves = all(tuple(pool.stock_scale) == (0.5, 0.5) for pool in pools)
+    return {LEARNED: learned,
+            STRIDE_2 if halves else STOCK: measure_fields(model.backbone, image, head)}
 
 
 def _logits(model, features: list[Tensor]) -> Tensor:

@@ -1,8 +1,9 @@
 """Feature sizes of networks, by a log or a model, beside the stock network's."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, prod
 
 from mmseg.models import BaseSegmentor
 
@@ -10,14 +11,20 @@ from mmseg_dynopool.layers import all_pools
 
 from .logs import RunLog
 
-STOCK = 'stock: stride 2'
+STOCK = 'stock network'
 Size = tuple[int, int]
-_REDUCTIONS = dict(stem1=2, stem2=4) | {f'stream{k}': 2**(2 + k) for k in range(10)}
+# Of a HRNet's maps, and of a converted network's levels: stride8, stride4x2, stride8_2.
+_STEM = dict(stem1=2, stem2=4)
+_STREAM = re.compile(r'stream(\d)')
+_LEVEL = re.compile(r'stride(\d+)(?:x(\d+))?(?:_\d+)?')
 
 
 @dataclass(frozen=True)
 class NetworkSizes:
-    """Sizes in a run or checkpoint, ``{'stem1' (if it learns), 'stream0', ...: (h, w)}``."""
+    """Sizes in a run or checkpoint, ``{'stem1' (if it learns), 'stream0', ...: (h, w)}``.
+
+    Of a converted network ``{'stride2', 'stride4', ...: (h, w)}``.
+    """
 
     name: str
     input_size: Size
@@ -34,31 +41,40 @@ class NetworkSizes:
         """Of a network with DynOPools, learned or frozen, at its current alphas.
 
         Raises:
-            ValueError: it has none.
+            ValueError: it has none, or its sizes depend on more than the input's.
         """
         if not all_pools(model) or not hasattr(model.backbone, 'feature_sizes'):
             raise ValueError(f'the network of {name!r} holds no DynOPool: its sizes are the stock '
-                             'ones; give the config and checkpoint of a DynOPoolHRNet')
+                             'ones; give the config and checkpoint of a DynOPoolHRNet or of a '
+                             'converted network')
         sizes = model.backbone.feature_sizes(tuple(input_size))
         sizes.pop('stem2', None)  # stream0 has the same
         return cls(name, tuple(input_size), sizes)
 
 
 def stock_sizes(input_size: Sequence[int], names: Sequence[str]) -> dict[str, Size]:
-    """Feature sizes of the stock HRNet, whose every reduction has stride 2, by name of the stream.
+    """Feature sizes of the stock network by the names of :class:`NetworkSizes`.
 
     Raises:
-        ValueError: a name is not ``'stem1'``, ``'stem2'``, ``'stream0'``, ``'stream1'``, ...
+        ValueError: a name is none of them.
     """
-    for name in names:
-        if name not in _REDUCTIONS:
-            raise ValueError(f'{name!r} is no stream of an HRNet, which are stem1, stem2, stream0, '
-                             'stream1, ...')
-    return {name: tuple(ceil(n / _REDUCTIONS[name]) for n in input_size) for name in names}
+    return {name: tuple(ceil(n / s) for n, s in zip(input_size, _strides(name))) for name in names}
+
+
+def _strides(name: str) -> tuple[int, int]:
+    """Total strides of height and width in the stock network."""
+    if stream := _STREAM.fullmatch(name):
+        return (2**(2 + int(stream[1])), ) * 2
+    if level := _LEVEL.fullmatch(name):
+        return int(level[1]), int(level[2] or level[1])
+    if name in _STEM:
+        return (_STEM[name], ) * 2
+    raise ValueError(f'{name!r} is no stream of an HRNet, which are stem1, stem2, stream0, stream1, '
+                     '..., and no level of a converted network, which are stride2, stride4, ...')
 
 
 def compare_sizes(networks: Sequence[NetworkSizes]) -> dict[str, dict[str, Size]]:
-    """``{network: {stream: (h, w)}}``: the stock network's sizes, then each network's.
+    """``{network: {name: (h, w)}}``: the stock network's sizes, then each network's.
 
     Raises:
         ValueError: the networks have inputs of different sizes.
@@ -68,7 +84,7 @@ def compare_sizes(networks: Sequence[NetworkSizes]) -> dict[str, dict[str, Size]
         sizes = ', '.join('{} x {}'.format(*size) for size in sorted(inputs))
         raise ValueError(f'networks drawn beside each other need inputs of one size, got {sizes}; '
                          'draw them one by one')
-    streams = list(dict.fromkeys(name for network in networks for name in network.sizes))
-    streams.sort(key=lambda name: (name.startswith('stream'), name))
-    return {STOCK: stock_sizes(inputs.pop(), streams),
+    names = list(dict.fromkeys(name for network in networks for name in network.sizes))
+    names.sort(key=lambda name: (prod(_strides(name)), name))
+    return {STOCK: stock_sizes(inputs.pop(), names),
             **{network.name: network.sizes for network in networks}}

@@ -7,7 +7,7 @@ import mmengine
 import mmseg
 import torch
 
-from mmseg_dynopool.config import type_name
+from mmseg_dynopool.config import conversion_of, type_name
 from mmseg_dynopool.data.listing import plain_datasets
 from mmseg_dynopool.version import __version__
 
@@ -22,7 +22,10 @@ def recipe(run: Run) -> dict[str, str]:
     """What was trained and how, by name; what the config does not say is omitted."""
     cfg = run.cfg.to_dict()
     model, loader = cfg['model'], cfg.get('train_dataloader') or {}
-    backbone = type_name(model['backbone'])
+    backbone, pools = conversion_of(model) or (
+        model['backbone'], model['backbone'].get('dynopool') or {})
+    default = 'scale=0.5 (default)' if 'DynOPool' in type_name(backbone) else (
+        "rule='before' (default)" if conversion_of(model) else '')
     dataset = plain_datasets(loader.get('dataset') or {})[0]
     wrapper = dict(type='OptimWrapper') | (cfg.get('optim_wrapper') or {})
     optimizer = dict(wrapper.get('optimizer') or {})
@@ -30,9 +33,8 @@ def recipe(run: Run) -> dict[str, str]:
     heads = ' + '.join(map(type_name, _as_list(model['decode_head'])))
     crop = (model.get('data_preprocessor') or {}).get('size')
     rows = {
-        'Network': f'{type_name(model)}: {backbone} + {heads}',
-        'DynOPools': _pairs(model['backbone'].get('dynopool') or {})
-        or ('scale=0.5 (default)' if 'DynOPool' in backbone else ''),
+        'Network': f'{type_name(model)}: {type_name(backbone)} + {heads}',
+        'DynOPools': _pairs(pools) or default,
         'Cost in the loss': _pairs({k: v for k, v in model.items()
                                     if k.startswith('gmacs_') and v is not None}),
         'Data': ', '.join(str(v) for v in (dataset.get('type'), dataset.get('data_root')) if v),

@@ -2,9 +2,9 @@
 
 They are found by running the network, not by formulas: a copy in which nothing can cancel has a
 gradient wherever a path leads. Its convolutions have one channel and equal weights (with equal
-weights all channels would be the same), norms, activations and dropout do nothing, and a DynOPool
-takes the mean of its four queries instead of the maximum. All of these act on height and width
-separately, so each axis is measured on a canvas one pixel across, as long as necessary.
+weights all channels would be the same), norms, activations and dropout do nothing, and poolings
+take the mean instead of the maximum. All of these act on height and width separately, so each axis
+is measured on a narrow canvas as long as necessary, across which nothing slides or is pooled.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,15 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
+from mmseg_dynopool.conversion.modules import Converted, DynOPooling, Pooled, SharedPool, mix_in
 from mmseg_dynopool.layers import DynOPoolConv2d, FixedDynOPool, all_pools, copy_replacing
 
 _NEUTRAL = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU,
-            nn.Sigmoid, nn.Tanh, _DropoutNd)
+            nn.Sigmoid, nn.Tanh, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.PReLU, nn.ELU,
+            nn.Mish, _DropoutNd)
 _LONGEST = 2**17
+# Pixels across the canvas; networks such as UNet take multiples of their total stride alone.
+_WIDTHS = (1, 64)
 
 
 class Box(NamedTuple):
@@ -48,8 +52,8 @@ def theoretical_field(network: nn.Module, size: Sequence[int]) -> list[Box]:
             a field lies outside of it.
 
     Raises:
-        ValueError: a layer is of a kind whose field is not known, or the field is longer than
-            131072 pixels.
+        ValueError: a layer is of a kind whose field is not known, the network takes no narrow
+            images, or the field is longer than 131072 pixels.
     """
     axes = [_axis_fields(network, size, axis) for axis in (0, 1)]
     return [Box(*rows, *columns) for rows, columns in zip(*axes, strict=True)]
@@ -57,10 +61,10 @@ def theoretical_field(network: nn.Module, size: Sequence[int]) -> list[Box]:
 
 def _axis_fields(network: nn.Module, size: Sequence[int], axis: int) -> list[tuple[int, int]]:
     side = size[axis]
-    ratios = _pool_ratios(network, size, axis)
+    ratios, width = _pool_ratios(network, size, axis)
     copies = 3  # of the image side by side; an odd number, so that the centre stays
     while copies * side <= _LONGEST:
-        fields = _fields_on_canvas(network, ratios, copies * side, axis)
+        fields = _fields_on_canvas(network, ratios, copies * side, axis, width)
         if all(start > 0 and stop < copies * side for start, stop in fields):
             before = (copies - 1) // 2 * side
             return [(start - before, stop - before) for start, stop in fields]
@@ -69,18 +73,20 @@ def _axis_fields(network: nn.Module, size: Sequence[int], axis: int) -> list[tup
                      f'{"height" if axis == 0 else "width"}')
 
 
-def _fields_on_canvas(network, ratios: dict[str, float], length: int, axis: int) -> list:
-    canvas = _canvas(length, axis).requires_grad_()
+def _fields_on_canvas(network, ratios: dict[str, float], length: int, axis: int,
+                      width: int) -> list:
+    canvas = _canvas(length, axis, width).requires_grad_()
     fields = []
     for output in outputs_of(_positive_copy(network, ratios, axis), canvas):
         gradient, = torch.autograd.grad(centre(output).sum(), canvas, retain_graph=True)
-        touched = gradient.flatten().nonzero()
+        touched = gradient[0, 0].abs().sum(1 - axis).nonzero()
         fields.append((int(touched.min()), int(touched.max()) + 1))
     return fields
 
 
-def _canvas(length: int, axis: int) -> Tensor:
-    return torch.zeros((1, 1, length, 1) if axis == 0 else (1, 1, 1, length), dtype=torch.float64)
+def _canvas(length: int, axis: int, width: int) -> Tensor:
+    size = (length, width) if axis == 0 else (width, length)
+    return torch.zeros((1, 1, *size), dtype=torch.float64)
 
 
 def outputs_of(network: nn.Module, image: Tensor) -> list[Tensor]:
@@ -94,57 +100,102 @@ def centre(output: Tensor) -> Tensor:
     return output[0, :, output.shape[2] // 2, output.shape[3] // 2]
 
 
-def _pool_ratios(network: nn.Module, size: Sequence[int], axis: int) -> dict[str, float]:
-    """Input pixels per output pixel of each DynOPool, sizes rounded as in this image."""
+def _pool_ratios(network: nn.Module, size: Sequence[int], axis: int
+                 ) -> tuple[dict[str, float], int]:
+    """Input pixels per output pixel of each DynOPool, sizes rounded as in this image.
+
+    And how wide a canvas has to be.
+    """
     ratios = {}
     positive = _positive_copy(network, {}, axis)
     for name, pool in all_pools(positive).items():
         def note(module, inputs, output, name=name):
             ratios[name] = inputs[0].shape[2 + axis] / output.shape[2 + axis]
         pool.register_forward_hook(note)
-    with torch.no_grad():
-        positive(_canvas(size[axis], axis))
-    return ratios
+    for width in _WIDTHS:
+        try:
+            with torch.no_grad():
+                positive(_canvas(size[axis], axis, width))
+            return ratios, width
+        except Exception as error:  # from any network, of any type
+            failure = error
+    raise ValueError(f'the receptive field of {type(network).__name__} is not known: it takes no '
+                     f'narrow images ({type(failure).__name__}: {failure})') from failure
 
 
 def _positive_copy(network: nn.Module, ratios: dict[str, float], axis: int) -> nn.Module:
     """A copy in which nothing cancels; ``ratios`` replace the alphas along the axis."""
-    replaced: dict[nn.Module, nn.Module] = {}
+    replaced: dict = {}
     for name, pool in all_pools(network).items():
         alpha = list(pool.read_alpha())
         alpha[axis] = ratios.get(name, alpha[axis])  # an instance that never ran has no ratio
+        alpha[1 - axis] = 1.0
         replaced[pool] = _MeanPool.at_alpha(alpha)
+    for module in network.modules():
+        if isinstance(module, Converted):
+            replaced |= {shared: SharedPool(replaced[shared.pool], shared.reused)
+                         for shared in module.shared_pools.values()}
     for module in network.modules():
         if isinstance(module, _NEUTRAL):
             replaced[module] = nn.Identity()
         elif isinstance(module, nn.Conv2d):
             replaced[module] = _unit_conv(module, replaced, axis)
+        elif isinstance(module, nn.MaxPool2d | nn.AvgPool2d) and not isinstance(
+                module, DynOPooling):
+            replaced[module] = _mean_window(module, axis)
         elif module not in replaced and any(True for _ in module.parameters(recurse=False)):
             raise ValueError(f'the receptive field of {type(module).__name__} is not known; the '
                              'theoretical field needs a network of convolutions, norms and '
                              'DynOPools')
+        if isinstance(module, Pooled) and module in replaced:
+            mix_in(replaced[module], Pooled, pool_before=replaced.get(module.pool_before),
+                   pool_behind=replaced.get(module.pool_behind),
+                   same_padding=_padding_along(module.same_padding, axis))
     positive = copy_replacing(network, replaced.items())
     positive.eval()  # no chaining: mmseg's HRNet returns None from train() and eval()
     return positive
 
 
+def _along(pair, axis: int, across: int):
+    if isinstance(pair, str):  # padding 'same' or 'valid'
+        return pair
+    pair = (pair, pair) if isinstance(pair, int) else pair
+    return (pair[0], across) if axis == 0 else (across, pair[1])
+
+
+def _padding_along(padding: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    """Of :func:`torch.nn.functional.pad`: left, right, top, bottom."""
+    if not padding:
+        return padding
+    return (0, 0, *padding[2:]) if axis == 0 else (*padding[:2], 0, 0)
+
+
+def _mean_window(pool: nn.MaxPool2d | nn.AvgPool2d, axis: int) -> nn.AvgPool2d:
+    if getattr(pool, 'dilation', 1) not in (1, (1, 1)):
+        raise ValueError('the receptive field of a dilated MaxPool2d is not known')
+    return nn.AvgPool2d(_along(pool.kernel_size, axis, 1), _along(pool.stride, axis, 1),
+                        _along(pool.padding, axis, 0), pool.ceil_mode)
+
+
 def _unit_conv(conv: nn.Conv2d, replaced: dict, axis: int) -> nn.Conv2d:
-    """The convolution along one axis; across it, where the canvas has one pixel, of size 1."""
-
-    def along(pair, across: int):
-        if isinstance(pair, str):  # padding 'same' or 'valid'
-            return pair
-        return (pair[0], across) if axis == 0 else (across, pair[1])
-
-    options = dict(kernel_size=along(conv.kernel_size, 1), padding=along(conv.padding, 0),
-                   dilation=along(conv.dilation, 1), bias=False)
+    """The convolution along one axis; across it of size and stride 1."""
+    options = dict(kernel_size=_along(conv.kernel_size, axis, 1),
+                   padding=_along(conv.padding, axis, 0),
+                   dilation=_along(conv.dilation, axis, 1), bias=False)
     if isinstance(conv, DynOPoolConv2d):
         unit = DynOPoolConv2d(replaced[conv.pool], 1, 1, shared=True, **options)
     else:
-        unit = nn.Conv2d(1, 1, stride=along(conv.stride, 1), **options)
+        unit = _UnitConv(1, 1, stride=_along(conv.stride, axis, 1), **options)
     # The weights sum to 1: gradients of deep networks stay far from overflow and underflow.
     nn.init.constant_(unit.weight, 1 / unit.weight.numel())
     return unit.double()
+
+
+class _UnitConv(nn.Conv2d):
+    """A convolution whose input may be several maps, concatenated."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.sum(1, keepdim=True))
 
 
 class _MeanPool(FixedDynOPool):

@@ -132,8 +132,8 @@ class Checkpoint:
             if key not in self.state and key.removesuffix(kind) + other in self.state:
                 raise ValueError(f"{self.path} was trained with another pooling: it has "
                                  f"'.{other}' in the place of {key!r} (a DynOPool has an alpha, a "
-                                 'ShapeAdaptor a logit). Set type in model.backbone.dynopool as '
-                                 'in its training')
+                                 'ShapeAdaptor a logit). Set type in the dynopool options as in '
+                                 'its training')
         if required and learned and not any(key in self.state for key in learned):
             raise ValueError(f'{self.path} holds no learned scale ({next(iter(learned))}, ...): '
                              "it is a stock network's; give a checkpoint that was trained with "

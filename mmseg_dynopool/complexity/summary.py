@@ -1,5 +1,6 @@
 """Where the multiply-adds of a network with learned sizes are, beside its stock counterpart."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from torch import nn
@@ -11,16 +12,19 @@ from .model import probe_complexity
 
 
 def summarize(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
-              forward: Callable | None = None) -> dict:
-    """Count a network at its learned sizes and at stride 2.
+              forward: Callable | None = None, stock: nn.Module | None = None) -> dict:
+    """Count a network at its learned sizes and at those of the stock network.
 
     Args:
         model: a network with DynOPools, at the scales to report.
         shape, in_channels, forward: see :func:`probe_complexity`.
+        stock: the stock network, whose modules have the same names. Default: the network itself
+            at its ``stock_scale``s without the DynOPools' own cost. That is the same, but for
+            layers whose convolution runs before its DynOPool (rule ``'after'``).
 
     Returns:
         ``params``; ``stock_params``, without those of the scales; ``gmacs`` (rounded sizes);
-        ``stock_gmacs`` (every scale 0.5, without DynOPools' own cost); ``dynopool_percent`` of
+        ``stock_gmacs``; ``dynopool_percent`` of
         ``gmacs`` (the quantity of the supplement's Table 3); ``by_module`` and
         ``by_resolution``: ``{name: {'gmacs', 'stock_gmacs'}}``, the latter by the DynOPools above
         a layer;
@@ -38,20 +42,24 @@ def summarize(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
     now = counter.calls()
     for handle, pool in zip(handles, counter.pools.values()):
         handle.remove()
-        pool.set_scale_(0.5)
-    stock = counter.calls()
+        pool.set_scale_(pool.stock_scale)
+    stock_macs: defaultdict[str, list[float]] = defaultdict(list)
+    for call in (GMACsCounter(stock, shape, in_channels, forward) if stock else counter).calls():
+        if call.op != 'dynopool':
+            stock_macs[call.module].append(call.macs / 1e9)
+    stock_gmacs = sum(map(sum, stock_macs.values()))
     by_module: dict[str, dict] = {}
     by_resolution: dict[str, dict] = {}
     pools = all_pools(model)
     short = short_names(pools)
-    for layer, call, stock_call in zip(layers, now, stock, strict=True):
+    for layer, call in zip(layers, now, strict=True):
         above = ' x '.join(short[name] for name in layer.exponents) or 'input'
+        stock_call = stock_macs[call.module].pop(0) if call.op != 'dynopool' else 0.0
         for table, key in ((by_module, '.'.join(call.module.split('.')[:2])),
                            (by_resolution, above)):
             row = table.setdefault(key, dict(gmacs=0.0, stock_gmacs=0.0))
             row['gmacs'] += call.macs / 1e9
-            if call.op != 'dynopool':
-                row['stock_gmacs'] += stock_call.macs / 1e9
+            row['stock_gmacs'] += stock_call
     total = sum(call.macs for call in now) / 1e9
     pooling = sum(call.macs for call in now if call.op == 'dynopool') / 1e9
     instances = {
@@ -65,7 +73,7 @@ def summarize(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
         params=params,
         stock_params=params - sum(p.parameter.numel() for p in learned_pools(model).values()),
         gmacs=total,
-        stock_gmacs=sum(c.macs for c in stock if c.op != 'dynopool') / 1e9,
+        stock_gmacs=stock_gmacs,
         dynopool_percent=100 * pooling / total,
         by_module=by_module,
         by_resolution=by_resolution,

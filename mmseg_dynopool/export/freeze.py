@@ -5,7 +5,7 @@ import copy
 from mmengine.config import Config, ConfigDict
 from torch import nn
 
-from mmseg_dynopool.config import type_name
+from mmseg_dynopool.config import conversion_of, type_name
 from mmseg_dynopool.layers import copy_replacing, learned_pools
 
 _PLAIN = {
@@ -35,11 +35,20 @@ def frozen_state(model: nn.Module) -> dict:
 
 
 def plain_segmentor(model_cfg: ConfigDict) -> ConfigDict:
-    """mmseg's own segmentor in the place of ours, without the cost and without weights to start."""
+    """mmseg's own segmentor in the place of ours, without the cost and without weights to start.
+
+    A converted network has a ``DynOPoolBackbone`` with the options that the segmentor had.
+    """
     plain = copy.deepcopy(model_cfg)
     plain.type = _PLAIN.get(type_name(plain), plain.type)
-    plain.backbone.init_cfg = None
-    for key in [key for key in plain if key.startswith('gmacs_')]:
+    converted = conversion_of(plain)
+    for node in (plain, plain.backbone, converted[0] if converted else {}):
+        for key in ('pretrained', 'init_cfg'):
+            node.pop(key, None)
+    if converted:
+        plain.backbone = ConfigDict(type='DynOPoolBackbone', backbone=converted[0],
+                                    dynopool=converted[1])
+    for key in [key for key in plain if key.startswith('gmacs_') or key == 'dynopool']:
         plain.pop(key)
     return plain
 
@@ -48,22 +57,24 @@ def freeze_config(cfg: Config, model: nn.Module) -> Config:
     """The config of :func:`freeze_pools`'s network: mmseg's plain segmentor, fixed scales.
 
     It has no loss of the cost, hooks or lr of the alphas and names no weights: to train on with,
-    test or deploy. ``model`` is the trained segmentor of ``cfg``, with a ``DynOPoolHRNet``.
+    test or deploy. ``model`` is the trained segmentor of ``cfg``, with a ``DynOPoolHRNet`` or a
+    converted backbone.
 
     Raises:
         ValueError: the backbone takes no ``dynopool`` options, or nothing in it learns.
     """
     backbone = type_name(cfg.model.backbone)
-    if backbone != 'DynOPoolHRNet':
+    if backbone != 'DynOPoolHRNet' and conversion_of(cfg.model) is None:
         raise ValueError(f'cannot freeze the config of a {backbone!r}; it takes a '
-                         "'DynOPoolHRNet'. For a network of your own, use freeze_pools(model)")
+                         "'DynOPoolHRNet', or a backbone converted by model.dynopool. For a "
+                         'network of your own, use freeze_pools(model)')
     if not learned_pools(model):
         raise ValueError('there is no learned scale to freeze: the network is frozen already')
     frozen = copy.deepcopy(cfg)
     frozen.model = plain_segmentor(cfg.model)
     scales = {name: tuple(1 / a for a in pool.freeze().read_alpha())
               for name, pool in model.backbone.dynopools.items()}
-    options = dict(cfg.model.backbone.get('dynopool') or {})
+    options = frozen.model.backbone.get('dynopool') or {}
     frozen.model.backbone.dynopool = dict(options, scale=scales, learn=False)
     frozen.custom_hooks = [hook for hook in cfg.get('custom_hooks') or []
                            if type_name(hook) not in _HOOKS]

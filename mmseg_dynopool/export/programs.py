@@ -13,6 +13,7 @@ from torch.export import Dim
 from mmseg_dynopool.complexity import check_shape
 from mmseg_dynopool.files import make_folder
 from mmseg_dynopool.layers import input_channels
+from mmseg_dynopool.models import takes
 from mmseg_dynopool.version import __version__
 
 from .freeze import freeze_pools
@@ -86,9 +87,11 @@ def export_program(model: BaseSegmentor, path: str | Path, shape: Sequence[int],
             run = _load_exported(unproven, shape)
         height, width = shape
         trials = [(1, height, width)]
-        if dynamic:  # odd sizes, other aspects, a batch
-            trials += [(2, height + 17, width + 34), (1, height + 1, 2 * width - 1),
-                       (1, width, height)]
+        if dynamic:  # odd sizes if it takes them, other aspects, a batch
+            trials += [(2, height + 17, width + 34) if takes(model, (height + 17, width + 34))
+                       else (2, 2 * height, width),
+                       (1, height + 1, 2 * width - 1) if takes(model, (height + 1, 2 * width - 1))
+                       else (1, height, 2 * width), (1, width, height)]
         compared = [_compare(network, run, *trial) for trial in trials]
         unproven.replace(path)
     finally:

@@ -37,7 +37,8 @@ class DynOPoolHook(Hook):
         pools = named_pools(runner)
         if not pools:
             raise ValueError('DynOPoolHook: the model holds no DynOPool; set '
-                             "model.backbone.type='DynOPoolHRNet' or remove the hook")
+                             "model.dynopool=dict(rule='before') to convert its backbone, or "
+                             "model.backbone.type='DynOPoolHRNet', or remove the hook")
         if getattr(unwrap(runner.model), 'counted_shape', 'not asked for') is None:
             runner.logger.warning(
                 'GMACs will count at the size of the first batch, after a resume at another one; '

@@ -24,9 +24,9 @@ class ShapeLogHook(Hook):
       wanders. A window with less than two steps goes on to the next line. A ShapeAdaptor, whose
       alpha is no parameter, has none;
     - ``dynopool/input/size_h``, the training crop in pixels (``gmacs_shape`` where that is
-      set), and ``dynopool/<stream>/size_h``, the rounded size of each stream's features there,
-      with a learned stem of ``stem1`` and ``stem2``, too (networks with
-      ``feature_sizes``, such as :class:`DynOPoolHRNet`, whose crop is known);
+      set), and ``dynopool/<instance>/size_h``, the rounded size of the features behind each
+      DynOPool there, of an HRNet's ``stream0``, too. Not where the crop is not known, or sizes
+      depend on more than it (networks whose ``feature_sizes`` raises a ValueError);
     - ``dynopool/lr``, the learning rate of the alphas' parameter group.
 
     The segmentors' loss logs ``gmacs`` and ``gmacs_ratio``, the cost now and relative to the
@@ -123,7 +123,10 @@ def _size_scalars(model, pools, alphas) -> dict[ShapeScalar, int]:
     logged = {id(pool): (name, alpha) for (name, pool), alpha in zip(pools.items(), alphas)}
     named = {name: logged[id(pool)] if id(pool) in logged else (name, pool.read_alpha())
              for name, pool in backbone.dynopools.items()}
-    sizes = backbone.feature_sizes(shape, {name: alpha for name, (_, alpha) in named.items()})
+    try:
+        sizes = backbone.feature_sizes(shape, {name: alpha for name, (_, alpha) in named.items()})
+    except ValueError:
+        return {}
     sizes = {named[name][0] if name in named else name: size for name, size in sizes.items()}
     return {ShapeScalar(name, 'size', axis): int(value)
             for name, size in dict(input=shape, **sizes).items()

@@ -11,8 +11,8 @@ class ShapeScalar(NamedTuple):
     """One scalar of one axis, logged as ``dynopool/<instance>/<quantity>_<axis>``.
 
     Attributes:
-        instance: of the DynOPool, e.g. ``'stream1'``; of ``size`` also ``'input'`` and
-            ``'stream0'``.
+        instance: of the DynOPool, e.g. ``'stream1'`` or ``'stride8'``; of ``size`` also
+            ``'input'`` and ``'stream0'``.
         quantity: ``'alpha'``, ``'scale'``, ``'size'``, ``'grad_mean'``, ``'grad_std'`` or
             ``'grad_snr'``.
         axis: ``'h'`` or ``'w'``.

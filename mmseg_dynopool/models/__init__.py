@@ -5,6 +5,7 @@ from .cost import (
     count_segmentor_gmacs,
     describe_gmacs,
     forward_without_postprocessing,
+    takes,
     watch_shapes,
 )
 from .dynopool_hrnet import DynOPoolHRNet
@@ -13,5 +14,5 @@ from .segmentors import DynOPoolCascadeEncoderDecoder, DynOPoolEncoderDecoder
 __all__ = [
     'DynOPoolBackbone', 'DynOPoolCascadeEncoderDecoder', 'DynOPoolEncoderDecoder',
     'DynOPoolHRNet', 'count_segmentor_gmacs', 'describe_gmacs', 'forward_without_postprocessing',
-    'watch_shapes'
+    'takes', 'watch_shapes'
 ]

@@ -18,6 +18,15 @@ def forward_without_postprocessing(segmentor: BaseSegmentor, image: Tensor):
     return segmentor._forward(image)
 
 
+def takes(segmentor: BaseSegmentor, shape: Sequence[int]) -> bool:
+    """Whether a segmentor runs on images of ``shape = (H, W)``; UNet takes multiples of 16."""
+    try:
+        count_segmentor_gmacs(segmentor, shape)
+    except Exception:  # from any network, of any type
+        return False
+    return True
+
+
 def segmentor_counter(segmentor: BaseSegmentor, shape: Sequence[int]) -> GMACsCounter:
     """Counts GMACs of one image of ``shape = (H, W)``, rounded sizes, at any alphas."""
     return GMACsCounter(segmentor, shape, input_channels(segmentor),

@@ -36,7 +36,6 @@ class _GMACsLoss:
     """
 
     def __init__(self,
-                 backbone: dict,
                  *args,
                  dynopool: dict | None = None,
                  gmacs_weight: float | None = None,
@@ -54,8 +53,9 @@ class _GMACsLoss:
         if gmacs_shape is not None:
             check_shape(gmacs_shape, 'gmacs_shape')
         if dynopool is not None:
-            backbone = dict(type='DynOPoolBackbone', backbone=backbone, dynopool=dynopool)
-        super().__init__(backbone, *args, **kwargs)
+            kwargs['backbone'] = dict(type='DynOPoolBackbone', backbone=kwargs['backbone'],
+                                      dynopool=dynopool)
+        super().__init__(*args, **kwargs)
         self.gmacs_weight = gmacs_weight
         self.gmacs_budget = None if gmacs_budget is None else GMACsBudget.from_options(
             gmacs_budget)

@@ -107,7 +107,7 @@ def _networks(ours: Trained, baseline: Trained | None, device: str) -> dict[str,
     networks = {RUN: ours.model}
     stock = stock_model(ours.run.cfg.model)
     is_stock = baseline and not baseline.scales and stock is not None and (
-        stock_model(baseline.run.cfg.model) == stock)
+        stock_model(baseline.run.cfg.model, is_stock=True) == stock)
     if ours.scales and stock is not None and not is_stock:
         networks[STOCK] = build(stock, device)
     if baseline:

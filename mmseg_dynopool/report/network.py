@@ -1,4 +1,4 @@
-"""A network drawn to scale: each stream's feature map as a rectangle, beside the stock one's."""
+"""A network drawn to scale: feature maps as rectangles, beside those of the stock network."""
 
 from collections.abc import Sequence
 

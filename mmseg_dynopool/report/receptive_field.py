@@ -1,4 +1,4 @@
-"""Receptive fields of each stream, learned beside stock, on an image."""
+"""Receptive fields of each feature map, learned beside stock, on an image."""
 
 import cv2
 import numpy as np

@@ -5,6 +5,7 @@ from mmengine.config import ConfigDict
 from mmseg.models import backbones
 
 from mmseg_dynopool.analysis.cost import Cost, stock_model
+from mmseg_dynopool.export import plain_segmentor
 
 
 def test_slow_moments_of_the_machine_stay_out_of_the_ratio():
@@ -23,9 +24,27 @@ def test_the_stock_network_of_a_config():
                                        dynopool=dict(scale=0.4), init_cfg=dict(type='Kaiming')))
     assert stock_model(learned) == dict(
         type='CascadeEncoderDecoder',
-        backbone=dict(type='HRNet', extra=dict(a=1), init_cfg=None))
+        backbone=dict(type='HRNet', extra=dict(a=1)))
     assert learned.backbone.type == 'DynOPoolHRNet'
-    assert stock_model(ConfigDict(type='EncoderDecoder', backbone=dict(type='UNet'))) is None
+    plain = ConfigDict(type='EncoderDecoder', backbone=dict(type='UNet'))
+    assert stock_model(plain) is None and stock_model(plain, is_stock=True) == plain
+
+
+@pytest.mark.parametrize('as_backbone', [False, True])
+def test_the_stock_network_of_a_converted_one(as_backbone):
+    stock = dict(type='mmseg.ResNetV1c', depth=18)
+    start = dict(init_cfg=dict(type='Pretrained', checkpoint='a.pth'), pretrained='b.pth')
+    model = ConfigDict(type='DynOPoolEncoderDecoder', gmacs_weight=1., pretrained='c.pth',
+                       backbone=dict(stock, **start), dynopool=dict(rule='after'))
+    if as_backbone:
+        model.backbone = dict(type='DynOPoolBackbone', backbone=model.backbone, pretrained='d.pth',
+                              dynopool=model.pop('dynopool'))
+    expected = dict(type='EncoderDecoder', backbone=dict(type='ResNetV1c', depth=18))
+    assert stock_model(model) == expected
+    assert stock_model(ConfigDict(type='mmseg.EncoderDecoder', backbone=dict(stock, **start)),
+                       is_stock=True) == expected
+    assert plain_segmentor(model) == dict(type='EncoderDecoder', backbone=dict(
+        type='DynOPoolBackbone', backbone=stock, dynopool=dict(rule='after')))
 
 
 @pytest.mark.parametrize('ours, kind', [
@@ -35,4 +54,4 @@ def test_the_stock_network_of_a_config():
 def test_the_stock_network_of_a_config_whose_types_are_scoped_or_classes(ours, kind):
     config = ConfigDict(type=ours, backbone=dict(type=kind, extra=dict(a=1)))
     assert stock_model(config) == dict(
-        type='EncoderDecoder', backbone=dict(type='HRNet', extra=dict(a=1), init_cfg=None))
+        type='EncoderDecoder', backbone=dict(type='HRNet', extra=dict(a=1)))

@@ -25,7 +25,7 @@ def test_a_convolution_behind_a_pool():
     network = Pooled((0.25, 0.5))
     nn.init.constant_(network.conv.weight, 0.5)
     field, = measure_fields(network, torch.rand(1, 3, 32, 32))
-    assert field.name == 'stream 0' and field.size == (8, 16)
+    assert field.name == 'output 0' and field.size == (8, 16)
     # 3 x 3 cells of 4 x 2 pixels, a pixel (or two halves of two) of each, all the same weight.
     assert field.theoretical == (12, 24, 14, 20) and field.theoretical.extent == (12, 6)
     assert field.gradient.sum() == pytest.approx(1)
@@ -115,7 +115,7 @@ def test_bad_values_are_refused():
         compare_fields(MODELS.build(config), torch.rand(1, 3, *SIZE))
     diverged = Pooled(0.5)
     nn.init.constant_(diverged.conv.weight, float('inf'))
-    with pytest.raises(ValueError, match='centre unit of stream 0 is not finite'):
+    with pytest.raises(ValueError, match='centre unit of output 0 is not finite'):
         measure_fields(diverged, torch.rand(1, 3, 32, 32))
     with pytest.raises(ValueError, match=r'image must have shape \(1, C, H, W\), got \(3, 32, 32'):
         measure_fields(diverged, torch.rand(3, 32, 32))

@@ -10,10 +10,10 @@ from mmseg_dynopool.layers import DynOPool, DynOPoolConv2d, learned_pools
 from support.toys import fcn_head, segmentor_config, w48_extra
 
 
-def learned(seed=0, highest=4.9, **options):
+def learned(seed=0, highest=4.9, make=segmentor_config, **options):
     """A network whose alphas are where training could have left them, some beyond a bound."""
     torch.manual_seed(seed)
-    model = MODELS.build(segmentor_config(**options))
+    model = MODELS.build(make(**options))
     with torch.no_grad():
         for pool in learned_pools(model).values():
             pool.alpha.copy_(0.9 + (highest - 0.9) * torch.rand(2))
@@ -70,9 +70,9 @@ class Pooled(nn.Module):
         return self.conv(x)
 
 
-def kaiming_segmentor(**options):
+def kaiming_segmentor(make=segmentor_config, **options):
     """A tiny segmentor whose gradients reach the image; options are those of its DynOPools."""
-    built = MODELS.build(segmentor_config(**options))
+    built = MODELS.build(make(**options))
     for module in built.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight)

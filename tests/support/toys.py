@@ -74,6 +74,32 @@ def segmentor_config(cascade=False, gmacs_weight=None, channels=(4, 8, 12, 16), 
         **(dict(num_stages=2) if cascade else {}))
 
 
+def converted_config(kind='ResNet', classes=3, **dynopool):
+    """A tiny segmentor whose backbone is converted; further options are those of its DynOPools.
+
+    ``kind``: ``'ResNet'`` (V1c-18 with DeepLabV3+), ``'ResNet7'`` (with a 7 x 7 stem) or ``'UNet'``.
+    """
+    norm = dict(type='BN', requires_grad=True)
+    head = dict(num_classes=classes, norm_cfg=norm, align_corners=False, dropout_ratio=-1,
+                loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True))
+    if kind == 'UNet':
+        backbone = dict(type='UNet', base_channels=4, num_stages=3, strides=(1, 1, 1),
+                        enc_num_convs=(1, 1, 1), dec_num_convs=(1, 1), downsamples=(True, True),
+                        enc_dilations=(1, 1, 1), dec_dilations=(1, 1), norm_cfg=norm)
+        head |= dict(type='FCNHead', in_channels=4, in_index=2, channels=4, num_convs=1,
+                     concat_input=False)
+    else:
+        backbone = dict(type='ResNet' if kind == 'ResNet7' else 'ResNetV1c', depth=18,
+                        stem_channels=8, base_channels=8, norm_cfg=norm, strides=(1, 2, 2, 1),
+                        dilations=(1, 1, 1, 2), contract_dilation=True)
+        head |= dict(type='DepthwiseSeparableASPPHead', in_channels=64, in_index=3, channels=8,
+                     dilations=(1, 2), c1_in_channels=8, c1_channels=4)
+    return dict(
+        type='DynOPoolEncoderDecoder', gmacs_weight=None, dynopool=dynopool,
+        data_preprocessor=dict(type='SegDataPreProcessor', size=SIZE), backbone=backbone,
+        decode_head=head, train_cfg=dict(), test_cfg=dict(mode='whole'))
+
+
 def write_cityscapes(root: Path, cities=('train', 'val'), count=4, size=(80, 144)):
     """Images and label maps of random rectangles in the layout of Cityscapes."""
     rng = np.random.default_rng(0)
