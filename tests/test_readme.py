@@ -18,6 +18,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmseg.registry import HOOKS, LOG_PROCESSORS, MODELS, VISBACKENDS
+from torch import nn
 from torch.testing import assert_close
 
 from mmseg_dynopool.budget import GMACsBudget
@@ -220,9 +221,9 @@ def test_python_examples_are_python():
 
 def test_python_examples_on_torch_alone_run():
     examples = [code for code in PYTHON if 'from mmseg_dynopool.' in code]
-    assert len(examples) == 2
+    assert len(examples) == 4
     for code in examples:
-        exec(code, {})
+        exec(code, dict(model=nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU())))
 
 
 def test_the_readme_block_learns():

@@ -58,6 +58,6 @@ def check_other_sizes(segmentor: BaseSegmentor) -> None:
             counter.calls()
         except Exception as error:  # from any head, of any type
             raise ValueError(
-                f'{counter.running or "the segmentor"} takes features of the stock sizes alone: it '
+                f'{counter.running or "a head"} takes features of the stock sizes alone: it '
                 f'fails at {part} of the initial scales ({type(error).__name__}: {error}); use a '
                 'head that resizes to the size of a feature map') from error

@@ -6,6 +6,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 
 from mmseg_dynopool.config import adapt_to_devices
+from mmseg_dynopool.models import count_segmentor_gmacs
 from support.toys import ROOT
 
 CONFIGS = sorted((ROOT / 'configs').glob('*.py'))
@@ -20,9 +21,10 @@ def test_config_builds_and_runs(path, monkeypatch):
     model.eval()
     with torch.no_grad():
         logits = model(torch.randn(1, 3, 64, 96), mode='tensor')
+    stride = 1 if 'unet' in path.stem else 4
     head = model.decode_head[-1] if isinstance(model.decode_head,
                                                torch.nn.ModuleList) else model.decode_head
-    assert logits.shape == (1, head.num_classes, 16, 24)
+    assert logits.shape == (1, head.num_classes, 64 // stride, 96 // stride)
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         dataset = cfg[loader].dataset
         dataset = dataset.datasets[0] if 'datasets' in dataset else dataset
@@ -31,7 +33,7 @@ def test_config_builds_and_runs(path, monkeypatch):
             TRANSFORMS.build(transform)
     TRANSFORMS.build(cfg.tta_pipeline[1])
     assert cfg.env_cfg.cudnn_benchmark is False
-    assert all(scheduler.eta_min == 0 for scheduler in cfg.param_scheduler)
+    assert [s.eta_min for s in cfg.param_scheduler if s.type == 'PolyLR'] == [0]
     Config.fromstring(cfg.pretty_text, '.py')
 
 
@@ -57,3 +59,26 @@ def test_recipe_of_the_paper(path):
         assert cfg.model.data_preprocessor.size == (512, 1024)
     assert cfg.model.backbone.norm_cfg.type == 'SyncBN'
     assert cfg.model.backbone.init_cfg.checkpoint == 'open-mmlab://msra/hrnetv2_w48'
+
+
+@pytest.mark.parametrize('name, initial', [
+    ('deeplabv3plus_r50', dict(stride2=2, stride4=2, stride8=2)),
+    ('unet', dict(stride2=2, stride4=2, stride8=2, stride16=2)),
+    ('segformer_b0', dict(stride4=4, stride8=2, stride16=2, stride32=2)),
+])
+def test_converted_network_and_its_stock_twin(name, initial):
+    """The recipe is the twin's; the network starts at its cost, but for the poolings' own."""
+    cfg = Config.fromfile(ROOT / 'configs' / f'{name}_dynopool_cityscapes.py')
+    twin = Config.fromfile(ROOT / 'configs' / f'{name}_cityscapes.py')
+    for key in ('train_dataloader', 'test_dataloader', 'param_scheduler', 'train_cfg',
+                'default_hooks', 'test_evaluator'):
+        assert cfg[key] == twin[key]
+    assert cfg.optim_wrapper.optimizer == twin.optim_wrapper.optimizer
+    model, stock = (MODELS.build(adapt_to_devices(c).model) for c in (cfg, twin))
+    alphas = {name: pool.alpha.tolist() for name, pool in model.backbone.dynopools.items()}
+    assert alphas == {name: [alpha, alpha] for name, alpha in initial.items()}
+    calls = model.gmacs_counter().calls()
+    convolved = sum(call.macs for call in calls if call.op != 'dynopool') / 1e9
+    assert convolved == pytest.approx(count_segmentor_gmacs(stock, model.counted_shape), rel=1e-9)
+    assert set(model.state_dict()) - set(stock.state_dict()) == {
+        f'backbone.dynopools.{name}.alpha' for name in initial}

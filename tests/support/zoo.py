@@ -36,6 +36,7 @@ def backbone(name: str, norm_cfg=BN, **config) -> Builder:
         return evaluating(MODELS.build(
             dict(type=name, _scope_='mmseg', norm_cfg=norm_cfg, **config)))
 
+    build.kind = name
     return build
 
 
@@ -125,6 +126,7 @@ if find_spec('timm') is None:
 else:
     MMSEG['TIMMBackbone (resnet18)'] = builder(
         'mmseg.models.backbones', 'TIMMBackbone', 'resnet18', pretrained=False)
+    MMSEG['TIMMBackbone (resnet18)'].kind = 'TIMMBackbone'
 
 MMCV = {
     'AlexNet': builder('mmcv.cnn', 'AlexNet'),
