@@ -42,7 +42,7 @@ def main():
     options = dict(cfg.model.get('dynopool') or {}, **given)
 
     init_default_scope('mmseg')
-    segmentor = MODELS.build(stock_model(cfg.model))
+    segmentor = MODELS.build(stock_model(cfg.model, is_stock=True))
     segmentor.eval()
     plan = plan_conversion(segmentor.backbone, **{
         name: value for name, value in options.items()
