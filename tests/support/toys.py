@@ -77,7 +77,7 @@ def segmentor_config(cascade=False, gmacs_weight=None, channels=(4, 8, 12, 16), 
 def converted_config(kind='ResNet', classes=3, **dynopool):
     """A tiny segmentor whose backbone is converted; further options are those of its DynOPools.
 
-    ``kind``: ``'ResNet'`` (V1c-18 with DeepLabV3+), ``'ResNet7'`` (with a 7 x 7 stem) or ``'UNet'``.
+    ``kind``: ``'ResNet'`` (V1c-18 with DeepLabV3+), ``'ResNet7'`` (7 x 7 stem) or ``'UNet'``.
     """
     norm = dict(type='BN', requires_grad=True)
     head = dict(num_classes=classes, norm_cfg=norm, align_corners=False, dropout_ratio=-1,

@@ -47,11 +47,14 @@ def test_the_training_goes_on_and_logs_sizes(trained):
         assert sizes[0] == 64
         for before, after, scale in zip(sizes, sizes[1:], scales):
             assert after == pytest.approx(before * scale, abs=0.501)
-    # Moving averages hold alphas too, and what they average was moved by the budget.
+    # Averages and weights alike end at the budget's scales.
     saved = torch.load(trained / 'run' / 'iter_2.pth', weights_only=False)
-    averaged = saved['ema_state_dict']['module.backbone.dynopools.stride2.alpha']
-    assert averaged.tolist() != saved['state_dict']['backbone.dynopools.stride2.alpha'].tolist()
-    assert saved['state_dict']['backbone.dynopools.stride2.alpha'].min() > 2
+    state, averages = (saved[key] for key in ('state_dict', 'ema_state_dict'))
+    for key in ('backbone.dynopools.stride2.alpha', 'backbone.stem.0.weight'):
+        other = averages[f'module.{key}']
+        assert torch.equal(state[key], other) == key.endswith('alpha')
+        assert state[key].shape == other.shape
+    assert state['backbone.dynopools.stride2.alpha'].min() > 2
 
 
 def test_frozen_it_segments_alike(trained, cityscapes):
@@ -94,7 +97,7 @@ def test_the_pictures(trained, cityscapes):
                    'fields.png', cwd=trained)
     rows = [[cell.strip() for cell in line.split('│')] for line in printed.splitlines()
             if 'output 0' in line]
-    assert [row[2:4] for row in rows] == [['learned', '11 x 57'], ['r = 0.5', '20 x 36']]
+    assert [row[2:4] for row in rows] == [['learned', '11 x 56'], ['r = 0.5', '20 x 36']]
     tool('visualize', 'shapes', 'run', '--out', 'shapes', cwd=trained)
     tool('visualize', 'shapes', '--config', CONFIG, '--checkpoint', 'run/iter_4.pth', '--out',
          'net.png', cwd=trained)
