@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
-from mmseg_dynopool.conversion.modules import Converted, DynOPooling, Pooled, SharedPool, mix_in
+from mmseg_dynopool.conversion.modules import Converted, DynOPooling, Pooled, mix_in
+from mmseg_dynopool.conversion.shared_pool import SharedPool
 from mmseg_dynopool.layers import DynOPoolConv2d, FixedDynOPool, all_pools, copy_replacing
 
 _NEUTRAL = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU,

@@ -21,11 +21,10 @@ from .modules import (
     DynOPooling,
     Following,
     Pooled,
-    SharedPool,
-    Turns,
     mix_in,
 )
 from .plan import RULES, ConversionPlan, make_plan, trace_network
+from .shared_pool import SharedPool, Turns
 from .trace import traced_size
 from .trial import Trial
 

@@ -10,7 +10,7 @@ from mmseg_dynopool.analysis.fields import compare_fields, measure_fields
 from mmseg_dynopool.export import freeze_pools
 from support.networks import Pooled
 from support.networks import kaiming_segmentor as model
-from support.toys import segmentor_config
+from support.toys import converted_config, segmentor_config
 
 SIZE = (64, 96)
 
@@ -119,3 +119,20 @@ def test_bad_values_are_refused():
         measure_fields(diverged, torch.rand(1, 3, 32, 32))
     with pytest.raises(ValueError, match=r'image must have shape \(1, C, H, W\), got \(3, 32, 32'):
         measure_fields(diverged, torch.rand(3, 32, 32))
+
+
+@pytest.mark.parametrize('kind, rule, title, maps', [
+    ('ResNet7', 'after', 'stock scales', [(16, 24), (8, 12), (4, 6), (4, 6), (16, 24)]),
+    ('UNet', 'before', 'r = 0.5', [(16, 24), (32, 48), (64, 96), (64, 96)])])
+def test_a_converted_network_beside_its_stock_scales(kind, rule, title, maps):
+    network = model(converted_config, kind=kind, rule=rule)
+    with torch.no_grad():
+        next(iter(network.backbone.dynopools.values())).alpha[0] *= 1.5
+    fields = compare_fields(network, torch.rand(1, 3, *SIZE))
+    assert list(fields) == ['learned', title]
+    assert [field.name for field in fields['learned']] == [
+        *(f'output {k}' for k in range(len(maps) - 1)), 'logit']
+    assert [field.size for field in fields[title]] == maps
+    for learned, stock in zip(fields['learned'][:-1], fields[title]):
+        assert learned.theoretical.extent[0] > 1.1 * stock.theoretical.extent[0]
+        assert learned.theoretical.extent[1] == stock.theoretical.extent[1]

@@ -8,8 +8,9 @@ from mmseg_dynopool.analysis.logs import RunLog
 from mmseg_dynopool.analysis.network_sizes import STOCK, NetworkSizes, compare_sizes, stock_sizes
 from mmseg_dynopool.export import freeze_pools
 from mmseg_dynopool.hooks.shape_scalar import ShapeScalar
+from support.networks import learned
 from support.runs import segmentor
-from support.toys import fcn_head, hrnet_extra
+from support.toys import converted_config, fcn_head, hrnet_extra
 
 
 def test_sizes_of_a_network_learned_and_frozen():
@@ -70,3 +71,22 @@ def test_what_cannot_be_compared():
         decode_head=fcn_head((4, 8, 12, 16)), train_cfg=dict(), test_cfg=dict(mode='whole')))
     with pytest.raises(ValueError, match="'plain' holds no DynOPool"):
         NetworkSizes.of_model('plain', plain, (64, 64))
+
+
+def test_stock_sizes_of_a_converted_network():
+    assert stock_sizes((65, 96), ['stride2', 'stride4_2', 'stride4x2', 'stride32x16_3']) == {
+        'stride2': (33, 48), 'stride4_2': (17, 24), 'stride4x2': (17, 48),
+        'stride32x16_3': (3, 6)}
+    sizes = {f'stride{k}': (k, k) for k in (16, 2, 4)}
+    assert list(compare_sizes([NetworkSizes('net', (64, 96), sizes)])[STOCK]) == [
+        'stride2', 'stride4', 'stride16']
+
+
+def test_sizes_of_a_converted_network():
+    model = learned(make=converted_config).eval()
+    found = NetworkSizes.of_model('net', model, (100, 120)).sizes
+    features = model.backbone(torch.zeros(1, 3, 100, 120))
+    assert list(found) == ['stride2', 'stride4', 'stride8', 'stride16']
+    assert [found[name] for name in ('stride4', 'stride8', 'stride16')] == [
+        tuple(x.shape[2:]) for x in features[:3]]
+    assert NetworkSizes.of_model('net', freeze_pools(model), (100, 120)).sizes == found

@@ -9,8 +9,8 @@ from torch import nn
 from mmseg_dynopool.analysis.theoretical_field import Box, theoretical_field
 from mmseg_dynopool.layers import DynOPool, FixedDynOPool
 from mmseg_dynopool.models import DynOPoolHRNet
-from support.networks import Pooled
-from support.toys import hrnet_extra
+from support.networks import Pooled, kaiming_segmentor
+from support.toys import converted_config, hrnet_extra
 
 
 def extents(network, size):
@@ -129,3 +129,39 @@ def test_unknown_layers_are_named():
 
 def test_extents_are_heights_and_widths():
     assert Box(top=1, bottom=4, left=2, right=9).extent == (3, 7)
+
+
+@pytest.mark.parametrize('kind, rule', [('UNet', 'before'), ('ResNet', 'before'),
+                                        ('ResNet7', 'after')])
+def test_a_converted_network_against_random_weights(kind, rule):
+    """The pixels that move a unit, over several random weights, are those of the box."""
+    backbone = kaiming_segmentor(converted_config, kind=kind, rule=rule,
+                                 scale=(0.4, 0.6)).backbone
+    size = (192, 160)
+    image = torch.rand(1, 3, *size, requires_grad=True)
+    totals = 0
+    for seed in range(4):
+        torch.manual_seed(seed)
+        for weight in backbone.parameters():
+            if weight.dim() == 4:
+                nn.init.uniform_(weight, -0.2, 1)
+        output = backbone(image)[0]
+        unit = output[0, :, output.shape[2] // 2, output.shape[3] // 2].sum()
+        totals = totals + torch.autograd.grad(unit, image)[0].abs().sum((0, 1))
+    touched = totals.nonzero()
+    top, left = touched.min(0).values.tolist()
+    bottom, right = (touched.max(0).values + 1).tolist()
+    assert theoretical_field(backbone, size)[0] == (top, bottom, left, right)
+
+
+def test_fixed_poolings_count_their_whole_window():
+    network = nn.Sequential(nn.MaxPool2d(3, 2, 1), nn.Conv2d(3, 4, 1), nn.AvgPool2d((2, 1)))
+    assert extents(network, (32, 32)) == [(5, 3)]
+
+
+def test_transformers_are_named():
+    stage = MODELS.build(dict(
+        type='MixVisionTransformer', embed_dims=8, num_stages=1, num_layers=[1], num_heads=[1],
+        patch_sizes=[7], strides=[4], sr_ratios=[1], out_indices=(0, ), mlp_ratio=2))
+    with pytest.raises(ValueError, match=r'receptive field of \w+ is not known'):
+        theoretical_field(stage, (32, 32))

@@ -18,11 +18,11 @@ from mmseg_dynopool.complexity import count_gmacs, summarize
 from mmseg_dynopool.export import freeze_config, freeze_pools, frozen_state
 from mmseg_dynopool.layers import DynOPool, DynOPoolConv2d, FixedDynOPool, learned_pools
 from support.networks import learned
-from support.toys import segmentor_config
+from support.toys import converted_config, segmentor_config
 
 
-def same(model, frozen):
-    for size in ((64, 96), (37, 81), (129, 40)):
+def same(model, frozen, sizes=((64, 96), (37, 81), (129, 40))):
+    for size in sizes:
         image = torch.randn(2, 3, *size)
         with torch.no_grad():
             assert torch.equal(model._forward(image), frozen._forward(image))
@@ -190,3 +190,34 @@ def test_a_cut_off_safetensors_file_is_named(tmp_path, length):
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(ValueError, match=r'weights.safetensors cannot be read as safetensors'):
         init_model(Config(dict(model=segmentor_config())), str(path), device='cpu')
+
+
+@pytest.mark.parametrize('as_backbone', [False, True])
+@pytest.mark.parametrize('kind, options', [
+    ('ResNet', dict(skip='layer3.*')), ('ResNet7', dict(rule='after', bounds=(0.03, 3.0))),
+    ('UNet', dict(window=4))])
+def test_the_frozen_config_of_a_converted_network(tmp_path, kind, options, as_backbone):
+    """At scales far from the start, too."""
+    cfg = Config(dict(model=converted_config(kind, **options)))
+    model = learned(make=lambda: cfg.model)
+    with torch.no_grad():
+        pool = next(iter(model.backbone.dynopools.values()))
+        pool.alpha.copy_(torch.tensor([pool.alpha_bounds[1], 1.0]))
+    cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint='lost.pth')
+    cfg.model.pretrained = 'lost.pth'
+    if as_backbone:
+        cfg.model.backbone = dict(type='DynOPoolBackbone', backbone=cfg.model.backbone,
+                                  dynopool=cfg.model.pop('dynopool'))
+    freeze_config(cfg, model).dump(tmp_path / 'config.py')
+    assert 'lost.pth' not in (tmp_path / 'config.py').read_text()
+    frozen_model = Config.fromfile(tmp_path / 'config.py').model
+    assert frozen_model.type == 'EncoderDecoder' and 'dynopool' not in frozen_model
+    assert frozen_model.backbone.type == 'DynOPoolBackbone'
+    assert {k: v for k, v in frozen_model.backbone.dynopool.items() if k in options} == options
+    frozen = MODELS.build(frozen_model)
+    frozen.load_state_dict(frozen_state(model))  # strict
+    frozen.eval()
+    same(model, frozen, ((64, 96), (32, 128)))
+    for name, pool in model.backbone.dynopools.items():
+        fixed = frozen.backbone.dynopools[name]
+        assert fixed.read_alpha() == pool.read_alpha() and fixed.stock_scale == pool.stock_scale

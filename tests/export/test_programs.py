@@ -11,7 +11,13 @@ from mmseg.registry import MODELS
 
 from mmseg_dynopool.export import FORMATS, InferenceNetwork, OnnxSegmentor, export_program
 from support.networks import learned
-from support.toys import TWO_STREAMS, W48, hrnet_extra, segmentor_config
+from support.toys import (
+    TWO_STREAMS,
+    W48,
+    converted_config,
+    hrnet_extra,
+    segmentor_config,
+)
 
 META = dict(classes=('road', 'tree', 'sky'), palette=[[1, 2, 3], [4, 5, 6], [7, 8, 9]])
 
@@ -186,3 +192,19 @@ def test_files_of_others_are_refused(network, tmp_path):
     onnx.save(program, tmp_path / 'other.onnx')
     with pytest.raises(ValueError, match=r'was not written by tools/export\.py'):
         OnnxSegmentor(tmp_path / 'other.onnx', config())
+
+
+def test_a_converted_network_of_open_sizes(tmp_path):
+    """UNet, which takes multiples of its total stride alone."""
+    model = learned(2, highest=3.2, make=converted_config, kind='UNet')
+    rows = export_program(model, tmp_path / 'net.onnx', (32, 48), dynamic=True)
+    assert [row['shape'] for row in rows] == [
+        (1, 3, 32, 48), (2, 3, 64, 48), (1, 3, 32, 96), (1, 3, 48, 32)]
+    compare(tmp_path / 'net.onnx', model, (3, 3, 36, 140), (1, 3, 76, 20))
+    check_operators(tmp_path / 'net.onnx')
+
+
+def test_a_converted_network_of_one_size(tmp_path):
+    model = learned(3, highest=3.2, make=converted_config, kind='ResNet7', rule='after')
+    export_program(model, tmp_path / 'net.pt2', (65, 97), 'torch-export')
+    compare(tmp_path / 'net.pt2', model, (1, 3, 65, 97))

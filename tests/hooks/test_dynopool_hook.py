@@ -17,6 +17,7 @@ from mmseg_dynopool.hooks.shape_log_hook import _size_scalars
 from mmseg_dynopool.layers import by_short_name, learned_pools
 from support.runs import segmentor
 from support.toy_runs import Toy, run, scalars
+from support.toys import converted_config
 
 
 def test_alpha_stays_in_its_bounds_and_is_logged(tmp_path):
@@ -181,3 +182,16 @@ def test_sizes_of_two_backbones_are_those_of_the_first():
     assert heights == {'input': 64, 'stream0': 16, **{
         f'backbone.dynopools.{name}': expected[name][0] for name in expected if name != 'stream0'}}
     assert heights['backbone.dynopools.stream2'] == 2
+
+
+def test_sizes_of_a_converted_network_are_logged_where_they_are_known():
+    model = MODELS.build(converted_config('UNet'))
+    pools = by_short_name(learned_pools(model))
+    alphas = [[2.5, 2.0], [1.6, 4.0]]
+    scalars = _size_scalars(model, pools, alphas)
+    assert {scalar.key: size for scalar, size in scalars.items()} == {
+        f'dynopool/{name}/size_{axis}': n for name, size in dict(
+            input=(64, 96), stride2=(26, 48), stride4=(16, 12)).items()
+        for axis, n in zip('hw', size)}
+    model.backbone.size_chain = None
+    assert _size_scalars(model, pools, alphas) == {}

@@ -165,6 +165,26 @@ def write_project(folder, data_root):
     (folder / 'my_dynopool_config.py').write_text(readme_config())
 
 
+def write_converted_project(folder, data_root, kind='ResNet', **options):
+    """A config ``my_converted_config.py`` beside those of :func:`write_project`, and its stock one.
+
+    Options are those of the model.
+    """
+    write_project(folder, data_root)
+    model = converted_config(kind, 19)
+    stock = dict(model, type='EncoderDecoder')
+    del stock['dynopool'], stock['gmacs_weight']
+    preprocessor = dict(model['data_preprocessor'], size=(64, 64), pad_val=0, seg_pad_val=255)
+    (folder / 'my_stock_config.py').write_text(
+        "_base_ = './my_hrnet_config.py'\n"
+        f'model = dict(_delete_=True, **{dict(stock, data_preprocessor=preprocessor)!r})\n')
+    ours = dict(type='DynOPoolEncoderDecoder', dynopool=model['dynopool'], **options)
+    (folder / 'my_converted_config.py').write_text(
+        f"_base_ = './my_stock_config.py'\nmodel = {ours!r}\n"
+        + ''.join(f'{line}\n' for line in readme_config().splitlines()
+                  if not line.startswith(('_base_', 'model'))))
+
+
 def readme_config():
     """The five lines as the README prints them."""
     text = (ROOT / 'README.md').read_text()

@@ -1,14 +1,17 @@
 """tools/get_flops.py: at the learned sizes of a checkpoint."""
 
 import json
+from collections import Counter
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
+from mmseg_dynopool.complexity import GMACsCounter
+from mmseg_dynopool.models import forward_without_postprocessing
 from support.commands import tool, tool_process
-from support.toys import ROOT
+from support.toys import ROOT, converted_config
 
 DEMO = ROOT / 'configs' / 'demo_dynopool_mni152.py'
 
@@ -43,3 +46,27 @@ def test_a_network_without_dynopool_is_named(tmp_path):
     assert 'holds no DynOPool' in printed
     printed = tool('get_flops', 'lost.py', cwd=tmp_path, ok=False)
     assert "there is no config 'lost.py'" in printed
+
+
+@pytest.mark.parametrize('kind, rule', [('ResNet7', 'after'), ('UNet', 'before')])
+def test_the_stock_column_of_a_converted_network(tmp_path, kind, rule):
+    """It is the stock network's own count, also where a convolution ran before its DynOPool."""
+    model = converted_config(kind, rule=rule)
+    (tmp_path / 'net.py').write_text(f"default_scope = 'mmseg'\nmodel = {model!r}\n")
+    printed = tool('get_flops', 'net.py', '--shape', 64, 96, '--json', cwd=tmp_path)
+    found = json.JSONDecoder().raw_decode(printed[printed.index('{'):])[0]
+    stock = MODELS.build(dict({k: v for k, v in model.items() if k not in (
+        'gmacs_weight', 'dynopool')}, type='EncoderDecoder'))
+    calls = GMACsCounter(stock, (64, 96), 3, forward_without_postprocessing).calls()
+    by_module = Counter()
+    for call in calls:
+        by_module['.'.join(call.module.split('.')[:2])] += call.macs / 1e9
+    assert found['stock_gmacs'] == pytest.approx(sum(by_module.values()))
+    assert {name: row['stock_gmacs'] for name, row in found['by_module'].items()
+            if name != 'backbone.dynopools'} == pytest.approx(by_module)
+    assert sum(row['stock_gmacs'] for row in found['by_resolution'].values()) == pytest.approx(
+        found['stock_gmacs'])
+    assert found['stock_params'] == sum(p.numel() for p in stock.parameters())
+    assert found['gmacs'] / found['stock_gmacs'] > (1.5 if rule == 'after' else 1)
+    sizes = [row['output_size'] for row in found['instances'].values()]
+    assert sizes == ([[16, 24], [8, 12], [4, 6]] if kind == 'ResNet7' else [[32, 48], [16, 24]])

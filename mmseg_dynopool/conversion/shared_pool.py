@@ -1,0 +1,94 @@
+"""A network's DynOPool as its modules hold it, and whose turn it is where it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mmseg_dynopool.layers import ResizingPool
+from mmseg_dynopool.ops import pooled_size
+
+# Of a DynOPool that gets a tensor more than once: in HRNet's fusion one other comes between.
+_REMEMBERED = 2
+
+
+class SharedPool:
+    """A network's DynOPool as its modules hold it, with what one forward pass knows of it.
+
+    Args:
+        pool: the DynOPool.
+        reused: some tensor is pooled more than once in a forward pass; it is computed once.
+
+    Attributes:
+        entered: ``(H, W)`` of what was last pooled.
+    """
+
+    def __init__(self, pool: ResizingPool, reused: bool = False):
+        self.pool = pool
+        self.reused = reused
+        self.entered: tuple[int, int] | None = None
+        self.begin()
+
+    def begin(self, alpha: Sequence[float] | None = None,
+              size: Sequence[int] | None = None) -> None:
+        """Begin or end a forward pass, with alpha as numbers, or the output's size, if known."""
+        self._alpha = alpha
+        self._size = size
+        self._pooled: list[tuple[tuple, Tensor, Tensor]] = []
+
+    def __getstate__(self):
+        # What a backward pass left behind is no part of a copy, nor could it be copied.
+        return dict(self.__dict__, _pooled=[])
+
+    def __call__(self, x: Tensor, reduce: str = 'max') -> Tensor:
+        self.entered = tuple(x.shape[-2:])
+        size = self._size
+        if size is None and self._alpha is not None:
+            size = pooled_size(self.entered, self._alpha)
+        if not self.reused or torch.compiler.is_compiling() or x.is_inference():
+            return self.pool(x, size, reduce)
+        # Checkpointed layers run again in the backward pass, where they have to do the same.
+        backward = torch._C._current_graph_task_id()
+        if self._alpha is None and backward == -1:  # nobody says when the forward pass ends
+            return self.pool(x, size, reduce)
+        key = (id(x), x._version, torch.is_grad_enabled(), reduce, backward)
+        for known, _, output in self._pooled:
+            if known == key:
+                return output
+        output = self.pool(x, size, reduce)
+        self._pooled = [*self._pooled, (key, x, output)][-_REMEMBERED:]
+        return output
+
+
+class Turns:
+    """Whose turn it is where one pooling module stands at several levels."""
+
+    def __init__(self, pools: Sequence[SharedPool | None]):
+        self.pools = list(pools)
+        self.next = 0
+        self._taken: list[tuple[torch.Size, SharedPool | None]] = []
+
+    def take(self, x: Tensor) -> SharedPool | None:
+        """The pooling of the next call, which gets ``x``."""
+        if len(self.pools) == 1:
+            return self.pools[0]
+        compiling = torch.compiler.is_compiling()
+        if not compiling and torch._C._current_graph_task_id() != -1:
+            return self._take_again(x.shape)
+        pool = self.pools[self.next]
+        self.next = (self.next + 1) % len(self.pools)
+        if not compiling:
+            self._taken = [*self._taken, (x.shape, pool)][-len(self.pools):]
+        return pool
+
+    def _take_again(self, shape) -> SharedPool | None:
+        """Of a checkpointed layer that runs again in the backward pass, in another order."""
+        again = list(dict.fromkeys(pool for known, pool in self._taken if known == shape))
+        if len(again) != 1:
+            raise RuntimeError(
+                f'a pooling module that stands at {len(self.pools)} places runs again in the '
+                f'backward pass, for an input of shape {tuple(shape)} that does not tell at which; '
+                'use a module of its own for each place, or no checkpointing there')
+        return again[0]
