@@ -102,3 +102,9 @@ def test_a_reader_that_is_skipped_keeps_its_stride():
     model = set_scales(convert_dynopool(net, 'after', skip='b'), stride2=0.75)
     assert model.b.stride == (2, 2)
     assert model(torch.zeros(1, 3, 32, 48)).shape[2:] == (12, 18)
+
+
+def test_behind_a_convolution_that_two_activations_read():
+    net = Run(lambda m, x: (lambda y: m.b(m.relu(y)) + m.c(m.silu(y)))(m.a(x)),
+              a=conv(3, 4, 3, 2), b=conv(4, 4), c=conv(4, 4), relu=nn.ReLU(), silu=nn.SiLU())
+    assert changes(net) == [('a', 'behind')]
