@@ -63,15 +63,15 @@ def hrnet(width: int) -> Builder:
 
 STDC1 = dict(stdc_type='STDCNet1', in_channels=3, channels=(32, 64, 256, 512, 1024),
              bottleneck_type='cat', num_convs=4, norm_cfg=BN, act_cfg=dict(type='ReLU'))
-# BEiT's and MAE's configs know no smaller one than "base".
-BASE = dict(img_size=FIXED_SIZE, embed_dims=768, num_layers=12, num_heads=12,
-            out_indices=(3, 5, 7, 11), init_values=0.1, norm_cfg=LN)
+# BEiT's and MAE's configs know no smaller one than "base", with 768 and 12 of them.
+SMALL = dict(img_size=FIXED_SIZE, embed_dims=48, num_layers=12, num_heads=3,
+             out_indices=(3, 5, 7, 11), init_values=0.1, norm_cfg=LN)
 
 HRNET = {'HRNet-W18': hrnet(18), 'HRNet-W48': hrnet(48)}
 
 # Every backbone that mmseg registers, with the arguments of its configs.
 MMSEG = {
-    'BEiT-B': backbone('BEiT', **BASE),
+    'BEiT': backbone('BEiT', **SMALL),
     'BiSeNetV1-R18': backbone('BiSeNetV1', backbone_cfg=dict(
         type='ResNet', depth=18, norm_cfg=BN, **dilations(False))),
     'BiSeNetV2': backbone('BiSeNetV2'),
@@ -82,7 +82,7 @@ MMSEG = {
     **HRNET,
     'ICNet-R50': backbone('ICNet', backbone_cfg=dict(
         type='ResNetV1c', depth=50, norm_cfg=BN, **dilations(True))),
-    'MAE-B': backbone('MAE', **BASE),
+    'MAE': backbone('MAE', **SMALL),
     'MiT-B0 (SegFormer)': backbone(
         'MixVisionTransformer', norm_cfg=LN, embed_dims=32, num_layers=[2, 2, 2, 2],
         num_heads=[1, 2, 5, 8]),
