@@ -70,7 +70,8 @@ def _strides(name: str) -> tuple[int, int]:
     if name in _STEM:
         return (_STEM[name], ) * 2
     raise ValueError(f'{name!r} is no stream of an HRNet, which are stem1, stem2, stream0, '
-                     'stream1, ..., and no level of a converted network, which are stride2, stride4, ...')
+                     'stream1, ..., and no level of a converted network, which are stride2, '
+                     'stride4, ...')
 
 
 def compare_sizes(networks: Sequence[NetworkSizes]) -> dict[str, dict[str, Size]]:
