@@ -12,7 +12,9 @@ from support.toy_networks import ToyResNet, ToyUNet
 from support.toys import TWO_STREAMS, hrnet_extra
 
 pytestmark = [pytest.mark.usefixtures('fresh_compiler'), pytest.mark.slow]
-ALPHAS = (2.0, 2.1, 2.3, 2.9, 3.3, 1.5)
+# Off those at which two points of a cell lie symmetric about a pixel: there a maximum behind a
+# ReLU is a tie, and either slope of alpha is right.
+ALPHAS = (2.1, 2.3, 2.9, 1.5, 2.7, 2.4)
 BUILD = dict(resnet_d=lambda: ToyResNet(average=True), unet=ToyUNet,
              hrnet=lambda: HRNet(hrnet_extra(TWO_STREAMS)))
 
@@ -29,7 +31,7 @@ def as_list(outputs):
 
 # With aot_eager the compiler differentiates, which takes it long.
 @pytest.mark.parametrize('name, train, rule, backend', [
-    ('resnet_d', True, 'after', 'aot_eager'), ('unet', False, 'before', 'eager'),
+    ('resnet_d', True, 'before', 'aot_eager'), ('unet', False, 'after', 'eager'),
     ('hrnet', False, 'before', 'eager')])
 def test_a_network_is_compiled_once(name, train, rule, backend):
     model = convert_dynopool(BUILD[name](), rule, merge=False).double()
