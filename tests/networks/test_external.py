@@ -14,8 +14,8 @@ from torch.testing import assert_close
 
 pytest.importorskip('timm', reason='make test-networks has an environment with these libraries')
 
-from mmseg_dynopool.conversion import convert_dynopool, plan_conversion  # noqa: E402
-from support.zoo import EXTERNAL  # noqa: E402
+from mmseg_dynopool.conversion import convert_dynopool, plan_conversion
+from support.zoo import EXTERNAL
 
 RULES = ('before', 'after')
 SIZES = ((128, 192), (192, 128))  # multiples of the total stride, large enough for InceptionV3
