@@ -135,11 +135,11 @@ def test_stock_shapes(converted, size):
 def test_only_alphas_are_new(converted):
     model, stock = converted.model, converted.stock.state_dict()
     alphas = [f'dynopools.{name}.alpha' for name in model.dynopools]
-    keys = list(model.state_dict())
-    assert [key for key in keys if key in stock] == list(stock)
-    assert [key for key in keys if key not in stock] == alphas
+    state = model.state_dict()
+    assert [key for key in state if key in stock] == list(stock)
+    assert [key for key in state if key not in stock] == alphas
     for key, value in stock.items():
-        assert torch.equal(model.state_dict()[key], value)
+        assert torch.equal(state[key], value)
     missing, unexpected = model.load_state_dict(stock, strict=False)
     assert missing == alphas
     assert unexpected == []
