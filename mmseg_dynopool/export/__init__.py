@@ -1,6 +1,8 @@
 """Trained networks on their way out: fixed scales, other runtimes."""
 
-from .freeze import freeze_config, freeze_pools, frozen_state, plain_segmentor
+from mmseg_dynopool.layers import freeze_pools
+
+from .freeze import freeze_config, frozen_state, plain_segmentor
 from .frozen_files import WRITTEN, freeze_checkpoint
 from .onnx_segmentor import OnnxSegmentor
 from .programs import FORMATS, InferenceNetwork, export_program

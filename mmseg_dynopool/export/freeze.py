@@ -6,25 +6,13 @@ from mmengine.config import Config, ConfigDict
 from torch import nn
 
 from mmseg_dynopool.config import conversion_of, type_name
-from mmseg_dynopool.layers import copy_replacing, learned_pools
+from mmseg_dynopool.layers import learned_pools
 
 _PLAIN = {
     'DynOPoolEncoderDecoder': 'EncoderDecoder',
     'DynOPoolCascadeEncoderDecoder': 'CascadeEncoderDecoder',
 }
 _HOOKS = ('DynOPoolHook', 'GMACsBudgetHook', 'ShapeLogHook')
-
-
-def freeze_pools(model: nn.Module) -> nn.Module:
-    """A copy of ``model`` in which every DynOPool has its current scale, for good.
-
-    Layers that share an instance share its constant. Outputs are those of ``model``, any network,
-    bit for bit; its state_dict lacks the alphas.
-
-    Raises:
-        ValueError: it holds a ShapeAdaptor, which has no form with a constant scale.
-    """
-    return copy_replacing(model, [(pool, pool.freeze()) for pool in learned_pools(model).values()])
 
 
 def frozen_state(model: nn.Module) -> dict:

@@ -12,11 +12,9 @@ from torch.export import Dim
 
 from mmseg_dynopool.complexity import check_shape
 from mmseg_dynopool.files import make_folder
-from mmseg_dynopool.layers import input_channels
+from mmseg_dynopool.layers import freeze_pools, input_channels
 from mmseg_dynopool.models import takes
 from mmseg_dynopool.version import __version__
-
-from .freeze import freeze_pools
 
 FORMATS = {'onnx': '.onnx', 'torch-export': '.pt2'}
 # Relative to the largest logit. Runtimes sum in another order; a wrong size or weight is far off.

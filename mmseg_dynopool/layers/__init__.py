@@ -6,6 +6,7 @@ from .find import (
     all_pools,
     by_short_name,
     copy_replacing,
+    freeze_pools,
     input_channels,
     learned_pools,
     short_names,
@@ -16,6 +17,6 @@ from .shape_adaptor import ShapeAdaptor
 
 __all__ = [
     'DynOPool', 'DynOPoolConv2d', 'FixedDynOPool', 'ResizingPool', 'ShapeAdaptor', 'all_pools',
-    'by_short_name', 'copy_replacing', 'input_channels', 'learned_pools', 'read_alphas',
-    'short_names', 'unwrap'
+    'by_short_name', 'copy_replacing', 'freeze_pools', 'input_channels', 'learned_pools',
+    'read_alphas', 'short_names', 'unwrap'
 ]

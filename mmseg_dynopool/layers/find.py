@@ -1,4 +1,4 @@
-"""Find the poolings of a network, name them, replace them."""
+"""Find the poolings of a network, name them, replace them, freeze them."""
 
 import copy
 from collections.abc import Iterable, Mapping
@@ -45,6 +45,18 @@ def copy_replacing(model: nn.Module, pairs: Iterable[tuple[object, object]]) -> 
     """
     # deepcopy takes what is in its memo for copied already.
     return copy.deepcopy(model, {id(original): replacement for original, replacement in pairs})
+
+
+def freeze_pools(model: nn.Module) -> nn.Module:
+    """A copy of ``model`` in which every DynOPool has its current scale, for good.
+
+    Layers that share an instance share its constant. Outputs are those of ``model``, any network,
+    bit for bit; its state_dict lacks the alphas.
+
+    Raises:
+        ValueError: it holds a ShapeAdaptor, which has no form with a constant scale.
+    """
+    return copy_replacing(model, [(pool, pool.freeze()) for pool in learned_pools(model).values()])
 
 
 def input_channels(model: nn.Module) -> int:
