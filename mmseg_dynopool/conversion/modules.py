@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from mmseg_dynopool.layers import read_alphas
+from mmseg_dynopool.ops.queries import equal_sizes
 
 from .shared_pool import SharedPool, Turns
 from .sizes import SizeChain
@@ -106,7 +107,7 @@ class Following(_Variant):
             return super().forward(x, *args, **kwargs)
         if isinstance(self, nn.ConvTranspose2d):
             output = super().forward(x, *args, **kwargs)
-            if tuple(output.shape[-2:]) == size:
+            if equal_sizes(output.shape[-2:], size):
                 return output
             return F.interpolate(output, size, mode='bilinear', align_corners=False)
         align = self.align_corners if self.mode in ('linear', 'bilinear', 'bicubic') else None
