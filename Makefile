@@ -1,5 +1,5 @@
 # make demo: train on real images in minutes.
-# make check: lint, and the quick tests of operators, layers, costs, budget and models: a minute.
+# make check: lint, and the quick tests of operators, layers, costs, conversion, budget and models.
 # make test: lint and the whole test suite, in minutes.
 # make gallery: the pictures of docs/gallery anew.
 # make test-upstream: the suite on upstream's last OpenMMLab releases; compiles mmcv for minutes.
@@ -20,7 +20,7 @@ NETWORKS_INSTALL = $(NETWORKS_BIN)/python -m pip install $(PIP_ARGS) -c constrai
 # A process per core, one thread each; a worker that is done takes tests from the others.
 DISTRIBUTE = -n 2 --dist worksteal
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(DISTRIBUTE)
-CHECKED = ops layers complexity budget models
+CHECKED = ops layers complexity conversion budget models
 
 .PHONY: demo gallery check test test-upstream test-networks networks-table lint benchmark clean
 

@@ -9,6 +9,7 @@ from mmseg_dynopool.conversion import plan_conversion
 from support import zoo
 from support.toys import ROOT
 
+pytestmark = pytest.mark.slow  # most of it builds networks
 PAGE = (ROOT / 'docs' / 'networks.md').read_text()
 NETWORKS = {'Backbones of mmseg': zoo.MMSEG, 'Networks of mmcv': zoo.MMCV}
 
