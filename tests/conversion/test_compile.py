@@ -19,9 +19,9 @@ ALPHAS = (2.1, 2.3, 2.9, 1.5, 2.7, 2.4)
 
 
 def short_resnet_d():
-    """Three levels, maxima and averages: the compiler takes long for each."""
+    """Two levels, with maxima and averages: the compiler takes long for each."""
     net = ToyResNet(average=True)
-    net.layer3 = nn.Identity()
+    net.maxpool = net.layer3 = nn.Identity()
     return net
 
 

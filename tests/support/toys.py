@@ -125,13 +125,13 @@ def write_cityscapes(root: Path, cities=('train', 'val'), count=4, size=(80, 144
     return root
 
 
-def write_project(folder, data_root):
-    """A user's own HRNet config, in the user's own folder."""
+def write_project(folder, data_root, modules=(1, 1, 1, 1)):
+    """A user's own HRNet config with so many modules in each stage, in the user's own folder."""
     model = dict(
         type='EncoderDecoder',
         data_preprocessor=dict(type='SegDataPreProcessor', size=(64, 64), pad_val=0,
                                seg_pad_val=255),
-        backbone=dict(type='HRNet', extra=hrnet_extra(),
+        backbone=dict(type='HRNet', extra=hrnet_extra(modules=modules),
                       norm_cfg=dict(type='SyncBN', requires_grad=True)),
         decode_head=fcn_head((4, 8, 12, 16), 19),
         train_cfg={}, test_cfg=dict(mode='whole'))
