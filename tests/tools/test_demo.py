@@ -112,6 +112,7 @@ def test_the_gallery_of_what_was_learned(demo, tmp_path, one_process_per_tool):
     printed = tool(
         'gallery', '--out', out, '--cfg-options', 'train_cfg.max_iters=8',
         'train_cfg.val_interval=8', 'train_dataloader.batch_size=2', 'param_scheduler.0.end=8',
+        'default_hooks.logger.interval=1',
         'optim_wrapper.optimizer.lr=0.02', 'val_dataloader.dataset.indices=6', cwd=cwd)
     page = (out / 'README.md').read_text()
     commands = re.findall(r'^python tools/.+', page, re.MULTILINE)
