@@ -52,7 +52,8 @@ def test_recipe_of_the_paper(path):
         keys = cfg.optim_wrapper.paramwise_cfg.custom_keys
         assert keys == dict(dynopools=dict(lr_mult=0.5, decay_mult=0.))
         assert [hook.type for hook in cfg.custom_hooks] == ['DynOPoolHook']
-        pools = MODELS.build(dict(cfg.model.backbone, init_cfg=None)).dynopools
+        with torch.device('meta'):  # without weights
+            pools = MODELS.build(dict(cfg.model.backbone, init_cfg=None)).dynopools
         assert all(pool.initial_scale == (0.5, 0.5) for pool in pools.values())
         assert ('stem1' in pools) == ('stem' in path.stem)
     if 'cityscapes' in path.stem:

@@ -12,6 +12,8 @@ from mmseg.registry import MODELS
 from mmseg_dynopool.export import FORMATS, InferenceNetwork, OnnxSegmentor, export_program
 from support.networks import learned
 from support.toys import (
+    LAST_STAGE,
+    ONE_STAGE,
     TWO_STREAMS,
     W48,
     converted_config,
@@ -19,6 +21,7 @@ from support.toys import (
     segmentor_config,
 )
 
+SMALL = dict(channels=TWO_STREAMS, modules=ONE_STAGE)
 META = dict(classes=('road', 'tree', 'sky'), palette=[[1, 2, 3], [4, 5, 6], [7, 8, 9]])
 
 
@@ -48,8 +51,8 @@ def check_operators(path):
 
 # Open sizes take the compiler seconds per DynOPool, hence two streams; four are in tests/tools.
 @pytest.mark.parametrize('format, options', [
-    ('onnx', dict(cascade=True, channels=TWO_STREAMS)),
-    ('torch-export', dict(stem=True))])
+    ('onnx', dict(cascade=True, **SMALL)),
+    ('torch-export', dict(stem=True, modules=LAST_STAGE))])
 def test_a_file_of_one_size_computes_what_the_network_does(tmp_path, format, options):
     model = learned(3, highest=3.2, **options)
     path = tmp_path / f'net{FORMATS[format]}'
@@ -66,7 +69,7 @@ OPEN_SHAPES = (3, 3, 231, 297), (1, 3, 177, 402)
 
 
 def test_a_torch_export_file_of_open_sizes_computes_what_the_network_does(tmp_path):
-    model = learned(3, highest=3.2, channels=TWO_STREAMS)
+    model = learned(3, highest=3.2, **SMALL)
     rows = export_program(model, tmp_path / 'net.pt2', (160, 224), 'torch-export', dynamic=True)
     assert [row['shape'] for row in rows] == [
         (1, 3, 160, 224), (2, 3, 177, 258), (1, 3, 161, 447), (1, 3, 224, 160)]
@@ -83,7 +86,7 @@ def test_an_onnx_file_of_open_sizes_computes_what_the_network_does(network):
 
 def test_widths_and_scales_of_w48(tmp_path):
     cfg = segmentor_config(channels=W48, scale=dict(stream1=(0.4, 0.61), stream3=0.7))
-    cfg['backbone']['extra'] = hrnet_extra(W48, modules=(1, 1, 2, 1))
+    cfg['backbone']['extra'] = hrnet_extra(W48, modules=LAST_STAGE)
     model = MODELS.build(cfg)
     model.eval()
     row, = export_program(model, tmp_path / 'net.onnx', (64, 96), 'onnx')
@@ -97,7 +100,7 @@ def test_widths_and_scales_of_w48(tmp_path):
 
 
 def test_an_example_that_is_too_small_for_open_sizes_is_named(tmp_path):
-    model = MODELS.build(segmentor_config(channels=TWO_STREAMS, scale=0.25))
+    model = MODELS.build(segmentor_config(scale=0.25, **SMALL))
     model.eval()
     with pytest.raises(ValueError, match='larger example than 16 x 16'):
         export_program(model, tmp_path / 'net.pt2', (16, 16), 'torch-export', dynamic=True)
@@ -113,7 +116,7 @@ class Noise(torch.nn.Module):
 
 @pytest.mark.parametrize('format', FORMATS)
 def test_a_file_that_differs_is_not_written(tmp_path, format):
-    model = learned(channels=TWO_STREAMS)
+    model = learned(**SMALL)
     model.backbone.relu = Noise()
     with pytest.raises(ValueError, match=r'differs from PyTorch.*nothing was written'):
         export_program(model, tmp_path / f'net{FORMATS[format]}', (64, 96), format)
@@ -136,7 +139,7 @@ def test_bad_options_are_named(tmp_path, options, words):
 
 
 def config(slide=False):
-    model = segmentor_config(channels=TWO_STREAMS, stem=True)
+    model = segmentor_config(stem=True, **SMALL)
     if slide:
         model['test_cfg'] = dict(mode='slide', crop_size=(64, 96), stride=(40, 60))
     pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
@@ -145,7 +148,7 @@ def config(slide=False):
 
 
 def learned_with_stem():
-    return learned(5, highest=3.2, channels=TWO_STREAMS, stem=True)
+    return learned(5, highest=3.2, stem=True, **SMALL)
 
 
 @pytest.fixture(scope='module')

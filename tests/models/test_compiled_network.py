@@ -7,7 +7,7 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from mmseg_dynopool import DynOPoolHRNet
-from support.toys import TWO_STREAMS, hrnet_extra
+from support.toys import ONE_STAGE, TWO_STREAMS, hrnet_extra
 
 pytestmark = [pytest.mark.usefixtures('fresh_compiler'), pytest.mark.slow]
 ALPHAS = (2.0, 2.001, 2.1, 2.3, 2.31, 2.9, 3.3, 1.5)
@@ -16,7 +16,7 @@ ALPHAS = (2.0, 2.001, 2.1, 2.3, 2.31, 2.9, 3.3, 1.5)
 @pytest.mark.parametrize('train', [False, True])
 def test_a_network_is_compiled_once(train):
     """One graph behind the one read of all alphas, whatever sizes they lead to."""
-    net = DynOPoolHRNet(hrnet_extra(TWO_STREAMS), dynopool=dict(stem=True))
+    net = DynOPoolHRNet(hrnet_extra(TWO_STREAMS, ONE_STAGE), dynopool=dict(stem=True))
     net.train(train)
     counter = CompileCounterWithBackend('eager')
     compiled, plain = torch.compile(net, backend=counter), copy.deepcopy(net)
@@ -38,7 +38,7 @@ def test_a_network_is_compiled_once(train):
 
 
 def test_gradients_of_a_compiled_network():
-    net = DynOPoolHRNet(hrnet_extra(TWO_STREAMS)).double()
+    net = DynOPoolHRNet(hrnet_extra(TWO_STREAMS, ONE_STAGE)).double()
     net.train()
     plain = copy.deepcopy(net)
     compiled = torch.compile(net, backend='aot_eager')

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -14,23 +12,26 @@ from mmseg_dynopool.resume.latest import latest_checkpoint
 from mmseg_dynopool.resume.safe_files import WholeFileBackend
 from support.commands import tool
 from support.toy_runs import Toy, run
-from support.toys import ROOT, write_project
+from support.toys import write_project
 
-# Dies at the first call of one function, while a file is replaced.
-DYING = """
-import os, signal, sys
-from mmseg_dynopool.files import write_file
-setattr(os, sys.argv[2], lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL))
-write_file(sys.argv[1], b'new' * 100_000)
-"""
+
+def write_and_die(path, step):
+    """Replace a file in a process that dies at its first call of ``os.STEP``; its exit code."""
+    child = os.fork()
+    if child == 0:
+        try:
+            setattr(os, step, lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL))
+            write_file(path, b'new' * 100_000)
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 @pytest.mark.parametrize('step', ['fsync', 'replace'])
 def test_a_kill_while_writing_leaves_the_old_file(tmp_path, step):
     path = tmp_path / 'iter_2.pth'
     path.write_bytes(b'old')
-    done = subprocess.run([sys.executable, '-c', DYING, path, step], cwd=ROOT, timeout=120)
-    assert done.returncode == -signal.SIGKILL
+    assert write_and_die(path, step) == -signal.SIGKILL
     assert path.read_bytes() == b'old'
     leftovers = [p.name for p in tmp_path.iterdir() if p != path]
     assert all(name.startswith('.iter_2.pth.') for name in leftovers) and leftovers

@@ -14,7 +14,14 @@ from mmseg.utils import get_classes, get_palette
 
 from mmseg_dynopool.export import export_program
 from support import commands
-from support.toys import ROOT, write_cityscapes, write_project
+from support.toys import (
+    ONE_STAGE,
+    ROOT,
+    TWO_STREAMS,
+    segmentor_config,
+    write_cityscapes,
+    write_project,
+)
 
 META = dict(classes=get_classes('cityscapes'), palette=get_palette('cityscapes'))
 OPTIONS = 'train_cfg.max_iters=1', 'train_cfg.val_interval=1'
@@ -48,9 +55,14 @@ class Project:
 
     @cached_property
     def onnx(self) -> Path:
-        """An ONNX file of the network, for images of 48 x 64."""
+        """An ONNX file of a smaller network of the same classes, for images of 48 x 64."""
         path = self.folder / 'net.onnx'
-        export_program(self.ready_model(), path, (48, 64))
+        cfg = segmentor_config(channels=TWO_STREAMS, modules=ONE_STAGE)
+        cfg['decode_head']['num_classes'] = len(META['classes'])
+        model = MODELS.build(cfg)
+        model.eval()
+        model.dataset_meta = META
+        export_program(model, path, (48, 64))
         return path
 
     @property

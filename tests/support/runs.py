@@ -38,9 +38,9 @@ class Shapes(Dataset):
         return self.items[index]  # a slice gives a batch
 
 
-def segmentor(norm='BN', channels=(4, 8, 12, 16), **options):
+def segmentor(norm='BN', channels=(4, 8, 12, 16), modules=(1, 1, 1, 1), **options):
     """Config of a tiny DynOPool segmentor with three classes, a stream per entry of channels."""
-    cfg = ConfigDict(segmentor_config(channels=channels))
+    cfg = ConfigDict(segmentor_config(channels=channels, modules=modules))
     cfg.data_preprocessor.update(mean=[128.] * 3, std=[64.] * 3)
     cfg.backbone.norm_cfg = cfg.decode_head.norm_cfg = (
         dict(type='GN', num_groups=2) if norm == 'GN' else dict(type=norm))

@@ -11,6 +11,8 @@ from mmengine.utils import digit_version
 ROOT = Path(__file__).resolve().parents[2]
 W48 = (48, 96, 192, 384)
 TWO_STREAMS = (4, 8)
+ONE_STAGE = (1, 1, 0, 0)  # modules of an HRNet that has two streams and fuses them once
+LAST_STAGE = (1, 0, 0, 1)  # all streams, fused once
 SIZE = (64, 96)  # of the tiny segmentor's images
 # Upstream's last mmengine reads checkpoints by torch.load's default: only weights, since 2.6.
 ONLY_WEIGHTS = (digit_version(mmengine.__version__) <= digit_version('0.10.7')
@@ -52,8 +54,9 @@ def fcn_head(channels, num_classes=3):
         loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0))
 
 
-def segmentor_config(cascade=False, gmacs_weight=None, channels=(4, 8, 12, 16), **dynopool):
-    """A tiny segmentor with a stream for each of ``channels``.
+def segmentor_config(cascade=False, gmacs_weight=None, channels=(4, 8, 12, 16),
+                     modules=(1, 1, 1, 1), **dynopool):
+    """A tiny segmentor with a stream for each of ``channels``, and so many modules in each stage.
 
     Further options are those of its DynOPools.
     """
@@ -67,7 +70,8 @@ def segmentor_config(cascade=False, gmacs_weight=None, channels=(4, 8, 12, 16), 
         type=f'DynOPool{"Cascade" if cascade else ""}EncoderDecoder',
         gmacs_weight=gmacs_weight,
         data_preprocessor=dict(type='SegDataPreProcessor', size=SIZE),
-        backbone=dict(type='DynOPoolHRNet', extra=hrnet_extra(channels), dynopool=dynopool),
+        backbone=dict(type='DynOPoolHRNet', extra=hrnet_extra(channels, modules),
+                      dynopool=dynopool),
         decode_head=head,
         train_cfg=dict(),
         test_cfg=dict(mode='whole'),
@@ -121,13 +125,13 @@ def write_cityscapes(root: Path, cities=('train', 'val'), count=4, size=(80, 144
     return root
 
 
-def write_project(folder, data_root):
-    """A user's own HRNet config, in the user's own folder."""
+def write_project(folder, data_root, modules=(1, 1, 1, 1)):
+    """A user's own HRNet config with so many modules in each stage, in the user's own folder."""
     model = dict(
         type='EncoderDecoder',
         data_preprocessor=dict(type='SegDataPreProcessor', size=(64, 64), pad_val=0,
                                seg_pad_val=255),
-        backbone=dict(type='HRNet', extra=hrnet_extra(),
+        backbone=dict(type='HRNet', extra=hrnet_extra(modules=modules),
                       norm_cfg=dict(type='SyncBN', requires_grad=True)),
         decode_head=fcn_head((4, 8, 12, 16), 19),
         train_cfg={}, test_cfg=dict(mode='whole'))

@@ -63,9 +63,9 @@ def hrnet(width: int) -> Builder:
 
 STDC1 = dict(stdc_type='STDCNet1', in_channels=3, channels=(32, 64, 256, 512, 1024),
              bottleneck_type='cat', num_convs=4, norm_cfg=BN, act_cfg=dict(type='ReLU'))
-# BEiT's and MAE's configs know no smaller one than "base", with 768 and 12 of them.
-SMALL = dict(img_size=FIXED_SIZE, embed_dims=48, num_layers=12, num_heads=3,
-             out_indices=(3, 5, 7, 11), init_values=0.1, norm_cfg=LN)
+# BEiT's and MAE's configs know no smaller one than "base", of 12 layers with 768 channels.
+SMALL = dict(img_size=FIXED_SIZE, embed_dims=48, num_layers=4, num_heads=3,
+             out_indices=(0, 1, 2, 3), init_values=0.1, norm_cfg=LN)
 
 HRNET = {'HRNet-W18': hrnet(18), 'HRNet-W48': hrnet(48)}
 

@@ -25,7 +25,7 @@ def demo(tmp_path_factory):
             'demo', '--images', 2, '--repeats', 1, '--cfg-options', 'train_cfg.max_iters=20',
             'train_cfg.val_interval=20', 'train_dataloader.batch_size=2',
             'param_scheduler.0.end=20', 'default_hooks.logger.interval=1',
-            'optim_wrapper.optimizer.lr=0.02', cwd=folder)
+            'optim_wrapper.optimizer.lr=0.02', 'val_dataloader.dataset.indices=6', cwd=folder)
         (folder / 'printed').write_text(printed)
 
     folder = made_once(tmp_path_factory, 'demo', make)
@@ -110,9 +110,10 @@ def test_the_gallery_of_what_was_learned(demo, tmp_path, one_process_per_tool):
     cwd, _ = demo
     out = tmp_path / 'gallery'
     printed = tool(
-        'gallery', '--out', out, '--cfg-options', 'train_cfg.max_iters=20',
-        'train_cfg.val_interval=20', 'train_dataloader.batch_size=2', 'param_scheduler.0.end=20',
-        'optim_wrapper.optimizer.lr=0.02', cwd=cwd)
+        'gallery', '--out', out, '--cfg-options', 'train_cfg.max_iters=8',
+        'train_cfg.val_interval=8', 'train_dataloader.batch_size=2', 'param_scheduler.0.end=8',
+        'default_hooks.logger.interval=1',
+        'optim_wrapper.optimizer.lr=0.02', 'val_dataloader.dataset.indices=6', cwd=cwd)
     page = (out / 'README.md').read_text()
     commands = re.findall(r'^python tools/.+', page, re.MULTILINE)
     assert len(commands) == 7 and all(f'$ {command}' in printed for command in commands)

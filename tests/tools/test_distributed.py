@@ -71,11 +71,12 @@ def project(tmp_path_factory):
     return folder
 
 
-def write_config(folder, name, batch_size, iterations, hooks=(), wrapper=None, **model):
+def write_config(folder, name, batch_size, iterations, hooks=(), wrapper=None, norm=None, **model):
     """A config over the project's own; a large lr of alpha, so that sizes change in few steps."""
     pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'),
                 dict(type='PackSegInputs')]
-    backbone = dict(norm_cfg=GROUP_NORM) | model.pop('backbone', {})
+    norms = dict(norm_cfg=norm) if norm else {}  # else the project's
+    backbone = norms | model.pop('backbone', {})
     settings = dict(
         _base_='./my_dynopool_config.py',
         custom_imports=dict(imports=['mmseg_dynopool', 'recorder'], allow_failed_imports=False),
@@ -88,7 +89,7 @@ def write_config(folder, name, batch_size, iterations, hooks=(), wrapper=None, *
             paramwise_cfg=dict(custom_keys=dict(dynopools=dict(lr_mult=400., decay_mult=0.))),
             **wrapper or {}),
         model=dict(data_preprocessor=dict(size=SIZE), backbone=backbone,
-                   decode_head=dict(norm_cfg=GROUP_NORM)) | model)
+                   decode_head=norms) | model)
     path = folder / f'{name}.py'
     path.write_text(''.join(f'{key} = {value!r}\n' for key, value in settings.items()))
     return path
@@ -131,11 +132,11 @@ def test_ranks_agree_and_equal_one_process(project, monkeypatch):
     ten times that.
     """
     config = write_config(project, 'two', 1, 12, wrapper=dict(accumulative_counts=2),
-                          gmacs_weight=3.0, backbone=dict(with_cp=True))
+                          norm=GROUP_NORM, gmacs_weight=3.0, backbone=dict(with_cp=True))
     first, second, two = launch(project, config, monkeypatch)
     check_ranks_agree(first, second)
 
-    config = write_config(project, 'one', 4, 6, gmacs_weight=3.0)
+    config = write_config(project, 'one', 4, 6, norm=GROUP_NORM, gmacs_weight=3.0)
     monkeypatch.syspath_prepend(str(project))
     tool('train', config, '--work-dir', 'one', cwd=project)
     single, one = results(project / 'one', ranks=1)
@@ -159,6 +160,14 @@ def test_ranks_agree_and_equal_one_process(project, monkeypatch):
             pair = [lines[name][n * step][f'dynopool/stream1/{key}']
                     for n, name in ((1, 'one'), (2, 'two'))]
             assert pair[0] == pytest.approx(pair[1], rel=1e-4, abs=1e-6) and pair[0] != 0
+    # Testing gives the last validation's mIoU, whatever the number of processes.
+    validated = scalars(project / 'two')[-1]
+    arguments = project / 'two.py', 'two/iter_12.pth'
+    options = '--work-dir', 'tested'
+    in_two = process('bash', ROOT / 'tools' / 'dist_test.sh', *arguments, 2, *options, cwd=project)
+    in_one = tool('test', *arguments, *options, cwd=project)
+    for printed in (in_two, in_one):
+        assert f"mIoU: {validated['mIoU']:.4f}" in printed
 
 
 def test_ranks_agree_on_the_budget(project, monkeypatch):

@@ -1,11 +1,11 @@
-"""The five-line config in somebody else's project, and the two-process launch."""
+"""The five-line config in somebody else's project."""
 
 import sys
 
 import pytest
 
 from support.commands import process, scalars, tool
-from support.toys import ROOT, write_project
+from support.toys import write_project
 
 MMSEG_ALONE = """
 import sys
@@ -35,21 +35,6 @@ def test_five_lines_in_an_existing_project(cityscapes, tmp_path):
     *steps, validated = scalars(tmp_path / 'elsewhere' / 'run')
     assert [line['dynopool/stream3/scale_w'] for line in steps] == pytest.approx([0.5] * 3, abs=0.1)
     assert f"mIoU: {validated['mIoU']:.4f}" in printed
-
-
-def test_two_processes_through_the_launcher(cityscapes, tmp_path):
-    """Testing gives the last validation's mIoU, whatever the number of processes."""
-    write_project(tmp_path, cityscapes)
-    config = tmp_path / 'my_dynopool_config.py'
-    process('bash', ROOT / 'tools' / 'dist_train.sh', config, 2, '--work-dir', 'run',
-            cwd=tmp_path)
-    *steps, validated = scalars(tmp_path / 'run')
-    assert [line['iter'] for line in steps] == [1, 2, 3]
-    in_two = process('bash', ROOT / 'tools' / 'dist_test.sh', config, 'run/iter_3.pth', 2,
-                     '--work-dir', 'tested', cwd=tmp_path)
-    in_one = tool('test', config, 'run/iter_3.pth', '--work-dir', 'tested', cwd=tmp_path)
-    for printed in (in_two, in_one):
-        assert f"mIoU: {validated['mIoU']:.4f}" in printed
 
 
 def test_mixed_precision_on_the_cpu(cityscapes, tmp_path):
