@@ -198,6 +198,12 @@ def _check_steps(trace: Tracer, found: Levels, skipped) -> None:
                 found.refusals.append(Refusal(
                     step.module, f'a {kind} reduces the resolution by a function call',
                     'call a module (nn.MaxPool2d, nn.AvgPool2d, nn.Conv2d) there, or skip it'))
+            elif step.kind != 'conv' and (
+                    trace.results.get((step.module, step.call)) is not step.output
+                    or getattr(module, 'divisor_override', None)):
+                found.refusals.append(Refusal(
+                    step.module, f'this {kind} does more than pool',
+                    'use a plain nn.MaxPool2d or nn.AvgPool2d there, or skip it'))
             elif any(abs(after * stride - before) >= stride for before, after, stride in zip(
                     step.source.size, step.target.size, step.window[1])):
                 found.refusals.append(Refusal(
@@ -224,7 +230,7 @@ def _check_steps(trace: Tracer, found: Levels, skipped) -> None:
         above = found.above.get(source), found.above.get(target)
         if step.kind not in ('factor', 'follow') or skipped(step.module):
             continue
-        if max(step.ratio) < 1 and target not in {s.target.find() for s in trace.steps
+        if min(step.ratio) < 1 and target not in {s.target.find() for s in trace.steps
                                                   if s.reduces} | {trace.image}:
             found.refusals.append(Refusal(
                 step.module, f'interpolation reduces {_text(source)} to {_text(target)}',

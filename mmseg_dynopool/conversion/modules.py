@@ -144,7 +144,12 @@ class Converted(_Variant):
         # leaving a trace that a cache could see.
         self._begin(read_alphas(self.dynopools))
         try:
-            return super().forward(*args, **kwargs)
+            outputs = super().forward(*args, **kwargs)
+            if any(turns.next for turns in self.all_turns):
+                raise RuntimeError(
+                    'a pooling module that stands at several levels was called more or less often '
+                    'than when the network was converted; use a module of its own for each place')
+            return outputs
         finally:
             self._begin({})
 

@@ -84,6 +84,8 @@ class ConversionPlan:
         lines = ['  '.join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
                  for row in rows]
         lines += [f'left as it is: {name} ({reason})' for name, reason in self.left.items()]
+        lines += [f'does not learn, as weights at its resolution are frozen: {name}'
+                  for name in self.frozen]
         lines += [f'note: {note}' for note in self.notes]
         lines += [f'refused: {refusal}' for refusal in self.refusals]
         return '\n'.join(lines)

@@ -183,3 +183,50 @@ def test_a_module_at_a_left_and_at_a_converted_place_is_refused():
     assert plan_conversion(net).refusals == []
     refusal, = plan_conversion(net, skip='a').refusals
     assert refusal.module == 'pool' and 'some stay as they are' in refusal.reason
+
+
+class Mixed(nn.MaxPool2d):
+    def forward(self, x):
+        return 0.3 * super().forward(x) + 0.7 * nn.functional.avg_pool2d(x, 2)
+
+
+class Summed(nn.AvgPool2d):
+    def forward(self, x):
+        return 4 * super().forward(x)
+
+
+@pytest.mark.parametrize('pool', [Mixed(2), Summed(2), nn.AvgPool2d(2, divisor_override=1)],
+                         ids=['mixed', 'summed', 'divisor'])
+def test_a_pooling_that_does_more_is_refused(pool):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 1, 1), pool, nn.Conv2d(4, 4, 3, 1, 1))
+    with pytest.raises(ValueError, match=rf'1: this {type(pool).__name__} does more than pool'):
+        convert_dynopool(model)
+    assert type(model[1]) is type(pool)
+
+
+class ExtraInTraining(nn.Module):
+    """One pooling at two levels, and once more in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.pool, self.conv = nn.MaxPool2d(2), nn.Conv2d(3, 3, 3, 1, 1)
+
+    def forward(self, x):
+        extra = self.pool(x).mean() if self.training else 0.0
+        return self.pool(self.conv(self.pool(self.conv(x)))) + extra
+
+
+def test_calls_that_were_not_seen_are_an_error():
+    model = convert_dynopool(ExtraInTraining())
+    model.eval()
+    assert model(torch.rand(1, 3, 64, 64)).shape[2:] == (16, 16)
+    model.train()
+    with pytest.raises(RuntimeError, match='called more or less often'):
+        model(torch.rand(1, 3, 64, 64))
+
+
+def test_frozen_levels_are_in_the_table():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1))
+    model[0].requires_grad_(False)
+    assert str(plan_conversion(model)).endswith(
+        'does not learn, as weights at its resolution are frozen: stride2')
