@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from mmseg_dynopool.ops import check_ratios, pooled_size, read_queries, shape_adaptor2d
+from mmseg_dynopool.ops import check_ratios, dynopool2d, pooled_size, shape_adaptor2d
 
 # Numbers in smaller bins could not be read.
 _LARGEST_SIDE = 16
@@ -67,10 +66,11 @@ def compute_aggregations(size: Sequence[int], scale: float,
     if not (math.isfinite(scale) and low <= scale <= high):
         raise ValueError(f'--scale {scale!r} lies outside of the ratios ({low:g}, {high:g}) that '
                          'Shape Adaptor mixes; choose one between them, or wider --ratios R1 R2')
-    output_size = pooled_size(size, (1 / scale, 1 / scale))
+    alpha = (1 / scale, 1 / scale)
+    output_size = pooled_size(size, alpha)
     weight = (scale - low) / (high - low)
     operators = {
-        'DynOPool': lambda image: F.avg_pool2d(read_queries(image, output_size), 2),
+        'DynOPool': lambda image: dynopool2d(image, alpha, output_size, reduce='mean'),
         f'Shape Adaptor: {1 - weight:.3g} x branch r = {low:g} + {weight:.3g} x branch '
         f'r = {high:g}':
         lambda image: shape_adaptor2d(image, weight, output_size, ratios, pooling='average')}

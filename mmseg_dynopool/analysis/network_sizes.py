@@ -7,16 +7,15 @@ from math import ceil, prod
 
 from mmseg.models import BaseSegmentor
 
+from mmseg_dynopool.conversion import LevelName
 from mmseg_dynopool.layers import all_pools
 
 from .logs import RunLog
 
 STOCK = 'stock network'
 Size = tuple[int, int]
-# Of a HRNet's maps, and of a converted network's levels: stride8, stride4x2, stride8_2.
 _STEM = dict(stem1=2, stem2=4)
 _STREAM = re.compile(r'stream(\d)')
-_LEVEL = re.compile(r'stride(\d+)(?:x(\d+))?(?:_\d+)?')
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,8 @@ def _strides(name: str) -> tuple[int, int]:
     """Total strides of height and width in the stock network."""
     if stream := _STREAM.fullmatch(name):
         return (2**(2 + int(stream[1])), ) * 2
-    if level := _LEVEL.fullmatch(name):
-        return int(level[1]), int(level[2] or level[1])
+    if level := LevelName.parse(name):
+        return level.strides
     if name in _STEM:
         return (_STEM[name], ) * 2
     raise ValueError(f'{name!r} is no stream of an HRNet, which are stem1, stem2, stream0, '

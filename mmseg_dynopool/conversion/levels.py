@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from torch import nn
 from torch.nn.modules.pooling import _AvgPoolNd, _MaxPoolNd
 
+from .level_name import LevelName
 from .resolution import Resolution, Step
 from .trace import NORMS, POINTWISE, Tracer
 
@@ -165,13 +166,11 @@ def _merge_pairs(trace: Tracer, levels: list[Level]) -> None:
 
 
 def _name(levels: list[Level], image: Resolution) -> None:
-    names: list[str] = []
+    named: list[tuple[int, int]] = []
     for level in levels:
-        strides = [round(a / b) for a, b in zip(image.size, level.target.size)]
-        name = 'stride' + 'x'.join(map(str, dict.fromkeys(strides)))
-        names.append(name)
-        earlier = names.count(name)
-        level.name = name if earlier == 1 else f'{name}_{earlier}'
+        strides = tuple(round(a / b) for a, b in zip(image.size, level.target.size))
+        named.append(strides)
+        level.name = str(LevelName(strides, named.count(strides)))
 
 
 def _trace_dependence(trace: Tracer, found: Levels) -> None:
