@@ -11,7 +11,7 @@ from torch.utils.flop_counter import flop_registry
 
 from mmseg_dynopool.layers import FixedDynOPool, all_pools
 
-from .meta_copy import run_on_meta, to_meta_copy
+from .meta_copy import note_running, run_on_meta, run_plainly, to_meta_copy
 
 
 @dataclass(frozen=True)
@@ -57,19 +57,17 @@ class GMACsCounter:
         check_shape(shape)
         self._image = (1, in_channels, *shape)
         self._network = to_meta_copy(model)
-        self._forward = forward or (lambda network, image: network(image))
-        self._counter = _Counter()
+        self._forward = forward or run_plainly
+        self._running = note_running(self._network)
+        self._counter = _Counter(self._running)
         self.pools: dict[str, FixedDynOPool] = all_pools(self._network)
-        for name, module in self._network.named_modules():
-            module.register_forward_pre_hook(self._counter.enter(name))
-            module.register_forward_hook(self._counter.leave)
         for name, pool in self.pools.items():
             pool.register_forward_hook(self._counter.pooled(name, pool.macs_per_value))
 
     @property
     def running(self) -> str:
         """Name of the module that runs; after an error, of the one where it occurred."""
-        return self._counter.modules[-1] if self._counter.modules else ''
+        return self._running[-1] if self._running else ''
 
     def calls(self, enlarged: int = 1) -> list[Call]:
         """Every operator call of a forward pass, in order of execution.
@@ -80,7 +78,7 @@ class GMACsCounter:
         batch, channels, height, width = self._image
         image = torch.empty(batch, channels, height * enlarged, width * enlarged, device='meta')
         self._counter.calls = []
-        self._counter.modules = []
+        self._running.clear()
         with torch.no_grad(), self._counter:
             self._forward(self._network, image)
         return self._counter.calls
@@ -104,10 +102,10 @@ def count_gmacs(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
 
 class _Counter(TorchDispatchMode):
 
-    def __init__(self):
+    def __init__(self, running: list[str]):
         super().__init__()
         self.calls: list[Call] = []
-        self.modules: list[str] = []
+        self._running = running
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         output = run_on_meta(func, args, kwargs)
@@ -115,15 +113,9 @@ class _Counter(TorchDispatchMode):
         if formula is not None:
             # PyTorch counts a multiply-add as two operations.
             macs = formula(*args, **(kwargs or {}), out_val=output) / 2
-            module = self.modules[-1] if self.modules else ''
+            module = self._running[-1] if self._running else ''
             self.calls.append(Call(module, func._overloadpacket.__name__, macs))
         return output
-
-    def enter(self, name):
-        return lambda module, args: self.modules.append(name)
-
-    def leave(self, module, args, output):
-        self.modules.pop()
 
     def pooled(self, name, macs_per_value):
 

@@ -42,6 +42,27 @@ def to_meta_copy(model: nn.Module, strip: bool = True) -> nn.Module:
     return copied
 
 
+def note_running(network: nn.Module) -> list[str]:
+    """The names of the modules that run, the innermost last; kept by hooks.
+
+    After an error the last is the module in which it occurred; clear the list before the next run.
+    """
+    running: list[str] = []
+
+    def leave(module, args, output):
+        running.pop()
+
+    for name, module in network.named_modules():
+        module.register_forward_pre_hook(lambda module, args, name=name: running.append(name))
+        module.register_forward_hook(leave)
+    return running
+
+
+def run_plainly(network: nn.Module, image):
+    """The ``forward`` of probes where none is given."""
+    return network(image)
+
+
 def run_on_meta(func, args, kwargs):
     """Run an operator on tensors of the meta device, for a dispatch mode."""
     if func._overloadpacket is torch.ops.aten.upsample_bilinear2d and args[1] is not None:

@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 
-from mmseg_dynopool.complexity.meta_copy import to_meta_copy
+from mmseg_dynopool.complexity.meta_copy import run_plainly, to_meta_copy
 from mmseg_dynopool.layers import (
     DynOPool,
     FixedDynOPool,
     ResizingPool,
     ShapeAdaptor,
-    input_channels,
 )
 
 from .modules import (
@@ -25,7 +24,6 @@ from .modules import (
 )
 from .plan import RULES, ConversionPlan, make_plan, trace_network
 from .shared_pool import SharedPool, Turns
-from .trace import traced_size
 from .trial import Trial
 
 TYPES = ('DynOPool', 'ShapeAdaptor')
@@ -45,14 +43,14 @@ def plan_conversion(model: nn.Module, rule: str = 'before',
         raise ValueError(f'rule must be one of {RULES}, got {rule!r}')
     if not isinstance(merge, bool | None):
         raise ValueError(f'merge must be True, False or None (with rule \'after\'), got {merge!r}')
-    trace = trace_network(model, in_channels, forward)
+    forward = forward or run_plainly
+    trace, image = trace_network(model, in_channels, forward)
     plan = make_plan(model, trace, rule, rule == 'after' if merge is None else merge, skip, scale)
     if not plan.refusals:
-        stock = to_meta_copy(model)
-        trial = to_meta_copy(model)
-        _apply(trial, plan, {name: FixedDynOPool(s) for name, s in plan.stock_scales.items()})
-        Trial(stock, trial, plan, in_channels or input_channels(model), forward).run(
-            traced_size(model))
+        copied = to_meta_copy(model)
+        trial = Trial(copied, plan, image, forward)
+        _apply(copied, plan, {name: FixedDynOPool(s) for name, s in plan.stock_scales.items()})
+        trial.run()
     return plan
 
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from mmseg_dynopool.layers import read_alphas
+from mmseg_dynopool.layers import as_dynamic_shapes, read_alphas
 from mmseg_dynopool.ops.queries import equal_sizes
 
 from .shared_pool import SharedPool, Turns
@@ -175,12 +175,8 @@ class Converted(_Variant):
 
     @torch.compiler.disable
     def _read_models(self, image_size: Sequence[int]) -> dict[str, Tensor]:
-        """The sizes as empty tensors, see :meth:`DynOPoolHRNet._read_models`."""
-        models = {}
-        for name, size in self.feature_sizes(image_size).items():
-            models[name] = torch.empty(size, device='meta')
-            torch._dynamo.maybe_mark_dynamic(models[name], [0, 1])
-        return models
+        """The sizes, see :func:`as_dynamic_shapes`."""
+        return as_dynamic_shapes(self.feature_sizes(image_size))
 
 
 class ConvertedContainer(Converted):

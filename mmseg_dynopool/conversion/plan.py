@@ -91,8 +91,12 @@ class ConversionPlan:
         return '\n'.join(lines)
 
 
-def trace_network(model: nn.Module, in_channels: int | None, forward: Callable | None) -> Tracer:
+def trace_network(model: nn.Module, in_channels: int | None, forward: Callable
+                  ) -> tuple[Tracer, torch.Tensor]:
     """Run a copy of the network on the meta device and record its resolutions.
+
+    Returns:
+        The trace, and the image.
 
     Raises:
         ValueError: it cannot run there, or is converted already, or lies on several devices.
@@ -113,7 +117,7 @@ def trace_network(model: nn.Module, in_channels: int | None, forward: Callable |
     trace = Tracer(to_meta_copy(model, strip=False))
     image = torch.empty(1, channels, *traced_size(model), device='meta')
     try:
-        trace.run(image, forward or (lambda network, image: network(image)))
+        trace.run(image, forward)
     except Exception as error:  # from any network, of any type
         size = ' x '.join(map(str, image.shape[1:]))
         raise ValueError(
@@ -122,7 +126,7 @@ def trace_network(model: nn.Module, in_channels: int | None, forward: Callable |
             'inputs, say how to run it by forward=lambda network, image: ...; other channels by '
             'in_channels; what reads values of tensors (.item(), numpy) has no meaning there: '
             'convert a part of the network') from error
-    return trace
+    return trace, image
 
 
 def make_plan(model: nn.Module, trace: Tracer, rule: str, merge: bool, skip: Sequence[str],

@@ -12,11 +12,11 @@ from .find import (
     short_names,
     unwrap,
 )
-from .pool import ResizingPool, read_alphas
+from .pool import ResizingPool, as_dynamic_shapes, read_alphas
 from .shape_adaptor import ShapeAdaptor
 
 __all__ = [
     'DynOPool', 'DynOPoolConv2d', 'FixedDynOPool', 'ResizingPool', 'ShapeAdaptor', 'all_pools',
-    'by_short_name', 'copy_replacing', 'freeze_pools', 'input_channels', 'learned_pools',
-    'read_alphas', 'short_names', 'unwrap'
+    'as_dynamic_shapes', 'by_short_name', 'copy_replacing', 'freeze_pools', 'input_channels',
+    'learned_pools', 'read_alphas', 'short_names', 'unwrap'
 ]

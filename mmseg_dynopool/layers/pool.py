@@ -104,3 +104,16 @@ def read_alphas(pools: Mapping[str, ResizingPool]) -> dict[str, tuple[float, flo
             raise ValueError(f'alpha of DynOPool {name!r} is not finite, {alpha}: the training '
                              'diverged; resume from the last good checkpoint with a lower lr')
     return {name: alphas[name] for name in pools}
+
+
+def as_dynamic_shapes(sizes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
+    """Sizes as empty tensors whose shapes are marked to change; for compiled networks.
+
+    Compiled code takes integers for constants until it has seen each one change. A network calls
+    this in a function that the compiler calls as it is, its one break of the graph, so that it
+    does not see alpha, whose value changes with every step.
+    """
+    models = {name: torch.empty(tuple(size), device='meta') for name, size in sizes.items()}
+    for model in models.values():
+        torch._dynamo.maybe_mark_dynamic(model, [0, 1])
+    return models

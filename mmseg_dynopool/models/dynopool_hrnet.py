@@ -8,7 +8,7 @@ from mmseg.models.backbones import HRNet
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_dynopool.layers import read_alphas
+from mmseg_dynopool.layers import as_dynamic_shapes, read_alphas
 from mmseg_dynopool.ops import check_input, pooled_size
 
 from .hr_module import DynOPoolHRModule, Pool, run_downsampling, unstride_
@@ -143,17 +143,8 @@ class DynOPoolHRNet(HRNet):
 
     @torch.compiler.disable
     def _read_models(self, image_size: Sequence[int]) -> dict[str, Tensor]:
-        """The sizes as empty tensors whose shapes are marked to change.
-
-        Compiled code takes integers for constants until it has seen each one change. It calls
-        this function as it is, its one break of the graph, so that it does not see alpha, whose
-        value changes with every step.
-        """
-        models = {}
-        for name, size in self._chain_sizes(image_size, read_alphas(self.dynopools)).items():
-            models[name] = torch.empty(size, device='meta')
-            torch._dynamo.maybe_mark_dynamic(models[name], [0, 1])
-        return models
+        """The sizes, see :func:`as_dynamic_shapes`."""
+        return as_dynamic_shapes(self._chain_sizes(image_size, read_alphas(self.dynopools)))
 
     def _chain_sizes(self, size: Sequence[int], alphas: dict) -> dict[str, tuple[int, int]]:
         """Size of each DynOPool's output: the stem's, then from stream to stream."""
