@@ -1,19 +1,15 @@
 # Stock SegFormer-B0 on Cityscapes, mmseg's recipe: 160,000 iterations, batch 8, AdamW.
 _base_ = [
-    './_base_/datasets/cityscapes_1024x1024.py', './_base_/schedules/iters_80k.py',
-    './_base_/default_runtime.py'
+    './_base_/models/imagenet_preprocessor.py', './_base_/datasets/cityscapes.py',
+    './_base_/schedules/iters_80k.py', './_base_/default_runtime.py'
 ]
+crop_size = (1024, 1024)
+train_pipeline = _base_.train_pipeline
+train_pipeline[3].crop_size = crop_size
 norm_cfg = dict(type='SyncBN', requires_grad=True)  # becomes BN where there is one process
 model = dict(
     type='EncoderDecoder',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        size=(1024, 1024)),
+    data_preprocessor=dict(size=crop_size),
     backbone=dict(
         type='MixVisionTransformer',
         embed_dims=32,
@@ -39,7 +35,7 @@ model = dict(
         align_corners=False,
         loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)),
     train_cfg=dict(),
-    test_cfg=dict(mode='slide', crop_size=(1024, 1024), stride=(768, 768)))
+    test_cfg=dict(mode='slide', crop_size=crop_size, stride=(768, 768)))
 optim_wrapper = dict(
     optimizer=dict(
         _delete_=True, type='AdamW', lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01),
@@ -55,5 +51,5 @@ param_scheduler = [
 ]
 train_cfg = dict(max_iters=160000, val_interval=16000)
 default_hooks = dict(checkpoint=dict(interval=16000))
-train_dataloader = dict(batch_size=8)
+train_dataloader = dict(batch_size=8, dataset=dict(pipeline=train_pipeline))
 log_processor = dict(by_epoch=False)

@@ -1,7 +1,7 @@
 # Stock UNet on Cityscapes, mmseg's recipe: 160,000 iterations, batch 16.
 _base_ = [
-    './_base_/datasets/cityscapes.py', './_base_/schedules/iters_80k.py',
-    './_base_/default_runtime.py'
+    './_base_/models/imagenet_preprocessor.py', './_base_/datasets/cityscapes.py',
+    './_base_/schedules/iters_80k.py', './_base_/default_runtime.py'
 ]
 norm_cfg = dict(type='SyncBN', requires_grad=True)  # becomes BN where there is one process
 head = dict(
@@ -15,14 +15,6 @@ head = dict(
     align_corners=False)
 model = dict(
     type='EncoderDecoder',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        size=(512, 1024)),
     backbone=dict(type='UNet', base_channels=64, num_stages=5, norm_cfg=norm_cfg),
     decode_head=dict(
         head,

@@ -1,16 +1,8 @@
 # Stock HRNet-W48 with mmseg's FCN head.
+_base_ = './imagenet_preprocessor.py'
 norm_cfg = dict(type='SyncBN', requires_grad=True)  # becomes BN where there is one process
-data_preprocessor = dict(
-    type='SegDataPreProcessor',
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True,
-    pad_val=0,
-    seg_pad_val=255,
-    size=(512, 1024))
 model = dict(
     type='EncoderDecoder',
-    data_preprocessor=data_preprocessor,
     backbone=dict(
         type='HRNet',
         norm_cfg=norm_cfg,
