@@ -1,13 +1,11 @@
 """Gradients of every alpha and weight against a plain network whose pools are a slow reference."""
 
-import math
-from fractions import Fraction
-
 import pytest
 import torch
 import torch.nn.functional as F
 
 from mmseg_dynopool.conversion import convert_dynopool
+from support.reference import reference_autograd
 from support.toy_networks import ToyResNet, ToyUNet, randomize
 
 SCALES = dict(stride2=(0.71, 0.43), stride4=(0.62, 0.57), stride8=(0.43, 0.83),
@@ -16,22 +14,7 @@ WINDOW = 4
 
 
 def reference(image, alpha, reduce='max'):
-    """The queries by grid_sample, the sizes straight-through, anchored in local windows."""
-    grids = []
-    for axis in (0, 1):
-        size = image.shape[2 + axis]
-        soft = size / alpha[axis]
-        out = max(1, math.floor(soft.item() + 0.5))
-        cell = size / (out + soft - soft.detach())
-        k = (torch.arange(2 * out, dtype=image.dtype) + 0.5) / 2
-        windows = max(1, round(out / WINDOW))
-        own = [math.floor(Fraction((2 * j + 1) * windows, 4 * out)) for j in range(2 * out)]
-        k0 = (torch.tensor(own, dtype=image.dtype) + 0.5) * out / windows
-        grids.append(2 * ((k - k0) * cell + (k0 * cell).detach()) / size - 1)
-    grid = torch.stack(torch.meshgrid(*grids, indexing='ij')[::-1], -1)
-    queries = F.grid_sample(image, grid.expand(len(image), -1, -1, -1), mode='bilinear',
-                            padding_mode='border', align_corners=False)
-    return (F.max_pool2d if reduce == 'max' else F.avg_pool2d)(queries, 2)
+    return reference_autograd(image, alpha, 'local', WINDOW, reduce)
 
 
 def unstrided(conv, x):
