@@ -82,6 +82,21 @@ def test_every_stream_of_an_hrnet_sees_farther_where_one_scale_is_smaller():
         assert h > stock_h and w == stock_w == stock_h
 
 
+def moving_pixels(backbone, size, output, weights):
+    """``(row, column)`` of the pixels that move the centre unit, for so many random weights."""
+    image = torch.rand(1, 3, *size, requires_grad=True)
+    total = 0
+    for seed in range(weights):
+        torch.manual_seed(seed)
+        for weight in backbone.parameters():
+            if weight.dim() == 4:
+                nn.init.uniform_(weight, -0.2, 1)
+        features = backbone(image)[output]
+        unit = features[0, :, features.shape[2] // 2, features.shape[3] // 2].sum()
+        total = total + torch.autograd.grad(unit, image)[0].abs().sum((0, 1))
+    return total.nonzero()
+
+
 def test_the_last_streams_field_against_random_weights():
     """Pixels in the box move the unit, those beyond do not, over several random weights."""
     backbone = DynOPoolHRNet(hrnet_extra((2, 2, 2, 2)), dynopool=dict(scale=(0.25, 0.5)))
@@ -89,17 +104,7 @@ def test_the_last_streams_field_against_random_weights():
     size = (16, 1024)
     *_, left, right = theoretical_field(backbone, size)[3]
     assert left > 0 and right < size[1]
-    image = torch.rand(1, 3, *size, requires_grad=True)
-    total = 0
-    for seed in range(12):
-        torch.manual_seed(seed)
-        for weight in backbone.parameters():
-            if weight.dim() == 4:
-                nn.init.uniform_(weight, -0.2, 1)
-        output = backbone(image)[3]
-        unit = output[0, :, output.shape[2] // 2, output.shape[3] // 2].sum()
-        total = total + torch.autograd.grad(unit, image)[0].abs()
-    touched = total.sum((0, 1, 2)).nonzero()
+    touched = moving_pixels(backbone, size, output=3, weights=12)[:, 1]
     assert left <= touched.min() and touched.max() < right
     assert touched.max() - touched.min() > 0.8 * (right - left)
 
@@ -138,17 +143,7 @@ def test_a_converted_network_against_random_weights(kind, rule):
     backbone = kaiming_segmentor(converted_config, kind=kind, rule=rule,
                                  scale=(0.4, 0.6)).backbone
     size = (192, 160)
-    image = torch.rand(1, 3, *size, requires_grad=True)
-    totals = 0
-    for seed in range(4):
-        torch.manual_seed(seed)
-        for weight in backbone.parameters():
-            if weight.dim() == 4:
-                nn.init.uniform_(weight, -0.2, 1)
-        output = backbone(image)[0]
-        unit = output[0, :, output.shape[2] // 2, output.shape[3] // 2].sum()
-        totals = totals + torch.autograd.grad(unit, image)[0].abs().sum((0, 1))
-    touched = totals.nonzero()
+    touched = moving_pixels(backbone, size, output=0, weights=4)
     top, left = touched.min(0).values.tolist()
     bottom, right = (touched.max(0).values + 1).tolist()
     assert theoretical_field(backbone, size)[0] == (top, bottom, left, right)
