@@ -134,8 +134,8 @@ def _positive_copy(network: nn.Module, ratios: dict[str, float], axis: int) -> n
         replaced[pool] = _MeanPool.at_alpha(alpha)
     for module in network.modules():
         if isinstance(module, Converted):
-            replaced |= {shared: SharedPool(replaced[shared.pool], shared.reused)
-                         for shared in module.shared_pools.values()}
+            replaced |= {shared: SharedPool({name: replaced[shared.pool]}, name, shared.reused)
+                         for name, shared in module.shared_pools.items()}
     for module in network.modules():
         if isinstance(module, _NEUTRAL):
             replaced[module] = nn.Identity()

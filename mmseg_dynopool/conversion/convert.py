@@ -138,7 +138,8 @@ def _pool(kind, scale, stock_scale, bounds, anchor, window) -> ResizingPool:
 
 def _apply(model: nn.Module, plan: ConversionPlan, pools: Mapping[str, ResizingPool]) -> None:
     """Change the modules of ``model``, the planned network or a copy of it."""
-    shared = {name: SharedPool(pool, name in plan.reused) for name, pool in pools.items()}
+    model.dynopools = nn.ModuleDict(pools)
+    shared = {name: SharedPool(model.dynopools, name, name in plan.reused) for name in pools}
     turns: defaultdict[str, Turns] = defaultdict(lambda: Turns([]))
     for change in plan.changes:
         module, pool = model.get_submodule(change.module), shared[change.level]
@@ -155,7 +156,6 @@ def _apply(model: nn.Module, plan: ConversionPlan, pools: Mapping[str, ResizingP
             turns[change.module].pools.append(None if change.place == 'gone' else pool)
             mix_in(module, DynOPooling, turns=turns[change.module],
                    reduce='mean' if change.place == 'mean' else 'max')
-    model.dynopools = nn.ModuleDict(pools)
     is_container = isinstance(model, (nn.Sequential, nn.ModuleDict))
     mix_in(model, ConvertedContainer if is_container else Converted, shared_pools=shared,
            all_turns=[turn for turn in turns.values() if len(turn.pools) > 1],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -18,18 +18,24 @@ class SharedPool:
     """A network's DynOPool as its modules hold it, with what one forward pass knows of it.
 
     Args:
-        pool: the DynOPool.
+        pools: the network's ``dynopools``, which own it.
+        name: its name there.
         reused: some tensor is pooled more than once in a forward pass; it is computed once.
 
     Attributes:
         entered: ``(H, W)`` of what was last pooled.
     """
 
-    def __init__(self, pool: ResizingPool, reused: bool = False):
-        self.pool = pool
+    def __init__(self, pools: Mapping[str, ResizingPool], name: str, reused: bool = False):
+        self._pools = pools
+        self.name = name
         self.reused = reused
         self.entered: tuple[int, int] | None = None
         self.begin()
+
+    @property
+    def pool(self) -> ResizingPool:
+        return self._pools[self.name]
 
     def begin(self, alpha: Sequence[float] | None = None,
               size: Sequence[int] | None = None) -> None:

@@ -15,6 +15,7 @@ from torch import nn
 
 from mmseg_dynopool.conversion import convert_dynopool
 from mmseg_dynopool.export import freeze_pools
+from mmseg_dynopool.layers import DynOPool
 from mmseg_dynopool.ops import dynopool2d
 from support.toy_networks import Run, ToyResNet, ToyUNet, conv, randomize, set_scales
 from support.toys import hrnet_extra
@@ -261,3 +262,13 @@ def test_a_tensor_that_was_written_is_pooled_anew():
             pooled = dynopool2d(read, (1 / 0.6, 1 / 0.4))
             torch.testing.assert_close(
                 output, F.conv2d(pooled, layer.weight, layer.bias, padding=1))
+
+
+def test_a_pooling_that_is_replaced_is_the_one_that_pools():
+    """`dynopools` owns the poolings: nothing else holds another one."""
+    model = convert_dynopool(nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1)))
+    model.dynopools['stride2'] = DynOPool(0.3)
+    output = model(torch.rand(1, 3, 40, 40))
+    assert output.shape[2:] == (12, 12)
+    output.square().sum().backward()
+    assert model.dynopools['stride2'].alpha.grad.abs().min() > 0
