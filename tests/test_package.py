@@ -55,6 +55,9 @@ PARTS = [
     'import mmseg_dynopool.layers.dynopool',
     'from mmseg_dynopool.complexity import probe_complexity',
     'import importlib; importlib.import_module("mmseg_dynopool.layers")',
+    'from torch import nn; from mmseg_dynopool.conversion import convert_dynopool\n'
+    'model = convert_dynopool(nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1)))\n'
+    'assert list(model.dynopools) == ["stride2"]',
     'import torch, pickle; from mmseg_dynopool.layers import DynOPool\n'
     'pickle.loads(pickle.dumps(DynOPool()))(torch.ones(1, 1, 4, 4))',
 ]

@@ -272,3 +272,28 @@ def test_a_pooling_that_is_replaced_is_the_one_that_pools():
     assert output.shape[2:] == (12, 12)
     output.square().sum().backward()
     assert model.dynopools['stride2'].alpha.grad.abs().min() > 0
+
+
+class TwoInputs(nn.Module):
+    """The image has four channels; its first convolution does not see them."""
+
+    def __init__(self):
+        super().__init__()
+        self.depth, self.conv = nn.Conv2d(1, 4, 1), nn.Conv2d(8, 6, 3, 2, 1)
+
+    def forward(self, *, colour, depth):
+        return self.conv(torch.cat([colour, self.depth(depth)], 1))
+
+
+def test_how_to_run_a_network_of_other_inputs():
+    def run(network, image):
+        return network(colour=image, depth=image[:, :1])
+
+    stock = TwoInputs()
+    model = convert_dynopool(copy.deepcopy(stock), in_channels=4, forward=run)
+    assert list(model.dynopools) == ['stride2']
+    image = torch.rand(2, 4, 24, 40)
+    features = torch.cat([image, stock.depth(image[:, :1])], 1)
+    expected = F.conv2d(dynopool2d(features, (2.0, 2.0)), stock.conv.weight, stock.conv.bias,
+                        padding=1)
+    torch.testing.assert_close(run(model, image), expected)

@@ -230,3 +230,20 @@ def test_frozen_levels_are_in_the_table():
     model[0].requires_grad_(False)
     assert str(plan_conversion(model)).endswith(
         'does not learn, as weights at its resolution are frozen: stride2')
+
+
+class OneAxis(nn.Module):
+    """Interpolates to half of the height; the width stays."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 1, 1)
+
+    def forward(self, x):
+        y = self.conv(x)
+        return self.last(F.interpolate(y, (y.shape[2] // 2, y.shape[3])))
+
+
+def test_interpolation_along_one_axis_is_refused():
+    with pytest.raises(ValueError, match='interpolation reduces 352 x 416 to 176 x 416'):
+        convert_dynopool(OneAxis())
