@@ -15,8 +15,8 @@ from .version import __version__
 _ROOMS = dict(
     DynOPoolBackbone='models', DynOPoolCascadeEncoderDecoder='models',
     DynOPoolEncoderDecoder='models', DynOPoolHRNet='models', DynOPoolHook='hooks',
-    MNI152TissueDataset='data.mni152')
-_REGISTERING = ('checkpoints', 'data.mni152', 'hooks', 'models', 'resume')
+    FashionScenesDataset='data.fashion_scenes', MNI152TissueDataset='data.mni152')
+_REGISTERING = ('checkpoints', 'data.fashion_scenes', 'data.mni152', 'hooks', 'models', 'resume')
 
 __all__ = [*_ROOMS, '__version__']
 

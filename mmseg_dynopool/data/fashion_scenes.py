@@ -1,0 +1,24 @@
+"""Fashion-MNIST's garments on textured canvases: a data set whose right resolution is known."""
+
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS
+
+
+@DATASETS.register_module()
+class FashionScenesDataset(BaseSegDataset):
+    """Scenes of garments, ten classes and background.
+
+    ``tools/dataset_converters/fashion_scenes.py`` prepares the files. Images and label maps are
+    PNG files of the same name; a label's value is its class. Arguments: those of
+    ``BaseSegDataset``.
+    """
+
+    METAINFO = dict(
+        classes=('background', 'T-shirt', 'trousers', 'pullover', 'dress', 'coat', 'sandal',
+                 'shirt', 'sneaker', 'bag', 'ankle boot'),
+        palette=[[0, 0, 0], [230, 25, 75], [60, 180, 75], [255, 225, 25], [0, 130, 200],
+                 [245, 130, 48], [145, 30, 180], [70, 240, 240], [240, 50, 230], [210, 245, 60],
+                 [250, 190, 212]])
+
+    def __init__(self, img_suffix='.png', seg_map_suffix='.png', **kwargs):
+        super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)

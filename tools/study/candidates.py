@@ -1,0 +1,233 @@
+"""What a user would do for less compute: the config of each run, at its counted cost."""
+
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import cv2
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+
+from mmseg_dynopool.layers import short_names
+from mmseg_dynopool.models import count_segmentor_gmacs
+from mmseg_dynopool.models.cost import segmentor_counter
+
+from .runs import NETWORKS, Run
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+STRETCH = dict(stretched_h=3., stretched_w=1 / 3)  # height to width
+ALPHA_LR = 0.1  # of the weights' lr
+_TOLERANCE = 0.007  # of counted costs
+
+
+def describe(run: Run, scales: dict | None = None) -> tuple[str, dict]:
+    """Config file and overrides of a run.
+
+    Args:
+        run: which.
+        scales: ``{instance: (r_h, r_w)}``, of the method ``'retrained'``.
+
+    Returns:
+        The file's name in ``configs`` and a dict as for ``--cfg-options``.
+    """
+    file, overrides = NETWORKS[run.network], dict(_data(run))
+    overrides['randomness.seed'] = run.seed
+    overrides.update(_METHODS[run.method](run, overrides, scales))
+    return file, overrides
+
+
+def load(file: str, overrides: dict) -> Config:
+    """The config with its overrides."""
+    config = Config.fromfile(CONFIGS / file)
+    config.merge_from_dict(overrides)
+    init_default_scope('mmseg')
+    return config
+
+
+def gmacs(file: str, overrides: dict) -> float:
+    """Counted cost of one image."""
+    config = load(file, overrides)
+    return count_segmentor_gmacs(MODELS.build(config.model), config.model.data_preprocessor.size)
+
+
+def _data(run: Run) -> Iterable[tuple[str, object]]:
+    if run.network == 'demo':
+        return
+    root = f'data/fashion_scenes/{run.data}/'
+    first = next(Path(root, 'images', 'val').iterdir())
+    yield 'model.data_preprocessor.size', cv2.imread(str(first)).shape[:2]
+    for loader in ('train', 'val', 'test'):
+        yield f'{loader}_dataloader.dataset.data_root', root
+
+
+def _target(run: Run, overrides: dict) -> float:
+    return run.ratio * gmacs(NETWORKS[run.network], overrides)
+
+
+def _match(cost: Callable[[float, float], float], wanted: float, low: float, high: float
+           ) -> tuple[float, float]:
+    """The size x in [low, high], and lean, at which a rising, stepped cost is as wanted.
+
+    Sizes are rounded, so an even x may have no cost near enough. The lean is the factor by which
+    heights are enlarged and widths reduced, the nearest to 1 that does.
+    """
+    tried = {}
+    for lean in (1., 0.99, 1.01, 0.98, 1.02, 0.97, 1.03, 0.96, 1.04):
+        bottom, top = low, high
+        for _ in range(12):
+            middle = (bottom + top) / 2
+            tried[middle, lean] = cost(middle, lean)
+            if abs(tried[middle, lean] / wanted - 1) < _TOLERANCE:
+                return middle, lean
+            bottom, top = (middle, top) if tried[middle, lean] < wanted else (bottom, middle)
+    return min(tried, key=lambda found: abs(tried[found] - wanted))
+
+
+def _stock(run, overrides, scales):
+    return {}
+
+
+def _resized(run, overrides, factors: Callable[[float], tuple[float, float]]):
+    shape = overrides['model.data_preprocessor.size']
+    file = NETWORKS[run.network]
+
+    def resized(x, lean):
+        return tuple(round(n * f) for n, f in zip(shape, _leaning(factors(x), lean)))
+
+    def cost(x, lean):
+        return gmacs(file, {**overrides, 'model.data_preprocessor.size': resized(x, lean)})
+
+    height, width = resized(*_match(cost, _target(run, overrides), 0.1, 1.))
+    # Resized before the labels are loaded: loss and metric see them in full.
+    pipeline = [dict(type='LoadImageFromFile'),
+                dict(type='Resize', scale=(width, height), keep_ratio=False),
+                dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
+    return {'model.data_preprocessor.size': (height, width),
+            **{f'{loader}_dataloader.dataset.pipeline': pipeline
+               for loader in ('train', 'val', 'test')}}
+
+
+def _leaning(pair: tuple[float, float], lean: float) -> tuple[float, float]:
+    return pair[0] * lean, pair[1] / lean
+
+
+def _input(run, overrides, scales):
+    return _resized(run, overrides, lambda x: (x, x))
+
+
+def _squeezed(run, overrides, scales):
+    tall = STRETCH[run.data] > 1
+    return _resized(run, overrides, lambda x: (x, 1.) if tall else (1., x))
+
+
+def _narrow(run, overrides, scales):
+    wanted = _target(run, overrides)
+    found = {}
+    for options in dict(hrnet=_narrow_hrnet, deeplab=_narrow_resnet)[run.network]():
+        miss = abs(gmacs(NETWORKS[run.network], {**overrides, **options}) / wanted - 1)
+        if miss < 0.01:
+            return options
+        found[miss] = options
+    return found[min(found)]
+
+
+def _narrow_hrnet():
+    for part in range(100, 20, -1):
+        channels = [round(c * part / 100) for c in (16, 32, 64, 128)]
+        stages = {f'model.backbone.extra.stage{n}.num_channels': channels[:n] for n in (2, 3, 4)}
+        yield {**stages, 'model.backbone.extra.stage1.num_channels': (channels[0], ),
+               'model.decode_head.in_channels': channels,
+               'model.decode_head.channels': round(48 * part / 100)}
+
+
+def _narrow_resnet():
+    # The base gives the backbone's channels in coarse steps, the head's are even to them or near.
+    widths = [(base, head) for base in range(16, 6, -1) for head in range(32, 8, -1)]
+    for base, head in sorted(widths, key=lambda w: abs(w[1] - 2 * w[0])):
+        yield {'model.backbone.base_channels': base, 'model.backbone.stem_channels': base,
+               'model.decode_head.in_channels': 8 * base,
+               'model.decode_head.c1_in_channels': base, 'model.decode_head.channels': head}
+
+
+def _network(run: Run, learn: bool, options: dict) -> dict:
+    """The network with poolings of these options."""
+    if run.network == 'deeplab':
+        if learn:
+            return {'model.type': 'DynOPoolEncoderDecoder', 'model.dynopool': options}
+        stock = load(NETWORKS[run.network], {}).model.backbone.to_dict()
+        return {'model.backbone': dict(_delete_=True, type='DynOPoolBackbone', backbone=stock,
+                                       dynopool=dict(options, learn=False))}
+    # Streams alone, unless the wanted cost is out of their reach.
+    options = dict(options, stem=run.ratio < 0.6)
+    if not learn:
+        options['learn'] = False
+    segmentor = {'model.type': 'DynOPoolEncoderDecoder'} if learn else {}
+    return {**segmentor, 'model.backbone.type': 'DynOPoolHRNet',
+            'model.backbone.dynopool': options}
+
+
+def _matched(run, overrides, scales_at: Callable[[float, float, list[str]], dict]):
+    file = NETWORKS[run.network]
+    config = load(file, {**overrides, **_network(run, False, {})})
+    counter = segmentor_counter(MODELS.build(config.model), config.model.data_preprocessor.size)
+    short = short_names(counter.pools)
+
+    def cost(x, lean):
+        for name, scale in scales_at(x, lean, list(short.values())).items():
+            counter.pools[{s: n for n, s in short.items()}[name]].set_scale_(scale)
+        return counter.gmacs()
+
+    best = _match(cost, _target(run, overrides), 0.125, 1 / math.sqrt(3))
+    return _network(run, False, dict(scale=scales_at(*best, list(short.values()))))
+
+
+def _uniform(run, overrides, scales):
+    return _matched(run, overrides,
+                    lambda x, lean, names: dict.fromkeys(names, _leaning((x, x), lean)))
+
+
+def _picked(run, overrides, scales):
+    root = math.sqrt(STRETCH[run.data])
+
+    def scales_at(x, lean, names):  # the first level undoes the stretch
+        return {name: _leaning((x, x) if k else (x / root, x * root), lean)
+                for k, name in enumerate(names)}
+
+    return _matched(run, overrides, scales_at)
+
+
+def _retrained(run, overrides, scales):
+    return _network(run, False, dict(scale=scales))
+
+
+def _fixed(run, overrides, scales):
+    scale = dict(run.options)['scale']
+    return _network(run, False, dict(scale=scale))
+
+
+def _learned(run, overrides, kind: str):
+    options = dict(run.options)
+    phases = {name: options.pop(name) for name in ('begin', 'reach', 'settle') if name in options}
+    lr = ALPHA_LR * options.pop('alpha_lr', 1.)
+    if run.network == 'demo':
+        lr = 1.
+    budget = dict(target_gmacs=_target(run, overrides), **phases)
+    return {**_network(run, True, dict(options, type=kind)),
+            'model.gmacs_budget': budget,
+            'optim_wrapper.paramwise_cfg': dict(
+                custom_keys=dict(dynopools=dict(lr_mult=lr, decay_mult=0.))),
+            'custom_hooks': [dict(type='DynOPoolHook')]}
+
+
+def _adaptor(run, overrides, scales):
+    return _learned(run, overrides, 'ShapeAdaptor')
+
+
+def _dynopool(run, overrides, scales):
+    return _learned(run, overrides, 'DynOPool')
+
+
+_METHODS = dict(stock=_stock, input=_input, squeezed=_squeezed, narrow=_narrow, uniform=_uniform,
+                picked=_picked, adaptor=_adaptor, dynopool=_dynopool, retrained=_retrained,
+                fixed=_fixed)

@@ -1,0 +1,95 @@
+"""The list of runs, in the order in which they are trained."""
+
+from dataclasses import dataclass
+
+NETWORKS = dict(
+    hrnet='evidence_hrnet_fashion.py',
+    deeplab='evidence_deeplabv3plus_r18_fashion.py',
+    demo='demo_fixed_mni152.py')
+METHODS = dict(
+    stock='stock',
+    input='smaller input',
+    squeezed='input squeezed by the known stretch',
+    narrow='narrower network',
+    uniform='uniform fixed scales',
+    picked='fixed scales, picked for the stretch',
+    adaptor='Shape Adaptor, budget',
+    dynopool='DynOPool, budget',
+    retrained='learned scales, fixed and trained anew',
+    fixed='fixed scales, not matched in cost')
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training.
+
+    Attributes:
+        network: one of ``NETWORKS``.
+        data: a variant of the scenes, or ``'mni152'``.
+        method: one of ``METHODS``.
+        ratio: counted cost relative to the stock network.
+        seed: of weights and batches.
+        options: what differs from the method's defaults, ``((name, value), ...)``, for
+            ``candidates.py``.
+    """
+
+    network: str
+    data: str
+    method: str
+    ratio: float
+    seed: int
+    options: tuple[tuple[str, object], ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Its name, in the JSON lines and for ``--only``."""
+        options = [f'{name}={value}' for name, value in self.options]
+        return '/'.join([self.network, self.data, self.method, f'{self.ratio:g}', *options,
+                         f'seed{self.seed}'])
+
+    @property
+    def needs(self) -> str | None:
+        """Key of the run whose scales it takes over."""
+        if self.method != 'retrained':
+            return None
+        return Run(self.network, self.data, 'dynopool', self.ratio, self.seed, self.options).key
+
+
+CHEAPER = ('input', 'squeezed', 'narrow', 'uniform', 'picked', 'adaptor', 'dynopool')
+ANCHORS = tuple((('anchor', a), ) for a in ('corner', 'center')) + tuple(
+    (('anchor', 'local'), ('window', w)) for w in (4, 16, 32))
+SENSITIVITY = ((('alpha_lr', 0.25), ), (('alpha_lr', 4.), ), (('begin', 0.), ), (('reach', 0.25), ),
+               (('reach', 0.75), ), (('settle', 0.6), ))
+SCALES = (0.25, 0.35, 0.7, 0.9)
+
+
+def _seeds(count: int, *arguments, options=()) -> list[Run]:
+    return [Run(*arguments, seed, options) for seed in range(count)]
+
+
+def _frontier(network: str, ratio: float, methods=CHEAPER) -> list[Run]:
+    return [Run(network, 'stretched_h', method, ratio, seed)
+            for seed in range(3) for method in methods]
+
+
+def all_runs() -> list[Run]:
+    """Every run once; what a conclusion hangs on comes first."""
+    runs = _frontier('hrnet', 1., ['stock']) + _frontier('hrnet', 0.5)
+    runs += _frontier('deeplab', 1., ['stock']) + _frontier('deeplab', 0.5)
+    for data in ('isotropic', 'stretched_w', 'stretched_h'):
+        runs += _seeds(5, 'hrnet', data, 'dynopool', 0.5)
+    runs += _seeds(3, 'hrnet', 'stretched_h', 'retrained', 0.5)
+    runs += _frontier('hrnet', 0.75)
+    for options in ANCHORS + SENSITIVITY:
+        runs += _seeds(3, 'hrnet', 'stretched_h', 'dynopool', 0.5, options=options)
+    for scale in SCALES:
+        for method in ('dynopool', 'fixed'):
+            runs += _seeds(3, 'hrnet', 'stretched_h', method, 1., options=(('scale', scale), ))
+    runs += _frontier('deeplab', 0.75)
+    for method, ratio in (('stock', 1.), ('uniform', 0.5), ('dynopool', 0.5)):
+        runs += _seeds(3, 'demo', 'mni152', method, ratio)
+    runs += _seeds(3, 'demo', 'mni152', 'dynopool', 0.5, options=(('settle', 0.6), ))
+    for data in ('isotropic', 'mixed', 'enlarged'):
+        for method, ratio in (('stock', 1.), ('uniform', 0.5), ('dynopool', 0.5)):
+            runs += _seeds(3, 'hrnet', data, method, ratio)
+    return list(dict.fromkeys(runs))
