@@ -59,7 +59,7 @@ def train(runs, path, work_dir, jobs):
                 run = running.pop(future)
                 if future.exception() is not None:
                     failed.append(run.key)
-                    console.print(f'{run.key} failed: {future.exception()!r}', markup=False)
+                    console.print(f'{run.key} failed: {future.exception().__cause__}', markup=False)
                     continue
                 line = done[run.key] = future.result()
                 with open(path, 'a') as file:

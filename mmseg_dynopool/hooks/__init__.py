@@ -5,10 +5,11 @@ from .cpu_amp import CPUAmpOptimWrapper
 from .dynopool_hook import DynOPoolHook
 from .label_check import LabelCheckHook
 from .log_processor import DynOPoolLogProcessor
+from .measured_gradient import MeasuredGradientHook
 from .shape_log_hook import ShapeLogHook
 from .shape_scalar import ShapeScalar
 
 __all__ = [
     'CPUAmpOptimWrapper', 'CompileHook', 'DynOPoolHook', 'DynOPoolLogProcessor', 'LabelCheckHook',
-    'ShapeLogHook', 'ShapeScalar'
+    'MeasuredGradientHook', 'ShapeLogHook', 'ShapeScalar'
 ]

@@ -8,7 +8,7 @@ same point for every ``k0``, but its derivative by ``cell`` is ``k - k0``, here 
 import torch
 from torch import Tensor
 
-ANCHORS = ('local', 'center', 'corner')
+ANCHORS = ('local', 'center', 'corner', 'none')
 
 
 def check_anchor(anchor: str, window: float) -> None:

@@ -37,7 +37,8 @@ def dynopool2d(input: Tensor,
         output_size: ``(H_out, W_out)`` when the caller knows it already; it saves reading
             ``alpha`` back from the device, and ``torch.compile`` a break of its graph. Default:
             :func:`pooled_size` of ``alpha``.
-        anchor: ``'local'``, ``'center'`` or ``'corner'``, see :func:`query_levers`.
+        anchor: ``'local'``, ``'center'`` or ``'corner'``, see :func:`query_levers`; or ``'none'``,
+            with which ``alpha`` gets no gradient here.
         window: length of a window of ``'local'`` in output cells, at least 1.
         reduce: ``'max'`` or ``'mean'`` of a cell's queries.
 
@@ -61,7 +62,8 @@ def dynopool2d(input: Tensor,
         output_size = check_output_size(output_size)
     else:
         output_size = read_size(input.shape[-2:], alpha)
-    learns = not fixed and alpha.requires_grad and torch.is_grad_enabled()
+    learns = (not fixed and anchor != 'none' and alpha.requires_grad
+              and torch.is_grad_enabled())
     if not learns:
         return reduce_queries(read_queries(input, output_size), reduce)
     options = (output_size, anchor, window)

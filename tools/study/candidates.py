@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,7 +18,8 @@ from .runs import NETWORKS, Run
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 STRETCH = dict(stretched_h=3., stretched_w=1 / 3)  # height to width
-ALPHA_LR = 0.1  # of the weights' lr
+# Of the weights' lr.
+ALPHA_LR = dict(adaptor=0.1, dynopool=0.1, measured=0.04)
 _TOLERANCE = 0.007  # of counted costs
 
 
@@ -206,18 +208,18 @@ def _fixed(run, overrides, scales):
     return _network(run, False, dict(scale=scale))
 
 
-def _learned(run, overrides, kind: str):
+def _learned(run, overrides, kind: str, hooks=()):
     options = dict(run.options)
     phases = {name: options.pop(name) for name in ('begin', 'reach', 'settle') if name in options}
-    lr = ALPHA_LR * options.pop('alpha_lr', 1.)
+    lr = ALPHA_LR[run.method] * options.pop('alpha_lr', 1.)
     if run.network == 'demo':
-        lr = 1.
+        lr *= 10  # its weights learn with a tenth of the others' lr
     budget = dict(target_gmacs=_target(run, overrides), **phases)
     return {**_network(run, True, dict(options, type=kind)),
             'model.gmacs_budget': budget,
             'optim_wrapper.paramwise_cfg': dict(
                 custom_keys=dict(dynopools=dict(lr_mult=lr, decay_mult=0.))),
-            'custom_hooks': [dict(type='DynOPoolHook')]}
+            'custom_hooks': [dict(type='DynOPoolHook'), *hooks]}
 
 
 def _adaptor(run, overrides, scales):
@@ -228,6 +230,15 @@ def _dynopool(run, overrides, scales):
     return _learned(run, overrides, 'DynOPool')
 
 
+def _measured(run, overrides, scales):
+    options = dict(run.options)
+    every = options.pop('every', 2)
+    learned = replace(run, options=tuple(options.items()))
+    return _learned(learned, overrides, 'DynOPool',
+                    [dict(type='MeasuredGradientHook', every=every)])
+
+
 _METHODS = dict(stock=_stock, input=_input, squeezed=_squeezed, narrow=_narrow, uniform=_uniform,
-                picked=_picked, adaptor=_adaptor, dynopool=_dynopool, retrained=_retrained,
+                picked=_picked, adaptor=_adaptor, dynopool=_dynopool,
+                measured=_measured, retrained=_retrained,
                 fixed=_fixed)

@@ -45,8 +45,9 @@ def finish(run: Run, work_dir: Path, scales: dict | None = None) -> dict:
         file, overrides = describe(run, scales)
         config = load(file, overrides)
         config.merge_from_dict({
-            'work_dir': str(folder), 'experiment_name': run.key.replace('/', '_'),
-            'default_hooks.checkpoint': None, 'log_level': 'WARNING'})
+            'work_dir': str(folder), 'experiment_name': run.key, 'visualizer.name': run.key,
+            'visualizer.vis_backends': [], 'default_hooks.checkpoint': None,
+            'log_level': 'WARNING'})
         runner = Runner.from_cfg(config)
         runner.train()
         miou = runner.message_hub.get_scalar('val/mIoU').current()

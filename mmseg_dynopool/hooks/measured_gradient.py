@@ -1,0 +1,89 @@
+"""Alphas that learn from measured losses."""
+
+from mmengine.dist import all_reduce
+from mmengine.hooks import Hook
+from mmseg.registry import HOOKS
+from torch import Tensor
+
+from mmseg_dynopool.layers import DynOPool, measure_alpha_gradient, unwrap
+
+from .shape_log_hook import named_pools
+
+
+@HOOKS.register_module()
+class MeasuredGradientHook(Hook):
+    """Gives the DynOPools a gradient that is measured, in the place of the straight-through one.
+
+    Every few steps of the optimizer the batch's task loss is evaluated at two other settings of
+    the sizes, see :func:`mmseg_dynopool.layers.measure_alpha_gradient`. The estimate times
+    ``every`` is added to alpha's gradient right before the step; the gradient of the cost is not
+    measured and acts in every step. Once a budget has settled, nothing is measured.
+
+    An estimate is noisier than the straight-through gradient and takes a lower lr, about a fifth.
+
+    Args:
+        every: steps of the optimizer from one estimate to the next. Two forward passes are about
+            two thirds of a training step: 4 costs a sixth of the time, 1 two thirds.
+        step: by how much the logarithm of a scale is changed, up and down. It should move the
+            sizes of the coarsest map.
+
+    Raises:
+        ValueError: an argument is out of range, or the model's poolings are no DynOPools.
+    """
+
+    priority = 39  # before DynOPoolHook (40), whose log reads the gradient
+
+    def __init__(self, every: int = 4, step: float = 0.1):
+        if not isinstance(every, int) or every < 1:
+            raise ValueError(f'every must be a whole number of steps >= 1, got {every!r}')
+        if not 0 < step < 1:
+            raise ValueError(f'step must be between 0 and 1, e.g. 0.1, got {step!r}')
+        self.every = every
+        self.step = step
+        self._batch = None
+        self._handle = None
+
+    def before_train(self, runner) -> None:
+        pools = named_pools(runner)
+        for name, pool in pools.items():
+            if not isinstance(pool, DynOPool):
+                raise ValueError(f'MeasuredGradientHook: {name} is a {type(pool).__name__}, whose '
+                                 "gradient needs no measuring; remove the hook or set "
+                                 "type='DynOPool'")
+            pool.anchor = 'none'
+        self.after_train(runner)
+        self._handle = runner.optim_wrapper.optimizer.register_step_pre_hook(
+            lambda optimizer, args, kwargs: self._add(runner, pools))
+
+    def after_train(self, runner) -> None:
+        if self._handle is not None:
+            self._handle.remove()
+            self._handle = None
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        self._batch = data_batch
+
+    def _add(self, runner, pools: dict[str, DynOPool]) -> None:
+        steps = runner.iter // runner.optim_wrapper._accumulative_counts
+        if (steps + 1) % self.every or not pools or _settled(runner):
+            return
+        model = unwrap(runner.model)
+        batch = model.data_preprocessor(self._batch, True)
+
+        def loss() -> Tensor:
+            with runner.optim_wrapper.optim_context(model):
+                losses = model(**batch, mode='loss')
+            losses.pop('loss_gmacs', None)
+            value = model.parse_losses(losses)[0].detach()
+            all_reduce(value, 'mean')
+            return value
+
+        gradients = measure_alpha_gradient(model, pools, loss, steps // self.every, self.step)
+        for name, gradient in gradients.items():
+            alpha = pools[name].alpha
+            gradient = self.every * gradient
+            alpha.grad = gradient if alpha.grad is None else alpha.grad + gradient
+
+
+def _settled(runner) -> bool:
+    return any(getattr(hook, 'settled', None) is not None for hook in runner.hooks)
