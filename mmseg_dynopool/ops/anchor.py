@@ -8,7 +8,7 @@ same point for every ``k0``, but its derivative by ``cell`` is ``k - k0``, here 
 import torch
 from torch import Tensor
 
-ANCHORS = ('local', 'center', 'corner', 'none')
+ANCHORS = ('local', 'center', 'corner')
 
 
 def check_anchor(anchor: str, window: float) -> None:
@@ -17,8 +17,8 @@ def check_anchor(anchor: str, window: float) -> None:
     Raises:
         ValueError: ``anchor`` is unknown or ``window`` is below 1.
     """
-    if anchor not in ANCHORS:
-        raise ValueError(f'anchor must be one of {ANCHORS}, got {anchor!r}')
+    if anchor not in (*ANCHORS, 'none'):
+        raise ValueError(f"anchor must be one of {ANCHORS} or 'none', got {anchor!r}")
     if isinstance(window, bool) or not isinstance(window, (int, float)) or not window >= 1:
         raise ValueError(f'window must be a number of output cells >= 1, got {window!r}')
 

@@ -222,6 +222,15 @@ def _learned(run, overrides, kind: str, hooks=()):
             'custom_hooks': [dict(type='DynOPoolHook'), *hooks]}
 
 
+def _slopes(run, overrides, scales):
+    learned = _network(run, True, {})
+    learned['model.backbone.dynopool']['stem'] = True
+    return {**learned, 'model.gmacs_weight': 0.,
+            'optim_wrapper.paramwise_cfg': dict(
+                custom_keys=dict(dynopools=dict(lr_mult=0., decay_mult=0.))),
+            'custom_hooks': [dict(type='DynOPoolHook')]}
+
+
 def _adaptor(run, overrides, scales):
     return _learned(run, overrides, 'ShapeAdaptor')
 
@@ -241,4 +250,4 @@ def _measured(run, overrides, scales):
 _METHODS = dict(stock=_stock, input=_input, squeezed=_squeezed, narrow=_narrow, uniform=_uniform,
                 picked=_picked, adaptor=_adaptor, dynopool=_dynopool,
                 measured=_measured, retrained=_retrained,
-                fixed=_fixed)
+                fixed=_fixed, slopes=_slopes)

@@ -17,7 +17,8 @@ METHODS = dict(
     dynopool='DynOPool, budget',
     measured='DynOPool, budget, measured gradient',
     retrained='learned scales, fixed and trained anew',
-    fixed='fixed scales, not matched in cost')
+    fixed='fixed scales, not matched in cost',
+    slopes="DynOPool held at the stock network's scales")
 
 
 @dataclass(frozen=True)
@@ -79,23 +80,23 @@ def all_runs() -> list[Run]:
     runs = _frontier('hrnet', 1., ['stock']) + _frontier('hrnet', 0.5)
     for data in ('isotropic', 'stretched_w', 'stretched_h'):
         runs += _seeds(5, 'hrnet', data, 'measured', 0.5)
-    for data in ('isotropic', 'stretched_w', 'stretched_h'):
-        runs += _seeds(3, 'hrnet', data, 'dynopool', 0.5)
+    runs += _seeds(3, 'hrnet', 'stretched_h', 'slopes', 1.)
     runs += _seeds(3, 'hrnet', 'stretched_h', 'retrained', 0.5)
     runs += _frontier('deeplab', 1., ['stock']) + _frontier('deeplab', 0.5)
     runs += _frontier('hrnet', 0.75)
-    for options in ANCHORS:
-        runs += _seeds(3, 'hrnet', 'stretched_h', 'dynopool', 0.5, options=options)
     for options in SENSITIVITY:
         runs += _seeds(3, 'hrnet', 'stretched_h', 'measured', 0.5, options=options)
+    for data in ('isotropic', 'stretched_w'):
+        runs += _seeds(3, 'hrnet', data, 'dynopool', 0.5)
+    for options in ANCHORS:
+        runs += _seeds(3, 'hrnet', 'stretched_h', 'dynopool', 0.5, options=options)
+    for method, ratio in (('stock', 1.), ('uniform', 0.5), ('dynopool', 0.5), ('measured', 0.5)):
+        runs += _seeds(3, 'demo', 'mni152', method, ratio)
+    for data in ('isotropic', 'mixed', 'enlarged'):
+        for method, ratio in (('stock', 1.), ('uniform', 0.5), ('measured', 0.5)):
+            runs += _seeds(3, 'hrnet', data, method, ratio)
     for scale in SCALES:
         for method in ('measured', 'fixed'):
             runs += _seeds(3, 'hrnet', 'stretched_h', method, 1., options=(('scale', scale), ))
     runs += _frontier('deeplab', 0.75)
-    for method, ratio in (('stock', 1.), ('uniform', 0.5), ('dynopool', 0.5), ('measured', 0.5)):
-        runs += _seeds(3, 'demo', 'mni152', method, ratio)
-    runs += _seeds(3, 'demo', 'mni152', 'measured', 0.5, options=(('settle', 0.6), ))
-    for data in ('isotropic', 'mixed', 'enlarged'):
-        for method, ratio in (('stock', 1.), ('uniform', 0.5), ('measured', 0.5)):
-            runs += _seeds(3, 'hrnet', data, method, ratio)
     return list(dict.fromkeys(runs))

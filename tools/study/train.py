@@ -24,7 +24,8 @@ from mmseg_dynopool.layers import ShapeAdaptor, all_pools, by_short_name, freeze
 from mmseg_dynopool.models import count_segmentor_gmacs
 
 from .candidates import describe, load
-from .runs import NETWORKS, Run
+from .runs import Run
+from .slopes import compare_slopes
 
 REPEATS = 7
 
@@ -56,6 +57,8 @@ def finish(run: Run, work_dir: Path, scales: dict | None = None) -> dict:
             target_ratio=run.ratio, options=dict(run.options), seed=run.seed, config=file,
             overrides=overrides, miou=miou, **_measure(runner.model, run, config),
             scales=_scales(runner.model), grad_snr=_gradient_snr(runner, config))
+        if run.method == 'slopes':
+            result.update(slopes=compare_slopes(runner.model, config))
     result.update(seconds=round(time.time() - start, 1), **_circumstances())
     shutil.rmtree(folder)
     return result

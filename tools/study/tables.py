@@ -1,0 +1,125 @@
+"""What the finished runs say, in numbers."""
+
+import statistics
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from .runs import METHODS, Run
+
+
+@dataclass(frozen=True)
+class Group:
+    """The finished seeds of one setting.
+
+    Attributes:
+        lines: the JSON lines.
+        planned: number of seeds in the list of runs.
+    """
+
+    lines: tuple[dict, ...]
+    planned: int
+
+    def values(self, name: str) -> list[float]:
+        """One number of each seed."""
+        return [line[name] for line in self.lines]
+
+    def mean(self, name: str) -> float:
+        return statistics.fmean(self.values(name))
+
+    def spread(self, name: str, digits: int = 2) -> str:
+        """Mean ± sample standard deviation; of one seed, the value."""
+        values = self.values(name)
+        if not values:
+            return '–'
+        text = f'{statistics.fmean(values):.{digits}f}'
+        return f'{text} ± {statistics.stdev(values):.{digits}f}' if len(values) > 1 else text
+
+    @property
+    def seeds(self) -> str:
+        """How many, and of how many where some are missing."""
+        done = len(self.lines)
+        return str(done) if done == self.planned else f'{done} of {self.planned}'
+
+
+class Results:
+    """Looks up finished runs.
+
+    Args:
+        done: JSON lines by key.
+        runs: the list of runs.
+    """
+
+    def __init__(self, done: dict[str, dict], runs: Iterable[Run]):
+        self.done = done
+        self.runs = list(runs)
+
+    def group(self, network: str, data: str, method: str, ratio: float, **options) -> Group:
+        """The seeds of a setting, whatever the order of the options."""
+        runs = [run for run in self.runs
+                if (run.network, run.data, run.method, run.ratio, dict(run.options)) == (
+                    network, data, method, ratio, options)]
+        if not runs:
+            raise ValueError(f'no run of {network}, {data}, {method}, {ratio}, {options} is '
+                             'listed')
+        lines = tuple(self.done[run.key] for run in runs if run.key in self.done)
+        return Group(lines, len(runs))
+
+    def frontier(self, network: str, data: str, method: str) -> list[Group]:
+        """Groups of a method at falling cost, the stock network first; finished ones alone."""
+        ratios = sorted({run.ratio for run in self.runs if not run.options and (
+            run.network, run.data, run.method) == (network, data, method)}, reverse=True)
+        groups = [self.group(network, data, 'stock', 1.)]
+        groups += [self.group(network, data, method, ratio) for ratio in ratios if method != 'stock']
+        return [group for group in groups if group.lines]
+
+
+def total_stride_ratio(line: dict) -> float:
+    """Total stride of the learned levels, height to width: above 1, height is reduced more."""
+    ratio = 1.
+    for r_h, r_w in line['scales'].values():
+        ratio *= r_w / r_h
+    return ratio
+
+
+def difference(first: Group, second: Group) -> str:
+    """mIoU of one less that of another, with its standard error where both have seeds enough."""
+    if not first.lines or not second.lines:
+        return '–'
+    text = f'{first.mean("miou") - second.mean("miou"):+.2f}'
+    if min(len(first.lines), len(second.lines)) < 2:
+        return text
+    error = sum(statistics.variance(g.values('miou')) / len(g.lines) for g in (first, second))**.5
+    return f'{text} ± {error:.2f}'
+
+
+def at_time(frontier: list[Group], time: float, name: str) -> float | None:
+    """mIoU at a relative time, on the line through the neighbouring points of a frontier."""
+    points = sorted((group.mean(name), group.mean('miou')) for group in frontier)
+    for (t0, m0), (t1, m1) in zip(points, points[1:]):
+        if t0 <= time <= t1:
+            return m0 + (m1 - m0) * (time - t0) / (t1 - t0) if t1 > t0 else m1
+    return None
+
+
+def markdown(head: list[str], rows: Iterable[Iterable[object]]) -> str:
+    """A table."""
+    lines = ['| ' + ' | '.join(map(str, row)) + ' |' for row in (head, *rows)]
+    return '\n'.join([lines[0], '|' + '---|' * len(head), *lines[1:]])
+
+
+def method_rows(results: Results, settings: Iterable[tuple], label: Callable[[tuple], str]
+                ) -> list[list[str]]:
+    """Rows of settings ``(network, data, method, ratio, options)``: name, mIoU, cost, times."""
+    rows = []
+    for setting in settings:
+        *place, options = setting
+        group = results.group(*place, **options)
+        rows.append([label(setting), group.spread('miou'), group.spread('gmacs_ratio', 3),
+                     group.spread('test_time_ratio', 2), group.spread('train_time_ratio', 2),
+                     group.seeds])
+    return rows
+
+
+def method_name(setting: tuple) -> str:
+    """Name of a setting's method."""
+    return METHODS[setting[2]]
