@@ -1,5 +1,7 @@
 """Does it pay? Trains the runs of docs/evidence.md and writes the page.
 
+    python tools/dataset_converters/fashion_scenes.py
+    python tools/dataset_converters/mni152.py
     python tools/evidence.py run --jobs 2      # goes on where it stopped
     python tools/evidence.py page
 
@@ -31,9 +33,8 @@ def read_lines(path):
     return {line['key']: line for line in lines}
 
 
-def train(runs, path, work_dir, jobs):
+def train(runs, path, work_dir, jobs, finish, prepare_worker):
     """Train the runs that ``path`` does not have yet, ``jobs`` side by side."""
-    from study.train import finish, prepare_worker
     os.environ['OMP_NUM_THREADS'] = '1'  # inherited by the workers
     done = read_lines(path)
     waiting = [run for run in runs if run.key not in done]
@@ -87,11 +88,16 @@ def main():
         done = read_lines(args.lines)
         print('\n'.join(f'{"done" if run.key in done else "    "} {run.key}' for run in runs))
     elif args.command == 'run':
-        if train(runs, args.lines, args.work_dir, args.jobs):
+        missing = sorted({run.folder for run in runs if not Path(run.folder).is_dir()})
+        if missing:
+            parser.error(f'{missing} are not there; tools/dataset_converters/ prepares them, run '
+                         'in this folder')
+        from study.train import finish, prepare_worker
+        if train(runs, args.lines, args.work_dir, args.jobs, finish, prepare_worker):
             raise SystemExit(1)
     else:
         from study.page import write_page
-        write_page(args.lines, ROOT / 'docs' / 'evidence.md')
+        write_page(read_lines(args.lines), ROOT / 'docs' / 'evidence.md')
 
 
 if __name__ == '__main__':

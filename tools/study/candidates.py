@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
+from mmseg_dynopool.data.prepare_fashion_scenes import VARIANTS
 from mmseg_dynopool.layers import short_names
 from mmseg_dynopool.models import count_segmentor_gmacs
 from mmseg_dynopool.models.cost import segmentor_counter
@@ -56,11 +56,9 @@ def gmacs(file: str, overrides: dict) -> float:
 def _data(run: Run) -> Iterable[tuple[str, object]]:
     if run.network == 'demo':
         return
-    root = f'data/fashion_scenes/{run.data}/'
-    first = next(Path(root, 'images', 'val').iterdir())
-    yield 'model.data_preprocessor.size', cv2.imread(str(first)).shape[:2]
+    yield 'model.data_preprocessor.size', VARIANTS[run.data].shape
     for loader in ('train', 'val', 'test'):
-        yield f'{loader}_dataloader.dataset.data_root', root
+        yield f'{loader}_dataloader.dataset.data_root', f'{run.folder}/'
 
 
 def _target(run: Run, overrides: dict) -> float:
@@ -92,13 +90,13 @@ def _stock(run, overrides, scales):
 
 def _resized(run, overrides, factors: Callable[[float], tuple[float, float]]):
     shape = overrides['model.data_preprocessor.size']
-    file = NETWORKS[run.network]
+    stock = MODELS.build(load(NETWORKS[run.network], overrides).model)
 
     def resized(x, lean):
         return tuple(round(n * f) for n, f in zip(shape, _leaning(factors(x), lean)))
 
     def cost(x, lean):
-        return gmacs(file, {**overrides, 'model.data_preprocessor.size': resized(x, lean)})
+        return count_segmentor_gmacs(stock, resized(x, lean))
 
     height, width = resized(*_match(cost, _target(run, overrides), 0.1, 1.))
     # Resized before the labels are loaded: loss and metric see them in full.

@@ -50,6 +50,11 @@ class Run:
                          f'seed{self.seed}'])
 
     @property
+    def folder(self) -> str:
+        """Where its data lie."""
+        return 'data/mni152' if self.data == 'mni152' else f'data/fashion_scenes/{self.data}'
+
+    @property
     def needs(self) -> str | None:
         """Key of the run whose scales it takes over."""
         if self.method != 'retrained':

@@ -1,0 +1,190 @@
+"""The list of runs, how they are trained, and that the page says what the lines say."""
+
+import itertools
+import json
+import re
+import statistics
+from collections import Counter
+
+import pytest
+from mmseg.registry import MODELS
+
+import evidence
+from mmseg_dynopool.data.prepare_fashion_scenes import VARIANTS
+from mmseg_dynopool.models import count_segmentor_gmacs
+from study import train as training
+from study.candidates import describe, gmacs, load
+from study.page import write_page
+from study.runs import METHODS, NETWORKS, Run, all_runs
+from study.tables import Group, at_time, difference, total_stride_ratio
+from support.commands import tool
+from support.pretend import pretend
+from support.toys import ROOT
+
+LINES = ROOT / 'docs' / 'evidence' / 'runs.jsonl'
+PAGE = ROOT / 'docs' / 'evidence.md'
+DONE = evidence.read_lines(LINES)
+RUNS = {run.key: run for run in all_runs()}
+
+
+def test_the_list():
+    runs = all_runs()
+    assert len(RUNS) == len(runs)
+    earlier = set()
+    for run in runs:
+        assert run.needs is None or run.needs in earlier
+        earlier.add(run.key)
+    assert {run.method for run in runs} == set(METHODS)
+    assert {run.network for run in runs} == set(NETWORKS)
+    seeds = Counter(run.key.rpartition('/')[0] for run in runs)
+    assert min(seeds.values()) >= 3
+    follows = [f'hrnet/{data}/measured/0.5' for data in ('isotropic', 'stretched_h', 'stretched_w')]
+    assert {seeds[key] for key in follows} == {5}
+
+
+@pytest.mark.parametrize('network, method, ratio', [
+    *itertools.product(['hrnet', 'deeplab'], ['input', 'squeezed', 'uniform', 'picked'],
+                       [0.75, 0.5]), ('hrnet', 'narrow', 0.75), ('deeplab', 'narrow', 0.5)])
+def test_a_candidate_costs_what_it_should(network, method, ratio):
+    """Counted anew, from the config and the overrides."""
+    run = Run(network, 'stretched_h', method, ratio, 0)
+    stock = gmacs(*describe(Run(network, 'stretched_h', 'stock', 1., 0)))
+    assert gmacs(*describe(run)) / stock == pytest.approx(ratio, rel=0.02)
+
+
+def test_a_picked_aspect_undoes_the_stretch():
+    for data, ratio in (('stretched_h', 3), ('stretched_w', 1 / 3)):
+        _, overrides = describe(Run('hrnet', data, 'picked', 0.5, 0))
+        scales = overrides['model.backbone.dynopool']['scale']
+        line = dict(scales=scales)
+        # The lean, by which costs are matched, is a few per cent at most on each level.
+        assert total_stride_ratio(line) == pytest.approx(ratio, rel=0.5)
+        first = scales['stem1']
+        assert first[1] / first[0] == pytest.approx(ratio, rel=0.1)
+
+
+def test_a_smaller_input_is_judged_on_the_whole_label_map():
+    _, overrides = describe(Run('hrnet', 'stretched_h', 'input', 0.5, 0))
+    names = [step['type'] for step in overrides['val_dataloader.dataset.pipeline']]
+    assert names.index('Resize') < names.index('LoadAnnotations')
+
+
+def test_finished_runs_are_listed_and_whole():
+    assert set(DONE) <= set(RUNS)
+    for line in DONE.values():
+        assert 0 < line['miou'] < 100 and line['seconds'] > 0 and line['versions']['torch']
+
+
+def test_equal_cost_means_within_two_per_cent():
+    unmatched = ('stock', 'fixed', 'slopes')
+    misses = {key: line['gmacs_ratio'] / line['target_ratio'] - 1 for key, line in DONE.items()
+              if line['method'] not in unmatched}
+    assert {key: round(m, 4) for key, m in misses.items() if abs(m) > 0.02} == {}
+
+
+@pytest.mark.parametrize('key', [f'hrnet/stretched_h/{method}/0.5/seed0' for method in
+                                 ('input', 'narrow', 'picked', 'measured')])
+def test_the_recorded_cost_is_that_of_the_recorded_config(key):
+    line = DONE[key]
+    config = load(line['config'], line['overrides'])
+    if line['method'] == 'measured':  # at the scales that it learned
+        config.model.type = 'EncoderDecoder'
+        config.model.pop('gmacs_budget')
+        config.model.backbone.dynopool.update(learn=False, scale=line['scales'])
+    counted = count_segmentor_gmacs(MODELS.build(config.model),
+                                    config.model.data_preprocessor.size)
+    assert counted == pytest.approx(line['gmacs'], rel=0.01)
+
+
+def test_the_page_is_that_of_the_lines(tmp_path):
+    write_page(DONE, tmp_path / 'evidence.md')
+    assert (tmp_path / 'evidence.md').read_text() == PAGE.read_text()
+    for picture in re.findall(r'\]\((evidence/\w+\.png)\)', PAGE.read_text()):
+        assert (tmp_path / picture).is_file() and (PAGE.parent / picture).is_file()
+
+
+def test_the_tables_numbers_recomputed():
+    """Each row of the first table of costs, from the lines by other code than the page's."""
+    table = PAGE.read_text().split('## Accuracy at equal cost')[1].split('\n## ')[0]
+    rows = re.findall(r'^\| (.+), (0\.\d+) \| (\S+) ± (\S+) \| (\S+) ± (\S+) \|', table, re.M)
+    by_name = {name: method for method, name in METHODS.items()}
+    assert len(rows) >= 8
+    network = 'hrnet'
+    seen = set()
+    for name, ratio, *numbers in rows:
+        if (name, ratio) in seen:
+            network = 'deeplab'
+        seen.add((name, ratio))
+        lines = [line for line in DONE.values() if not line['options'] and (
+            line['network'], line['data'], line['method'], line['target_ratio']) == (
+                network, 'stretched_h', by_name[name], float(ratio))]
+        for value, (mean, deviation) in (('miou', numbers[:2]), ('gmacs_ratio', numbers[2:])):
+            values = [line[value] for line in lines]
+            assert float(mean) == pytest.approx(statistics.fmean(values), abs=6e-3)
+            assert float(deviation) == pytest.approx(statistics.stdev(values), abs=6e-3)
+
+
+def test_statistics():
+    first, second = (Group(tuple(dict(miou=m, time=t) for m in values), 3)
+                     for values, t in (((10., 12.), 1.0), ((5., 6., 7.), 0.5)))
+    assert first.spread('miou', 1) == '11.0 ± 1.4' and first.seeds == '2 of 3'
+    assert second.seeds == '3'
+    assert difference(first, second) == '+5.00 ± 1.15'
+    assert at_time([first, second], 0.75, 'time') == pytest.approx(8.5)
+    assert at_time([first, second], 0.4, 'time') is None
+    assert Group((), 3).spread('miou') == '–' and Group((), 3).seeds == '0 of 3'
+
+
+def test_only(tmp_path):
+    printed = tool('evidence', 'list', '--only', 'hrnet/*/measured/0.5/seed4', '--lines',
+                   tmp_path / 'none.jsonl', cwd=tmp_path)
+    assert [line.strip() for line in printed.splitlines()] == [
+        f'hrnet/{data}/measured/0.5/seed4' for data in ('isotropic', 'stretched_w', 'stretched_h')]
+    failed = tool('evidence', 'list', '--only', 'hrnet/x', cwd=tmp_path, ok=False)
+    assert 'no run matches' in failed
+    failed = tool('evidence', 'run', '--only', 'hrnet/*', cwd=tmp_path, ok=False)
+    assert 'data/fashion_scenes/isotropic' in failed and 'dataset_converters' in failed
+
+
+def test_goes_on_where_it_stopped(tmp_path, capsys):
+    lines, runs = tmp_path / 'sub' / 'runs.jsonl', [
+        Run('hrnet', 'stretched_h', method, 0.5, seed)
+        for method in ('retrained', 'measured') for seed in (0, 1)]
+    failed = evidence.train(runs, lines, tmp_path, 2, pretend, int)
+    needed, second = (Run('hrnet', 'stretched_h', m, 0.5, 0).key for m in ('measured', 'retrained'))
+    assert failed == ['hrnet/stretched_h/measured/0.5/seed1']
+    assert (tmp_path / 'order').read_text().split() == [needed, second]
+    done = evidence.read_lines(lines)
+    assert done[second]['given'] == needed  # it got the scales of the run that it needs
+    printed = capsys.readouterr().out
+    assert 'no memory' in printed and '1 runs wait' in printed
+    evidence.train(runs[::2], lines, tmp_path, 1, pretend, int)
+    assert len(lines.read_text().splitlines()) == 2  # nothing was trained twice
+
+
+def test_one_run_from_config_to_line(tmp_path, monkeypatch):
+    """Of two iterations, on scenes of noise."""
+    import cv2
+    import numpy as np
+    height, width = VARIANTS['stretched_h'].shape
+    generator = np.random.default_rng(0)
+    for split, count in (('train', 130), ('val', 2)):
+        for kind, top in (('images', 255), ('labels', 11)):
+            folder = tmp_path / 'data/fashion_scenes/stretched_h' / kind / split
+            folder.mkdir(parents=True)
+            for k in range(count):
+                noise = generator.integers(0, top, (height // 8, width // 8), dtype=np.uint8)
+                cv2.imwrite(str(folder / f'{k}.png'), np.kron(noise, np.ones((8, 8), np.uint8)))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(training, 'REPEATS', 1)
+    monkeypatch.setattr(training, 'load', lambda file, overrides: load(file, {
+        **overrides, 'train_cfg.max_iters': 4, 'train_cfg.val_interval': 4,
+        'default_hooks.logger.interval': 1}))
+    run = Run('hrnet', 'stretched_h', 'measured', 0.5, 3, (('every', 1), ))
+    line = json.loads(json.dumps(training.finish(run, tmp_path / 'work')))
+    assert line['key'] == run.key and line['seed'] == 3 and line['options'] == dict(every=1)
+    assert line['gmacs_ratio'] == pytest.approx(0.5, rel=0.02)
+    assert set(line['scales']) == {'stem1', 'stem2', 'stream1', 'stream2', 'stream3'}
+    assert line['overrides']['custom_hooks'][1] == dict(type='MeasuredGradientHook', every=1)
+    assert line['train_time_ratio'] > 0 and line['test_time_ratio'] > 0
+    assert not (tmp_path / 'work' / run.key).exists()

@@ -1,0 +1,197 @@
+"""docs/evidence.md and its figures, from the JSON lines."""
+
+import statistics
+from pathlib import Path
+
+import jinja2
+import matplotlib
+import matplotlib.pyplot as plt
+
+from .runs import ANCHORS, METHODS, SCALES, SENSITIVITY, all_runs
+from .tables import (
+    Results,
+    at_time,
+    difference,
+    markdown,
+    method_name,
+    method_rows,
+    total_stride_ratio,
+)
+
+FRONTIER = ('input', 'squeezed', 'narrow', 'uniform', 'picked', 'adaptor', 'dynopool', 'measured')
+_HEAD = ['', 'mIoU', 'cost', 'time, inference', 'time, training step', 'seeds']
+_TIMES = (0.9, 0.8, 0.7)
+
+
+def write_page(done: dict[str, dict], path: Path) -> None:
+    """Write the page, and its figures into the folder of the page's name.
+
+    Args:
+        done: JSON lines by key.
+        path: the page, ``docs/evidence.md``.
+    """
+    runs = all_runs()
+    results = Results(done, runs)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True,
+        lstrip_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    listed = [run for run in runs if run.key in done]
+    text = environment.get_template('page.md.jinja').render(
+        table=Tables(results), group=results.group, difference=difference, done=len(listed),
+        listed=len(runs), line=next(iter(done.values())),
+        minutes=statistics.median(done[run.key]['seconds'] for run in listed) / 60)
+    path.write_text(text)
+    folder = path.with_suffix('')
+    folder.mkdir(exist_ok=True)
+    for network in ('hrnet', 'deeplab'):
+        for name, label in (('gmacs_ratio', 'multiply-adds, relative to the stock network'),
+                            ('test_time_ratio', 'time of inference, relative to the stock network')):
+            _draw_frontier(results, network, name, label,
+                           folder / f'{network}_{name.split("_")[0]}.png')
+
+
+class Tables:
+    """The page's tables, as Markdown."""
+
+    def __init__(self, results: Results):
+        self.results = results
+
+    def frontier(self, network: str) -> str:
+        """Accuracy at equal counted cost."""
+        settings = [(network, 'stretched_h', 'stock', 1., {})]
+        settings += [(network, 'stretched_h', method, ratio, {})
+                     for ratio in (0.75, 0.5) for method in FRONTIER]
+        return markdown(['network', *_HEAD[1:]], method_rows(
+            self.results, settings, lambda s: f'{method_name(s)}, {s[3]:g}' if s[3] < 1 else
+            method_name(s)))
+
+    def equal_time(self, network: str) -> str:
+        """Accuracy at equal time, on the lines between the measured points."""
+        rows = []
+        for method in FRONTIER:
+            frontier = self.results.frontier(network, 'stretched_h', method)
+            row = [METHODS[method]]
+            for name in ('test_time_ratio', 'train_time_ratio'):
+                for time in _TIMES:
+                    found = at_time(frontier, time, name)
+                    row.append('–' if found is None else f'{found:.2f}')
+            rows.append(row)
+        return markdown(['', *(f'{kind} {time:g}' for kind in ('inference', 'training')
+                               for time in _TIMES)], rows)
+
+    def stretch(self) -> str:
+        """Does the learned shape follow the data?"""
+        rows = []
+        for method in ('measured', 'dynopool'):
+            for data, true in (('stretched_h', '3'), ('isotropic', '1'), ('stretched_w', '1/3')):
+                group = self.results.group('hrnet', data, method, 0.5)
+                found = [total_stride_ratio(line) for line in group.lines]
+                spread = '–' if not found else f'{statistics.fmean(found):.2f}' + (
+                    f' ± {statistics.stdev(found):.2f}' if len(found) > 1 else '')
+                rows.append([METHODS[method], true, spread,
+                             ', '.join(f'{f:.2f}' for f in found), *self._scales(group),
+                             group.seeds])
+        return markdown(['', 'stretch of the data', 'total stride, h / w', 'by seed', 'stem1',
+                         'stem2', 'stream1', 'stream2', 'stream3', 'seeds'], rows)
+
+    @staticmethod
+    def _scales(group) -> list[str]:
+        """Mean scales of each instance."""
+        if not group.lines:
+            return ['–'] * 5
+        return [' x '.join(f'{statistics.fmean(line["scales"][name][axis] for line in group.lines):.2f}'
+                           for axis in (0, 1)) for name in group.lines[0]['scales']]
+
+    def bad_starts(self) -> str:
+        """Where a training from bad scales ends."""
+        rows = []
+        for scale in SCALES:
+            for method, kind in (('fixed', 'stays'), ('measured', 'learns')):
+                group = self.results.group('hrnet', 'stretched_h', method, 1., scale=scale)
+                rows.append([f'{scale:g}', kind, group.spread('miou'),
+                             group.spread('gmacs_ratio', 3), group.seeds])
+        return markdown(['scales at the start', '', 'mIoU', 'cost', 'seeds'], rows)
+
+    def retrained(self) -> str:
+        """The learned scales from the start."""
+        settings = [('hrnet', 'stretched_h', method, 0.5, {}) for method in ('measured', 'retrained')]
+        return markdown(_HEAD, method_rows(self.results, settings, method_name))
+
+    def anchors(self) -> str:
+        """Gradients of alpha: what they lead to, and their signal-to-noise ratio."""
+        rows = []
+        settings = [('dynopool', dict(options)) for options in ANCHORS]
+        settings.insert(3, ('dynopool', {}))
+        for method, options in [*settings, ('measured', {})]:
+            group = self.results.group('hrnet', 'stretched_h', method, 0.5, **options)
+            name = 'measured' if method == 'measured' else (
+                f'{options.get("anchor", "local")}'
+                + (f' {options.get("window", 8)}' if options.get('anchor', 'local') == 'local'
+                   else ''))
+            snr = [statistics.fmean(v for pair in line['grad_snr'].values() for v in pair)
+                   for line in group.lines]
+            rows.append([name, group.spread('miou'), group.spread('gmacs_ratio', 3),
+                         f'{statistics.fmean(snr):.2f}' if snr else '–',
+                         ', '.join(f'{total_stride_ratio(line):.2f}' for line in group.lines)
+                         or '–', group.seeds])
+        return markdown(['anchor', 'mIoU', 'cost', "signal-to-noise of alpha's gradient",
+                         'total stride, h / w, by seed', 'seeds'], rows)
+
+    def slopes(self) -> str:
+        """Alpha's gradients side by side on one network."""
+        group = self.results.group('hrnet', 'stretched_h', 'slopes', 1.)
+        rows = []
+        for instance in group.lines[0]['slopes'] if group.lines else ():
+            for axis in (0, 1):
+                row = [instance, 'hw'[axis]]
+                for name in ('difference', 'local', 'center', 'corner'):
+                    pairs = [line['slopes'][instance][name][axis] for line in group.lines]
+                    mean, std = (statistics.fmean(values) for values in zip(*pairs))
+                    row.append(f'{mean:+.3f} ({std:.2f})')
+                rows.append(row)
+        return markdown(['', '', 'difference of losses', 'local', 'center', 'corner'], rows)
+
+    def sensitivity(self) -> str:
+        """One option at a time."""
+        names = dict(alpha_lr='alpha lr x {:g}', begin='begin at {:g}', reach='reach at {:g}',
+                     settle='settle at {:g}', every='measured every {:g} steps')
+        rows = []
+        for options in ((), *SENSITIVITY):
+            group = self.results.group('hrnet', 'stretched_h', 'measured', 0.5, **dict(options))
+            label = ', '.join(names[n].format(v) for n, v in options) or (
+                'as above (0.1, 0.5, 0.85; every 2 steps)')
+            rows.append([label, group.spread('miou'), group.spread('gmacs_ratio', 3),
+                         ', '.join(f'{total_stride_ratio(line):.2f}' for line in group.lines)
+                         or '–', group.seeds])
+        return markdown(['', 'mIoU', 'cost', 'total stride, h / w, by seed', 'seeds'], rows)
+
+    def others(self) -> str:
+        """Data without a stretch."""
+        settings = [('hrnet', data, method, ratio, {}) for data in ('isotropic', 'mixed', 'enlarged')
+                    for method, ratio in (('stock', 1.), ('uniform', 0.5), ('measured', 0.5))]
+        return markdown(['data, network', *_HEAD[1:]], method_rows(
+            self.results, settings, lambda s: f'{s[1]}: {method_name(s)}'))
+
+    def demo(self) -> str:
+        """The demo's network on slices of a brain."""
+        settings = [('demo', 'mni152', method, ratio, {}) for method, ratio in (
+            ('stock', 1.), ('uniform', 0.5), ('dynopool', 0.5), ('measured', 0.5))]
+        return markdown(_HEAD, method_rows(self.results, settings, method_name))
+
+
+def _draw_frontier(results: Results, network: str, name: str, label: str, path: Path) -> None:
+    with matplotlib.rc_context({'font.size': 9, 'axes.spines.top': False,
+                                'axes.spines.right': False}):
+        figure, axes = plt.subplots(figsize=(6.4, 4.2), layout='constrained')
+        for number, method in enumerate(FRONTIER):
+            groups = results.frontier(network, 'stretched_h', method)
+            errors = [statistics.stdev(g.values('miou')) if len(g.lines) > 1 else 0
+                      for g in groups]
+            axes.errorbar([g.mean(name) for g in groups], [g.mean('miou') for g in groups], errors,
+                          marker='osD^v<>P'[number], markersize=5, capsize=2, linewidth=1,
+                          color=matplotlib.colormaps['tab10'](number), label=METHODS[method])
+        axes.set_xlabel(label)
+        axes.set_ylabel('mIoU')
+        axes.legend(fontsize=7, frameon=False)
+        figure.savefig(path, dpi=110, metadata=dict(Software=None))
+        plt.close(figure)
