@@ -17,7 +17,7 @@ from pkgutil import resolve_name
 import pytest
 import torch
 import torch.nn.functional as F
-from mmseg.registry import HOOKS, LOG_PROCESSORS, MODELS, VISBACKENDS
+from mmseg.registry import DATASETS, HOOKS, LOG_PROCESSORS, MODELS, VISBACKENDS
 from torch import nn
 from torch.testing import assert_close
 
@@ -208,7 +208,7 @@ def test_names_in_the_pages_exist():
     types = set(re.findall(r"\btype='(\w+)'", PROMISES)) - {'DynOPool', 'ShapeAdaptor'}
     types |= set(re.findall(r'`(DynOPool\w+|\w+Hook)`', PROMISES)) - {'DynOPoolConv2d'}
     assert len(types) > 8
-    registries = (HOOKS, LOG_PROCESSORS, MODELS, VISBACKENDS)
+    registries = (DATASETS, HOOKS, LOG_PROCESSORS, MODELS, VISBACKENDS)
     assert {name for name in types if not any(r.get(name) for r in registries)} == set()
     for name in set(re.findall(r'\bmmseg_dynopool(?:\.[a-z]\w*)+', PROMISES)):
         resolve_name(name)
@@ -221,7 +221,7 @@ def test_python_examples_are_python():
 
 def test_python_examples_on_torch_alone_run():
     examples = [code for code in PYTHON if 'from mmseg_dynopool.' in code]
-    assert len(examples) == 4
+    assert len(examples) == 5
     for code in examples:
         exec(code, dict(model=nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU())))
 

@@ -92,7 +92,7 @@ def areas(source, variant):
     found = []
     for seed in range(30):
         _, label = scene(source, variant, seed)
-        count, parts, stats, _ = cv2.connectedComponentsWithStats((label > 0).astype(np.uint8))
+        count, _, stats, _ = cv2.connectedComponentsWithStats((label > 0).astype(np.uint8))
         for k in range(1, count):
             left, top, width, height, area = stats[k]
             if left and top and left + width < label.shape[1] and top + height < label.shape[0]:
@@ -154,7 +154,7 @@ def test_missing_files_are_downloaded(source, tmp_path, monkeypatch):
     assert len(list(target.iterdir())) == 2
     monkeypatch.setattr(module, 'URL', (tmp_path / 'nowhere').as_uri() + '/')
     read_fashion_mnist(target, 'val')  # from the disk
-    with pytest.raises(OSError, match='cannot be downloaded.*dataset-fashion-mnist'):
+    with pytest.raises(OSError, match=r'cannot be downloaded.*dataset-fashion-mnist'):
         read_fashion_mnist(target, 'train')
 
 
@@ -162,7 +162,7 @@ def test_damaged_and_foreign_files(source):
     path = source / 'train-images-idx3-ubyte.gz'
     whole = path.read_bytes()
     path.write_bytes(whole[:100])
-    with pytest.raises(ValueError, match='train-images.*is damaged'):
+    with pytest.raises(ValueError, match=r'train-images.*is damaged'):
         read_fashion_mnist(source, 'train')
     path.write_bytes(gzip.compress(
         np.array([0x0803, 2, 32, 32], '>i4').tobytes() + bytes(2 * 32 * 32)))
@@ -171,7 +171,7 @@ def test_damaged_and_foreign_files(source):
 
 
 def test_an_unknown_variant(source, tmp_path):
-    with pytest.raises(ValueError, match="one of .*'stretched_h'.*got 'tall'"):
+    with pytest.raises(ValueError, match=r"one of .*'stretched_h'.*got 'tall'"):
         prepare_fashion_scenes(tmp_path / 'out', 'tall', source)
 
 

@@ -71,7 +71,8 @@ def test_accumulated_gradients(tmp_path):
 
 def test_the_network_learns_its_shape_and_meets_its_budget(tmp_path):
     watch = Watch()
-    runner = train(tmp_path, segmentor(backbone=STEM, gmacs_budget=dict(target=0.8)), iterations=40, alpha_lr=0.02,
+    runner = train(tmp_path, segmentor(backbone=STEM, gmacs_budget=dict(target=0.8)),
+                   iterations=40, alpha_lr=0.02,
                    hooks=[dict(type='MeasuredGradientHook', every=2), watch])
     alphas = torch.stack(watch.alphas)
     assert (alphas[1] != alphas[0]).all()
@@ -94,8 +95,8 @@ def test_nothing_is_measured_once_the_budget_has_settled(tmp_path, monkeypatch):
     from mmseg_dynopool.layers import measure_alpha_gradient
     monkeypatch.setattr(measure, lambda *args: turns.append(args[3]) or measure_alpha_gradient(
         *args))
-    train(tmp_path, segmentor(backbone=STEM, gmacs_budget=dict(target=0.8, settle=0.6)), iterations=10,
-          alpha_lr=0.02, hooks=[dict(type='MeasuredGradientHook', every=1)])
+    train(tmp_path, segmentor(backbone=STEM, gmacs_budget=dict(target=0.8, settle=0.6)),
+          iterations=10, alpha_lr=0.02, hooks=[dict(type='MeasuredGradientHook', every=1)])
     assert turns == list(range(6))
 
 

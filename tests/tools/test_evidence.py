@@ -132,7 +132,7 @@ def test_statistics():
     assert difference(first, second) == '+5.00 ± 1.15'
     assert at_time([first, second], 0.75, 'time') == pytest.approx(8.5)
     assert at_time([first, second], 0.4, 'time') is None
-    assert Group((), 3).spread('miou') == '–' and Group((), 3).seeds == '0 of 3'
+    assert Group((), 3).spread('miou') == '-' and Group((), 3).seeds == '0 of 3'
 
 
 def test_only(tmp_path):

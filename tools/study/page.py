@@ -44,10 +44,10 @@ def write_page(done: dict[str, dict], path: Path) -> None:
     folder = path.with_suffix('')
     folder.mkdir(exist_ok=True)
     for network in ('hrnet', 'deeplab'):
-        for name, label in (('gmacs_ratio', 'multiply-adds, relative to the stock network'),
-                            ('test_time_ratio', 'time of inference, relative to the stock network')):
-            _draw_frontier(results, network, name, label,
-                           folder / f'{network}_{name.split("_")[0]}.png')
+        for name, label in (('gmacs', 'multiply-adds'), ('test_time', 'time of inference')):
+            _draw_frontier(results, network, f'{name}_ratio',
+                           f'{label}, relative to the stock network',
+                           folder / f'{network}_{name}.png')
 
 
 class Tables:
@@ -74,7 +74,7 @@ class Tables:
             for name in ('test_time_ratio', 'train_time_ratio'):
                 for time in _TIMES:
                     found = at_time(frontier, time, name)
-                    row.append('–' if found is None else f'{found:.2f}')
+                    row.append('-' if found is None else f'{found:.2f}')
             rows.append(row)
         return markdown(['', *(f'{kind} {time:g}' for kind in ('inference', 'training')
                                for time in _TIMES)], rows)
@@ -86,7 +86,7 @@ class Tables:
             for data, true in (('stretched_h', '3'), ('isotropic', '1'), ('stretched_w', '1/3')):
                 group = self.results.group('hrnet', data, method, 0.5)
                 found = [total_stride_ratio(line) for line in group.lines]
-                spread = '–' if not found else f'{statistics.fmean(found):.2f}' + (
+                spread = '-' if not found else f'{statistics.fmean(found):.2f}' + (
                     f' ± {statistics.stdev(found):.2f}' if len(found) > 1 else '')
                 rows.append([METHODS[method], true, spread,
                              ', '.join(f'{f:.2f}' for f in found), *self._scales(group),
@@ -98,9 +98,10 @@ class Tables:
     def _scales(group) -> list[str]:
         """Mean scales of each instance."""
         if not group.lines:
-            return ['–'] * 5
-        return [' x '.join(f'{statistics.fmean(line["scales"][name][axis] for line in group.lines):.2f}'
-                           for axis in (0, 1)) for name in group.lines[0]['scales']]
+            return ['-'] * 5
+        scales = [line['scales'] for line in group.lines]
+        return [' x '.join(f'{statistics.fmean(found[name][axis] for found in scales):.2f}'
+                           for axis in (0, 1)) for name in scales[0]]
 
     def bad_starts(self) -> str:
         """Where a training from bad scales ends."""
@@ -114,7 +115,8 @@ class Tables:
 
     def retrained(self) -> str:
         """The learned scales from the start."""
-        settings = [('hrnet', 'stretched_h', method, 0.5, {}) for method in ('measured', 'retrained')]
+        settings = [('hrnet', 'stretched_h', method, 0.5, {})
+                    for method in ('measured', 'retrained')]
         return markdown(_HEAD, method_rows(self.results, settings, method_name))
 
     def anchors(self) -> str:
@@ -131,9 +133,9 @@ class Tables:
             snr = [statistics.fmean(v for pair in line['grad_snr'].values() for v in pair)
                    for line in group.lines]
             rows.append([name, group.spread('miou'), group.spread('gmacs_ratio', 3),
-                         f'{statistics.fmean(snr):.2f}' if snr else '–',
+                         f'{statistics.fmean(snr):.2f}' if snr else '-',
                          ', '.join(f'{total_stride_ratio(line):.2f}' for line in group.lines)
-                         or '–', group.seeds])
+                         or '-', group.seeds])
         return markdown(['anchor', 'mIoU', 'cost', "signal-to-noise of alpha's gradient",
                          'total stride, h / w, by seed', 'seeds'], rows)
 
@@ -162,12 +164,13 @@ class Tables:
                 'as above (0.1, 0.5, 0.85; every 2 steps)')
             rows.append([label, group.spread('miou'), group.spread('gmacs_ratio', 3),
                          ', '.join(f'{total_stride_ratio(line):.2f}' for line in group.lines)
-                         or '–', group.seeds])
+                         or '-', group.seeds])
         return markdown(['', 'mIoU', 'cost', 'total stride, h / w, by seed', 'seeds'], rows)
 
     def others(self) -> str:
         """Data without a stretch."""
-        settings = [('hrnet', data, method, ratio, {}) for data in ('isotropic', 'mixed', 'enlarged')
+        settings = [('hrnet', data, method, ratio, {})
+                    for data in ('isotropic', 'mixed', 'enlarged')
                     for method, ratio in (('stock', 1.), ('uniform', 0.5), ('measured', 0.5))]
         return markdown(['data, network', *_HEAD[1:]], method_rows(
             self.results, settings, lambda s: f'{s[1]}: {method_name(s)}'))

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from .runs import METHODS, Run
 
@@ -30,7 +31,7 @@ class Group:
         """Mean ± sample standard deviation; of one seed, the value."""
         values = self.values(name)
         if not values:
-            return '–'
+            return '-'
         text = f'{statistics.fmean(values):.{digits}f}'
         return f'{text} ± {statistics.stdev(values):.{digits}f}' if len(values) > 1 else text
 
@@ -69,7 +70,7 @@ class Results:
         ratios = sorted({run.ratio for run in self.runs if not run.options and (
             run.network, run.data, run.method) == (network, data, method)}, reverse=True)
         groups = [self.group(network, data, 'stock', 1.)]
-        groups += [self.group(network, data, method, ratio) for ratio in ratios if method != 'stock']
+        groups += [self.group(network, data, method, ratio) for ratio in ratios]
         return [group for group in groups if group.lines]
 
 
@@ -84,7 +85,7 @@ def total_stride_ratio(line: dict) -> float:
 def difference(first: Group, second: Group) -> str:
     """mIoU of one less that of another, with its standard error where both have seeds enough."""
     if not first.lines or not second.lines:
-        return '–'
+        return '-'
     text = f'{first.mean("miou") - second.mean("miou"):+.2f}'
     if min(len(first.lines), len(second.lines)) < 2:
         return text
@@ -95,7 +96,7 @@ def difference(first: Group, second: Group) -> str:
 def at_time(frontier: list[Group], time: float, name: str) -> float | None:
     """mIoU at a relative time, on the line through the neighbouring points of a frontier."""
     points = sorted((group.mean(name), group.mean('miou')) for group in frontier)
-    for (t0, m0), (t1, m1) in zip(points, points[1:]):
+    for (t0, m0), (t1, m1) in pairwise(points):
         if t0 <= time <= t1:
             return m0 + (m1 - m0) * (time - t0) / (t1 - t0) if t1 > t0 else m1
     return None

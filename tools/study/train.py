@@ -83,8 +83,8 @@ def _measure(model, run: Run, config) -> dict:
     ratios = {}
     for name, candidate, batch, step in (('train', model, 8, _train_step),
                                          ('test', deployed, 1, _predict)):
-        steps = {key: step(m, _batch(m, c, batch))
-                 for key, m, c in (('candidate', candidate, config), ('stock', stock, stock_config))}
+        steps = dict(candidate=step(candidate, _batch(candidate, config, batch)),
+                     stock=step(stock, _batch(stock, stock_config, batch)))
         seconds = time_alternately(steps, REPEATS, 'cpu')
         ratios[f'{name}_time_ratio'] = round(
             float(np.median(seconds['candidate']) / np.median(seconds['stock'])), 4)
