@@ -171,9 +171,11 @@ def test_ranks_agree_and_equal_one_process(project, monkeypatch):
 
 
 def test_ranks_agree_on_the_budget(project, monkeypatch):
-    """In mixed precision, with averages of weights and buffers and a validation at the end."""
-    hook = dict(type='EMAHook', ema_type='StochasticWeightAverage', update_buffers=True)
-    config = write_config(project, 'budget', 2, 14, [hook], gmacs_weight=None,
+    """In mixed precision, with a measured gradient, averages of weights and buffers and a
+    validation at the end."""
+    hooks = [dict(type='EMAHook', ema_type='StochasticWeightAverage', update_buffers=True),
+             dict(type='MeasuredGradientHook', every=2)]
+    config = write_config(project, 'budget', 2, 14, hooks, gmacs_weight=None,
                           gmacs_budget=dict(target=1.2), gmacs_shape=(160, 288))
     first, second, saved = launch(project, config, monkeypatch, '--amp')
     check_ranks_agree(first, second)
