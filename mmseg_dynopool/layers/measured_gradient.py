@@ -13,15 +13,16 @@ from .dynopool import DynOPool
 def measure_alpha_gradient(model: nn.Module, pools: Mapping[str, DynOPool],
                            loss: Callable[[], Tensor], turn: int,
                            step: float = 0.1) -> dict[str, Tensor]:
-    """An estimate of the gradient of ``loss`` by each alpha, from two forward passes.
+    """An estimate of the gradient of ``loss`` by the alphas, from two forward passes.
 
     The straight-through gradient follows the positions that one pooling reads; how the layers
     behind it, their kernels and the upsampling take another density of cells, it does not see.
-    The difference of two losses does (SPSA: Spall, IEEE Trans. Automatic Control 37, 1992).
+    The difference of two losses does.
 
-    All alphas are changed at once, each up or down as ``turn`` says. What one of them adds to the
-    estimates of the others changes its sign from turn to turn and cancels over a cycle of turns,
-    whose length is the next power of 2 above the number of alphas.
+    The DynOPools take turns, so that those of little effect are free of the noise of the others.
+    Both axes of one are changed at once, alike in one round of turns and against each other in
+    the next (SPSA: Spall, IEEE Trans. Automatic Control 37, 1992). The estimate is multiplied by
+    their number: its mean over two rounds is the gradient, that of a central difference.
 
     Parameters, buffers (running statistics) and random states are afterwards as they were.
 
@@ -34,26 +35,20 @@ def measure_alpha_gradient(model: nn.Module, pools: Mapping[str, DynOPool],
         step: by how much ``log(alpha)`` is changed, up and down.
 
     Returns:
-        ``{name: gradient of shape (2,)}``.
+        ``{name: estimate of shape (2,)}``, zeros for those whose turn it is not.
     """
-    alphas = [pool.alpha for pool in pools.values()]
-    signs = _signs(2 * len(alphas), turn)
-    directions = [torch.tensor(signs[2 * k:2 * k + 2], device=alpha.device, dtype=alpha.dtype)
-                  for k, alpha in enumerate(alphas)]
-    with _kept(model, alphas) as start:
+    rounds, index = divmod(turn, len(pools))
+    alpha = list(pools.values())[index].alpha
+    direction = alpha.new_tensor([1, 1 - 2 * (rounds % 2)])
+    with _kept([alpha, *model.buffers()]) as (start, *_):
         losses = []
         for sign in (1, -1):
-            for alpha, before, direction in zip(alphas, start, directions):
-                alpha.copy_(before * (sign * step * direction).exp())
-            losses.append(_with_random_numbers_of(turn, alphas[0].device, loss))
+            alpha.copy_(start * (sign * step * direction).exp())
+            losses.append(_with_random_numbers_of(turn, alpha.device, loss))
         slope = (losses[0] - losses[1]) / (2 * step)
-        return {name: slope * direction / before
-                for name, direction, before in zip(pools, directions, start)}
-
-
-def _signs(count: int, turn: int) -> list[int]:
-    """Rows of a Hadamard matrix, one column for each number: any two are orthogonal."""
-    return [1 - 2 * (((k + 1) & turn).bit_count() % 2) for k in range(count)]
+    estimate = len(pools) * slope * direction / start
+    return {name: estimate if pool.alpha is alpha else torch.zeros_like(pool.alpha)
+            for name, pool in pools.items()}
 
 
 def _with_random_numbers_of(turn: int, device: torch.device, loss: Callable[[], Tensor]) -> Tensor:
@@ -63,12 +58,11 @@ def _with_random_numbers_of(turn: int, device: torch.device, loss: Callable[[], 
 
 
 @contextmanager
-def _kept(model: nn.Module, alphas: list[Tensor]):
-    """Put alphas and buffers back, whatever happens; yields the alphas' values."""
-    tensors = [*alphas, *model.buffers()]
+def _kept(tensors: list[Tensor]):
+    """Put the values of tensors back, whatever happens; yields them."""
     before = [tensor.detach().clone() for tensor in tensors]
     try:
-        yield before[:len(alphas)]
+        yield before
     finally:
         for tensor, value in zip(tensors, before):
             tensor.copy_(value)

@@ -66,8 +66,9 @@ CHEAPER = ('input', 'squeezed', 'narrow', 'uniform', 'picked', 'adaptor', 'dynop
 # Of the straight-through gradient.
 ANCHORS = tuple((('anchor', a), ) for a in ('corner', 'center')) + tuple(
     (('anchor', 'local'), ('window', w)) for w in (4, 16, 32))
-SENSITIVITY = ((('alpha_lr', 0.25), ), (('alpha_lr', 4.), ), (('begin', 0.), ), (('reach', 0.25), ),
-               (('reach', 0.75), ), (('settle', 0.6), ), (('every', 1), ), (('every', 4), ))
+SENSITIVITY = ((('reach', 0.25), ), (('settle', 0.6), ), (('alpha_lr', 0.25), ),
+               (('alpha_lr', 4.), ), (('begin', 0.), ), (('reach', 0.75), ), (('every', 1), ),
+               (('every', 4), ))
 SCALES = (0.25, 0.35, 0.7, 0.9)
 
 
@@ -83,25 +84,25 @@ def _frontier(network: str, ratio: float, methods=CHEAPER) -> list[Run]:
 def all_runs() -> list[Run]:
     """Every run once; what a conclusion hangs on comes first."""
     runs = _frontier('hrnet', 1., ['stock']) + _frontier('hrnet', 0.5)
+    runs += _seeds(3, 'hrnet', 'stretched_h', 'slopes', 1.)
     for data in ('isotropic', 'stretched_w', 'stretched_h'):
         runs += _seeds(5, 'hrnet', data, 'measured', 0.5)
-    runs += _seeds(3, 'hrnet', 'stretched_h', 'slopes', 1.)
     runs += _seeds(3, 'hrnet', 'stretched_h', 'retrained', 0.5)
     runs += _frontier('deeplab', 1., ['stock']) + _frontier('deeplab', 0.5)
-    runs += _frontier('hrnet', 0.75)
     for options in SENSITIVITY:
         runs += _seeds(3, 'hrnet', 'stretched_h', 'measured', 0.5, options=options)
+    for method, ratio in (('stock', 1.), ('uniform', 0.5), ('dynopool', 0.5), ('measured', 0.5)):
+        runs += _seeds(3, 'demo', 'mni152', method, ratio)
+    runs += _frontier('hrnet', 0.75)
     for data in ('isotropic', 'stretched_w'):
         runs += _seeds(3, 'hrnet', data, 'dynopool', 0.5)
     for options in ANCHORS:
         runs += _seeds(3, 'hrnet', 'stretched_h', 'dynopool', 0.5, options=options)
-    for method, ratio in (('stock', 1.), ('uniform', 0.5), ('dynopool', 0.5), ('measured', 0.5)):
-        runs += _seeds(3, 'demo', 'mni152', method, ratio)
-    for data in ('isotropic', 'mixed', 'enlarged'):
-        for method, ratio in (('stock', 1.), ('uniform', 0.5), ('measured', 0.5)):
-            runs += _seeds(3, 'hrnet', data, method, ratio)
     for scale in SCALES:
         for method in ('measured', 'fixed'):
             runs += _seeds(3, 'hrnet', 'stretched_h', method, 1., options=(('scale', scale), ))
+    for data in ('isotropic', 'mixed', 'enlarged'):
+        for method, ratio in (('stock', 1.), ('uniform', 0.5), ('measured', 0.5)):
+            runs += _seeds(3, 'hrnet', data, method, ratio)
     runs += _frontier('deeplab', 0.75)
     return list(dict.fromkeys(runs))
