@@ -14,12 +14,12 @@ from .shape_log_hook import named_pools
 class MeasuredGradientHook(Hook):
     """Gives the DynOPools a gradient that is measured, in the place of the straight-through one.
 
-    Every few steps of the optimizer the batch's task loss is evaluated at two other settings of
-    the sizes, see :func:`mmseg_dynopool.layers.measure_alpha_gradient`. The estimate times
+    Every few steps of the optimizer the batch's task loss is evaluated at two other scales of one
+    of them, see :func:`mmseg_dynopool.layers.measure_alpha_gradient`. The estimate times
     ``every`` is added to alpha's gradient right before the step; the gradient of the cost is not
     measured and acts in every step. Once a budget has settled, nothing is measured.
 
-    An estimate is noisier than the straight-through gradient and takes a lower lr, about a fifth.
+    An estimate is noisier than the straight-through gradient and takes a lower lr, about 0.4 of it.
 
     Args:
         every: steps of the optimizer from one estimate to the next. Two forward passes are about

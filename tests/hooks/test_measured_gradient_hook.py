@@ -7,8 +7,8 @@ from torch import nn
 
 from mmseg_dynopool import DynOPoolHook
 from mmseg_dynopool.hooks import MeasuredGradientHook
-from mmseg_dynopool.layers import DynOPool
-from support.runs import Watch, alphas_of, segmentor, train
+from mmseg_dynopool.layers import DynOPool, measure_alpha_gradient
+from support.runs import Watch, segmentor, train
 from support.toy_runs import run
 
 SLOPES = torch.tensor([0.02, -0.03])  # by the logarithm of alpha
@@ -75,7 +75,7 @@ def test_the_network_learns_its_shape_and_meets_its_budget(tmp_path):
                    iterations=40, alpha_lr=0.02,
                    hooks=[dict(type='MeasuredGradientHook', every=2), watch])
     alphas = torch.stack(watch.alphas)
-    assert (alphas[1] != alphas[0]).all()
+    assert (alphas[19] != alphas[0]).all()
     assert {pool.anchor for pool in runner.model.pools().values()} == {'none'}
     assert torch.equal(alphas[-1], alphas[-6])  # settled
     ratio = runner.model.count_gmacs() / runner.model.cost.initial_gmacs
@@ -89,25 +89,32 @@ def test_the_network_learns_its_shape_and_meets_its_budget(tmp_path):
         assert torch.equal(value, other), key
 
 
-def test_nothing_is_measured_once_the_budget_has_settled(tmp_path, monkeypatch):
-    turns = []
-    measure = 'mmseg_dynopool.hooks.measured_gradient.measure_alpha_gradient'
-    from mmseg_dynopool.layers import measure_alpha_gradient
-    monkeypatch.setattr(measure, lambda *args: turns.append(args[3]) or measure_alpha_gradient(
-        *args))
+@pytest.fixture
+def turns(monkeypatch):
+    """The numbers of the estimates that are made."""
+    made = []
+
+    def note(model, pools, loss, turn, step):
+        made.append(turn)
+        return measure_alpha_gradient(model, pools, loss, turn, step)
+
+    monkeypatch.setattr('mmseg_dynopool.hooks.measured_gradient.measure_alpha_gradient', note)
+    return made
+
+
+def test_nothing_is_measured_once_the_budget_has_settled(tmp_path, turns):
     train(tmp_path, segmentor(backbone=STEM, gmacs_budget=dict(target=0.8, settle=0.6)),
           iterations=10, alpha_lr=0.02, hooks=[dict(type='MeasuredGradientHook', every=1)])
     assert turns == list(range(6))
 
 
-def test_a_resumed_run_ends_as_the_whole_one(tmp_path):
-    hooks = [dict(type='MeasuredGradientHook', every=2)]
-    options = dict(hooks=hooks, iterations=8, alpha_lr=0.02)
-    whole = train(tmp_path / 'whole', save_every=5, **options)
-    resumed = train(tmp_path / 'resumed', resume=tmp_path / 'whole' / 'iter_5.pth', seed=0,
-                    **options)
-    assert (alphas_of(whole.model) != 2).all()
-    torch.testing.assert_close(alphas_of(resumed.model), alphas_of(whole.model), rtol=0, atol=1e-2)
+def test_a_resumed_run_goes_on_with_the_turns(tmp_path, turns):
+    options = dict(hooks=[dict(type='MeasuredGradientHook', every=2)], iterations=8, alpha_lr=0.02)
+    train(tmp_path / 'whole', save_every=5, **options)
+    assert turns == [0, 1, 2, 3]
+    turns.clear()
+    train(tmp_path / 'resumed', resume=tmp_path / 'whole' / 'iter_5.pth', **options)
+    assert turns == [2, 3]
 
 
 @pytest.mark.parametrize('options, message', [
