@@ -7,7 +7,7 @@ import jinja2
 import matplotlib
 import matplotlib.pyplot as plt
 
-from .runs import ANCHORS, METHODS, SCALES, SENSITIVITY, all_runs
+from .runs import ANCHORS, METHODS, SCALES, SENSITIVITY, SLOW, all_runs
 from .tables import (
     Group,
     Results,
@@ -164,10 +164,12 @@ class Tables:
         names = dict(alpha_lr='alpha lr x {:g}', begin='begin at {:g}', reach='reach at {:g}',
                      settle='settle at {:g}', every='measured every {:g} steps')
         rows = []
-        for options in ((), *SENSITIVITY):
-            group = self.results.group('hrnet', 'stretched_h', 'measured', 0.5, **dict(options))
+        settings = [('measured', options) for options in ((), *SENSITIVITY)]
+        for method, options in [*settings, ('dynopool', ()), ('dynopool', SLOW)]:
+            group = self.results.group('hrnet', 'stretched_h', method, 0.5, **dict(options))
             label = ', '.join(names[n].format(v) for n, v in options) or (
-                'as above (0.1, 0.5, 0.85; every 2 steps)')
+                'as above (0.1, 0.5, 0.85; every 2 steps)' if method == 'measured' else 'as above')
+            label = 'straight through: ' * (method == 'dynopool') + label
             rows.append([label, group.spread('miou'), group.spread('gmacs_ratio', 3),
                          self._strides(group), group.seeds])
         return markdown(['', 'mIoU', 'cost', 'total stride, h / w, by seed', 'seeds'], rows)

@@ -69,6 +69,7 @@ ANCHORS = tuple((('anchor', a), ) for a in ('corner', 'center')) + tuple(
 SENSITIVITY = ((('reach', 0.25), ), (('settle', 0.6), ), (('alpha_lr', 0.25), ),
                (('alpha_lr', 4.), ), (('begin', 0.), ), (('reach', 0.75), ), (('every', 1), ),
                (('every', 4), ))
+SLOW = (('alpha_lr', 0.25), )  # the straight-through gradient does less harm so
 SCALES = (0.25, 0.35, 0.7, 0.9)
 
 
@@ -89,6 +90,7 @@ def all_runs() -> list[Run]:
         runs += _seeds(5, 'hrnet', data, 'measured', 0.5)
     runs += _seeds(3, 'hrnet', 'stretched_h', 'retrained', 0.5)
     runs += _frontier('deeplab', 1., ['stock']) + _frontier('deeplab', 0.5)
+    runs += _seeds(3, 'hrnet', 'stretched_h', 'dynopool', 0.5, options=SLOW)
     for options in SENSITIVITY:
         runs += _seeds(3, 'hrnet', 'stretched_h', 'measured', 0.5, options=options)
     for method, ratio in (('stock', 1.), ('uniform', 0.5), ('dynopool', 0.5), ('measured', 0.5)):
