@@ -18,7 +18,7 @@ def check_anchor(anchor: str, window: float) -> None:
         ValueError: ``anchor`` is unknown or ``window`` is below 1.
     """
     if anchor not in (*ANCHORS, 'none'):
-        raise ValueError(f"anchor must be one of {ANCHORS} or 'none', got {anchor!r}")
+        raise ValueError(f"anchor must be one of {(*ANCHORS, 'none')}, got {anchor!r}")
     if isinstance(window, bool) or not isinstance(window, (int, float)) or not window >= 1:
         raise ValueError(f'window must be a number of output cells >= 1, got {window!r}')
 

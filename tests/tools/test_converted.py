@@ -54,7 +54,7 @@ def test_the_training_goes_on_and_logs_sizes(trained):
         other = averages[f'module.{key}']
         assert torch.equal(state[key], other) == key.endswith('alpha')
         assert state[key].shape == other.shape
-    assert state['backbone.dynopools.stride2.alpha'].min() > 2
+    assert (state['backbone.dynopools.stride2.alpha'] - 2).abs().min() > 0.01
 
 
 def test_frozen_it_segments_alike(trained, cityscapes):
