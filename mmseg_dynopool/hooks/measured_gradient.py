@@ -44,7 +44,9 @@ class MeasuredGradientHook(Hook):
         self._handle = None
 
     def before_train(self, runner) -> None:
-        pools = named_pools(runner)
+        # A gradient would move frozen alphas, where the optimizer holds them.
+        pools = {name: pool for name, pool in named_pools(runner).items()
+                 if pool.parameter.requires_grad}
         for name, pool in pools.items():
             if not isinstance(pool, DynOPool):
                 raise ValueError(f'MeasuredGradientHook: {name} is a {type(pool).__name__}, whose '

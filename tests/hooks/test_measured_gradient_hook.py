@@ -117,6 +117,15 @@ def test_a_resumed_run_goes_on_with_the_turns(tmp_path, turns):
     assert turns == [2, 3]
 
 
+def test_frozen_alphas_stay(tmp_path):
+    """frozen_stages=1 freezes stream 1, too; the others learn."""
+    model = train(tmp_path, segmentor(backbone=dict(frozen_stages=1)), iterations=4,
+                  hooks=[dict(type='MeasuredGradientHook', every=1, step=0.5)]).model
+    alphas = {name.rpartition('.')[2]: pool.alpha for name, pool in model.pools().items()}
+    assert [name for name, alpha in alphas.items() if (alpha != 2).any()] == ['stream2', 'stream3']
+    assert alphas['stream1'].grad is None  # an optimizer that holds it would step
+
+
 @pytest.mark.parametrize('options, message', [
     (dict(every=0), 'every must be'), (dict(every=1.5), 'every must be'),
     (dict(step=0), 'step must be'), (dict(step=1.0), 'step must be')])
