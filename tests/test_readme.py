@@ -127,9 +127,7 @@ def test_links_lead_somewhere(page):
 def test_every_page_is_linked_from_the_index_and_the_readme():
     pages = {page.removeprefix('docs/') for page in PAGES} - {'README.md'}
     assert set(re.findall(r'\]\(([\w/]+\.md)\)', PAGES['docs/README.md'])) >= pages
-    # The measured budgets belong to the page on budgets.
-    assert {f'docs/{page}' for page in pages} - set(
-        re.findall(r'\]\(([\w/]+\.md)', README)) == {'docs/budget_results.md'}
+    assert {f'docs/{page}' for page in pages} <= set(re.findall(r'\]\(([\w/]+\.md)', README))
 
 
 def test_links_are_found_by_this_test():

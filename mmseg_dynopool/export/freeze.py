@@ -12,7 +12,7 @@ _PLAIN = {
     'DynOPoolEncoderDecoder': 'EncoderDecoder',
     'DynOPoolCascadeEncoderDecoder': 'CascadeEncoderDecoder',
 }
-_HOOKS = ('DynOPoolHook', 'GMACsBudgetHook', 'ShapeLogHook')
+_HOOKS = ('DynOPoolHook', 'GMACsBudgetHook', 'MeasuredGradientHook', 'ShapeLogHook')
 
 
 def frozen_state(model: nn.Module) -> dict:

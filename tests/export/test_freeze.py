@@ -65,7 +65,8 @@ def test_frozen_config_builds_the_same_network(tmp_path, cascade, bounds):
     model = learned(cascade=cascade, bounds=bounds)
     cfg = Config(dict(
         model=segmentor_config(cascade=cascade, bounds=bounds, gmacs_weight=0.1),
-        custom_hooks=[dict(type='DynOPoolHook'), dict(type='EMAHook')],
+        custom_hooks=[dict(type='DynOPoolHook'), dict(type='MeasuredGradientHook'),
+                      dict(type='EMAHook')],
         optim_wrapper=dict(paramwise_cfg=dict(custom_keys={'dynopools': dict(lr_mult=0.5)})),
         load_from='old.pth'))
     frozen_cfg = freeze_config(cfg, model)

@@ -122,7 +122,7 @@ class Tables:
 
     def retrained(self) -> str:
         """The learned scales from the start."""
-        settings = [('hrnet', 'stretched_h', method, 0.5, {})
+        settings = [('hrnet', 'stretched_h', method, ratio, {}) for ratio in (0.75, 0.5)
                     for method in ('measured', 'retrained')]
         return markdown(_HEAD, method_rows(self.results, settings, method_name))
 

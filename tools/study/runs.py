@@ -68,7 +68,7 @@ ANCHORS = tuple((('anchor', a), ) for a in ('corner', 'center')) + tuple(
     (('anchor', 'local'), ('window', w)) for w in (4, 16, 32))
 SENSITIVITY = ((('reach', 0.25), ), (('settle', 0.6), ), (('alpha_lr', 0.25), ),
                (('alpha_lr', 4.), ), (('begin', 0.), ), (('reach', 0.75), ), (('every', 1), ),
-               (('every', 4), ))
+               (('every', 4), ), (('begin', 0.), ('settle', 0.6)))
 SLOW = (('alpha_lr', 0.25), )  # the straight-through gradient does less harm so
 SCALES = (0.25, 0.35, 0.7, 0.9)
 
@@ -100,11 +100,14 @@ def all_runs() -> list[Run]:
         runs += _seeds(3, 'hrnet', data, 'dynopool', 0.5)
     for options in ANCHORS:
         runs += _seeds(3, 'hrnet', 'stretched_h', 'dynopool', 0.5, options=options)
+    for method, ratio in (('stock', 1.), ('input', 0.75), ('narrow', 0.75), ('measured', 0.75)):
+        runs += _seeds(5, 'hrnet', 'stretched_h', method, ratio)
+    runs += _seeds(3, 'hrnet', 'stretched_h', 'retrained', 0.75)
     for scale in SCALES:
         for method in ('measured', 'fixed'):
             runs += _seeds(3, 'hrnet', 'stretched_h', method, 1., options=(('scale', scale), ))
+    runs += _frontier('deeplab', 0.75)
     for data in ('isotropic', 'mixed', 'enlarged'):
         for method, ratio in (('stock', 1.), ('uniform', 0.5), ('measured', 0.5)):
             runs += _seeds(3, 'hrnet', data, method, ratio)
-    runs += _frontier('deeplab', 0.75)
     return list(dict.fromkeys(runs))
