@@ -166,7 +166,7 @@ def test_recipe_versions_and_seeds(both):
     assert recipe['Network'] == ['DynOPoolEncoderDecoder: DynOPoolHRNet + FCNHead',
                                  'EncoderDecoder: HRNet + FCNHead']
     assert recipe['Optimizer'] == ['SGD(lr=0.1, momentum=0.9, weight_decay=0.0001)'] * 2
-    assert recipe['Learning rate of alpha'] == ['0.05 (weight decay 0)', '-']
+    assert recipe['Learning rate of alpha'] == ['0.02 (weight decay 0)', '-']
     assert recipe['Cost in the loss'] == ['gmacs_weight=7e-05', '-']
     assert recipe['Crop (h x w)'] == ['64 x 64'] * 2 and recipe['Seed'] == ['1', '1']
     assert recipe['Batch per process'] == ['2', '2'] and recipe['Length'] == ['max_iters=20'] * 2

@@ -30,7 +30,7 @@ def test_five_lines_in_an_existing_project(cityscapes, tmp_path):
     printed = process(sys.executable, script, tmp_path / 'project' / 'my_dynopool_config.py',
                       cwd=tmp_path / 'elsewhere')
     assert 'DynOPoolEncoderDecoder DynOPoolHRNet' in printed
-    assert 'lr of alpha [0.005, 0.005, 0.005]' in printed
+    assert 'lr of alpha [0.002, 0.002, 0.002]' in printed
     assert (tmp_path / 'elsewhere' / 'run' / 'iter_3.pth').is_file()
     *steps, validated = scalars(tmp_path / 'elsewhere' / 'run')
     assert [line['dynopool/stream3/scale_w'] for line in steps] == pytest.approx([0.5] * 3, abs=0.1)
