@@ -9,10 +9,12 @@ Each finished run is a line of docs/evidence/runs.jsonl.
 """
 
 import argparse
+import fcntl
 import json
 import multiprocessing
 import os
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -27,24 +29,42 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def read_lines(path):
     """The finished runs by key."""
-    if not path.is_file():
-        return {}
-    lines = map(json.loads, path.read_text().splitlines())
-    return {line['key']: line for line in lines}
+    done = {}
+    for number, text in enumerate(path.read_text(errors='replace').splitlines()
+                                  if path.exists() else (), 1):
+        try:
+            line = json.loads(text)
+            done[line['key']] = line
+        except (ValueError, KeyError, TypeError):
+            raise SystemExit(f'{path}, line {number} is no finished run; remove it, and that run '
+                             'is trained again') from None
+    return done
+
+
+def open_alone(path):
+    """Open for lines to come; of two processes that train the same runs, one would lose."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = open(path, 'a')
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise SystemExit(f'{path}: another process trains these runs') from None
+    return file
 
 
 def train(runs, path, work_dir, jobs, finish, prepare_worker):
     """Train the runs that ``path`` does not have yet, ``jobs`` side by side."""
     os.environ['OMP_NUM_THREADS'] = '1'  # inherited by the workers
+    file = open_alone(path)
     done = read_lines(path)
     waiting = [run for run in runs if run.key not in done]
-    path.parent.mkdir(parents=True, exist_ok=True)
     console = Console()
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn(),
                TimeRemainingColumn(elapsed_when_finished=True))
     failed = []
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context('spawn'), prepare_worker) as pool, \
-            Progress(*columns, console=console, speed_estimate_period=3600) as progress:
+    workers = ProcessPoolExecutor(jobs, multiprocessing.get_context('spawn'), prepare_worker)
+    with file, workers as pool, Progress(
+            *columns, console=console, speed_estimate_period=3600) as progress:
         task = progress.add_task('runs', total=len(waiting))
         running = {}
         while waiting or running:
@@ -54,17 +74,24 @@ def train(runs, path, work_dir, jobs, finish, prepare_worker):
                 running[pool.submit(finish, run, work_dir, scales)] = run
                 waiting.remove(run)
             if not running:
-                console.print(f'{len(waiting)} runs wait for others that are not listed or failed')
+                needed = sorted({run.needs for run in waiting})
+                console.print(f'{len(waiting)} runs wait for others that failed or were not '
+                              f'chosen: {" ".join(needed)}', markup=False)
+                failed += [run.key for run in waiting]
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 run = running.pop(future)
-                if future.exception() is not None:
+                error = future.exception()
+                if isinstance(error, BrokenProcessPool):
+                    raise SystemExit('a worker process died, perhaps for lack of memory; start '
+                                     'again, with fewer --jobs')
+                if error is not None:
                     failed.append(run.key)
-                    console.print(f'{run.key} failed: {future.exception().__cause__}', markup=False)
+                    console.print(f'{run.key} failed: {error.__cause__}', markup=False)
                     continue
                 line = done[run.key] = future.result()
-                with open(path, 'a') as file:
-                    file.write(json.dumps(line) + '\n')
+                file.write(json.dumps(line) + '\n')
+                file.flush()
                 console.print(f'{run.key}: mIoU {line["miou"]:.2f}, cost {line["gmacs_ratio"]:.3f},'
                               f' {line["seconds"]:.0f} s', markup=False, highlight=False)
                 progress.advance(task)
@@ -74,9 +101,10 @@ def train(runs, path, work_dir, jobs, finish, prepare_worker):
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('command', choices=('list', 'run', 'page'))
+    parser.add_argument('command', choices=('list', 'run', 'page'),
+                        help='page: write docs/evidence.md and its figures from --lines')
     parser.add_argument('--only', nargs='+', default=['*'], metavar='PATTERN',
-                        help="runs by their keys, e.g. 'hrnet/stretched_h/*/0.5/*'")
+                        help="of list and run: by keys, e.g. 'hrnet/stretched_h/*/0.5/*'")
     parser.add_argument('--jobs', type=positive_int, default=1, help='runs side by side')
     parser.add_argument('--lines', type=Path, default=ROOT / 'docs/evidence/runs.jsonl')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/evidence'))
@@ -90,14 +118,17 @@ def main():
     elif args.command == 'run':
         missing = sorted({run.folder for run in runs if not Path(run.folder).is_dir()})
         if missing:
-            parser.error(f'{missing} are not there; tools/dataset_converters/ prepares them, run '
-                         'in this folder')
+            parser.error(f'{missing} are not there; tools/dataset_converters/ prepares them; start '
+                         "everything in the project's folder")
         from study.train import finish, prepare_worker
         if train(runs, args.lines, args.work_dir, args.jobs, finish, prepare_worker):
             raise SystemExit(1)
     else:
         from study.page import write_page
-        write_page(read_lines(args.lines), ROOT / 'docs' / 'evidence.md')
+        done = read_lines(args.lines)
+        if not done:
+            parser.error(f'{args.lines} holds no finished run; the command run trains them')
+        write_page(done, ROOT / 'docs' / 'evidence.md')
 
 
 if __name__ == '__main__':

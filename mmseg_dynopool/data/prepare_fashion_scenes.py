@@ -65,7 +65,7 @@ def prepare_fashion_scenes(out_dir: str | Path,
     """Write PNG files to ``images/{train,val}`` and ``labels/{train,val}`` in ``out_dir``.
 
     Training scenes show garments of Fashion-MNIST's training images, validation scenes those of
-    its test images. The same arguments give the same files.
+    its test images. The same arguments give the same files; scenes that lay there before go.
 
     Args:
         out_dir: folder of the new data set.
@@ -99,6 +99,9 @@ def prepare_fashion_scenes(out_dir: str | Path,
                                          np.random.default_rng((seed, number, index)))
             for folder, array in (('images', image), ('labels', label)):
                 write_image(Path(out_dir, folder, split, f'scene_{index:04d}.png'), array)
+        for scene in Path(out_dir).glob(f'*/{split}/scene_*.png'):
+            if int(scene.stem.removeprefix('scene_')) >= count:  # of another call
+                scene.unlink()
     return counts
 
 

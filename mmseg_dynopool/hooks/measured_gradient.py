@@ -16,7 +16,7 @@ class MeasuredGradientHook(Hook):
 
     Every few steps of the optimizer the batch's task loss is evaluated at two other scales of one
     of them, see :func:`mmseg_dynopool.layers.measure_alpha_gradient`. The estimate times
-    ``every`` is added to alpha's gradient right before the step; the gradient of the cost is not
+    ``every`` is added to alpha's gradient right before the step, after clipping; the gradient of the cost is not
     measured and acts in every step. Once a budget has settled, nothing is measured.
 
     An estimate is noisier than the straight-through gradient and takes a lower lr, about 0.4 of it.
@@ -81,9 +81,11 @@ class MeasuredGradientHook(Hook):
             return value
 
         gradients = measure_alpha_gradient(model, pools, loss, steps // self.every, self.step)
+        # A fused optimizer gets its gradients scaled, and the scale with them.
+        factor = self.every * (getattr(runner.optim_wrapper.optimizer, 'grad_scale', None) or 1)
         for name, gradient in gradients.items():
             alpha = pools[name].alpha
-            gradient = self.every * gradient
+            gradient = factor * gradient
             alpha.grad = gradient if alpha.grad is None else alpha.grad + gradient
 
 

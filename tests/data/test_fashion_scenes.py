@@ -129,6 +129,7 @@ def test_the_same_arguments_give_the_same_files(source, tmp_path):
     once, more = files('once', 2), files('more', 3)
     assert len(once) == 6 and once.items() < more.items()
     assert files('again', 2) == once
+    assert files('more', 2) == once, 'scenes of an earlier call go'
     other = files('other', 2, seed=1)
     assert not set(other.values()) & set(once.values())
 

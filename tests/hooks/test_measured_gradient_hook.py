@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from torch import nn
 
@@ -35,13 +36,15 @@ class Known(BaseModel):
         return dict(loss=task, loss_gmacs=self.cost * alpha.sum())
 
 
-def trained(tmp_path, iterations=8, cost=0.0, every=1, model=None, **wrapper):
+def trained(tmp_path, iterations=8, cost=0.0, every=1, model=None, hooks=(), fused=False,
+            **wrapper):
     """Alpha's mean gradient over a training of small steps."""
     model = model or Known(cost)
     keys = {'dynopools': dict(lr_mult=1e-4, decay_mult=0.)}
     start = model.dynopools['stream1'].alpha.detach().clone()
-    runner = run(tmp_path, model, iterations, [DynOPoolHook(), MeasuredGradientHook(every)], keys,
-                 optimizer=dict(type='SGD', lr=1., weight_decay=0.), **wrapper)
+    hooks = [DynOPoolHook(), MeasuredGradientHook(every), *hooks]
+    runner = run(tmp_path, model, iterations, hooks, keys, optimizer=dict(
+        type='SGD', lr=1., weight_decay=0., fused=fused), **wrapper)
     rates = [(1 - i / iterations)**0.9 * 1e-4 for i in range(iterations)]
     return (start - model.dynopools['stream1'].alpha.detach()) / sum(rates), runner
 
@@ -67,6 +70,18 @@ def test_accumulated_gradients(tmp_path):
     model = Known()
     trained(tmp_path, iterations=16, every=2, model=model, accumulative_counts=2)
     assert model.evaluated == 16 + 2 * 4  # every second of eight steps
+
+
+class Scaled(Hook):
+    """What a loss scaler tells a fused optimizer, which divides the gradients by it."""
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        runner.optim_wrapper.optimizer.grad_scale = torch.tensor(1024.)
+
+
+def test_a_fused_optimizer_gets_it_scaled(tmp_path):
+    found, _ = trained(tmp_path, iterations=64, hooks=[Scaled()], fused=True)
+    torch.testing.assert_close(found, SLOPES / 2, rtol=0.1, atol=2e-4)
 
 
 def test_the_network_learns_its_shape_and_meets_its_budget(tmp_path):

@@ -152,14 +152,41 @@ def test_goes_on_where_it_stopped(tmp_path, capsys):
         for method in ('retrained', 'measured') for seed in (0, 1)]
     failed = evidence.train(runs, lines, tmp_path, 2, pretend, int)
     needed, second = (Run('hrnet', 'stretched_h', m, 0.5, 0).key for m in ('measured', 'retrained'))
-    assert failed == ['hrnet/stretched_h/measured/0.5/seed1']
+    assert failed == [f'hrnet/stretched_h/{m}/0.5/seed1' for m in ('measured', 'retrained')]
     assert (tmp_path / 'order').read_text().split() == [needed, second]
     done = evidence.read_lines(lines)
     assert done[second]['given'] == needed  # it got the scales of the run that it needs
     printed = capsys.readouterr().out
-    assert 'no memory' in printed and '1 runs wait' in printed
+    assert 'no memory' in printed and '1 runs wait' in printed and failed[0] in printed
     evidence.train(runs[::2], lines, tmp_path, 1, pretend, int)
     assert len(lines.read_text().splitlines()) == 2  # nothing was trained twice
+
+
+def test_a_worker_that_dies_is_named(tmp_path):
+    runs = [Run('hrnet', 'stretched_h', 'stock', 1., seed) for seed in (2, 3)]
+    with pytest.raises(SystemExit, match='a worker process died'):
+        evidence.train(runs, tmp_path / 'runs.jsonl', tmp_path, 1, pretend, int)
+    assert len(evidence.read_lines(tmp_path / 'runs.jsonl')) == 1
+
+
+def test_two_at_once(tmp_path):
+    with evidence.open_alone(tmp_path / 'runs.jsonl'), \
+            pytest.raises(SystemExit, match='another process'):
+        evidence.train([], tmp_path / 'runs.jsonl', tmp_path, 1, pretend, int)
+
+
+@pytest.mark.parametrize('text', ['{"key": "a"}\n{"key": "b", "mi', '{"key": "a"}\n\n',
+                                  '{"key": "a"}\n[1]\n', '{"key": "a"}\n{}\n'])
+def test_a_damaged_line_is_named(tmp_path, text):
+    path = tmp_path / 'runs.jsonl'
+    path.write_text(text)
+    with pytest.raises(SystemExit, match=r'runs\.jsonl, line 2 is no finished run'):
+        evidence.read_lines(path)
+
+
+def test_no_page_of_nothing(tmp_path):
+    assert 'holds no finished run' in tool('evidence', 'page', '--lines', tmp_path / 'none.jsonl',
+                                           cwd=tmp_path, ok=False)
 
 
 def test_one_run_from_config_to_line(tmp_path, monkeypatch):
@@ -176,7 +203,7 @@ def test_one_run_from_config_to_line(tmp_path, monkeypatch):
                 noise = generator.integers(0, top, (height // 8, width // 8), dtype=np.uint8)
                 cv2.imwrite(str(folder / f'{k}.png'), np.kron(noise, np.ones((8, 8), np.uint8)))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(training, 'REPEATS', 1)
+    monkeypatch.setattr(training, 'REPEATS', dict(train=1, test=1))
     monkeypatch.setattr(training, 'load', lambda file, overrides: load(file, {
         **overrides, 'train_cfg.max_iters': 4, 'train_cfg.val_interval': 4,
         'default_hooks.logger.interval': 1}))

@@ -183,15 +183,15 @@ def _matched(run, overrides, scales_at: Callable[[float, float, list[str]], dict
 
 
 def _uniform(run, overrides, scales):
-    return _matched(run, overrides,
-                    lambda x, lean, names: dict.fromkeys(names, _leaning((x, x), lean)))
+    return _matched(run, overrides, lambda x, lean, names: {
+        name: (x, x) if k else _leaning((x, x), lean) for k, name in enumerate(names)})
 
 
 def _picked(run, overrides, scales):
     root = math.sqrt(STRETCH[run.data])
 
     def scales_at(x, lean, names):  # the first level undoes the stretch
-        return {name: _leaning((x, x) if k else (x / root, x * root), lean)
+        return {name: (x, x) if k else _leaning((x / root, x * root), lean)
                 for k, name in enumerate(names)}
 
     return _matched(run, overrides, scales_at)

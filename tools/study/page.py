@@ -7,7 +7,7 @@ import jinja2
 import matplotlib
 import matplotlib.pyplot as plt
 
-from .runs import ANCHORS, METHODS, SCALES, SENSITIVITY, SLOW, all_runs
+from .runs import ANCHORS, EARLY, METHODS, SCALES, SENSITIVITY, SLOW, all_runs
 from .tables import (
     Group,
     Results,
@@ -20,8 +20,9 @@ from .tables import (
 )
 
 FRONTIER = ('input', 'squeezed', 'narrow', 'uniform', 'picked', 'adaptor', 'dynopool', 'measured')
-_HEAD = ['', 'mIoU', 'cost', 'time, inference', 'time, training step', 'seeds']
-_TIMES = (0.9, 0.8, 0.7)
+NAMES = dict(hrnet='HRNet', deeplab='DeepLabV3+')
+_HEAD = ['', 'mIoU', 'cost', 'time, inference', 'time, training step at the end', 'seeds']
+_TIMES = (0.95, 0.9, 0.85, 0.8)
 
 
 def write_page(done: dict[str, dict], path: Path) -> None:
@@ -72,13 +73,11 @@ class Tables:
         for method in FRONTIER:
             frontier = self.results.frontier(network, 'stretched_h', method)
             row = [METHODS[method]]
-            for name in ('test_time_ratio', 'train_time_ratio'):
-                for time in _TIMES:
-                    found = at_time(frontier, time, name)
-                    row.append('-' if found is None else f'{found:.2f}')
+            for time in _TIMES:
+                found = at_time(frontier, time, 'test_time_ratio')
+                row.append('-' if found is None else f'{found:.2f}')
             rows.append(row)
-        return markdown(['', *(f'{kind} {time:g}' for kind in ('inference', 'training')
-                               for time in _TIMES)], rows)
+        return markdown(['', *(f'inference in {time:g}' for time in _TIMES)], rows)
 
     def stretch(self) -> str:
         """Does the learned shape follow the data?"""
@@ -91,9 +90,9 @@ class Tables:
         return markdown(['', 'stretch of the data', 'total stride, h / w', 'by seed', 'stem1',
                          'stem2', 'stream1', 'stream2', 'stream3', 'seeds'], rows)
 
-    def stride(self, data: str, method: str) -> str:
-        """Total stride of an HRNet at half the cost, height to width."""
-        group = self.results.group('hrnet', data, method, 0.5)
+    def stride(self, data: str, method: str, ratio: float = 0.5, network: str = 'hrnet') -> str:
+        """Total stride, height to width."""
+        group = self.results.group(network, data, method, ratio)
         strides = [dict(ratio=total_stride_ratio(line)) for line in group.lines]
         return Group(tuple(strides), group.planned).spread('ratio')
 
@@ -165,14 +164,26 @@ class Tables:
                      settle='settle at {:g}', every='measured every {:g} steps')
         rows = []
         settings = [('measured', options) for options in ((), *SENSITIVITY)]
-        for method, options in [*settings, ('dynopool', ()), ('dynopool', SLOW)]:
+        settings += [(method, options) for method in ('dynopool', 'adaptor')
+                     for options in ((), SLOW)]
+        prefix = dict(measured='', dynopool='straight through: ', adaptor='Shape Adaptor: ')
+        for method, options in settings:
             group = self.results.group('hrnet', 'stretched_h', method, 0.5, **dict(options))
             label = ', '.join(names[n].format(v) for n, v in options) or (
                 'as above (0.1, 0.5, 0.85; every 2 steps)' if method == 'measured' else 'as above')
-            label = 'straight through: ' * (method == 'dynopool') + label
-            rows.append([label, group.spread('miou'), group.spread('gmacs_ratio', 3),
-                         self._strides(group), group.seeds])
+            rows.append([prefix[method] + label, group.spread('miou'),
+                         group.spread('gmacs_ratio', 3), self._strides(group), group.seeds])
         return markdown(['', 'mIoU', 'cost', 'total stride, h / w, by seed', 'seeds'], rows)
+
+    def early(self) -> str:
+        """The budget's pressure from the first step."""
+        rows = []
+        for network, ratio in (('hrnet', 0.75), ('hrnet', 0.5), ('deeplab', 0.5)):
+            groups = [self.results.group(network, 'stretched_h', 'measured', ratio, **options)
+                      for options in ({}, dict(EARLY))]
+            rows.append([f'{NAMES[network]}, {ratio:g}', *(g.spread('miou') for g in groups),
+                         difference(*groups[::-1]), ', '.join(g.seeds for g in groups)])
+        return markdown(['', 'begin at 0.1', 'begin at 0', 'difference', 'seeds'], rows)
 
     def others(self) -> str:
         """Data without a stretch."""
@@ -197,7 +208,7 @@ def _draw_frontier(results: Results, network: str, name: str, label: str, path: 
             groups = results.frontier(network, 'stretched_h', method)
             errors = [statistics.stdev(g.values('miou')) if len(g.lines) > 1 else 0
                       for g in groups]
-            axes.errorbar([g.mean(name) for g in groups], [g.mean('miou') for g in groups], errors,
+            axes.errorbar([g.median(name) for g in groups], [g.mean('miou') for g in groups], errors,
                           marker='osD^v<>P'[number], markersize=5, capsize=2, linewidth=1,
                           color=matplotlib.colormaps['tab10'](number), label=METHODS[method])
         axes.set_xlabel(label)

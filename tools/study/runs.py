@@ -63,13 +63,16 @@ class Run:
 
 
 CHEAPER = ('input', 'squeezed', 'narrow', 'uniform', 'picked', 'adaptor', 'dynopool', 'measured')
+# Five seeds of these: the others are far behind.
+DECISIVE = ('input', 'squeezed', 'narrow', 'uniform', 'picked', 'measured')
 # Of the straight-through gradient.
 ANCHORS = tuple((('anchor', a), ) for a in ('corner', 'center')) + tuple(
     (('anchor', 'local'), ('window', w)) for w in (4, 16, 32))
 SENSITIVITY = ((('reach', 0.25), ), (('settle', 0.6), ), (('alpha_lr', 0.25), ),
                (('alpha_lr', 4.), ), (('begin', 0.), ), (('reach', 0.75), ), (('every', 1), ),
                (('every', 4), ), (('begin', 0.), ('settle', 0.6)))
-SLOW = (('alpha_lr', 0.25), )  # the straight-through gradient does less harm so
+EARLY = (('begin', 0.), )
+SLOW = (('alpha_lr', 0.25), )  # the straight-through gradient and Shape Adaptor do better so
 SCALES = (0.25, 0.35, 0.7, 0.9)
 
 
@@ -77,9 +80,9 @@ def _seeds(count: int, *arguments, options=()) -> list[Run]:
     return [Run(*arguments, seed, options) for seed in range(count)]
 
 
-def _frontier(network: str, ratio: float, methods=CHEAPER) -> list[Run]:
+def _frontier(network: str, ratio: float, methods=CHEAPER, seeds: int = 3) -> list[Run]:
     return [Run(network, 'stretched_h', method, ratio, seed)
-            for seed in range(3) for method in methods]
+            for seed in range(seeds) for method in methods]
 
 
 def all_runs() -> list[Run]:
@@ -100,13 +103,17 @@ def all_runs() -> list[Run]:
         runs += _seeds(3, 'hrnet', data, 'dynopool', 0.5)
     for options in ANCHORS:
         runs += _seeds(3, 'hrnet', 'stretched_h', 'dynopool', 0.5, options=options)
-    for method, ratio in (('stock', 1.), ('input', 0.75), ('narrow', 0.75), ('measured', 0.75)):
-        runs += _seeds(5, 'hrnet', 'stretched_h', method, ratio)
+    runs += _frontier('hrnet', 1., ['stock'], 5)
+    for ratio in (0.75, 0.5):
+        runs += _frontier('hrnet', ratio, DECISIVE, 5)
     runs += _seeds(3, 'hrnet', 'stretched_h', 'retrained', 0.75)
     for scale in SCALES:
         for method in ('measured', 'fixed'):
             runs += _seeds(3, 'hrnet', 'stretched_h', method, 1., options=(('scale', scale), ))
+    runs += _seeds(3, 'hrnet', 'stretched_h', 'adaptor', 0.5, options=SLOW)
     runs += _frontier('deeplab', 0.75)
+    for network, ratio in (('hrnet', 0.75), ('deeplab', 0.5)):
+        runs += _seeds(3, network, 'stretched_h', 'measured', ratio, options=EARLY)
     for data in ('isotropic', 'mixed', 'enlarged'):
         for method, ratio in (('stock', 1.), ('uniform', 0.5), ('measured', 0.5)):
             runs += _seeds(3, 'hrnet', data, method, ratio)

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
+from scipy.stats import ttest_ind
+
 from .runs import METHODS, Run
 
 
@@ -26,6 +28,9 @@ class Group:
 
     def mean(self, name: str) -> float:
         return statistics.fmean(self.values(name))
+
+    def median(self, name: str) -> float:
+        return statistics.median(self.values(name))
 
     def spread(self, name: str, digits: int = 2) -> str:
         """Mean ± sample standard deviation; of one seed, the value."""
@@ -83,19 +88,17 @@ def total_stride_ratio(line: dict) -> float:
 
 
 def difference(first: Group, second: Group) -> str:
-    """mIoU of one less that of another, with its standard error where both have seeds enough."""
-    if not first.lines or not second.lines:
-        return '-'
-    text = f'{first.mean("miou") - second.mean("miou"):+.2f}'
+    """mIoU of one less that of another ± half of the 95 % confidence interval (Welch)."""
     if min(len(first.lines), len(second.lines)) < 2:
-        return text
-    error = sum(statistics.variance(g.values('miou')) / len(g.lines) for g in (first, second))**.5
-    return f'{text} ± {error:.2f}'
+        return '-'
+    values = [group.values('miou') for group in (first, second)]
+    low, high = ttest_ind(*values, equal_var=False).confidence_interval(0.95)
+    return f'{(low + high) / 2:+.2f} ± {(high - low) / 2:.2f}'
 
 
 def at_time(frontier: list[Group], time: float, name: str) -> float | None:
     """mIoU at a relative time, on the line through the neighbouring points of a frontier."""
-    points = sorted((group.mean(name), group.mean('miou')) for group in frontier)
+    points = sorted((group.median(name), group.mean('miou')) for group in frontier)
     for (t0, m0), (t1, m1) in pairwise(points):
         if t0 <= time <= t1:
             return m0 + (m1 - m0) * (time - t0) / (t1 - t0) if t1 > t0 else m1
@@ -115,8 +118,9 @@ def method_rows(results: Results, settings: Iterable[tuple], label: Callable[[tu
     for setting in settings:
         *place, options = setting
         group = results.group(*place, **options)
-        rows.append([label(setting), group.spread('miou'), group.spread('gmacs_ratio', 3),
-                     group.spread('test_time_ratio', 2), group.spread('train_time_ratio', 2),
+        times = [f'{group.median(name):.2f}' if group.lines else '-'
+                 for name in ('test_time_ratio', 'train_time_ratio')]
+        rows.append([label(setting), group.spread('miou'), group.spread('gmacs_ratio', 3), *times,
                      group.seeds])
     return rows
 

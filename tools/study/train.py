@@ -27,7 +27,7 @@ from .candidates import describe, load
 from .runs import Run
 from .slopes import compare_slopes
 
-REPEATS = 7
+REPEATS = dict(train=7, test=21)
 
 
 def prepare_worker() -> None:
@@ -85,9 +85,9 @@ def _measure(model, run: Run, config) -> dict:
                                          ('test', deployed, 1, _predict)):
         steps = dict(candidate=step(candidate, _batch(candidate, config, batch)),
                      stock=step(stock, _batch(stock, stock_config, batch)))
-        seconds = time_alternately(steps, REPEATS, 'cpu')
-        ratios[f'{name}_time_ratio'] = round(
-            float(np.median(seconds['candidate']) / np.median(seconds['stock'])), 4)
+        seconds = time_alternately(steps, REPEATS[name], 'cpu')
+        ratios[f'{name}_time_ratio'] = round(  # by rounds: what else runs slows both of one
+            float(np.median(np.divide(seconds['candidate'], seconds['stock']))), 4)
         ratios[f'{name}_seconds'] = round(float(np.median(seconds['candidate'])), 5)
     return dict(gmacs=counts[0], gmacs_ratio=counts[0] / counts[1], **ratios)
 
