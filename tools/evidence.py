@@ -9,6 +9,7 @@ Each finished run is a line of docs/evidence/runs.jsonl.
 """
 
 import argparse
+import contextlib
 import fcntl
 import json
 import multiprocessing
@@ -41,30 +42,30 @@ def read_lines(path):
     return done
 
 
+@contextlib.contextmanager
 def open_alone(path):
     """Open for lines to come; of two processes that train the same runs, one would lose."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = open(path, 'a')
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise SystemExit(f'{path}: another process trains these runs') from None
-    return file
+    with open(path, 'a') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SystemExit(f'{path}: another process trains these runs') from None
+        yield file
 
 
 def train(runs, path, work_dir, jobs, finish, prepare_worker):
     """Train the runs that ``path`` does not have yet, ``jobs`` side by side."""
     os.environ['OMP_NUM_THREADS'] = '1'  # inherited by the workers
-    file = open_alone(path)
-    done = read_lines(path)
-    waiting = [run for run in runs if run.key not in done]
     console = Console()
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn(),
                TimeRemainingColumn(elapsed_when_finished=True))
     failed = []
     workers = ProcessPoolExecutor(jobs, multiprocessing.get_context('spawn'), prepare_worker)
-    with file, workers as pool, Progress(
+    with open_alone(path) as file, workers as pool, Progress(
             *columns, console=console, speed_estimate_period=3600) as progress:
+        done = read_lines(path)
+        waiting = [run for run in runs if run.key not in done]
         task = progress.add_task('runs', total=len(waiting))
         running = {}
         while waiting or running:

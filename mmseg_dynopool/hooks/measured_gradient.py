@@ -16,8 +16,8 @@ class MeasuredGradientHook(Hook):
 
     Every few steps of the optimizer the batch's task loss is evaluated at two other scales of one
     of them, see :func:`mmseg_dynopool.layers.measure_alpha_gradient`. The estimate times
-    ``every`` is added to alpha's gradient right before the step, after clipping; the gradient of the cost is not
-    measured and acts in every step. Once a budget has settled, nothing is measured.
+    ``every`` is added to alpha's gradient right before the step, after clipping; the gradient of
+    the cost is not measured and acts in every step. Once a budget has settled, nothing is measured.
 
     An estimate is noisier than the straight-through gradient and takes a lower lr, about 0.4 of it.
 

@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 from mmseg.registry import MODELS
+from scipy.stats import t
 
 import evidence
 from mmseg_dynopool.data.prepare_fashion_scenes import VARIANTS
@@ -56,11 +57,16 @@ def test_a_picked_aspect_undoes_the_stretch():
     for data, ratio in (('stretched_h', 3), ('stretched_w', 1 / 3)):
         _, overrides = describe(Run('hrnet', data, 'picked', 0.5, 0))
         scales = overrides['model.backbone.dynopool']['scale']
-        line = dict(scales=scales)
-        # The lean, by which costs are matched, is a few per cent at most on each level.
-        assert total_stride_ratio(line) == pytest.approx(ratio, rel=0.5)
-        first = scales['stem1']
-        assert first[1] / first[0] == pytest.approx(ratio, rel=0.1)
+        # But for the first level's lean, by which costs are matched.
+        assert total_stride_ratio(dict(scales=scales)) == pytest.approx(ratio, rel=0.1)
+        assert scales['stem1'][1] / scales['stem1'][0] == pytest.approx(ratio, rel=0.1)
+
+
+def test_uniform_scales_are_uniform():
+    lines = [line for line in DONE.values() if line['method'] == 'uniform']
+    assert lines
+    for line in lines:
+        assert total_stride_ratio(line) == pytest.approx(1, rel=0.1), line['key']
 
 
 def test_a_smaller_input_is_judged_on_the_whole_label_map():
@@ -124,12 +130,57 @@ def test_the_tables_numbers_recomputed():
             assert float(deviation) == pytest.approx(statistics.stdev(values), abs=6e-3)
 
 
+def mious(network, method, ratio, **options):
+    return [line['miou'] for line in DONE.values() if line['options'] == options and (
+        line['network'], line['data'], line['method'], line['target_ratio']) == (
+            network, 'stretched_h', method, ratio)]
+
+
+def welch(first, second):
+    """Difference of means, and half of its 95 % confidence interval, by the formulas."""
+    errors = [statistics.variance(values) / len(values) for values in (first, second)]
+    freedom = sum(errors)**2 / sum(e**2 / (len(v) - 1) for e, v in zip(errors, (first, second)))
+    return (statistics.fmean(first) - statistics.fmean(second),
+            float(t.ppf(0.975, freedom)) * sum(errors)**0.5)
+
+
+@pytest.mark.parametrize('network, ratio, options, ahead, level, behind', [
+    ('hrnet', 0.75, {}, 'input uniform adaptor', 'picked squeezed narrow', ''),
+    ('hrnet', 0.5, {}, 'uniform adaptor', 'input narrow', 'picked squeezed'),
+    ('hrnet', 0.5, dict(begin=0.), '', 'input narrow picked squeezed', ''),
+    ('deeplab', 0.5, {}, 'input narrow uniform', 'picked squeezed', '')])
+def test_the_verdicts_hold(network, ratio, options, ahead, level, behind):
+    """What the page says of the measured gradient's networks; its words are no numbers."""
+    findings = PAGE.read_text().split('## What was found')[1].split('\n## ')[0]
+    for methods, signs in ((ahead, {1}), (level, {0}), (behind, {-1})):
+        for method in methods.split():
+            mean, half = welch(mious(network, 'measured', ratio, **options),
+                               mious(network, method, ratio))
+            assert f'{mean:+.2f} ± {half:.2f}' in findings or method in ('picked', 'squeezed')
+            assert (mean > half) - (mean < -half) in signs, (method, mean, half)
+
+
+def test_the_strides_follow():
+    def strides(method, data):
+        return [total_stride_ratio(line) for line in DONE.values() if not line['options'] and (
+            line['network'], line['data'], line['method'], line['target_ratio']) == (
+                'hrnet', data, method, 0.5)]
+
+    tall, square, wide = (strides('measured', data)
+                          for data in ('stretched_h', 'isotropic', 'stretched_w'))
+    assert min(tall) > max(square) and min(square) > max(wide)
+    means = [statistics.fmean(strides('dynopool', data))
+             for data in ('stretched_h', 'isotropic', 'stretched_w')]
+    assert means == sorted(means), 'the straight-through gradient goes the wrong way'
+
+
 def test_statistics():
     first, second = (Group(tuple(dict(miou=m, time=t) for m in values), 3)
                      for values, t in (((10., 12.), 1.0), ((5., 6., 7.), 0.5)))
     assert first.spread('miou', 1) == '11.0 ± 1.4' and first.seeds == '2 of 3'
     assert second.seeds == '3'
-    assert difference(first, second) == '+5.00 ± 1.15'
+    # Standard error 1.155, 1.684 degrees of freedom, whose t is 5.18.
+    assert difference(first, second) == '+5.00 ± 5.98'
     assert at_time([first, second], 0.75, 'time') == pytest.approx(8.5)
     assert at_time([first, second], 0.4, 'time') is None
     assert Group((), 3).spread('miou') == '-' and Group((), 3).seeds == '0 of 3'

@@ -208,8 +208,8 @@ def _draw_frontier(results: Results, network: str, name: str, label: str, path: 
             groups = results.frontier(network, 'stretched_h', method)
             errors = [statistics.stdev(g.values('miou')) if len(g.lines) > 1 else 0
                       for g in groups]
-            axes.errorbar([g.median(name) for g in groups], [g.mean('miou') for g in groups], errors,
-                          marker='osD^v<>P'[number], markersize=5, capsize=2, linewidth=1,
+            axes.errorbar([g.median(name) for g in groups], [g.mean('miou') for g in groups],
+                          errors, marker='osD^v<>P'[number], markersize=5, capsize=2, linewidth=1,
                           color=matplotlib.colormaps['tab10'](number), label=METHODS[method])
         axes.set_xlabel(label)
         axes.set_ylabel('mIoU')
