@@ -16,7 +16,7 @@ from mmseg_dynopool.models import count_segmentor_gmacs
 from study import train as training
 from study.candidates import describe, gmacs, load
 from study.page import write_page
-from study.runs import METHODS, NETWORKS, Run, all_runs
+from study.runs import CHEAPER, METHODS, NETWORKS, Run, all_runs
 from study.tables import Group, at_time, difference, total_stride_ratio
 from support.commands import tool
 from support.pretend import pretend
@@ -148,16 +148,28 @@ def welch(first, second):
     ('hrnet', 0.75, {}, 'input uniform adaptor', 'picked squeezed narrow', ''),
     ('hrnet', 0.5, {}, 'uniform adaptor', 'input narrow', 'picked squeezed'),
     ('hrnet', 0.5, dict(begin=0.), '', 'input narrow picked squeezed', ''),
-    ('deeplab', 0.5, {}, 'input narrow uniform', 'picked squeezed', '')])
+    ('deeplab', 0.75, {}, 'narrow uniform adaptor', 'input picked squeezed', ''),
+    ('deeplab', 0.5, {}, 'input narrow uniform adaptor', 'picked squeezed', '')])
 def test_the_verdicts_hold(network, ratio, options, ahead, level, behind):
-    """What the page says of the measured gradient's networks; its words are no numbers."""
-    findings = PAGE.read_text().split('## What was found')[1].split('\n## ')[0]
+    """What the page says of the measured gradient's networks in words."""
     for methods, signs in ((ahead, {1}), (level, {0}), (behind, {-1})):
         for method in methods.split():
             mean, half = welch(mious(network, 'measured', ratio, **options),
                                mious(network, method, ratio))
-            assert f'{mean:+.2f} ± {half:.2f}' in findings or method in ('picked', 'squeezed')
             assert (mean > half) - (mean < -half) in signs, (method, mean, half)
+
+
+def test_the_differences_recomputed():
+    """Those of the findings' sentences, by other code than the page's."""
+    findings = PAGE.read_text().split('## What was found')[1].split('\n## ')[0]
+    found = re.findall(r'[+-]\d+\.\d\d ± \d+\.\d\d', findings)
+    pairs = [(mious('hrnet', 'picked', 0.5), mious('hrnet', 'uniform', 0.5))]
+    for network, ratio in itertools.product(('hrnet', 'deeplab'), (0.75, 0.5)):
+        for options in ({}, dict(begin=0.)):
+            pairs += [(mious(network, 'measured', ratio, **options), mious(network, method, ratio))
+                      for method in CHEAPER if method != 'measured']
+    expected = ['{:+.2f} ± {:.2f}'.format(*welch(*pair)) for pair in pairs if all(pair)]
+    assert len(found) >= 20 and set(found) <= set(expected)
 
 
 def test_the_strides_follow():

@@ -112,8 +112,8 @@ def all_runs() -> list[Run]:
             runs += _seeds(3, 'hrnet', 'stretched_h', method, 1., options=(('scale', scale), ))
     runs += _seeds(3, 'hrnet', 'stretched_h', 'adaptor', 0.5, options=SLOW)
     runs += _frontier('deeplab', 0.75)
-    for network, ratio in (('hrnet', 0.75), ('deeplab', 0.5)):
-        runs += _seeds(3, network, 'stretched_h', 'measured', ratio, options=EARLY)
+    for seeds, network, ratio in ((5, 'hrnet', 0.5), (3, 'hrnet', 0.75), (3, 'deeplab', 0.5)):
+        runs += _seeds(seeds, network, 'stretched_h', 'measured', ratio, options=EARLY)
     for data in ('isotropic', 'mixed', 'enlarged'):
         for method, ratio in (('stock', 1.), ('uniform', 0.5), ('measured', 0.5)):
             runs += _seeds(3, 'hrnet', data, method, ratio)
