@@ -93,15 +93,14 @@ def prepare_fashion_scenes(out_dir: str | Path,
     counts = dict(train=train, val=val)
     for number, (split, count) in enumerate(counts.items()):
         images, labels = read_fashion_mnist(source, split)
+        for scene in Path(out_dir).glob(f'*/{split}/scene_*.png'):  # of an earlier call
+            scene.unlink()
         for index in range(count):
             # A generator for each scene: more scenes leave the first ones as they are.
             image, label = compose_scene(VARIANTS[variant], images, labels,
                                          np.random.default_rng((seed, number, index)))
             for folder, array in (('images', image), ('labels', label)):
                 write_image(Path(out_dir, folder, split, f'scene_{index:04d}.png'), array)
-        for scene in Path(out_dir).glob(f'*/{split}/scene_*.png'):
-            if int(scene.stem.removeprefix('scene_')) >= count:  # of another call
-                scene.unlink()
     return counts
 
 

@@ -71,9 +71,16 @@ class GradientWindow:
 
     def _note(self, optimizer: Optimizer, args, kwargs) -> None:
         row = torch.stack([_gradient(alpha) for alpha in self._alphas])
-        # A fused optimizer gets its gradients scaled, and the scale with them.
-        scale = getattr(optimizer, 'grad_scale', None)
-        self._rows.append(row if scale is None else row / scale)
+        self._rows.append(row / loss_scale(optimizer))
+
+
+def loss_scale(optimizer: Optimizer) -> Tensor | int:
+    """By what the gradients are still multiplied right before a step.
+
+    A fused optimizer gets them scaled, and the scale with them.
+    """
+    scale = getattr(optimizer, 'grad_scale', None)
+    return 1 if scale is None else scale
 
 
 def _gradient(parameter: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mmseg_dynopool.layers import DynOPool, measure_alpha_gradient, unwrap
 
+from .gradient_window import loss_scale
 from .shape_log_hook import named_pools
 
 
@@ -81,8 +82,7 @@ class MeasuredGradientHook(Hook):
             return value
 
         gradients = measure_alpha_gradient(model, pools, loss, steps // self.every, self.step)
-        # A fused optimizer gets its gradients scaled, and the scale with them.
-        factor = self.every * (getattr(runner.optim_wrapper.optimizer, 'grad_scale', None) or 1)
+        factor = self.every * loss_scale(runner.optim_wrapper.optimizer)
         for name, gradient in gradients.items():
             alpha = pools[name].alpha
             gradient = factor * gradient

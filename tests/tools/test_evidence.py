@@ -109,6 +109,12 @@ def test_the_page_is_that_of_the_lines(tmp_path):
         assert (tmp_path / picture).is_file() and (PAGE.parent / picture).is_file()
 
 
+def finished(network, data, method, ratio, **options):
+    return [line for line in DONE.values() if line['options'] == options and (
+        line['network'], line['data'], line['method'], line['target_ratio']) == (
+            network, data, method, ratio)]
+
+
 def test_the_tables_numbers_recomputed():
     """Each row of the first table of costs, from the lines by other code than the page's."""
     table = PAGE.read_text().split('## Accuracy at equal cost')[1].split('\n## ')[0]
@@ -121,9 +127,7 @@ def test_the_tables_numbers_recomputed():
         if (name, ratio) in seen:
             network = 'deeplab'
         seen.add((name, ratio))
-        lines = [line for line in DONE.values() if not line['options'] and (
-            line['network'], line['data'], line['method'], line['target_ratio']) == (
-                network, 'stretched_h', by_name[name], float(ratio))]
+        lines = finished(network, 'stretched_h', by_name[name], float(ratio))
         for value, (mean, deviation) in (('miou', numbers[:2]), ('gmacs_ratio', numbers[2:])):
             values = [line[value] for line in lines]
             assert float(mean) == pytest.approx(statistics.fmean(values), abs=6e-3)
@@ -131,9 +135,7 @@ def test_the_tables_numbers_recomputed():
 
 
 def mious(network, method, ratio, **options):
-    return [line['miou'] for line in DONE.values() if line['options'] == options and (
-        line['network'], line['data'], line['method'], line['target_ratio']) == (
-            network, 'stretched_h', method, ratio)]
+    return [line['miou'] for line in finished(network, 'stretched_h', method, ratio, **options)]
 
 
 def welch(first, second):
@@ -174,9 +176,7 @@ def test_the_differences_recomputed():
 
 def test_the_strides_follow():
     def strides(method, data):
-        return [total_stride_ratio(line) for line in DONE.values() if not line['options'] and (
-            line['network'], line['data'], line['method'], line['target_ratio']) == (
-                'hrnet', data, method, 0.5)]
+        return [total_stride_ratio(line) for line in finished('hrnet', data, method, 0.5)]
 
     tall, square, wide = (strides('measured', data)
                           for data in ('stretched_h', 'isotropic', 'stretched_w'))

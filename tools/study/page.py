@@ -7,7 +7,7 @@ import jinja2
 import matplotlib
 import matplotlib.pyplot as plt
 
-from .runs import ANCHORS, EARLY, METHODS, SCALES, SENSITIVITY, SLOW, all_runs
+from .runs import ANCHORS, CHEAPER, EARLY, METHODS, SCALES, SENSITIVITY, SLOW, all_runs
 from .tables import (
     Group,
     Results,
@@ -19,7 +19,6 @@ from .tables import (
     total_stride_ratio,
 )
 
-FRONTIER = ('input', 'squeezed', 'narrow', 'uniform', 'picked', 'adaptor', 'dynopool', 'measured')
 NAMES = dict(hrnet='HRNet', deeplab='DeepLabV3+')
 _HEAD = ['', 'mIoU', 'cost', 'time, inference', 'time, training step at the end', 'seeds']
 _TIMES = (0.95, 0.9, 0.85, 0.8)
@@ -62,7 +61,7 @@ class Tables:
         """Accuracy at equal counted cost."""
         settings = [(network, 'stretched_h', 'stock', 1., {})]
         settings += [(network, 'stretched_h', method, ratio, {})
-                     for ratio in (0.75, 0.5) for method in FRONTIER]
+                     for ratio in (0.75, 0.5) for method in CHEAPER]
         return markdown(['network', *_HEAD[1:]], method_rows(
             self.results, settings, lambda s: f'{method_name(s)}, {s[3]:g}' if s[3] < 1 else
             method_name(s)))
@@ -70,7 +69,7 @@ class Tables:
     def equal_time(self, network: str) -> str:
         """Accuracy at equal time, on the lines between the measured points."""
         rows = []
-        for method in FRONTIER:
+        for method in CHEAPER:
             frontier = self.results.frontier(network, 'stretched_h', method)
             row = [METHODS[method]]
             for time in _TIMES:
@@ -90,9 +89,9 @@ class Tables:
         return markdown(['', 'stretch of the data', 'total stride, h / w', 'by seed', 'stem1',
                          'stem2', 'stream1', 'stream2', 'stream3', 'seeds'], rows)
 
-    def stride(self, data: str, method: str, ratio: float = 0.5, network: str = 'hrnet') -> str:
-        """Total stride, height to width."""
-        group = self.results.group(network, data, method, ratio)
+    def stride(self, data: str, method: str, ratio: float = 0.5) -> str:
+        """Total stride of an HRNet, height to width."""
+        group = self.results.group('hrnet', data, method, ratio)
         strides = [dict(ratio=total_stride_ratio(line)) for line in group.lines]
         return Group(tuple(strides), group.planned).spread('ratio')
 
@@ -204,7 +203,7 @@ def _draw_frontier(results: Results, network: str, name: str, label: str, path: 
     with matplotlib.rc_context({'font.size': 9, 'axes.spines.top': False,
                                 'axes.spines.right': False}):
         figure, axes = plt.subplots(figsize=(6.4, 4.2), layout='constrained')
-        for number, method in enumerate(FRONTIER):
+        for number, method in enumerate(CHEAPER):
             groups = results.frontier(network, 'stretched_h', method)
             errors = [statistics.stdev(g.values('miou')) if len(g.lines) > 1 else 0
                       for g in groups]

@@ -72,7 +72,7 @@ SENSITIVITY = ((('reach', 0.25), ), (('settle', 0.6), ), (('alpha_lr', 0.25), ),
                (('alpha_lr', 4.), ), (('begin', 0.), ), (('reach', 0.75), ), (('every', 1), ),
                (('every', 4), ), (('begin', 0.), ('settle', 0.6)))
 EARLY = (('begin', 0.), )
-SLOW = (('alpha_lr', 0.25), )  # the straight-through gradient and Shape Adaptor do better so
+SLOW = (('alpha_lr', 0.25), )  # the straight-through gradient does better so
 SCALES = (0.25, 0.35, 0.7, 0.9)
 
 
