@@ -15,6 +15,7 @@ from .version import __version__
 _ROOMS = dict(
     DynOPoolBackbone='models', DynOPoolCascadeEncoderDecoder='models',
     DynOPoolEncoderDecoder='models', DynOPoolHRNet='models', DynOPoolHook='hooks',
+    DynOPoolImageClassifier='classification',
     FashionScenesDataset='data.fashion_scenes', MNI152TissueDataset='data.mni152')
 _REGISTERING = ('checkpoints', 'data.fashion_scenes', 'data.mni152', 'hooks', 'models', 'resume')
 

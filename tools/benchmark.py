@@ -25,7 +25,7 @@ from mmseg_dynopool.analysis.cost import stock_model
 from mmseg_dynopool.analysis.timing import time_alternately
 from mmseg_dynopool.cli.options import positive_int
 from mmseg_dynopool.config import conversion_of, read_config, replace_sync_bn
-from mmseg_dynopool.export import plain_segmentor
+from mmseg_dynopool.export import plain_model
 from mmseg_dynopool.files import check_folder, write_file
 from mmseg_dynopool.layers import all_pools, input_channels
 
@@ -37,7 +37,7 @@ def learned_model(model_cfg, scale):
 
     A level whose stock scale is 0.25 gets half of ``scale``.
     """
-    learned = plain_segmentor(model_cfg)
+    learned = plain_model(model_cfg)
     if conversion_of(learned) is None:
         learned.backbone.type = 'DynOPoolHRNet'
     options = dict(learned.backbone.get('dynopool') or {})

@@ -18,7 +18,7 @@ from mmseg_dynopool.cli.options import add_cfg_options, positive_int
 from mmseg_dynopool.config import adapt_to_devices, counted_shape, read_config
 from mmseg_dynopool.conversion import convert_dynopool, plan_conversion
 from mmseg_dynopool.conversion.plan import RULES
-from mmseg_dynopool.models import count_segmentor_gmacs
+from mmseg_dynopool.models import count_network_gmacs
 
 
 def main():
@@ -48,10 +48,10 @@ def main():
         name: value for name, value in options.items()
         if name in ('rule', 'scale', 'merge', 'skip')})
     result = asdict(plan) | dict(shape=list(shape),
-                                 stock_gmacs=count_segmentor_gmacs(segmentor, shape))
+                                 stock_gmacs=count_network_gmacs(segmentor, shape))
     if not plan.refusals:
         convert_dynopool(segmentor.backbone, **options)
-        result['gmacs'] = count_segmentor_gmacs(segmentor, shape)
+        result['gmacs'] = count_network_gmacs(segmentor, shape)
     if args.json:
         json.dump(result, sys.stdout, indent=2)
         print()

@@ -18,7 +18,7 @@ from rich.table import Table
 from mmseg_dynopool.cli.options import add_cfg_options, positive_int
 from mmseg_dynopool.data.check import check_data
 from mmseg_dynopool.data.prepare_mni152 import prepare_mni152
-from mmseg_dynopool.models import count_segmentor_gmacs
+from mmseg_dynopool.models import count_network_gmacs
 from mmseg_dynopool.report.comparison import draw_comparison
 from mmseg_dynopool.report.run_report import run_report
 
@@ -44,7 +44,7 @@ def train(name, work_dir, data_dir, options):
 
 def describe(model, shape):
     """GMACs, feature sizes and scales of a trained network at an image of ``shape``."""
-    gmacs = count_segmentor_gmacs(model, shape)
+    gmacs = count_network_gmacs(model, shape)
     with torch.no_grad():
         features = model.backbone(torch.zeros(1, 3, *shape))
     sizes = ', '.join(f'{y.shape[2]} x {y.shape[3]}' for y in features)

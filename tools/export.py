@@ -8,7 +8,7 @@ checkpoint.
 import argparse
 from pathlib import Path
 
-from mmseg_dynopool.checkpoints import load_segmentor
+from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.cli.options import add_cfg_options, positive_int
 from mmseg_dynopool.config import read_config
 from mmseg_dynopool.export import FORMATS, export_program
@@ -28,7 +28,7 @@ def main():
     add_cfg_options(parser)
     args = parser.parse_args()
 
-    model = load_segmentor(read_config(args.config, args.cfg_options), args.checkpoint)
+    model = load_network(read_config(args.config, args.cfg_options), args.checkpoint)
     # Beside the checkpoint, or here if that is a URL.
     there = Path(args.checkpoint.split('://')[-1])
     beside = Path(there.name) if '://' in args.checkpoint else there

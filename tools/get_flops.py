@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmseg_dynopool.analysis.cost import build, stock_model
-from mmseg_dynopool.checkpoints import load_segmentor
+from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.cli.options import add_cfg_options, positive_int
 from mmseg_dynopool.complexity import summarize
 from mmseg_dynopool.config import read_config
@@ -54,7 +54,7 @@ def main():
     parser.add_argument('--json', action='store_true', help='print JSON')
     add_cfg_options(parser)
     args = parser.parse_args()
-    model = load_segmentor(read_config(args.config, args.cfg_options), args.checkpoint)
+    model = load_network(read_config(args.config, args.cfg_options), args.checkpoint)
     shape = args.shape or model.cfg.model.get('data_preprocessor', {}).get('size')
     if shape is None:
         raise SystemExit('the config names no training crop; give --shape H W')

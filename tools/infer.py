@@ -9,7 +9,7 @@ from contextlib import nullcontext
 
 from rich.progress import track
 
-from mmseg_dynopool.checkpoints import load_segmentor
+from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_device
 from mmseg_dynopool.cli.segment import segment_images
 from mmseg_dynopool.config import read_config
@@ -33,7 +33,7 @@ def main():
 
     images = find_images(args.image)
     is_onnx = args.checkpoint.endswith('.onnx')
-    model = OnnxSegmentor(args.checkpoint, cfg) if is_onnx else load_segmentor(
+    model = OnnxSegmentor(args.checkpoint, cfg) if is_onnx else load_network(
         cfg, args.checkpoint, args.device)
     done = segment_images(model, images, args.out, args.opacity)
     # An ONNX file's operators are not PyTorch's.

@@ -3,7 +3,7 @@
 import argparse
 
 from mmseg_dynopool.checkpoints import Checkpoint, Runner
-from mmseg_dynopool.cli.options import add_run_options, load_run_config
+from mmseg_dynopool.cli.options import add_run_options, end_distributed_run, load_run_config
 from mmseg_dynopool.config import type_name
 from mmseg_dynopool.data.check import check_data
 from mmseg_dynopool.files import check_folder
@@ -60,6 +60,7 @@ def main():
     with watch_shapes(runner.model) as shapes:
         runner.test()
     runner.logger.info('cost of one image: %s', describe_gmacs(runner.model, shapes))
+    end_distributed_run()
 
 
 if __name__ == '__main__':

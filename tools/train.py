@@ -3,7 +3,12 @@
 import argparse
 
 from mmseg_dynopool.checkpoints import Checkpoint, Runner, read_pretrained
-from mmseg_dynopool.cli.options import add_run_options, enable_amp, load_run_config
+from mmseg_dynopool.cli.options import (
+    add_run_options,
+    enable_amp,
+    end_distributed_run,
+    load_run_config,
+)
 from mmseg_dynopool.data.check import check_data
 from mmseg_dynopool.hooks import LabelCheckHook
 from mmseg_dynopool.resume import make_resumable, resume_from_latest
@@ -35,6 +40,7 @@ def main():
         runner.checkpoint = checkpoint
         del checkpoint  # the runner drops it when it is loaded
     runner.train()
+    end_distributed_run()
 
 
 if __name__ == '__main__':

@@ -9,15 +9,14 @@ from functools import partial
 import numpy as np
 import torch
 from mmengine.config import ConfigDict
-from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import nn
 
 from mmseg_dynopool.complexity import check_shape
 from mmseg_dynopool.config import conversion_of, type_name
-from mmseg_dynopool.export import plain_segmentor
+from mmseg_dynopool.export import plain_model
 from mmseg_dynopool.layers import all_pools, by_short_name, input_channels
-from mmseg_dynopool.models import count_segmentor_gmacs, forward_without_postprocessing
+from mmseg_dynopool.models import count_network_gmacs, forward_without_postprocessing
 
 from .theoretical_field import outputs_of
 from .timing import time_alternately
@@ -66,7 +65,7 @@ def stock_model(model_cfg: ConfigDict, is_stock: bool = False) -> ConfigDict | N
     is_hrnet = type_name(model_cfg.backbone) in ('HRNet', 'DynOPoolHRNet')
     if not (converted or is_hrnet or is_stock):
         return None
-    stock = plain_segmentor(model_cfg)
+    stock = plain_model(model_cfg)
     if converted:
         stock.backbone = stock.backbone.backbone
     elif is_hrnet:
@@ -74,13 +73,12 @@ def stock_model(model_cfg: ConfigDict, is_stock: bool = False) -> ConfigDict | N
         stock.backbone.pop('dynopool', None)
     for part in (stock, stock.backbone):
         if isinstance(part.type, str):
-            part.type = part.type.removeprefix('mmseg.')
+            part.type = part.type.rpartition('.')[2]
     return stock
 
 
 def build(model_cfg: ConfigDict, device: str) -> nn.Module:
-    """A network with random weights, in evaluation mode."""
-    init_default_scope('mmseg')
+    """A network of the default scope with random weights, in evaluation mode."""
     network = MODELS.build(copy.deepcopy(model_cfg)).to(device)
     network.eval()
     return network
@@ -100,7 +98,7 @@ def measure(models: dict[str, nn.Module], shape: Sequence[int], repeats: int) ->
     seconds = time_alternately({name: partial(forward_without_postprocessing, model, image)
                                 for name, model in models.items()}, repeats, device)
     return {name: Cost(params=sum(p.numel() for p in model.parameters()),
-                       gmacs=count_segmentor_gmacs(model, shape),
+                       gmacs=count_network_gmacs(model, shape),
                        sizes=[tuple(y.shape[2:]) for y in outputs_of(model.backbone, image)],
                        seconds=seconds[name]) for name, model in models.items()}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmseg.models import BaseSegmentor
 
-from mmseg_dynopool.checkpoints import Checkpoint, load_segmentor
+from mmseg_dynopool.checkpoints import Checkpoint, load_network
 from mmseg_dynopool.config import adapt_to_devices, read_config
 from mmseg_dynopool.resume.latest import latest_checkpoint
 
@@ -24,7 +24,7 @@ class Run:
 
     def load(self, device: str) -> BaseSegmentor:
         """The trained network in evaluation mode."""
-        return load_segmentor(self.cfg, self.checkpoint, device)
+        return load_network(self.cfg, self.checkpoint, device)
 
 
 def read_run(work_dir: str | Path, options: dict | None = None) -> Run:

@@ -11,7 +11,7 @@ from mmseg.utils import get_classes, get_palette
 from .checkpoint import Checkpoint
 
 
-def load_segmentor(cfg: Config, checkpoint: Checkpoint | str | None, device: str = 'cpu',
+def load_network(cfg: Config, checkpoint: Checkpoint | str | None, device: str = 'cpu',
                    scales: bool = False) -> BaseSegmentor:
     """Build the segmentor of a config and load its weights, all of them.
 

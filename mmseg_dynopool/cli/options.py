@@ -2,10 +2,12 @@
 
 import argparse
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import torch.distributed
 from mmengine.config import Config, DictAction
 
 from mmseg_dynopool.config import adapt_to_devices, read_config
@@ -82,6 +84,17 @@ def load_run_config(args: argparse.Namespace, needs: Sequence[str] = ('model', )
         cfg.work_dir = str(Path('work_dirs', Path(args.config).stem))
     make_folder(cfg.work_dir)
     return adapt_to_devices(cfg)
+
+
+def end_distributed_run() -> None:
+    """Leave the process group, so that the process can end.
+
+    Gloo's threads free the tensors of the last exchange, for which they need Python's lock. Where
+    one asks for it when the interpreter ends already, it aborts the process, all work done.
+    """
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+        time.sleep(0.2)  # without the lock
 
 
 def enable_amp(cfg: Config) -> None:

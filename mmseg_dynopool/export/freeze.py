@@ -11,6 +11,7 @@ from mmseg_dynopool.layers import learned_pools
 _PLAIN = {
     'DynOPoolEncoderDecoder': 'EncoderDecoder',
     'DynOPoolCascadeEncoderDecoder': 'CascadeEncoderDecoder',
+    'DynOPoolImageClassifier': 'ImageClassifier',
 }
 _HOOKS = ('DynOPoolHook', 'GMACsBudgetHook', 'MeasuredGradientHook', 'ShapeLogHook')
 
@@ -22,8 +23,8 @@ def frozen_state(model: nn.Module) -> dict:
     return {key: value for key, value in model.state_dict().items() if key not in learned}
 
 
-def plain_segmentor(model_cfg: ConfigDict) -> ConfigDict:
-    """mmseg's own segmentor in the place of ours, without the cost and without weights to start.
+def plain_model(model_cfg: ConfigDict) -> ConfigDict:
+    """The stock segmentor or classifier in the place of ours, without cost and initial weights.
 
     A converted network has a ``DynOPoolBackbone`` with the options that the segmentor had.
     """
@@ -42,10 +43,10 @@ def plain_segmentor(model_cfg: ConfigDict) -> ConfigDict:
 
 
 def freeze_config(cfg: Config, model: nn.Module) -> Config:
-    """The config of :func:`freeze_pools`'s network: mmseg's plain segmentor, fixed scales.
+    """The config of :func:`freeze_pools`'s network: a plain segmentor or classifier, fixed scales.
 
     It has no loss of the cost, hooks or lr of the alphas and names no weights: to train on with,
-    test or deploy. ``model`` is the trained segmentor of ``cfg``, with a ``DynOPoolHRNet`` or a
+    test or deploy. ``model`` is the trained network of ``cfg``, with a ``DynOPoolHRNet`` or a
     converted backbone.
 
     Raises:
@@ -59,7 +60,7 @@ def freeze_config(cfg: Config, model: nn.Module) -> Config:
     if not learned_pools(model):
         raise ValueError('there is no learned scale to freeze: the network is frozen already')
     frozen = copy.deepcopy(cfg)
-    frozen.model = plain_segmentor(cfg.model)
+    frozen.model = plain_model(cfg.model)
     scales = {name: tuple(1 / a for a in pool.freeze().read_alpha())
               for name, pool in model.backbone.dynopools.items()}
     options = frozen.model.backbone.get('dynopool') or {}

@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import save_checkpoint
 
-from mmseg_dynopool.checkpoints import SCALES, Checkpoint, load_segmentor, save_safetensors
+from mmseg_dynopool.checkpoints import SCALES, Checkpoint, load_network, save_safetensors
 from mmseg_dynopool.files import make_folder
 from mmseg_dynopool.layers import all_pools, by_short_name, input_channels
 from mmseg_dynopool.models import forward_without_postprocessing, takes
@@ -34,7 +34,7 @@ def freeze_checkpoint(cfg: Config, checkpoint: str, out: Path) -> dict[str, list
             :func:`freeze_config`.
         RuntimeError: what was written is not the trained network.
     """
-    model = load_segmentor(cfg, checkpoint)
+    model = load_network(cfg, checkpoint)
     frozen_cfg = freeze_config(cfg, model)
     scales = {name: pool.scale.tolist() for name, pool in by_short_name(all_pools(model)).items()}
     meta = {'dataset_meta': model.dataset_meta, SCALES: scales}
@@ -47,7 +47,7 @@ def freeze_checkpoint(cfg: Config, checkpoint: str, out: Path) -> dict[str, list
         frozen_cfg.load_from = '{{ fileDirname }}/checkpoint.pth'
         (folder / 'config.py').write_text(frozen_cfg.pretty_text)
         pth, safetensors = (Checkpoint.read(str(folder / name)) for name in WRITTEN[1:])
-        written = load_segmentor(Config.fromfile(folder / 'config.py'), pth)
+        written = load_network(Config.fromfile(folder / 'config.py'), pth)
         safetensors.verify(written)
         equal = _equal(pth.state, state) and _equal(safetensors.state, state)
         if not equal or not _same_outputs(model, written):

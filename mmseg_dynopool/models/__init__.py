@@ -2,7 +2,7 @@
 
 from .converted import DynOPoolBackbone
 from .cost import (
-    count_segmentor_gmacs,
+    count_network_gmacs,
     describe_gmacs,
     forward_without_postprocessing,
     takes,
@@ -13,6 +13,6 @@ from .segmentors import DynOPoolCascadeEncoderDecoder, DynOPoolEncoderDecoder
 
 __all__ = [
     'DynOPoolBackbone', 'DynOPoolCascadeEncoderDecoder', 'DynOPoolEncoderDecoder',
-    'DynOPoolHRNet', 'count_segmentor_gmacs', 'describe_gmacs', 'forward_without_postprocessing',
+    'DynOPoolHRNet', 'count_network_gmacs', 'describe_gmacs', 'forward_without_postprocessing',
     'takes', 'watch_shapes'
 ]

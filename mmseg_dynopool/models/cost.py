@@ -1,10 +1,10 @@
-"""How the cost of an mmseg segmentor is counted and named."""
+"""How the cost of a whole network, a segmentor or a classifier, is counted and named."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from mmseg.models import BaseSegmentor
+from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmseg_dynopool.complexity import GMACsCounter
@@ -13,37 +13,37 @@ from mmseg_dynopool.layers import input_channels, unwrap
 _SHOWN = 5
 
 
-def forward_without_postprocessing(segmentor: BaseSegmentor, image: Tensor):
+def forward_without_postprocessing(network: BaseModel, image: Tensor):
     """Run backbone and heads; the ``forward`` of counts and probes."""
-    return segmentor._forward(image)
+    return network(image, mode='tensor')
 
 
-def takes(segmentor: BaseSegmentor, shape: Sequence[int]) -> bool:
-    """Whether a segmentor runs on images of ``shape = (H, W)``; UNet takes multiples of 16."""
+def takes(network: BaseModel, shape: Sequence[int]) -> bool:
+    """Whether a network runs on images of ``shape = (H, W)``; UNet takes multiples of 16."""
     try:
-        count_segmentor_gmacs(segmentor, shape)
+        count_network_gmacs(network, shape)
     except Exception:  # from any network, of any type
         return False
     return True
 
 
-def segmentor_counter(segmentor: BaseSegmentor, shape: Sequence[int]) -> GMACsCounter:
+def network_counter(network: BaseModel, shape: Sequence[int]) -> GMACsCounter:
     """Counts GMACs of one image of ``shape = (H, W)``, rounded sizes, at any alphas."""
-    return GMACsCounter(segmentor, shape, input_channels(segmentor),
+    return GMACsCounter(network, shape, input_channels(network),
                         forward_without_postprocessing)
 
 
-def count_segmentor_gmacs(segmentor: BaseSegmentor, shape: Sequence[int]) -> float:
+def count_network_gmacs(network: BaseModel, shape: Sequence[int]) -> float:
     """GMACs of one image of ``shape = (H, W)`` at the current sizes, rounding included."""
-    return segmentor_counter(segmentor, shape).gmacs()
+    return network_counter(network, shape).gmacs()
 
 
 @contextmanager
 def watch_shapes(model: nn.Module) -> Iterator[Counter]:
-    """Count the image sizes ``(H, W)`` that pass through a segmentor's backbone.
+    """Count the image sizes ``(H, W)`` that pass through a network's backbone.
 
     Args:
-        model: a segmentor, possibly wrapped (DDP, test-time augmentation).
+        model: a segmentor or classifier, possibly wrapped (DDP, test-time augmentation).
 
     Yields:
         The counter; it fills while the block runs.
@@ -61,7 +61,7 @@ def describe_gmacs(model: nn.Module, shapes: Counter) -> str:
     """The counted GMACs of one image at the most frequent of ``shapes``, learned sizes included."""
     parts = []
     for shape, _ in shapes.most_common(_SHOWN):
-        gmacs = count_segmentor_gmacs(unwrap(model), shape)
+        gmacs = count_network_gmacs(unwrap(model), shape)
         parts.append(f'{gmacs:.4g} GMACs at {shape[0]} x {shape[1]}')
     more = f' and {len(shapes) - _SHOWN} more shapes' if len(shapes) > _SHOWN else ''
     return ', '.join(parts) + more

@@ -12,7 +12,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from mmseg_dynopool.analysis.fields import ReceptiveField, check_pools, compare_fields
-from mmseg_dynopool.checkpoints import load_segmentor
+from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_device
 from mmseg_dynopool.config import complete_test_pipeline, read_config, type_name
 from mmseg_dynopool.data.images import read_image
@@ -128,7 +128,7 @@ def run(args):
     check_device(args.device)
     check_png(args.out)
     pixels = read_image(args.image)
-    model = load_segmentor(cfg, args.checkpoint, args.device, scales=True)
+    model = load_network(cfg, args.checkpoint, args.device, scales=True)
     check_pools(model)
     shown, batch = prepare_image(model, pixels)
     fields = compare_fields(model, batch)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from mmseg_dynopool.analysis.logs import RunLog, read_logs
 from mmseg_dynopool.analysis.network_sizes import NetworkSizes
-from mmseg_dynopool.checkpoints import load_segmentor
+from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.cli.options import add_cfg_options, positive_int
 from mmseg_dynopool.config import counted_shape, read_config
 from mmseg_dynopool.files import check_folder
@@ -102,7 +102,7 @@ def _suffix(out: str | Path) -> str:
 
 def _load_sizes(args: argparse.Namespace) -> NetworkSizes:
     cfg = read_config(args.config, args.cfg_options)
-    model = load_segmentor(cfg, args.checkpoint, scales=True)
+    model = load_network(cfg, args.checkpoint, scales=True)
     shape = args.shape or counted_shape(model.cfg)
     if shape is None:
         raise ValueError(f'the config {args.config!r} names no training crop; give --shape H W')

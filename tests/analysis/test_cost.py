@@ -5,7 +5,7 @@ from mmengine.config import ConfigDict
 from mmseg.models import backbones
 
 from mmseg_dynopool.analysis.cost import Cost, stock_model
-from mmseg_dynopool.export import plain_segmentor
+from mmseg_dynopool.export import plain_model
 
 
 def test_slow_moments_of_the_machine_stay_out_of_the_ratio():
@@ -43,7 +43,7 @@ def test_the_stock_network_of_a_converted_one(as_backbone):
     assert stock_model(model) == expected
     assert stock_model(ConfigDict(type='mmseg.EncoderDecoder', backbone=dict(stock, **start)),
                        is_stock=True) == expected
-    assert plain_segmentor(model) == dict(type='EncoderDecoder', backbone=dict(
+    assert plain_model(model) == dict(type='EncoderDecoder', backbone=dict(
         type='DynOPoolBackbone', backbone=stock, dynopool=dict(rule='after')))
 
 

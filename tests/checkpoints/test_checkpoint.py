@@ -8,8 +8,8 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from mmseg_dynopool import checkpoints
-from mmseg_dynopool.checkpoints import Checkpoint, load_segmentor
-from mmseg_dynopool.export import freeze_checkpoint, freeze_pools, frozen_state, plain_segmentor
+from mmseg_dynopool.checkpoints import Checkpoint, load_network
+from mmseg_dynopool.export import freeze_checkpoint, freeze_pools, frozen_state, plain_model
 from mmseg_dynopool.layers import DynOPool
 from support.networks import learned
 from support.runs import segmentor, train
@@ -32,7 +32,7 @@ def frozen_checkpoint(model):
 
 
 def build_frozen(scale):
-    return MODELS.build(dict(plain_segmentor(Config(segmentor_config())),
+    return MODELS.build(dict(plain_model(Config(segmentor_config())),
                              backbone=dict(segmentor_config()['backbone'],
                                            dynopool=dict(scale=scale, learn=False))))
 
@@ -52,7 +52,7 @@ def test_frozen_weights_belong_to_one_set_of_scales(model):
 
 
 def stock():
-    cfg = plain_segmentor(Config(segmentor_config()))
+    cfg = plain_model(Config(segmentor_config()))
     cfg.backbone.type = 'HRNet'
     cfg.backbone.pop('dynopool')
     return MODELS.build(cfg)
@@ -139,7 +139,7 @@ def test_weights_alone_are_no_training(model):
 def test_classes_are_the_checkpoints_else_the_data_sets(model, meta, classes):
     cfg = Config(dict(model=segmentor_config(), test_dataloader=dict(
         dataset=dict(type='MNI152TissueDataset'))))
-    loaded = load_segmentor(cfg, of(model, meta=meta))
+    loaded = load_network(cfg, of(model, meta=meta))
     assert tuple(loaded.dataset_meta['classes']) == classes
     assert len(loaded.dataset_meta['palette']) == 3
     assert not loaded.training and cfg.model.get('train_cfg') == {}  # the config is left alone
@@ -174,7 +174,7 @@ def test_freezing_reads_the_checkpoint_once(model, tmp_path, counts):
                       for name, pool in model.backbone.dynopools.items()}
     assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == [
         'checkpoint.pth', 'config.py', 'weights.safetensors']
-    frozen = load_segmentor(Config.fromfile(tmp_path / 'out' / 'config.py'),
+    frozen = load_network(Config.fromfile(tmp_path / 'out' / 'config.py'),
                             str(tmp_path / 'out' / 'checkpoint.pth'))
     assert tuple(frozen.dataset_meta['classes']) == ('a', 'b', 'c')
 

@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 
 from mmseg_dynopool.config import adapt_to_devices
-from mmseg_dynopool.models import count_segmentor_gmacs
+from mmseg_dynopool.models import count_network_gmacs
 from support.toys import ROOT
 
 CONFIGS = sorted((ROOT / 'configs').glob('*.py'))
@@ -80,6 +80,6 @@ def test_converted_network_and_its_stock_twin(name, initial):
     assert alphas == {name: [alpha, alpha] for name, alpha in initial.items()}
     calls = model.gmacs_counter().calls()
     convolved = sum(call.macs for call in calls if call.op != 'dynopool') / 1e9
-    assert convolved == pytest.approx(count_segmentor_gmacs(stock, model.counted_shape), rel=1e-9)
+    assert convolved == pytest.approx(count_network_gmacs(stock, model.counted_shape), rel=1e-9)
     assert set(model.state_dict()) - set(stock.state_dict()) == {
         f'backbone.dynopools.{name}.alpha' for name in initial}

@@ -8,7 +8,7 @@ from mmseg.registry import MODELS
 from torch import nn
 from torch.testing import assert_close
 
-from mmseg_dynopool.models import count_segmentor_gmacs
+from mmseg_dynopool.models import count_network_gmacs
 from support.toys import converted_config, readme_config, segmentor_config
 
 
@@ -56,7 +56,7 @@ def test_cost_in_the_loss():
         stock.pop(key, None)
     shape = model.counted_shape
     own = sum(c.macs for c in model.gmacs_counter().calls() if c.op == 'dynopool') / 1e9
-    expected = count_segmentor_gmacs(MODELS.build(stock), shape) + own
+    expected = count_network_gmacs(MODELS.build(stock), shape) + own
     model.prepare_cost()
     alphas = {name: pool.bounded_alpha() for name, pool in model.pools().items()}
     gmacs = model.cost.gmacs(alphas)

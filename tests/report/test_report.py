@@ -12,7 +12,7 @@ from mmseg.apis import inference_model
 from mmseg.registry import MODELS
 
 from mmseg_dynopool.analysis.work_dir import read_run
-from mmseg_dynopool.checkpoints import load_segmentor
+from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.complexity import count_gmacs
 from mmseg_dynopool.models import DynOPoolHRNet
 from mmseg_dynopool.report.collect import BASELINE_IS_STOCK, collect
@@ -36,7 +36,7 @@ def rows(page, label):
 
 def reference_iou(folder, config, checkpoint, cityscapes):
     """IoU by class in percent over all images, from label maps and mmseg's inference."""
-    model = load_segmentor(Config.fromfile(folder / config), str(folder / checkpoint))
+    model = load_network(Config.fromfile(folder / config), str(folder / checkpoint))
     model.cfg.test_pipeline = model.cfg.test_dataloader.dataset.pipeline
     inter, union = np.zeros(19), np.zeros(19)
     for path in sorted(cityscapes.glob('leftImg8bit/val/town/*.png')):
@@ -81,7 +81,7 @@ def test_costs_are_counted_and_measured(both, trained):
     assert list(found) == ['this run', BASELINE_IS_STOCK]
     for name, config, work_dir in (('this run', 'my_dynopool_config.py', 'learned'),
                                    (BASELINE_IS_STOCK, 'my_hrnet_config.py', 'stock')):
-        model = load_segmentor(Config.fromfile(folder / config),
+        model = load_network(Config.fromfile(folder / config),
                                str(folder / work_dir / 'iter_20.pth'))
         gmacs = count_gmacs(model, (64, 64), forward=lambda net, image: net._forward(image))
         params = sum(p.numel() for p in model.parameters())

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 
 from mmseg_dynopool.conversion import plan_conversion
-from mmseg_dynopool.models import count_segmentor_gmacs
+from mmseg_dynopool.models import count_network_gmacs
 from support.commands import tool
 from support.toys import SIZE, converted_config
 
@@ -36,7 +36,7 @@ def test_plan_and_cost(config):
     plan = plan_conversion(stock.backbone)
     assert found['changes'] == json.loads(json.dumps([asdict(c) for c in plan.changes]))
     assert found['shape'] == list(SIZE)
-    assert found['stock_gmacs'] == pytest.approx(count_segmentor_gmacs(stock, SIZE), rel=1e-12)
+    assert found['stock_gmacs'] == pytest.approx(count_network_gmacs(stock, SIZE), rel=1e-12)
     converted = MODELS.build(converted_config('ResNet7'))
     assert found['gmacs'] == pytest.approx(converted.count_gmacs(), rel=1e-12)
     assert str(plan) in tool('convert', 'stock.py', cwd=config)

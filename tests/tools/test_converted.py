@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 
 from mmseg_dynopool.analysis.cost import stock_model
-from mmseg_dynopool.checkpoints import load_segmentor
+from mmseg_dynopool.checkpoints import load_network
 from support.commands import scalars, tool
 from support.networks import scatter
 from support.toys import write_converted_project
@@ -84,9 +84,9 @@ def test_the_report(trained):
         f'class="{kind}" data-h="(\\d+)" data-w="(\\d+)"', page)] for kind in ('run', 'stock')}
     assert drawn['stock'] == [(16, 16), (8, 8), (4, 4), (4, 4)]
     cfg = Config.fromfile(trained / CONFIG)
-    model = load_segmentor(cfg, str(trained / 'run' / 'iter_4.pth'))
+    model = load_network(cfg, str(trained / 'run' / 'iter_4.pth'))
     assert drawn['run'] == [tuple(y.shape[2:]) for y in model.backbone(torch.zeros(1, 3, 64, 64))]
-    stock = load_segmentor(Config(dict(cfg, model=stock_model(cfg.model))), None)
+    stock = load_network(Config(dict(cfg, model=stock_model(cfg.model))), None)
     for network in (model, stock):
         assert f'{sum(p.numel() for p in network.parameters()):,}' in page
 

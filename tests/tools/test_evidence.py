@@ -12,7 +12,7 @@ from scipy.stats import t
 
 import evidence
 from mmseg_dynopool.data.prepare_fashion_scenes import VARIANTS
-from mmseg_dynopool.models import count_segmentor_gmacs
+from mmseg_dynopool.models import count_network_gmacs
 from study import train as training
 from study.candidates import describe, gmacs, load
 from study.page import write_page
@@ -97,7 +97,7 @@ def test_the_recorded_cost_is_that_of_the_recorded_config(key):
         config.model.type = 'EncoderDecoder'
         config.model.pop('gmacs_budget')
         config.model.backbone.dynopool.update(learn=False, scale=line['scales'])
-    counted = count_segmentor_gmacs(MODELS.build(config.model),
+    counted = count_network_gmacs(MODELS.build(config.model),
                                     config.model.data_preprocessor.size)
     assert counted == pytest.approx(line['gmacs'], rel=0.01)
 

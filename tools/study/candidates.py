@@ -11,8 +11,8 @@ from mmseg.registry import MODELS
 
 from mmseg_dynopool.data.prepare_fashion_scenes import VARIANTS
 from mmseg_dynopool.layers import short_names
-from mmseg_dynopool.models import count_segmentor_gmacs
-from mmseg_dynopool.models.cost import segmentor_counter
+from mmseg_dynopool.models import count_network_gmacs
+from mmseg_dynopool.models.cost import network_counter
 
 from .runs import NETWORKS, Run
 
@@ -50,7 +50,7 @@ def load(file: str, overrides: dict) -> Config:
 def gmacs(file: str, overrides: dict) -> float:
     """Counted cost of one image."""
     config = load(file, overrides)
-    return count_segmentor_gmacs(MODELS.build(config.model), config.model.data_preprocessor.size)
+    return count_network_gmacs(MODELS.build(config.model), config.model.data_preprocessor.size)
 
 
 def _data(run: Run) -> Iterable[tuple[str, object]]:
@@ -65,7 +65,7 @@ def _target(run: Run, overrides: dict) -> float:
     return run.ratio * gmacs(NETWORKS[run.network], overrides)
 
 
-def _match(cost: Callable[[float, float], float], wanted: float, low: float, high: float
+def match(cost: Callable[[float, float], float], wanted: float, low: float, high: float
            ) -> tuple[float, float]:
     """The size x in [low, high], and lean, at which a rising, stepped cost is as wanted.
 
@@ -93,12 +93,12 @@ def _resized(run, overrides, factors: Callable[[float], tuple[float, float]]):
     stock = MODELS.build(load(NETWORKS[run.network], overrides).model)
 
     def resized(x, lean):
-        return tuple(round(n * f) for n, f in zip(shape, _leaning(factors(x), lean)))
+        return tuple(round(n * f) for n, f in zip(shape, leaning(factors(x), lean)))
 
     def cost(x, lean):
-        return count_segmentor_gmacs(stock, resized(x, lean))
+        return count_network_gmacs(stock, resized(x, lean))
 
-    height, width = resized(*_match(cost, _target(run, overrides), 0.1, 1.))
+    height, width = resized(*match(cost, _target(run, overrides), 0.1, 1.))
     # Resized before the labels are loaded: loss and metric see them in full.
     pipeline = [dict(type='LoadImageFromFile'),
                 dict(type='Resize', scale=(width, height), keep_ratio=False),
@@ -108,7 +108,7 @@ def _resized(run, overrides, factors: Callable[[float], tuple[float, float]]):
                for loader in ('train', 'val', 'test')}}
 
 
-def _leaning(pair: tuple[float, float], lean: float) -> tuple[float, float]:
+def leaning(pair: tuple[float, float], lean: float) -> tuple[float, float]:
     return pair[0] * lean, pair[1] / lean
 
 
@@ -170,7 +170,7 @@ def _network(run: Run, learn: bool, options: dict) -> dict:
 def _matched(run, overrides, scales_at: Callable[[float, float, list[str]], dict]):
     file = NETWORKS[run.network]
     config = load(file, {**overrides, **_network(run, False, {})})
-    counter = segmentor_counter(MODELS.build(config.model), config.model.data_preprocessor.size)
+    counter = network_counter(MODELS.build(config.model), config.model.data_preprocessor.size)
     short = short_names(counter.pools)
 
     def cost(x, lean):
@@ -178,20 +178,20 @@ def _matched(run, overrides, scales_at: Callable[[float, float, list[str]], dict
             counter.pools[{s: n for n, s in short.items()}[name]].set_scale_(scale)
         return counter.gmacs()
 
-    best = _match(cost, _target(run, overrides), 0.125, 1 / math.sqrt(3))
+    best = match(cost, _target(run, overrides), 0.125, 1 / math.sqrt(3))
     return _network(run, False, dict(scale=scales_at(*best, list(short.values()))))
 
 
 def _uniform(run, overrides, scales):
     return _matched(run, overrides, lambda x, lean, names: {
-        name: (x, x) if k else _leaning((x, x), lean) for k, name in enumerate(names)})
+        name: (x, x) if k else leaning((x, x), lean) for k, name in enumerate(names)})
 
 
 def _picked(run, overrides, scales):
     root = math.sqrt(STRETCH[run.data])
 
     def scales_at(x, lean, names):  # the first level undoes the stretch
-        return {name: (x, x) if k else _leaning((x / root, x * root), lean)
+        return {name: (x, x) if k else leaning((x / root, x * root), lean)
                 for k, name in enumerate(names)}
 
     return _matched(run, overrides, scales_at)

@@ -21,7 +21,7 @@ from mmseg.registry import MODELS
 import mmseg_dynopool
 from mmseg_dynopool.analysis.timing import time_alternately
 from mmseg_dynopool.layers import ShapeAdaptor, all_pools, by_short_name, freeze_pools
-from mmseg_dynopool.models import count_segmentor_gmacs
+from mmseg_dynopool.models import count_network_gmacs
 
 from .candidates import describe, load
 from .runs import Run
@@ -56,15 +56,16 @@ def finish(run: Run, work_dir: Path, scales: dict | None = None) -> dict:
             key=run.key, network=run.network, data=run.data, method=run.method,
             target_ratio=run.ratio, options=dict(run.options), seed=run.seed, config=file,
             overrides=overrides, miou=miou, **_measure(runner.model, run, config),
-            scales=_scales(runner.model), grad_snr=_gradient_snr(runner, config))
+            scales=scales_of(runner.model), grad_snr=_gradient_snr(runner, config))
         if run.method == 'slopes':
             result.update(slopes=compare_slopes(runner.model, config))
-    result.update(seconds=round(time.time() - start, 1), **_circumstances())
+    result.update(seconds=round(time.time() - start, 1), **circumstances())
     shutil.rmtree(folder)
     return result
 
 
-def _scales(model) -> dict:
+def scales_of(model) -> dict:
+    """``{instance: [r_h, r_w]}`` of all poolings, learned or fixed."""
     return {name: [round(float(s), 4) for s in pool.scale]
             for name, pool in by_short_name(all_pools(model)).items()}
 
@@ -74,7 +75,7 @@ def _measure(model, run: Run, config) -> dict:
     file, overrides = describe(Run(run.network, run.data, 'stock', 1., 0))
     stock_config = load(file, overrides)
     stock = MODELS.build(stock_config.model)
-    counts = [count_segmentor_gmacs(m, c.model.data_preprocessor.size)
+    counts = [count_network_gmacs(m, c.model.data_preprocessor.size)
               for m, c in ((model, config), (stock, stock_config))]
     # As it would be deployed; a ShapeAdaptor has no constant form.
     pools = all_pools(model).values()
@@ -131,7 +132,8 @@ def _gradient_snr(runner, config) -> dict:
     return {instance: [pair['h'], pair['w']] for instance, pair in found.items()}
 
 
-def _circumstances() -> dict:
+def circumstances() -> dict:
+    """When, with what and on which machine."""
     root = Path(__file__).resolve().parents[2]
     commit = subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], cwd=root, text=True,
                             capture_output=True).stdout.strip()

@@ -1,0 +1,102 @@
+"""The distortions of CIFAR-stretch, CIFAR-tile and CIFAR-large (main paper, section 3).
+
+With them the right resolution of a data set is known: a stretched image wants fewer samples along
+the stretched axis, an enlarged one along both, and a tiled one those of the single tile.
+"""
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmpretrain.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class StretchImage(BaseTransform):
+    """Stretch the image along one axis, bilinearly.
+
+    Changes ``img`` ``(H, W, C)`` and ``img_shape``.
+
+    Args:
+        factor: how much longer the axis becomes.
+        axis: ``'height'`` or ``'width'``.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(self, factor: float = 2., axis: str = 'height'):
+        _check_factor(factor)
+        if axis not in ('height', 'width'):
+            raise ValueError(f"axis must be 'height' or 'width', got {axis!r}")
+        self.factor = factor
+        self.axis = axis
+
+    def transform(self, results: dict) -> dict:
+        """Stretch ``img``."""
+        factors = (self.factor, 1) if self.axis == 'height' else (1, self.factor)
+        return _replace_image(results, _resize(results['img'], *factors))
+
+
+@TRANSFORMS.register_module()
+class EnlargeImage(BaseTransform):
+    """Enlarge the image along both axes, bilinearly.
+
+    Changes ``img`` ``(H, W, C)`` and ``img_shape``.
+
+    Args:
+        factor: how much longer each side becomes.
+
+    Raises:
+        ValueError: it is out of range.
+    """
+
+    def __init__(self, factor: float = 2.):
+        _check_factor(factor)
+        self.factor = factor
+
+    def transform(self, results: dict) -> dict:
+        """Enlarge ``img``."""
+        return _replace_image(results, _resize(results['img'], self.factor, self.factor))
+
+
+@TRANSFORMS.register_module()
+class TileImage(BaseTransform):
+    """Repeat the image in rows and columns.
+
+    Changes ``img`` ``(H, W, C)`` and ``img_shape``.
+
+    Args:
+        rows, columns: how often it stands below and beside itself.
+
+    Raises:
+        ValueError: one is no whole number >= 1.
+    """
+
+    def __init__(self, rows: int = 2, columns: int = 2):
+        for name, count in (('rows', rows), ('columns', columns)):
+            if not isinstance(count, int) or count < 1:
+                raise ValueError(f'{name} must be a whole number >= 1, got {count!r}')
+        self.rows = rows
+        self.columns = columns
+
+    def transform(self, results: dict) -> dict:
+        """Tile ``img``."""
+        image = results['img']
+        tiles = (self.rows, self.columns) + (1, ) * (image.ndim - 2)
+        return _replace_image(results, np.tile(image, tiles))
+
+
+def _check_factor(factor: float) -> None:
+    if not 0 < factor < float('inf'):
+        raise ValueError(f'factor must be a finite number > 0, e.g. 2.0, got {factor!r}')
+
+
+def _resize(image: np.ndarray, down: float, right: float) -> np.ndarray:
+    height, width = image.shape[:2]
+    resized = cv2.resize(image, (round(width * right), round(height * down)),
+                         interpolation=cv2.INTER_LINEAR)
+    return resized.reshape(*resized.shape[:2], *image.shape[2:])  # one channel stays one
+
+
+def _replace_image(results: dict, image: np.ndarray) -> dict:
+    return dict(results, img=image, img_shape=image.shape[:2])
