@@ -56,6 +56,11 @@ def type_name(transform: dict) -> str:
     return kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
 
 
+def is_segmentor(model_cfg: dict) -> bool:
+    """Whether a config's ``model`` is a segmentor of mmseg; else it is a classifier's."""
+    return 'decode_head' in model_cfg
+
+
 def conversion_of(model_cfg: dict) -> tuple[dict, dict] | None:
     """A segmentor's stock backbone and the options by which it is converted.
 

@@ -2,7 +2,8 @@
 
 Shows the plan of the conversion, what stays as it is and why, the cost at the start beside the
 stock network's, and where a network is refused, the reason and the mend. Changes nothing: to
-train, set model.type='DynOPoolEncoderDecoder' and model.dynopool=dict(rule='before').
+train, set model.type='DynOPoolEncoderDecoder', of a classifier 'DynOPoolImageClassifier', and
+model.dynopool=dict(rule='before').
 """
 
 import argparse
@@ -41,17 +42,17 @@ def main():
              if getattr(args, name) is not None}
     options = dict(cfg.model.get('dynopool') or {}, **given)
 
-    init_default_scope('mmseg')
-    segmentor = MODELS.build(stock_model(cfg.model, is_stock=True))
-    segmentor.eval()
-    plan = plan_conversion(segmentor.backbone, **{
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    network = MODELS.build(stock_model(cfg.model, is_stock=True))
+    network.eval()
+    plan = plan_conversion(network.backbone, **{
         name: value for name, value in options.items()
         if name in ('rule', 'scale', 'merge', 'skip')})
     result = asdict(plan) | dict(shape=list(shape),
-                                 stock_gmacs=count_network_gmacs(segmentor, shape))
+                                 stock_gmacs=count_network_gmacs(network, shape))
     if not plan.refusals:
-        convert_dynopool(segmentor.backbone, **options)
-        result['gmacs'] = count_network_gmacs(segmentor, shape)
+        convert_dynopool(network.backbone, **options)
+        result['gmacs'] = count_network_gmacs(network, shape)
     if args.json:
         json.dump(result, sys.stdout, indent=2)
         print()

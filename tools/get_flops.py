@@ -11,7 +11,7 @@ from mmseg_dynopool.analysis.cost import build, stock_model
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.cli.options import add_cfg_options, positive_int
 from mmseg_dynopool.complexity import summarize
-from mmseg_dynopool.config import read_config
+from mmseg_dynopool.config import counted_shape, read_config
 from mmseg_dynopool.layers import input_channels
 from mmseg_dynopool.models import forward_without_postprocessing
 
@@ -55,7 +55,7 @@ def main():
     add_cfg_options(parser)
     args = parser.parse_args()
     model = load_network(read_config(args.config, args.cfg_options), args.checkpoint)
-    shape = args.shape or model.cfg.model.get('data_preprocessor', {}).get('size')
+    shape = args.shape or counted_shape(model.cfg)
     if shape is None:
         raise SystemExit('the config names no training crop; give --shape H W')
     stock = stock_model(model.cfg.model)

@@ -1,10 +1,10 @@
-"""Test a segmentor. The options are those of mmseg's tools/test.py."""
+"""Test a segmentor or a classifier. The options are those of mmseg's tools/test.py."""
 
 import argparse
 
 from mmseg_dynopool.checkpoints import Checkpoint, Runner
 from mmseg_dynopool.cli.options import add_run_options, end_distributed_run, load_run_config
-from mmseg_dynopool.config import type_name
+from mmseg_dynopool.config import is_segmentor, type_name
 from mmseg_dynopool.data.check import check_data
 from mmseg_dynopool.files import check_folder
 from mmseg_dynopool.hooks import LabelCheckHook
@@ -25,6 +25,8 @@ def main():
 
     needs = ['model', 'test_dataloader', 'test_evaluator', 'test_cfg']
     cfg = load_run_config(args, needs + ['tta_pipeline', 'tta_model'] * args.tta)
+    if not is_segmentor(cfg.model) and (args.out or args.show or args.show_dir or args.tta):
+        parser.error('--out, --show, --show-dir and --tta are of segmentors')
     for folder in (args.out, args.show_dir):
         if folder:
             check_folder(folder)

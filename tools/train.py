@@ -1,4 +1,4 @@
-"""Train a segmentor. The options are those of mmseg's tools/train.py."""
+"""Train a segmentor or a classifier. The options are those of mmseg's tools/train.py."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""Evaluate a trained segmentor class by class and image by image, with mmseg's own metric."""
+"""Evaluate a trained network class by class and image by image."""
 
 from dataclasses import dataclass
 
@@ -6,18 +6,21 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.evaluation import IoUMetric
 from mmseg.models import BaseSegmentor
 from rich.progress import track
 
+from mmseg_dynopool.config import is_segmentor
+
 
 @dataclass
 class Evaluation:
     """Areas in pixels of each validation image, in the order of the data set.
 
-    ``intersection``, ``union``, ``predicted`` and ``truth`` are ``(images, classes)``; pixels of
+    Scored by mmseg's IoUMetric. ``intersection``, ``union``, ``predicted`` and ``truth`` are ``(images, classes)``; pixels of
     the label ``ignore_index`` do not count.
     """
 
@@ -30,6 +33,9 @@ class Evaluation:
     truth: np.ndarray
     dataset: object
     ignore_index: int = 255
+    score_name = 'mIoU'
+    class_score_name = 'IoU'
+    counted = 'pixels'
 
     def totals(self) -> dict:
         """``aAcc`` in percent; ``IoU`` and ``Acc`` in percent by class, NaN without a pixel."""
@@ -38,11 +44,11 @@ class Evaluation:
         metrics = IoUMetric.total_area_to_metrics(*areas, metrics=['mIoU'])
         return {name: 100 * np.asarray(value) for name, value in metrics.items()}
 
-    def class_iou(self) -> dict[str, float]:
+    def class_scores(self) -> dict[str, float]:
         """IoU in percent by the class's name."""
         return dict(zip(self.classes, self.totals()['IoU'].tolist(), strict=True))
 
-    def miou(self) -> float:
+    def score(self) -> float:
         """Mean over the classes, in percent; classes without a pixel are omitted."""
         return float(np.nanmean(self.totals()['IoU']))
 
@@ -66,10 +72,27 @@ class Evaluation:
         return best, [i for i in order if i not in best][:count]
 
 
-def evaluate(model: BaseSegmentor, cfg: Config) -> Evaluation:
+class ImageEvaluation(Evaluation):
+    """Of a classifier: an image counts as one pixel of its class."""
+
+    score_name = 'Top-1 accuracy'
+    class_score_name = 'Accuracy'
+    counted = 'images'
+
+    def class_scores(self) -> dict[str, float]:
+        """Share in percent of a class's images that were recognized, by its name."""
+        return dict(zip(self.classes, self.totals()['Acc'].tolist(), strict=True))
+
+    def score(self) -> float:
+        """Share of all images that were recognized, in percent."""
+        return float(self.totals()['aAcc'])
+
+
+def evaluate(model: BaseModel, cfg: Config) -> Evaluation:
     """Run the validation images of a config through a network in evaluation mode.
 
-    The ``ignore_index`` is that of the config's IoUMetric.
+    The ``ignore_index`` is that of the config's IoUMetric. A classifier gets an
+    :class:`ImageEvaluation`.
 
     Raises:
         ValueError: the data set has no class names.
@@ -92,13 +115,21 @@ def evaluate(model: BaseSegmentor, cfg: Config) -> Evaluation:
     with torch.no_grad():
         for batch in track(loader, description='evaluating', transient=True):
             for sample in model.val_step(batch):
-                label = sample.pred_sem_seg.data.squeeze(0)
-                truth = sample.gt_sem_seg.data.squeeze(0).to(label)
+                label, truth = _labels(sample)
                 areas.append(torch.stack(IoUMetric.intersect_and_union(
                     label, truth, len(classes), ignore_index)).double())
                 paths.append(str(sample.get('img_path', f'image {len(paths)}')))
-    return Evaluation(list(classes), palette, paths, *torch.stack(areas, 1).numpy(),
-                      dataset=loader.dataset, ignore_index=ignore_index)
+    kind = Evaluation if is_segmentor(cfg.model) else ImageEvaluation
+    return kind(list(classes), palette, paths, *torch.stack(areas, 1).numpy(),
+                dataset=loader.dataset, ignore_index=ignore_index)
+
+
+def _labels(sample) -> tuple[torch.Tensor, torch.Tensor]:
+    """Predicted and true labels, ``(H, W)`` of a segmentor, ``(1,)`` of a classifier."""
+    if 'pred_label' in sample:
+        return sample.pred_label, sample.gt_label.to(sample.pred_label)
+    label = sample.pred_sem_seg.data.squeeze(0)
+    return label, sample.gt_sem_seg.data.squeeze(0).to(label)
 
 
 def segment(model: BaseSegmentor, dataset, index: int

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, prod
 
-from mmseg.models import BaseSegmentor
+from mmengine.model import BaseModel
 
 from mmseg_dynopool.conversion import LevelName
 from mmseg_dynopool.layers import all_pools
@@ -36,7 +36,7 @@ class NetworkSizes:
         return cls(run.name, sizes.pop('input'), sizes) if sizes else None
 
     @classmethod
-    def of_model(cls, name: str, model: BaseSegmentor, input_size: Sequence[int]) -> 'NetworkSizes':
+    def of_model(cls, name: str, model: BaseModel, input_size: Sequence[int]) -> 'NetworkSizes':
         """Of a network with DynOPools, learned or frozen, at its current alphas.
 
         Raises:

@@ -30,7 +30,7 @@ def recipe(run: Run) -> dict[str, str]:
     wrapper = dict(type='OptimWrapper') | (cfg.get('optim_wrapper') or {})
     optimizer = dict(wrapper.get('optimizer') or {})
     keys = (wrapper.get('paramwise_cfg') or {}).get('custom_keys') or {}
-    heads = ' + '.join(map(type_name, _as_list(model['decode_head'])))
+    heads = ' + '.join(map(type_name, _as_list(model.get('decode_head', model.get('head')))))
     crop = (model.get('data_preprocessor') or {}).get('size')
     rows = {
         'Network': f'{type_name(model)}: {type_name(backbone)} + {heads}',

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmengine.config import Config
-from mmseg.models import BaseSegmentor
+from mmengine.model import BaseModel
 
 from mmseg_dynopool.checkpoints import Checkpoint, load_network
 from mmseg_dynopool.config import adapt_to_devices, read_config
@@ -22,7 +22,7 @@ class Run:
     checkpoint: Checkpoint
     log: RunLog
 
-    def load(self, device: str) -> BaseSegmentor:
+    def load(self, device: str) -> BaseModel:
         """The trained network in evaluation mode."""
         return load_network(self.cfg, self.checkpoint, device)
 
@@ -56,7 +56,8 @@ def _config_file(folder: Path) -> str:
 
 
 def _check_config(cfg: Config, path: str) -> None:
-    for key in ('backbone', 'decode_head'):
+    head = 'head' if 'head' in cfg.model else 'decode_head'
+    for key in ('backbone', head):
         if not cfg.model.get(key):
             raise ValueError(f'{path} is no config of a segmentor of mmseg: model.{key} is '
                              'missing; give the work dir of such a training')

@@ -1,10 +1,10 @@
-"""Build a trained segmentor from what a user has: a config and a file of weights."""
+"""Build a trained network from what a user has: a config and a file of weights."""
 
 import copy
 
 from mmengine.config import Config
+from mmengine.model import BaseModel
 from mmseg.apis import init_model
-from mmseg.models import BaseSegmentor
 from mmseg.registry import DATASETS
 from mmseg.utils import get_classes, get_palette
 
@@ -12,8 +12,8 @@ from .checkpoint import Checkpoint
 
 
 def load_network(cfg: Config, checkpoint: Checkpoint | str | None, device: str = 'cpu',
-                   scales: bool = False) -> BaseSegmentor:
-    """Build the segmentor of a config and load its weights, all of them.
+                   scales: bool = False) -> BaseModel:
+    """Build the segmentor or classifier of a config and load its weights, all of them.
 
     Args:
         cfg: the config.
@@ -23,7 +23,7 @@ def load_network(cfg: Config, checkpoint: Checkpoint | str | None, device: str =
             stock network's checkpoint fits without, at the initial ones.
 
     Returns:
-        A segmentor for mmseg's ``inference_model``, in evaluation mode.
+        A network for the inference of mmseg or mmpretrain, in evaluation mode.
 
     Raises:
         ValueError: a file does not exist, cannot be read, or belongs to another architecture.
@@ -46,6 +46,7 @@ def _dataset_meta(checkpoint: Checkpoint, cfg: Config) -> dict:
     if 'CLASSES' in meta:  # of mmseg before 1.0
         return dict(classes=meta['CLASSES'], palette=meta['PALETTE'])
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
-    kind = DATASETS.get(dataset.get('type', '')) if isinstance(dataset.get('type'), str) else None
+    with DATASETS.switch_scope_and_registry(None) as datasets:  # of the config's default scope
+        kind = datasets.get(dataset['type']) if isinstance(dataset.get('type'), str) else None
     named = {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
     return named or dict(classes=get_classes('cityscapes'), palette=get_palette('cityscapes'))

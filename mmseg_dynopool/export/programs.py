@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from mmengine.model import BaseModel
 from mmseg.models import BaseSegmentor
 from torch import Tensor, nn
 from torch.export import Dim
@@ -23,30 +24,33 @@ _MISSING = "ONNX needs onnx, onnxscript and onnxruntime: pip install 'mmseg_dyno
 
 
 class InferenceNetwork(nn.Module):
-    """A copy of a segmentor as a function of tensors: image to logits, with fixed scales."""
+    """A copy of a network as a function of tensors: image to logits, with fixed scales."""
 
-    def __init__(self, model: BaseSegmentor):
+    def __init__(self, model: BaseModel):
         super().__init__()
-        self.segmentor = freeze_pools(model).cpu().float()
-        self.segmentor.eval()
-        self.segmentor.requires_grad_(False)
+        self.network = freeze_pools(model).cpu().float()
+        self.network.eval()
+        self.network.requires_grad_(False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits ``(N, classes, H, W)`` of an image ``(N, 3, H, W)``, as float32.
+        """Logits ``(N, classes, H, W)``, of a classifier ``(N, classes)``, as float32.
 
-        ``image`` is what mmseg's data preprocessor returns: normalized, padded, RGB or BGR.
+        ``image`` ``(N, 3, H, W)`` is what the data preprocessor returns: normalized, padded, RGB
+        or BGR.
         """
+        if not isinstance(self.network, BaseSegmentor):
+            return self.network(image, mode='tensor')
         size = torch.Size(image.shape[2:])
-        return self.segmentor.encode_decode(image, [dict(img_shape=size, pad_shape=size)])
+        return self.network.encode_decode(image, [dict(img_shape=size, pad_shape=size)])
 
 
-def export_program(model: BaseSegmentor, path: str | Path, shape: Sequence[int],
+def export_program(model: BaseModel, path: str | Path, shape: Sequence[int],
                    format: str = 'onnx', dynamic: bool = False) -> list[dict]:
     """Write ``model`` as a program for other runtimes, then run and compare it.
 
     The program maps ``image`` ``(N, 3, H, W)``, normalized, to ``logits`` ``(N, classes, H, W)``,
-    float32. An ONNX file has ordinary operators only and, as metadata, what
-    :class:`OnnxSegmentor` needs. ``path`` is written when the comparison has succeeded.
+    of a classifier ``(N, classes)``, float32. An ONNX file has ordinary operators only and, as
+    metadata, its classes and what :class:`OnnxSegmentor` needs. ``path`` is written when the comparison has succeeded.
 
     Args:
         shape: height and width of the image in pixels.
@@ -155,7 +159,7 @@ def _load_onnx(path) -> Callable[[Tensor], Tensor]:
     return lambda image: torch.from_numpy(session.run(None, {'image': image.numpy()})[0])
 
 
-def _describe(path, model: BaseSegmentor, shape: list[int] | None) -> None:
+def _describe(path, model: BaseModel, shape: list[int] | None) -> None:
     """Check the operators and add the metadata."""
     import onnx
     program = onnx.load(path)
@@ -163,14 +167,15 @@ def _describe(path, model: BaseSegmentor, shape: list[int] | None) -> None:
     if foreign or program.functions:
         raise ValueError(f'the ONNX program holds operators of {sorted(foreign)} or functions; '
                          'a head of this network has no ordinary ONNX form')
-    head = model.decode_head
-    head = head[-1] if isinstance(head, nn.ModuleList) else head
     dataset_meta = getattr(model, 'dataset_meta', None) or {}
     meta = dict(
-        version=__version__, shape=shape, out_channels=model.out_channels,
-        num_classes=model.num_classes, align_corners=model.align_corners,
-        threshold=getattr(head, 'threshold', None),
+        version=__version__, shape=shape,
         dataset_meta={k: v for k, v in dataset_meta.items() if k in ('classes', 'palette')})
+    if isinstance(model, BaseSegmentor):
+        head = model.decode_head
+        head = head[-1] if isinstance(head, nn.ModuleList) else head
+        meta.update(out_channels=model.out_channels, num_classes=model.num_classes,
+                    align_corners=model.align_corners, threshold=getattr(head, 'threshold', None))
     entry = program.metadata_props.add()
     entry.key, entry.value = 'mmseg_dynopool', json.dumps(meta)
     onnx.save(program, path)

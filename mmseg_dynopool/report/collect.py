@@ -11,7 +11,7 @@ from mmseg_dynopool.analysis.cost import Cost, build, learned_scales, measure, s
 from mmseg_dynopool.analysis.evaluation import Evaluation, evaluate, segment
 from mmseg_dynopool.analysis.recipe import machine
 from mmseg_dynopool.analysis.work_dir import Run
-from mmseg_dynopool.config import counted_shape
+from mmseg_dynopool.config import counted_shape, is_segmentor
 from mmseg_dynopool.data.check import check_data
 from mmseg_dynopool.models import watch_shapes
 
@@ -89,7 +89,8 @@ def collect(run: Run, baseline: Run | None, shape: Sequence[int] | None, images:
         check_data(each.cfg, 'val_dataloader')
     ours, other = ([_evaluate(each, device) for each in runs] + [None])[:2]
     shape = tuple(shape or counted_shape(run.cfg) or ours.seen.most_common(1)[0][0])
-    best, worst = ours.evaluation.extremes(images)
+    # A classifier's image is right or wrong: none is the best.
+    best, worst = ours.evaluation.extremes(images) if is_segmentor(run.cfg.model) else ([], [])
     return Report(ours, other, shape, measure(_networks(ours, other, device), shape, repeats),
                   [_sample(ours, other, i) for i in best],
                   [_sample(ours, other, i) for i in worst], machine(device), repeats)

@@ -59,22 +59,23 @@ def _cards(report: Report) -> list[tuple[str, str, str]]:
               cost.time_ratio(reference)[1])
     compared = STOCK if report.stock else report.reference
     notes = [f'{r:.3f} of the {compared}' if report.reference != RUN else '' for r in ratios]
-    accuracy = (f'baseline {_number(report.baseline.evaluation.miou())} %' if report.baseline
+    accuracy = (f'baseline {_number(report.baseline.evaluation.score())} %' if report.baseline
                 else f'{len(report.ours.evaluation.paths)} validation images')
-    return [('mIoU', f'{_number(report.ours.evaluation.miou())} %', accuracy),
+    ours = report.ours.evaluation
+    return [(ours.score_name, f'{_number(ours.score())} %', accuracy),
             ('Multiply-adds', f'{cost.gmacs:.4g} G', notes[0]),
             ('Parameters', f'{cost.params / 1e6:.3f} M', notes[1]),
             ('One image', f'{cost.median_ms:.3g} ms', notes[2])]
 
 
 def _classes(report: Report) -> list[dict]:
-    """Name, color, IoU and share of the pixels (both in percent) of each class."""
+    """Name, color, score and share of the pixels (both in percent) of each class."""
     evaluation = report.ours.evaluation
     shares = 100 * evaluation.truth.sum(0) / max(evaluation.truth.sum(), 1)
-    baseline = report.baseline.evaluation.class_iou() if report.baseline else {}
-    return [dict(name=name, color=evaluation.palette[i], iou=iou,
+    baseline = report.baseline.evaluation.class_scores() if report.baseline else {}
+    return [dict(name=name, color=evaluation.palette[i], score=score,
                  baseline=baseline.get(name, math.nan), share=shares[i])
-            for i, (name, iou) in enumerate(evaluation.class_iou().items())]
+            for i, (name, score) in enumerate(evaluation.class_scores().items())]
 
 
 def _feature_maps(report: Report) -> list[dict[str, tuple[int, int]]]:

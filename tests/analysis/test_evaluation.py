@@ -17,8 +17,8 @@ def evaluation(iou):
 def test_miou_of_images_leaves_out_what_does_not_occur():
     found = evaluation([[0.5, 0.7], [0.2, np.nan], [np.nan, np.nan]])
     assert found.image_miou() == pytest.approx([60, 20, np.nan], nan_ok=True)
-    assert found.class_iou() == pytest.approx({'a': 35.0, 'b': 70.0})
-    assert found.miou() == pytest.approx(52.5)
+    assert found.class_scores() == pytest.approx({'a': 35.0, 'b': 70.0})
+    assert found.score() == pytest.approx(52.5)
     assert found.extremes(5) == ([0], [1])
 
 

@@ -1,33 +1,116 @@
-"""The runs of docs/classification_evidence.md: a narrow VGG on distorted garments."""
+"""Train one run of docs/classification_evidence.md: a narrow VGG on distorted garments."""
 
-from dataclasses import dataclass
+import contextlib
+import gzip
+import math
+import shutil
+import time
 from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmpretrain.registry import MODELS
+
+from mmseg_dynopool.data.prepare_fashion_scenes import INSTALLED
+from mmseg_dynopool.models.cost import count_network_gmacs, network_counter
+
+from .candidates import leaning, match
+from .classifier_runs import DISTORTIONS, ClassifierRun, Distortion
+from .train import circumstances, scales_of
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/classification/evidence_vgg_fashion.py'
 FOLDER = Path('data/fashion_mnist')
-SIDE = 24
+# Of the weights' lr.
+ALPHA_LR = dict(adaptor=1., dynopool=1., measured=0.5)
 
 
-@dataclass(frozen=True)
-class Distortion:
-    """How garments are distorted.
-
-    Attributes:
-        transform: of the data pipeline, or None.
-        shape: ``(H, W)`` of the images in pixels.
-        stretch: of the garments, height to width.
-    """
-
-    transform: dict | None
-    shape: tuple[int, int]
-    stretch: float = 1.
+def prepare_data() -> None:
+    """Unpack Debian's files to where mmpretrain's data set reads them."""
+    for packed in INSTALLED.glob('*-ubyte.gz'):
+        path = FOLDER / packed.stem
+        if not path.is_file():
+            FOLDER.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(gzip.decompress(packed.read_bytes()))
 
 
-DISTORTIONS = dict(
-    plain=Distortion(None, (SIDE, SIDE)),
-    stretched_h=Distortion(dict(type='StretchImage', factor=3., axis='height'),
-                           (3 * SIDE, SIDE), 3.),
-    stretched_w=Distortion(dict(type='StretchImage', factor=3., axis='width'),
-                           (SIDE, 3 * SIDE), 1 / 3),
-    tiled=Distortion(dict(type='TileImage'), (2 * SIDE, 2 * SIDE)),
-    enlarged=Distortion(dict(type='EnlargeImage'), (2 * SIDE, 2 * SIDE)))
+def describe(run: ClassifierRun) -> Config:
+    """The config of a run."""
+    distortion = DISTORTIONS[run.data]
+    config = Config.fromfile(CONFIG)
+    init_default_scope(config.default_scope)
+    for loader in ('train', 'val'):
+        dataset = config[f'{loader}_dataloader'].dataset
+        resize, pack = dataset.pipeline
+        dataset.pipeline = [resize, *filter(None, [distortion.transform]), pack]
+    stock = count_network_gmacs(MODELS.build(config.model), distortion.shape)
+    overrides = {'randomness.seed': run.seed}
+    if run.method in ('uniform', 'picked'):
+        overrides['model.backbone'] = _matched(
+            config, distortion, run.ratio * stock,
+            math.sqrt(distortion.stretch) if run.method == 'picked' else 1.)
+    elif run.method != 'fixed':
+        hooks = [dict(type='DynOPoolHook')]
+        if run.method == 'measured':
+            hooks.append(dict(type='MeasuredGradientHook', every=2))
+        overrides.update({
+            'model.type': 'DynOPoolImageClassifier',
+            'model.dynopool': dict(
+                rule='after', type='ShapeAdaptor' if run.method == 'adaptor' else 'DynOPool'),
+            'model.gmacs_shape': distortion.shape,
+            'model.gmacs_budget': dict(target_gmacs=run.ratio * stock),
+            'optim_wrapper.paramwise_cfg': dict(custom_keys=dict(
+                dynopools=dict(lr_mult=ALPHA_LR[run.method], decay_mult=0.))),
+            'custom_hooks': hooks})
+    config.merge_from_dict(overrides)
+    return config
+
+
+def _matched(config: Config, distortion: Distortion, wanted: float, root: float) -> dict:
+    """A backbone with fixed scales of this cost; the first pool undoes a stretch of root^2."""
+
+    def backbone(first, second) -> dict:
+        return dict(_delete_=True, type='DynOPoolBackbone', backbone=config.model.backbone,
+                    dynopool=dict(rule='after', learn=False,
+                                  scale=dict(stride2=first, stride4=second)))
+
+    def scales(x, lean):
+        return leaning((x / root, x * root), lean), (x, x)
+
+    model = dict(config.model, backbone=backbone((0.5, 0.5), (0.5, 0.5)))
+    model['backbone'].pop('_delete_')
+    counter = network_counter(MODELS.build(model), distortion.shape)
+
+    def cost(x, lean):
+        for pool, scale in zip(counter.pools.values(), scales(x, lean)):
+            pool.set_scale_(scale)
+        return counter.gmacs()
+
+    return backbone(*scales(*match(cost, wanted, 0.125, 1 / math.sqrt(3))))
+
+
+def finish(run: ClassifierRun, work_dir: Path, scales: None = None) -> dict:
+    """Train and measure; returns the JSON line. Its messages go to a file in ``work_dir``."""
+    start = time.time()
+    folder = Path(work_dir, run.key)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / 'log.txt', 'w') as log, contextlib.redirect_stdout(log), \
+            contextlib.redirect_stderr(log):
+        config = describe(run)
+        config.merge_from_dict(dict(
+            work_dir=str(folder), experiment_name=run.key, log_level='WARNING',
+            visualizer=dict(type='UniversalVisualizer', name=run.key, vis_backends=[])))
+        runner = Runner.from_cfg(config)
+        runner.train()
+        shape = DISTORTIONS[run.data].shape
+        stock = describe(ClassifierRun(run.data, 'fixed', 1., 0))
+        counts = [count_network_gmacs(model, shape)
+                  for model in (runner.model, MODELS.build(stock.model))]
+        accuracy = runner.message_hub.get_scalar('val/accuracy/top1').current()
+        result = dict(
+            key=run.key, data=run.data, method=run.method, target_ratio=run.ratio, seed=run.seed,
+            accuracy=accuracy, gmacs=counts[0], gmacs_ratio=counts[0] / counts[1],
+            scales=scales_of(runner.model))
+    result.update(seconds=round(time.time() - start, 1), **circumstances())
+    shutil.rmtree(folder)
+    return result

@@ -91,6 +91,7 @@ def train(runs, path, work_dir, jobs, finish, prepare_worker, score='miou'):
                 file.write(json.dumps(line) + '\n')
                 file.flush()
                 console.print(f'{run.key}: {score} {line[score]:.2f}, cost '
-                              f'{line["gmacs_ratio"]:.3f}, {line["seconds"]:.0f} s', markup=False, highlight=False)
+                              f'{line["gmacs_ratio"]:.3f}, {line["seconds"]:.0f} s',
+                              markup=False, highlight=False)
                 progress.advance(task)
     return failed

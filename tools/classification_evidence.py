@@ -1,0 +1,42 @@
+"""Do classifiers learn the shape of their data? Trains the runs of a page and writes it.
+
+    python tools/classification_evidence.py run --jobs 2      # goes on where it stopped
+    python tools/classification_evidence.py page
+
+Needs the extra classification. The data are Fashion-MNIST's: Debian's dataset-fashion-mnist, or
+its four unpacked files in data/fashion_mnist. Each finished run is a line of
+docs/classification_evidence/runs.jsonl, the page is docs/classification_evidence.md.
+"""
+
+from study.classifier_runs import all_runs
+from study.command_line import ROOT, chosen_runs, list_runs, study_parser
+from study.lines import read_lines, train
+
+NAME = 'classification_evidence'
+
+
+def main():
+    parser = study_parser(__doc__, NAME, 'vgg/stretched_h/*')
+    args = parser.parse_args()
+    runs = chosen_runs(parser, args, all_runs())
+    if args.command == 'list':
+        list_runs(runs, args.lines)
+    elif args.command == 'run':
+        from study.classifiers import FOLDER, finish, prepare_data
+        from study.train import prepare_worker
+        prepare_data()
+        if not FOLDER.is_dir():
+            parser.error(f'{str(FOLDER)!r} is not there; put the unpacked files of Fashion-MNIST '
+                         "there, and start everything in the project's folder")
+        if train(runs, args.lines, args.work_dir, args.jobs, finish, prepare_worker, 'accuracy'):
+            raise SystemExit(1)
+    else:
+        from study.classifier_page import write_page
+        done = read_lines(args.lines)
+        if not done:
+            parser.error(f'{args.lines} holds no finished run; the command run trains them')
+        write_page(done, ROOT / 'docs' / f'{NAME}.md')
+
+
+if __name__ == '__main__':
+    main()
