@@ -4,6 +4,7 @@
 # make gallery: the pictures of docs/gallery anew.
 # make test-upstream: the suite on upstream's last OpenMMLab releases; compiles mmcv for minutes.
 # make test-networks: conversion of the networks of torchvision, timm and segmentation_models.
+# make test-classification: the classifiers, with mmpretrain.
 # make networks-table: docs/networks.md anew.
 PYTHON ?= python3
 VENV ?= .venv
@@ -16,13 +17,18 @@ UPSTREAM_INSTALL = $(UPSTREAM_BIN)/python -m pip install $(PIP_ARGS) -c constrai
 NETWORKS_VENV ?= .venv-networks
 NETWORKS_BIN = $(NETWORKS_VENV)/bin
 NETWORKS_INSTALL = $(NETWORKS_BIN)/python -m pip install $(PIP_ARGS) -c constraints-networks.txt
+CLASSIFICATION_VENV ?= .venv-classification
+CLASSIFICATION_BIN = $(CLASSIFICATION_VENV)/bin
+CLASSIFICATION_INSTALL = $(CLASSIFICATION_BIN)/python -m pip install $(PIP_ARGS) \
+	-c constraints-networks.txt
 
 # A process per core, one thread each; a worker that is done takes tests from the others.
 DISTRIBUTE = -n 2 --dist worksteal
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(DISTRIBUTE)
 CHECKED = ops layers complexity conversion budget models
 
-.PHONY: demo gallery check test test-upstream test-networks networks-table lint benchmark clean
+.PHONY: demo gallery check test test-upstream test-networks test-classification networks-table \
+	table3 lint benchmark clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python tools/demo.py
@@ -46,6 +52,10 @@ test-upstream: $(UPSTREAM_VENV)/.test
 test-networks: $(NETWORKS_VENV)/.test
 	OMP_NUM_THREADS=1 $(NETWORKS_BIN)/python -m pytest $(DISTRIBUTE) \
 		--confcutdir tests/networks tests/networks
+
+test-classification: $(CLASSIFICATION_VENV)/.test
+	OMP_NUM_THREADS=1 $(CLASSIFICATION_BIN)/python -m pytest $(DISTRIBUTE) \
+		--confcutdir tests/classification tests/classification
 
 networks-table: $(NETWORKS_VENV)/.test
 	PYTHONPATH=tests $(NETWORKS_BIN)/python -m support.networks_table
@@ -88,5 +98,13 @@ $(NETWORKS_VENV)/.test: constraints-networks.txt setup.py
 	$(NETWORKS_INSTALL) --no-deps torchvision timm segmentation_models_pytorch
 	touch $@
 
+# As above.
+$(CLASSIFICATION_VENV)/.test: constraints-networks.txt setup.py
+	$(PYTHON) -m venv --clear $(CLASSIFICATION_VENV)
+	$(CLASSIFICATION_INSTALL) -e '.[mmlab,export]' pytest pytest-xdist rich einops mat4py \
+		modelindex importlib-metadata
+	$(CLASSIFICATION_INSTALL) --no-deps torchvision onedl-mmpretrain
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(UPSTREAM_VENV) $(NETWORKS_VENV) work_dirs
+	rm -rf $(VENV) $(UPSTREAM_VENV) $(NETWORKS_VENV) $(CLASSIFICATION_VENV) work_dirs

@@ -30,6 +30,8 @@ setup(
             'mmcv==2.1.0', 'mmengine==0.10.7', 'mmsegmentation==1.2.2', 'setuptools<81', 'ftfy',
             'regex', 'tensorboard'
         ],
+        # Classifiers. The torchvision has to be the one that is built for your torch.
+        'classification': ['onedl-mmpretrain', 'torchvision'],
         'demo': ['nilearn', 'rich'],
         'export': EXPORT,
         'test': ['pytest', 'pytest-xdist', 'hypothesis', 'nilearn', 'rich', 'ruff', 'codespell',

@@ -90,12 +90,18 @@ def adapt_to_devices(cfg: Config) -> Config:
 
     - SyncBN becomes BN. mmengine reverts it by itself in a single process, but not among
       several processes on CPUs, where torch's SyncBatchNorm cannot run.
+    - AmpOptimWrapper, which mmengine refuses there, becomes CPUAmpOptimWrapper.
     - Processes that torchrun started form their group over Gloo here and now, and DDP gets no
       device numbers: mmengine would ask CUDA for a device first.
     """
     if torch.cuda.is_available():
         return cfg
     replace_sync_bn(cfg._cfg_dict)
+    wrapper = cfg.get('optim_wrapper')
+    if wrapper and 'type' in wrapper and type_name(wrapper) == 'AmpOptimWrapper':
+        wrapper.type = 'CPUAmpOptimWrapper'
+        for key in ('loss_scale', 'dtype'):  # bfloat16 needs no loss scale
+            wrapper.pop(key, None)
     if cfg.get('launcher', 'none') == 'pytorch':
         if not torch.distributed.is_initialized():
             torch.distributed.init_process_group('gloo')

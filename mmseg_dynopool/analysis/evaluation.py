@@ -20,8 +20,8 @@ from mmseg_dynopool.config import is_segmentor
 class Evaluation:
     """Areas in pixels of each validation image, in the order of the data set.
 
-    Scored by mmseg's IoUMetric. ``intersection``, ``union``, ``predicted`` and ``truth`` are ``(images, classes)``; pixels of
-    the label ``ignore_index`` do not count.
+    Scored by mmseg's IoUMetric. ``intersection``, ``union``, ``predicted`` and ``truth`` are
+    ``(images, classes)``; pixels of the label ``ignore_index`` do not count.
     """
 
     classes: list[str]
@@ -35,6 +35,7 @@ class Evaluation:
     ignore_index: int = 255
     score_name = 'mIoU'
     class_score_name = 'IoU'
+    total_name = 'Mean'
     counted = 'pixels'
 
     def totals(self) -> dict:
@@ -77,6 +78,7 @@ class ImageEvaluation(Evaluation):
 
     score_name = 'Top-1 accuracy'
     class_score_name = 'Accuracy'
+    total_name = 'All images'
     counted = 'images'
 
     def class_scores(self) -> dict[str, float]:

@@ -109,8 +109,5 @@ def enable_amp(cfg: Config) -> None:
         return
     if kind != 'OptimWrapper':
         raise ValueError(f'--amp needs optim_wrapper.type OptimWrapper, got {kind!r}')
-    if torch.cuda.is_available():
-        wrapper.type = 'AmpOptimWrapper'
-        wrapper.loss_scale = 'dynamic'
-    else:
-        wrapper.type = 'CPUAmpOptimWrapper'
+    wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
+    adapt_to_devices(cfg)

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
-from mmseg_dynopool.config import type_name
+from mmseg_dynopool.config import is_segmentor, type_name
 
 from .labels import describe_strays, label_range, stray_labels
 from .listing import loading_transforms, plain_datasets
@@ -21,7 +21,8 @@ def check_data(cfg: Config, *dataloaders: str) -> None:
     """Check that the data sets of a config are there and every image has its label map.
 
     A few images of each data set are read: the label map must have the image's size, one channel
-    and no values but the classes and ``ignore_index``. ``dataloaders`` are names in the config.
+    and no values but the classes and ``ignore_index``. A classifier's data set must have as many
+    classes as its head. ``dataloaders`` are names in the config.
 
     Raises:
         ValueError: a folder, image or label map is missing or malformed; the message names it.
@@ -30,9 +31,43 @@ def check_data(cfg: Config, *dataloaders: str) -> None:
     for name in dataloaders:
         if cfg.get(name) is not None:
             for dataset in plain_datasets(cfg[name].dataset):
+                if not is_segmentor(cfg.model):
+                    _check_classes(name, dataset, cfg.model.head)
+                    continue
                 _check_folders(name, dataset)
                 _check_pairs(name, dataset)
-                _check_samples(name, dataset, cfg.get('model'))
+                _check_samples(name, dataset, cfg.model)
+
+
+def _check_classes(name: str, dataset, head) -> None:
+    root = dataset.get('data_root') or ''
+    if '://' not in root and not Path(root).is_dir():
+        raise ValueError(f'{name}: the folder {root!r} does not exist; see docs/classification.md, '
+                         f'or set {name}.dataset.data_root')
+    try:
+        listed = DATASETS.build({**dataset, 'pipeline': []})
+    except Exception as error:  # of many types, by data set
+        raise ValueError(f'{name}: {type_name(dataset)} cannot be read from {root!r} '
+                         f'({type(error).__name__}: {error}); see docs/classification.md'
+                         ) from error
+    classes, expected = listed.metainfo.get('classes'), head.get('num_classes')
+    if None not in (classes, expected) and len(classes) != expected:
+        raise ValueError(f'{name}: the data set has {len(classes)} classes, but '
+                         f'model.head.num_classes={expected}; set it, or another list of classes')
+    infos = [listed.get_data_info(index) for index in _spread(len(listed))]
+    paths = [info['img_path'] for info in infos if info.get('img_path')]
+    missing = [path for path in paths if '://' not in path and not Path(path).is_file()]
+    if missing:
+        raise ValueError(f'{name}: listed images do not exist: {_first(missing)}')
+    labels = [int(info['gt_label']) for info in infos if 'gt_label' in info]
+    if expected and not all(0 <= label < expected for label in labels):
+        raise ValueError(f'{name}: the labels {sorted(set(labels))} of a few images are not all '
+                         f'classes of model.head.num_classes={expected}; set it, or mend the list')
+
+
+def _spread(count: int) -> list[int]:
+    """A few indices, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, _SAMPLES).round().astype(int)).tolist()
 
 
 def _check_folders(name: str, dataset) -> None:
@@ -83,8 +118,8 @@ def _check_samples(name: str, dataset, model) -> None:
         return
     sampled = DATASETS.build({**dataset, 'pipeline': pipeline, 'lazy_init': False})
     allowed = label_range(model)
-    for index in np.unique(np.linspace(0, len(sampled) - 1, _SAMPLES).round().astype(int)):
-        info = sampled.get_data_info(int(index))
+    for index in _spread(len(sampled)):
+        info = sampled.get_data_info(index)
         try:
             sample = sampled.pipeline(dict(info))
         except Exception as error:  # of many types, few of which name the file

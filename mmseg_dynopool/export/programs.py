@@ -50,7 +50,8 @@ def export_program(model: BaseModel, path: str | Path, shape: Sequence[int],
 
     The program maps ``image`` ``(N, 3, H, W)``, normalized, to ``logits`` ``(N, classes, H, W)``,
     of a classifier ``(N, classes)``, float32. An ONNX file has ordinary operators only and, as
-    metadata, its classes and what :class:`OnnxSegmentor` needs. ``path`` is written when the comparison has succeeded.
+    metadata, its classes and what :class:`OnnxSegmentor` needs. ``path`` is written when the
+    comparison has succeeded.
 
     Args:
         shape: height and width of the image in pixels.

@@ -1,6 +1,6 @@
 # FGVC-Aircraft, 100 variants: data/fgvc-aircraft-2013b/data. Augmented and normalized as in the
-# code of Shape Adaptor, as the paper does (supplement, section 1.1): a crop at any place of the
-# image whose short side is 256, at ImageNet's test size, flipped.
+# code of Shape Adaptor, as the paper does (supplement, section 1.1): random crops, not resized.
+_base_ = './loaders.py'
 dataset_type = 'FGVCAircraft'
 data_root = 'data/fgvc-aircraft-2013b'
 data_preprocessor = dict(
@@ -23,19 +23,9 @@ test_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=8,
-    num_workers=2,
-    persistent_workers=True,
-    collate_fn=dict(type='default_collate'),
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type=dataset_type, data_root=data_root, split='trainval', pipeline=train_pipeline))
 val_dataloader = dict(
     batch_size=8,
-    num_workers=2,
-    persistent_workers=True,
-    collate_fn=dict(type='default_collate'),
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(type=dataset_type, data_root=data_root, split='test', pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='Accuracy', topk=(1, 5))
-test_evaluator = val_evaluator

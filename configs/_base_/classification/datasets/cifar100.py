@@ -1,5 +1,6 @@
 # CIFAR-100: data/cifar100/cifar-100-python. Augmented as in the code of Shape Adaptor, as the
 # paper does (supplement, section 1.1): padded by 4, cropped, flipped.
+_base_ = './loaders.py'
 dataset_type = 'CIFAR100'
 data_root = 'data/cifar100'
 data_preprocessor = dict(
@@ -15,22 +16,14 @@ train_pipeline = [
 test_pipeline = [dict(type='PackInputs')]
 train_dataloader = dict(
     batch_size=128,
-    num_workers=2,
-    persistent_workers=True,
-    collate_fn=dict(type='default_collate'),
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         split='train',
-        download=False,  # a missing folder is said, not silently filled
+        download=False,  # our tools say which folder is missing
         pipeline=train_pipeline))
 val_dataloader = dict(
     batch_size=128,
-    num_workers=2,
-    persistent_workers=True,
-    collate_fn=dict(type='default_collate'),
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
@@ -38,5 +31,3 @@ val_dataloader = dict(
         download=False,
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='Accuracy', topk=(1, 5))
-test_evaluator = val_evaluator

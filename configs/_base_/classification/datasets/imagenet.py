@@ -1,5 +1,6 @@
-# ImageNet: data/imagenet/{train,val}, a folder for each class, or lists in meta/. Augmented as in
-# the code of Shape Adaptor, as the paper does (supplement, section 1.1).
+# ImageNet: data/imagenet/{train,val}, a folder for each class, or lists in data/imagenet/meta.
+# Augmented as in the code of Shape Adaptor, as the paper does (supplement, section 1.1).
+_base_ = './loaders.py'
 dataset_type = 'ImageNet'
 data_root = 'data/imagenet'
 data_preprocessor = dict(
@@ -22,18 +23,10 @@ test_pipeline = [
 train_dataloader = dict(
     batch_size=64,  # per GPU, for 4 GPUs
     num_workers=5,
-    persistent_workers=True,
-    collate_fn=dict(type='default_collate'),
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type=dataset_type, data_root=data_root, split='train', pipeline=train_pipeline))
 val_dataloader = dict(
     batch_size=64,
     num_workers=5,
-    persistent_workers=True,
-    collate_fn=dict(type='default_collate'),
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(type=dataset_type, data_root=data_root, split='val', pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='Accuracy', topk=(1, 5))
-test_evaluator = val_evaluator

@@ -1,6 +1,6 @@
 # CIFAR-100 in Table 1 of the supplement. The batch of 128 is that of the data set's config.
-optimizer = dict(type='SGD', lr=1e-1, momentum=0.9, weight_decay=5e-4)
-optim_wrapper = dict(type='OptimWrapper', optimizer=optimizer)
+optim_wrapper = dict(
+    type='OptimWrapper', optimizer=dict(type='SGD', lr=1e-1, momentum=0.9, weight_decay=5e-4))
 param_scheduler = [
     # By epoch, as in the code of Shape Adaptor, whose training the paper follows.
     # eta_min is absolute and holds for all groups: above 0, a smaller lr would rise to it.

@@ -1,0 +1,8 @@
+# The baseline: ResNet-50 on FGVC-Aircraft (supplement, Table 1).
+_base_ = [
+    '../_base_/classification/models/resnet50.py',
+    '../_base_/classification/datasets/aircraft.py',
+    '../_base_/classification/schedules/aircraft.py',
+    '../_base_/classification/runtime.py'
+]
+model = dict(data_preprocessor=_base_.data_preprocessor, head=dict(num_classes=100))
