@@ -3,7 +3,7 @@
 default_scope = 'mmpretrain'
 custom_imports = dict(
     imports=['mmseg_dynopool.classification', 'study.narrow_vgg'], allow_failed_imports=False)
-pipeline = [dict(type='Resize', scale=(24, 24), interpolation='area'), dict(type='PackInputs')]
+pipeline = [dict(type='Resize', scale=(20, 20), interpolation='area'), dict(type='PackInputs')]
 dataset = dict(
     type='FashionMNIST',
     data_root='data/fashion_mnist',
@@ -34,8 +34,8 @@ model = dict(
         loss=dict(type='CrossEntropyLoss')))
 optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4))
-param_scheduler = [dict(type='CosineAnnealingLR', by_epoch=False, T_max=500)]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=500, val_interval=500)
+param_scheduler = [dict(type='CosineAnnealingLR', by_epoch=False, T_max=800)]
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=800, val_interval=800)
 val_cfg = dict()
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),

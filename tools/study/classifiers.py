@@ -22,7 +22,7 @@ from .train import circumstances, scales_of
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/classification/evidence_vgg_fashion.py'
 FOLDER = Path('data/fashion_mnist')
 # Of the weights' lr.
-ALPHA_LR = dict(adaptor=1., dynopool=1., measured=0.5)
+ALPHA_LR = dict(adaptor=0.75, dynopool=0.75, measured=0.3)
 
 
 def prepare_data() -> None:
@@ -34,8 +34,8 @@ def prepare_data() -> None:
             path.write_bytes(gzip.decompress(packed.read_bytes()))
 
 
-def describe(run: ClassifierRun) -> Config:
-    """The config of a run."""
+def describe(run: ClassifierRun, scales: dict | None = None) -> Config:
+    """The config of a run; ``scales`` are of the method ``'retrained'``."""
     distortion = DISTORTIONS[run.data]
     config = Config.fromfile(CONFIG)
     init_default_scope(config.default_scope)
@@ -45,10 +45,12 @@ def describe(run: ClassifierRun) -> Config:
         dataset.pipeline = [resize, *filter(None, [distortion.transform]), pack]
     stock = count_network_gmacs(MODELS.build(config.model), distortion.shape)
     overrides = {'randomness.seed': run.seed}
-    if run.method in ('uniform', 'picked'):
-        overrides['model.backbone'] = _matched(
-            config, distortion, run.ratio * stock,
-            math.sqrt(distortion.stretch) if run.method == 'picked' else 1.)
+    if run.method == 'retrained':
+        overrides['model.backbone'] = _fixed(config, scales)
+    elif run.method in ('uniform', 'picked'):
+        root = math.sqrt(distortion.stretch) if run.method == 'picked' else 1.
+        overrides['model.backbone'] = _fixed(
+            config, _matched(config, distortion, run.ratio * stock, root))
     elif run.method != 'fixed':
         hooks = [dict(type='DynOPoolHook')]
         if run.method == 'measured':
@@ -66,37 +68,39 @@ def describe(run: ClassifierRun) -> Config:
     return config
 
 
-def _matched(config: Config, distortion: Distortion, wanted: float, root: float) -> dict:
-    """A backbone with fixed scales of this cost; the first pool undoes a stretch of root^2."""
+def _fixed(config: Config, scales: dict) -> dict:
+    """The backbone with these fixed scales."""
+    return dict(_delete_=True, type='DynOPoolBackbone', backbone=config.model.backbone,
+                dynopool=dict(rule='after', learn=False, scale=scales))
 
-    def backbone(first, second) -> dict:
-        return dict(_delete_=True, type='DynOPoolBackbone', backbone=config.model.backbone,
-                    dynopool=dict(rule='after', learn=False,
-                                  scale=dict(stride2=first, stride4=second)))
+
+def _matched(config: Config, distortion: Distortion, wanted: float, root: float) -> dict:
+    """Scales of this cost; those of the first pool undo a stretch of root^2."""
 
     def scales(x, lean):
-        return leaning((x / root, x * root), lean), (x, x)
+        return dict(stride2=leaning((x / root, x * root), lean), stride4=(x, x))
 
-    model = dict(config.model, backbone=backbone((0.5, 0.5), (0.5, 0.5)))
-    model['backbone'].pop('_delete_')
-    counter = network_counter(MODELS.build(model), distortion.shape)
+    backbone = _fixed(config, 0.5)
+    del backbone['_delete_']
+    counter = network_counter(MODELS.build(dict(config.model, backbone=backbone)),
+                              distortion.shape)
 
     def cost(x, lean):
-        for pool, scale in zip(counter.pools.values(), scales(x, lean)):
+        for pool, scale in zip(counter.pools.values(), scales(x, lean).values()):
             pool.set_scale_(scale)
         return counter.gmacs()
 
-    return backbone(*scales(*match(cost, wanted, 0.125, 1 / math.sqrt(3))))
+    return scales(*match(cost, wanted, 0.125, 1 / math.sqrt(3)))
 
 
-def finish(run: ClassifierRun, work_dir: Path, scales: None = None) -> dict:
+def finish(run: ClassifierRun, work_dir: Path, scales: dict | None = None) -> dict:
     """Train and measure; returns the JSON line. Its messages go to a file in ``work_dir``."""
     start = time.time()
     folder = Path(work_dir, run.key)
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / 'log.txt', 'w') as log, contextlib.redirect_stdout(log), \
             contextlib.redirect_stderr(log):
-        config = describe(run)
+        config = describe(run, scales)
         config.merge_from_dict(dict(
             work_dir=str(folder), experiment_name=run.key, log_level='WARNING',
             visualizer=dict(type='UniversalVisualizer', name=run.key, vis_backends=[])))
