@@ -27,20 +27,23 @@ class BudgetController:
         self.multiplier = 0.0
         self._integral = 0.0
         self._start_cost = 0.0
+        self._sensitivity = 0.0
 
     def state_dict(self) -> dict[str, float]:
         """What an exact resume needs."""
         return dict(multiplier=self.multiplier, integral=self._integral,
                     start_cost=self._start_cost)
 
-    def load_state_dict(self, state: dict[str, float]) -> None:
-        """Go on where :meth:`state_dict` was taken."""
+    def load_state_dict(self, state: dict[str, float], sensitivity: float) -> None:
+        """Go on where :meth:`state_dict` was taken, at the ``sensitivity`` of :meth:`step`."""
         self.multiplier = state['multiplier']
         self._integral = state['integral']
         self._start_cost = state['start_cost']
+        self._sensitivity = sensitivity
 
     def step(self, progress: float, iterations: int, cost: float, initial_gmacs: float,
-             response: float, inertia: float, normalized: bool = False) -> None:
+             response: float, inertia: float, normalized: bool = False,
+             sensitivity: float = 1.0) -> None:
         """Adapt the multiplier after one training step.
 
         Args:
@@ -52,6 +55,7 @@ class BudgetController:
             inertia: iterations that the optimizer's momentum averages over.
             normalized: whether the optimizer divides by the gradient's size. Then a lasting
                 force has no lasting size, and the integral is left out.
+            sensitivity: of the cost to steps of one size, in any unit.
         """
         begin, reach = self.budget.begin, self.budget.reach
         if progress < begin or response <= 0:
@@ -68,6 +72,11 @@ class BudgetController:
         # answers, else the loop would ring.
         constant = max(0.02 * iterations, 3 * inertia, 2.0)
         proportional = error / (constant * response)
+        # What the integral has learned is a push on log(cost). Where the cost has become more
+        # sensitive, the same push takes less; else a network that grew would be pushed to grow.
+        if self._sensitivity > 0:
+            self._integral *= self._sensitivity / sensitivity
+        self._sensitivity = sensitivity
         if not normalized:
             self._integral += proportional / (4 * constant)
         # What moves the cost at the wanted speed needs no error; the integral then learns the

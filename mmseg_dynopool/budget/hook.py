@@ -50,11 +50,12 @@ class GMACsBudgetHook(Hook):
             raise ValueError('GMACsBudgetHook: the model has no budget; set '
                              'model.gmacs_budget=dict(target=0.6), or remove the hook')
         model.prepare_cost()
-        low, high = PoolParameters(model.pools()).reachable_gmacs(model.cost)
+        parameters = PoolParameters(model.pools())
+        low, high = parameters.reachable_gmacs(model.cost)
         budget.check_reachable(model.cost.initial_gmacs, low, high)
         self.controller, self.settled = BudgetController(budget), None
         if self._loaded is not None and runner.iter > 0:  # load_from starts another run
-            self.controller.load_state_dict(self._loaded)
+            self.controller.load_state_dict(self._loaded, parameters.sensitivity(model.cost))
             self.settled = self._loaded['settled']
         model.gmacs_weight = self.controller.multiplier
 
@@ -86,7 +87,7 @@ class GMACsBudgetHook(Hook):
             response = parameters.response(model.cost, wanted, optimizer)
             self.controller.step(done / iterations, iterations, response.gmacs,
                                  model.cost.initial_gmacs, response.per_multiplier,
-                                 response.inertia, response.normalized)
+                                 response.inertia, response.normalized, response.sensitivity)
         else:
             if self.settled is None:
                 self.settled = self._settle(model, parameters, wanted)

@@ -20,12 +20,14 @@ class Response(NamedTuple):
         per_multiplier: by how much a step lowers ``log(cost)`` per unit of the multiplier.
         inertia: iterations that the optimizer's momentum averages over.
         normalized: whether the optimizer divides by the gradient's size.
+        sensitivity: see :meth:`PoolParameters.sensitivity`.
     """
 
     gmacs: float
     per_multiplier: float
     inertia: float
     normalized: bool
+    sensitivity: float
 
 
 class PoolParameters:
@@ -69,6 +71,11 @@ class PoolParameters:
         slope, = torch.autograd.grad(gmacs.log(), values)
         return gmacs.item(), slope
 
+    def sensitivity(self, cost: ComplexityModel) -> float:
+        """By how much ``log(cost)`` falls, per unit of the multiplier and of all step sizes."""
+        gmacs, slope = self.slope(cost)
+        return gmacs * slope.square().sum().item()
+
     def reachable_gmacs(self, cost: ComplexityModel) -> tuple[float, float]:
         """Lowest and highest GMACs that the bounds allow."""
         gmacs = [cost.gmacs(self.alphas(values)).item() for values in self.limits()]
@@ -84,6 +91,7 @@ class PoolParameters:
             optimizer: it holds the parameters that learn.
         """
         gmacs, slope = self.slope(cost)
+        sensitivity = gmacs * slope.square().sum().item()
         values, (low, high) = self.read(), self.limits()
         # A parameter that stands at a bound answers only to a push away from it.
         must_fall = slope < 0 if gmacs < wanted else slope > 0
@@ -92,7 +100,8 @@ class PoolParameters:
         distance = torch.cat([slope.new_full((pool.parameter.numel(), ), step.distance)
                               for pool, step in zip(self.pools.values(), steps)])
         return Response(gmacs, gmacs * (slope.square() * distance).sum().item(),
-                        max(s.inertia for s in steps), any(s.normalized for s in steps))
+                        max(s.inertia for s in steps), any(s.normalized for s in steps),
+                        sensitivity)
 
     def _split(self, values: Tensor):
         parts = values.split([pool.parameter.numel() for pool in self.pools.values()])

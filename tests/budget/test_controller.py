@@ -7,25 +7,26 @@ import pytest
 from mmseg_dynopool.budget import BudgetController, GMACsBudget
 
 
-def simulate(target, force, gain=1.0, iterations=400, momentum=0.9, lr=0.05, controller=None):
-    """SGD with momentum and poly lr on an alpha in [1, 8] whose cost is 2 / alpha, pushed by a
-    task's force.
+def simulate(target, force, gain=1.0, iterations=400, momentum=0.9, lr=0.05, power=1):
+    """SGD with momentum and poly lr on an alpha in [1, 8] whose cost is (2 / alpha)^power, pushed
+    by a task's force.
 
     Returns the cost relative to the start at each iteration.
     """
-    controller = controller or BudgetController(GMACsBudget(target=target))
+    controller = BudgetController(GMACsBudget(target=target))
     alpha, velocity, costs = 2.0, 0.0, []
     for i in range(iterations):
         rate = lr * (1 - i / iterations)**0.9
-        cost = 2 * gain / alpha
-        slope = -1 / alpha
+        cost = gain * (2 / alpha)**power
+        slope = -power / alpha
         gradient = controller.multiplier * cost * slope + force(i)
         velocity = momentum * velocity + gradient
         alpha = min(8.0, max(1.0, alpha - rate * velocity))
-        cost = 2 * gain / alpha
-        response = cost * alpha**-2 * rate / (1 - momentum)
+        cost = gain * (2 / alpha)**power
+        sensitivity = cost * (power / alpha)**2
+        response = sensitivity * rate / (1 - momentum)
         controller.step((i + 1) / iterations, iterations, cost, gain, response,
-                        1 / (1 - momentum))
+                        1 / (1 - momentum), sensitivity=sensitivity)
         costs.append(cost / gain)
     return costs
 
@@ -43,6 +44,31 @@ def test_meets_the_target_whatever_the_units_and_the_task(target, gain, push):
 def test_meets_the_target_at_other_learning_rates(lr, momentum, iterations):
     costs = simulate(0.6, lambda i: 0.01 * math.sin(i), 1.0, iterations, momentum, lr)
     assert costs[int(0.85 * iterations)] == pytest.approx(0.6, rel=0.02)
+
+
+@pytest.mark.parametrize('push', [0.05, 0.08])
+@pytest.mark.parametrize('sign', [-1, 1])
+def test_comes_back_from_far_off(push, sign):
+    """Early the task pushes one way, then the other, on a cost that spans a factor of 4096.
+
+    While the cost is low, the integral learns to push it up. What lifts a low cost would hold a
+    high one at its bound: before the integral was scaled by the sensitivity, two of these four
+    ended there, at 16 times the target.
+    """
+    costs = simulate(1.0, lambda i: sign * push * (1 if i < 240 else -1), iterations=800, lr=0.03,
+                     power=4)
+    assert max(max(costs), 1 / min(costs)) > 1.5
+    assert costs[750] == pytest.approx(1, rel=0.02)
+
+
+def test_the_integral_keeps_its_push():
+    """Four times the sensitivity: a quarter of the multiplier, the error being none."""
+    controller = BudgetController(GMACsBudget(target=1.0, begin=0.0))
+    controller.step(0.6, 1000, 1.0, 1.0, 0.1, 10.0, sensitivity=2.0)
+    controller.step(0.6, 1000, 2.0, 1.0, 0.1, 10.0, sensitivity=2.0)
+    learned = math.log(2) / (30 * 0.1) / (4 * 30)
+    controller.step(0.6, 1000, 1.0, 1.0, 0.4, 10.0, sensitivity=8.0)
+    assert controller.multiplier == pytest.approx(learned / 4, rel=1e-12)
 
 
 def test_the_cost_follows_the_ramp():
@@ -100,11 +126,11 @@ def test_state_resumes_exactly():
     first, second = (BudgetController(GMACsBudget(target=0.6)) for _ in range(2))
     costs = [1 - i / 900 for i in range(400)]
     for i, cost in enumerate(costs[:150]):
-        first.step(i / 400, 400, cost, 1.0, 0.2, 10)
-    second.load_state_dict(first.state_dict())
+        first.step(i / 400, 400, cost, 1.0, 0.2, 10, sensitivity=1 + i)
+    second.load_state_dict(first.state_dict(), 150.0)
     for i, cost in enumerate(costs[150:], 150):
-        first.step(i / 400, 400, cost, 1.0, 0.2, 10)
-        second.step(i / 400, 400, cost, 1.0, 0.2, 10)
+        first.step(i / 400, 400, cost, 1.0, 0.2, 10, sensitivity=1 + i)
+        second.step(i / 400, 400, cost, 1.0, 0.2, 10, sensitivity=1 + i)
     assert first.state_dict() == second.state_dict()
     assert first.multiplier != 0
 

@@ -73,7 +73,7 @@ def test_the_counted_cost_meets_the_budget(pooling, kind, target):
         hook.step(model, optimizer, i + 1, 200)
         if i == 160:
             gmacs = model.cost.gmacs({n: p.bounded_alpha() for n, p in pools.items()})
-            assert gmacs.item() / start == pytest.approx(target, rel=0.05)
+            assert gmacs.item() / start == pytest.approx(target, rel=0.06)
     assert model.count_gmacs() / start == pytest.approx(target, rel=0.02)
 
 

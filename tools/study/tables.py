@@ -87,11 +87,11 @@ def total_stride_ratio(line: dict) -> float:
     return ratio
 
 
-def difference(first: Group, second: Group) -> str:
-    """mIoU of one less that of another ± half of the 95 % confidence interval (Welch)."""
+def difference(first: Group, second: Group, name: str = 'miou') -> str:
+    """A score of one less that of another ± half of the 95 % confidence interval (Welch)."""
     if min(len(first.lines), len(second.lines)) < 2:
         return '-'
-    values = [group.values('miou') for group in (first, second)]
+    values = [group.values(name) for group in (first, second)]
     low, high = ttest_ind(*values, equal_var=False).confidence_interval(0.95)
     return f'{(low + high) / 2:+.2f} ± {(high - low) / 2:.2f}'
 
