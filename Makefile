@@ -28,7 +28,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(DISTRIBUTE)
 CHECKED = ops layers complexity conversion budget models
 
 .PHONY: demo gallery check test test-upstream test-networks test-classification networks-table \
-	table3 lint benchmark clean
+	lint benchmark clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python tools/demo.py

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,13 @@ def test_a_name_that_needs_mmseg_says_which_extra_to_install(torch_alone):
     assert 'mmseg_dynopool.DynOPoolHRNet needs mmsegmentation' in done.stderr
     done = python('import mmseg_dynopool\nmmseg_dynopool.nothing', torch_alone)
     assert "AttributeError: module 'mmseg_dynopool' has no attribute 'nothing'" in done.stderr
+
+
+@pytest.mark.skipif(find_spec('mmpretrain') is not None, reason='mmpretrain is installed')
+def test_a_classifier_says_which_extra_to_install():
+    for code in ('mmseg_dynopool.DynOPoolImageClassifier', 'import mmseg_dynopool.classification'):
+        with pytest.raises(ImportError, match=r'mmseg_dynopool\[mmlab,classification\]'):
+            exec(code, dict(mmseg_dynopool=mmseg_dynopool))
 
 
 PARTS = [

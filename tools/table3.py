@@ -3,6 +3,7 @@
 Needs the extra classification. Counts the networks of configs/classification.
 """
 
+import argparse
 from pathlib import Path
 
 import jinja2
@@ -55,7 +56,8 @@ def implied(counted: dict[str, float], printed: float) -> list[float]:
     return [share / (1 - share) * counted['rest'] / values for share in shares]
 
 
-def main():
+def write_page():
+    """Count all networks and write the page."""
     rows = []
     for network, title in NETWORKS.items():
         for (data, data_title), printed in zip(DATA.items(), PRINTED[network]):
@@ -73,6 +75,11 @@ def main():
         vgg_later_implied=implied(later, 0.07), vgg_levels=list(later)[1:],
         resnet_first=percent(residual, ['stride2']))
     (ROOT / 'docs' / 'table3.md').write_text(text)
+
+
+def main():
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    write_page()
 
 
 if __name__ == '__main__':

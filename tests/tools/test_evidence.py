@@ -10,9 +10,9 @@ import pytest
 from mmseg.registry import MODELS
 from scipy.stats import t
 
-import evidence
 from mmseg_dynopool.data.prepare_fashion_scenes import VARIANTS
 from mmseg_dynopool.models import count_network_gmacs
+from study import lines as study_lines
 from study import train as training
 from study.candidates import describe, gmacs, load
 from study.page import write_page
@@ -24,7 +24,7 @@ from support.toys import ROOT
 
 LINES = ROOT / 'docs' / 'evidence' / 'runs.jsonl'
 PAGE = ROOT / 'docs' / 'evidence.md'
-DONE = evidence.read_lines(LINES)
+DONE = study_lines.read_lines(LINES)
 RUNS = {run.key: run for run in all_runs()}
 
 
@@ -213,29 +213,29 @@ def test_goes_on_where_it_stopped(tmp_path, capsys):
     lines, runs = tmp_path / 'sub' / 'runs.jsonl', [
         Run('hrnet', 'stretched_h', method, 0.5, seed)
         for method in ('retrained', 'measured') for seed in (0, 1)]
-    failed = evidence.train(runs, lines, tmp_path, 2, pretend, int)
+    failed = study_lines.train(runs, lines, tmp_path, 2, pretend, int)
     needed, second = (Run('hrnet', 'stretched_h', m, 0.5, 0).key for m in ('measured', 'retrained'))
     assert failed == [f'hrnet/stretched_h/{m}/0.5/seed1' for m in ('measured', 'retrained')]
     assert (tmp_path / 'order').read_text().split() == [needed, second]
-    done = evidence.read_lines(lines)
+    done = study_lines.read_lines(lines)
     assert done[second]['given'] == needed  # it got the scales of the run that it needs
     printed = capsys.readouterr().out
     assert 'no memory' in printed and '1 runs wait' in printed and failed[0] in printed
-    evidence.train(runs[::2], lines, tmp_path, 1, pretend, int)
+    study_lines.train(runs[::2], lines, tmp_path, 1, pretend, int)
     assert len(lines.read_text().splitlines()) == 2  # nothing was trained twice
 
 
 def test_a_worker_that_dies_is_named(tmp_path):
     runs = [Run('hrnet', 'stretched_h', 'stock', 1., seed) for seed in (2, 3)]
     with pytest.raises(SystemExit, match='a worker process died'):
-        evidence.train(runs, tmp_path / 'runs.jsonl', tmp_path, 1, pretend, int)
-    assert len(evidence.read_lines(tmp_path / 'runs.jsonl')) == 1
+        study_lines.train(runs, tmp_path / 'runs.jsonl', tmp_path, 1, pretend, int)
+    assert len(study_lines.read_lines(tmp_path / 'runs.jsonl')) == 1
 
 
 def test_two_at_once(tmp_path):
-    with evidence.open_alone(tmp_path / 'runs.jsonl'), \
+    with study_lines.open_alone(tmp_path / 'runs.jsonl'), \
             pytest.raises(SystemExit, match='another process'):
-        evidence.train([], tmp_path / 'runs.jsonl', tmp_path, 1, pretend, int)
+        study_lines.train([], tmp_path / 'runs.jsonl', tmp_path, 1, pretend, int)
 
 
 @pytest.mark.parametrize('text', ['{"key": "a"}\n{"key": "b", "mi', '{"key": "a"}\n\n',
@@ -244,7 +244,7 @@ def test_a_damaged_line_is_named(tmp_path, text):
     path = tmp_path / 'runs.jsonl'
     path.write_text(text)
     with pytest.raises(SystemExit, match=r'runs\.jsonl, line 2 is no finished run'):
-        evidence.read_lines(path)
+        study_lines.read_lines(path)
 
 
 def test_no_page_of_nothing(tmp_path):
