@@ -73,8 +73,7 @@ class PoolParameters:
 
     def sensitivity(self, cost: ComplexityModel) -> float:
         """By how much ``log(cost)`` falls, per unit of the multiplier and of all step sizes."""
-        gmacs, slope = self.slope(cost)
-        return gmacs * slope.square().sum().item()
+        return _sensitivity(*self.slope(cost))
 
     def reachable_gmacs(self, cost: ComplexityModel) -> tuple[float, float]:
         """Lowest and highest GMACs that the bounds allow."""
@@ -91,7 +90,7 @@ class PoolParameters:
             optimizer: it holds the parameters that learn.
         """
         gmacs, slope = self.slope(cost)
-        sensitivity = gmacs * slope.square().sum().item()
+        sensitivity = _sensitivity(gmacs, slope)
         values, (low, high) = self.read(), self.limits()
         # A parameter that stands at a bound answers only to a push away from it.
         must_fall = slope < 0 if gmacs < wanted else slope > 0
@@ -107,3 +106,7 @@ class PoolParameters:
         parts = values.split([pool.parameter.numel() for pool in self.pools.values()])
         return [(pool, part.view_as(pool.parameter))
                 for pool, part in zip(self.pools.values(), parts)]
+
+
+def _sensitivity(gmacs: float, slope: Tensor) -> float:
+    return gmacs * slope.square().sum().item()
