@@ -5,7 +5,8 @@
 # make test-upstream: the suite on upstream's last OpenMMLab releases; compiles mmcv for minutes.
 # make test-networks: conversion of the networks of torchvision, timm and segmentation_models.
 # make test-classification: the classifiers, with mmpretrain.
-# make networks-table: docs/networks.md anew.
+# make networks-table, make table3: docs/networks.md and docs/table3.md anew.
+# make classification-evidence: trains the runs of docs/classification_evidence.md, an hour.
 PYTHON ?= python3
 VENV ?= .venv
 # Options for pip, e.g. PyTorch's CPU index, which saves gigabytes on a machine without GPU.
@@ -28,7 +29,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(DISTRIBUTE)
 CHECKED = ops layers complexity conversion budget models
 
 .PHONY: demo gallery check test test-upstream test-networks test-classification networks-table \
-	lint benchmark clean
+	table3 classification-evidence lint benchmark clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python tools/demo.py
@@ -56,6 +57,14 @@ test-networks: $(NETWORKS_VENV)/.test
 test-classification: $(CLASSIFICATION_VENV)/.test
 	OMP_NUM_THREADS=1 $(CLASSIFICATION_BIN)/python -m pytest $(DISTRIBUTE) \
 		--confcutdir tests/classification tests/classification
+
+# torchvision's operators are declared in each process, beside a CPU build of torch.
+table3: $(CLASSIFICATION_VENV)/.test
+	PYTHONPATH=tests/support/operators:tests $(CLASSIFICATION_BIN)/python tools/table3.py
+
+classification-evidence: $(CLASSIFICATION_VENV)/.test
+	PYTHONPATH=tests/support/operators:tests $(CLASSIFICATION_BIN)/python \
+		tools/classification_evidence.py run --jobs 2
 
 networks-table: $(NETWORKS_VENV)/.test
 	PYTHONPATH=tests $(NETWORKS_BIN)/python -m support.networks_table

@@ -21,7 +21,12 @@ def read_config(path: str, options: dict | None = None, needs: Sequence[str] = (
     try:
         cfg = Config.fromfile(path)
     except Exception as error:  # a config is code
+        cause = error
+        while cause.__context__ is not None:
+            cause = cause.__context__
         raise ValueError(f'the config {path!r} cannot be read: {type(error).__name__}: {error}. '
+                         + (f'It began with {type(cause).__name__}: {cause}. '
+                            if isinstance(cause, ImportError) and cause is not error else '') +
                          'A config is a .py file of settings; mend it, or the one in its _base_'
                          ) from error
     try:
@@ -57,12 +62,12 @@ def type_name(transform: dict) -> str:
 
 
 def is_segmentor(model_cfg: dict) -> bool:
-    """Whether a config's ``model`` is a segmentor of mmseg; else it is a classifier's."""
-    return 'decode_head' in model_cfg
+    """Whether a config's ``model`` is a segmentor; a classifier's has a ``head`` alone."""
+    return 'decode_head' in model_cfg or 'head' not in model_cfg
 
 
 def conversion_of(model_cfg: dict) -> tuple[dict, dict] | None:
-    """A segmentor's stock backbone and the options by which it is converted.
+    """A network's stock backbone and the options by which it is converted.
 
     Args:
         model_cfg: the ``model`` of a config. It has ``dynopool`` options, or a backbone

@@ -53,6 +53,7 @@ def test_a_classifier_says_which_extra_to_install():
     for code in ('mmseg_dynopool.DynOPoolImageClassifier', 'import mmseg_dynopool.classification'):
         with pytest.raises(ImportError, match=r'mmseg_dynopool\[mmlab,classification\]'):
             exec(code, dict(mmseg_dynopool=mmseg_dynopool))
+    exec('from mmseg_dynopool import *', {})  # needs mmseg alone
 
 
 PARTS = [

@@ -16,7 +16,7 @@ from mmseg.registry import MODELS
 
 from mmseg_dynopool.analysis.cost import stock_model
 from mmseg_dynopool.cli.options import add_cfg_options, positive_int
-from mmseg_dynopool.config import adapt_to_devices, counted_shape, read_config
+from mmseg_dynopool.config import adapt_to_devices, conversion_of, counted_shape, read_config
 from mmseg_dynopool.conversion import convert_dynopool, plan_conversion
 from mmseg_dynopool.conversion.plan import RULES
 from mmseg_dynopool.models import count_network_gmacs
@@ -40,7 +40,7 @@ def main():
         raise SystemExit('the config names no training crop; give --shape H W')
     given = {name: getattr(args, name) for name in ('rule', 'merge', 'skip')
              if getattr(args, name) is not None}
-    options = dict(cfg.model.get('dynopool') or {}, **given)
+    options = dict((conversion_of(cfg.model) or (None, {}))[1], **given)
 
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     network = MODELS.build(stock_model(cfg.model, is_stock=True))

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from rich.progress import track
 
 from mmseg_dynopool.checkpoints import load_network
-from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_device
+from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_device, check_segmentor
 from mmseg_dynopool.cli.segment import segment_images
 from mmseg_dynopool.config import read_config
 from mmseg_dynopool.data.images import find_images
@@ -29,6 +29,7 @@ def main():
     add_cfg_options(parser)
     args = parser.parse_args()
     cfg = read_config(args.config, args.cfg_options)  # first: the network takes time
+    check_segmentor(cfg, 'infer')
     check_device(args.device)
 
     images = find_images(args.image)

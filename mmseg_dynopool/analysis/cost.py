@@ -86,7 +86,7 @@ def build(model_cfg: ConfigDict, device: str) -> nn.Module:
 
 @torch.no_grad()
 def measure(models: dict[str, nn.Module], shape: Sequence[int], repeats: int) -> dict[str, Cost]:
-    """Count and time segmentors on the same random image of ``shape = (H, W)``.
+    """Count and time networks on the same random image of ``shape = (H, W)``.
 
     They are in evaluation mode, on one device; see :func:`time_alternately`, :func:`check_shape`.
     """

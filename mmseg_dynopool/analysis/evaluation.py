@@ -37,10 +37,11 @@ class Evaluation:
     class_score_name = 'IoU'
     total_name = 'Mean'
     counted = 'pixels'
+    dtype = torch.double
 
     def totals(self) -> dict:
         """``aAcc`` in percent; ``IoU`` and ``Acc`` in percent by class, NaN without a pixel."""
-        areas = [torch.from_numpy(a.sum(0)) for a in
+        areas = [torch.from_numpy(a.sum(0, dtype=float)) for a in
                  (self.intersection, self.union, self.predicted, self.truth)]
         metrics = IoUMetric.total_area_to_metrics(*areas, metrics=['mIoU'])
         return {name: 100 * np.asarray(value) for name, value in metrics.items()}
@@ -80,6 +81,7 @@ class ImageEvaluation(Evaluation):
     class_score_name = 'Accuracy'
     total_name = 'All images'
     counted = 'images'
+    dtype = torch.uint8
 
     def class_scores(self) -> dict[str, float]:
         """Share in percent of a class's images that were recognized, by its name."""
@@ -109,7 +111,10 @@ def evaluate(model: BaseModel, cfg: Config) -> Evaluation:
                          'val_dataloader.dataset.metainfo.classes')
     evaluators = cfg.get('val_evaluator') or []
     evaluators = [evaluators] if isinstance(evaluators, dict) else evaluators
+    kind = Evaluation if is_segmentor(cfg.model) else ImageEvaluation
     ignore_index = next((e['ignore_index'] for e in evaluators if 'ignore_index' in e), 255)
+    if kind is ImageEvaluation:
+        ignore_index = -1  # 255 is a class
     # Classes to which the data set gives no color are black, as in mmseg.
     palette = [list(color) for color in loader.dataset.metainfo.get('palette') or []]
     palette = (palette + [[0, 0, 0]] * len(classes))[:len(classes)]
@@ -119,9 +124,8 @@ def evaluate(model: BaseModel, cfg: Config) -> Evaluation:
             for sample in model.val_step(batch):
                 label, truth = _labels(sample)
                 areas.append(torch.stack(IoUMetric.intersect_and_union(
-                    label, truth, len(classes), ignore_index)).double())
+                    label, truth, len(classes), ignore_index)).to(kind.dtype))
                 paths.append(str(sample.get('img_path', f'image {len(paths)}')))
-    kind = Evaluation if is_segmentor(cfg.model) else ImageEvaluation
     return kind(list(classes), palette, paths, *torch.stack(areas, 1).numpy(),
                 dataset=loader.dataset, ignore_index=ignore_index)
 

@@ -59,8 +59,8 @@ def _check_config(cfg: Config, path: str) -> None:
     head = 'head' if 'head' in cfg.model else 'decode_head'
     for key in ('backbone', head):
         if not cfg.model.get(key):
-            raise ValueError(f'{path} is no config of a segmentor of mmseg: model.{key} is '
-                             'missing; give the work dir of such a training')
+            raise ValueError(f'{path} is no config of a segmentor or a classifier: model.{key} '
+                             'is missing; give the work dir of such a training')
     if (cfg.get('val_dataloader') or {}).get('dataset') is None:
         raise ValueError(f'{path} has no val_dataloader, whose images the report evaluates; add '
                          'one to this copy of the config')

@@ -32,14 +32,17 @@ class BudgetController:
     def state_dict(self) -> dict[str, float]:
         """What an exact resume needs."""
         return dict(multiplier=self.multiplier, integral=self._integral,
-                    start_cost=self._start_cost)
+                    start_cost=self._start_cost, sensitivity=self._sensitivity)
 
     def load_state_dict(self, state: dict[str, float], sensitivity: float) -> None:
-        """Go on where :meth:`state_dict` was taken, at the ``sensitivity`` of :meth:`step`."""
+        """Go on where :meth:`state_dict` was taken.
+
+        ``sensitivity`` stands for that of states before 0.3, which lack it.
+        """
         self.multiplier = state['multiplier']
         self._integral = state['integral']
         self._start_cost = state['start_cost']
-        self._sensitivity = sensitivity
+        self._sensitivity = state.get('sensitivity', sensitivity)
 
     def step(self, progress: float, iterations: int, cost: float, initial_gmacs: float,
              response: float, inertia: float, normalized: bool = False,

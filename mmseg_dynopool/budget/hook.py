@@ -15,7 +15,7 @@ _KEY = 'gmacs_budget'
 
 @HOOKS.register_module()
 class GMACsBudgetHook(Hook):
-    """Adapts the weight of the cost so that a segmentor ends at its ``gmacs_budget``.
+    """Adapts the weight of the cost so that a network ends at its ``gmacs_budget``.
 
     :class:`DynOPoolHook` brings it along where the model has a budget. It reads that budget, sets
     ``model.gmacs_weight`` before every step, and keeps its own state in checkpoints under
@@ -76,7 +76,7 @@ class GMACsBudgetHook(Hook):
         """Adapt the weight, or keep the settled scales.
 
         Args:
-            model: a segmentor with a budget, after a step of ``optimizer``.
+            model: a network with a budget, after a step of ``optimizer``.
             optimizer: it holds the poolings' parameters.
             done: steps of the optimizer so far.
             iterations: steps of the whole training.

@@ -8,11 +8,13 @@ from mmseg.apis import init_model
 from mmseg.registry import DATASETS
 from mmseg.utils import get_classes, get_palette
 
+from mmseg_dynopool.config import is_segmentor
+
 from .checkpoint import Checkpoint
 
 
 def load_network(cfg: Config, checkpoint: Checkpoint | str | None, device: str = 'cpu',
-                   scales: bool = False) -> BaseModel:
+                 scales: bool = False) -> BaseModel:
     """Build the segmentor or classifier of a config and load its weights, all of them.
 
     Args:
@@ -30,7 +32,10 @@ def load_network(cfg: Config, checkpoint: Checkpoint | str | None, device: str =
     """
     if not isinstance(checkpoint, Checkpoint | None):
         checkpoint = Checkpoint.read(checkpoint)
-    model = init_model(copy.deepcopy(cfg), device='cpu')  # which changes it
+    cfg = copy.deepcopy(cfg)  # which is changed
+    if cfg.get('data_preprocessor') is not None:  # at the top level, as mmpretrain has it
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    model = init_model(cfg, device='cpu')
     if checkpoint is not None:
         checkpoint.verify(model, scales=scales)
         checkpoint.load_into(model)
@@ -39,14 +44,19 @@ def load_network(cfg: Config, checkpoint: Checkpoint | str | None, device: str =
 
 
 def _dataset_meta(checkpoint: Checkpoint, cfg: Config) -> dict:
-    """Classes and palette: the checkpoint's, else the test set's, else Cityscapes'."""
+    """Classes and palette: the checkpoint's, else the test set's, else a segmentor's default.
+
+    That is Cityscapes.
+    """
     meta = checkpoint.meta
     if meta.get('dataset_meta'):
         return meta['dataset_meta']
     if 'CLASSES' in meta:  # of mmseg before 1.0
-        return dict(classes=meta['CLASSES'], palette=meta['PALETTE'])
+        return dict(classes=meta['CLASSES'], palette=meta.get('PALETTE'))
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
     with DATASETS.switch_scope_and_registry(None) as datasets:  # of the config's default scope
         kind = datasets.get(dataset['type']) if isinstance(dataset.get('type'), str) else None
     named = {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
-    return named or dict(classes=get_classes('cityscapes'), palette=get_palette('cityscapes'))
+    if named or not is_segmentor(cfg.model):
+        return named
+    return dict(classes=get_classes('cityscapes'), palette=get_palette('cityscapes'))

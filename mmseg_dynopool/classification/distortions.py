@@ -1,7 +1,8 @@
-"""The distortions of CIFAR-stretch, CIFAR-tile and CIFAR-large (main paper, section 3).
+"""Distortions after CIFAR-stretch, CIFAR-tile and CIFAR-large (main paper, section 3).
 
-With them the right resolution of a data set is known: a stretched image wants fewer samples along
-the stretched axis, an enlarged one along both, and a tiled one those of the single tile.
+The supplement names them; axis, factors and number of tiles are ours. With them the right
+resolution of a data set is known: a stretched image wants fewer samples along the stretched axis,
+an enlarged one along both, and a tiled one those of the single tile.
 """
 
 import cv2
@@ -87,14 +88,15 @@ class TileImage(BaseTransform):
 
 
 def _check_factor(factor: float) -> None:
-    if not 0 < factor < float('inf'):
+    if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not (
+            0 < factor < float('inf')):
         raise ValueError(f'factor must be a finite number > 0, e.g. 2.0, got {factor!r}')
 
 
 def _resize(image: np.ndarray, down: float, right: float) -> np.ndarray:
     height, width = image.shape[:2]
-    resized = cv2.resize(image, (round(width * right), round(height * down)),
-                         interpolation=cv2.INTER_LINEAR)
+    size = max(1, round(width * right)), max(1, round(height * down))
+    resized = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
     return resized.reshape(*resized.shape[:2], *image.shape[2:])  # one channel stays one
 
 

@@ -4,13 +4,14 @@ import argparse
 import os
 import time
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 import torch
 import torch.distributed
 from mmengine.config import Config, DictAction
 
-from mmseg_dynopool.config import adapt_to_devices, read_config
+from mmseg_dynopool.config import adapt_to_devices, is_segmentor, read_config
 from mmseg_dynopool.files import make_folder
 
 
@@ -70,6 +71,12 @@ def check_device(device: str) -> None:
                          'cuda:NUMBER') from error
 
 
+def check_segmentor(cfg: Config, command: str) -> None:
+    """Exit where the config of a command is a classifier's."""
+    if not is_segmentor(cfg.model):
+        raise SystemExit(f'{command} takes segmentors, and this config is of a classifier')
+
+
 def load_run_config(args: argparse.Namespace, needs: Sequence[str] = ('model', )) -> Config:
     """Read the config of a command line, apply its options and make its work dir.
 
@@ -77,6 +84,8 @@ def load_run_config(args: argparse.Namespace, needs: Sequence[str] = ('model', )
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = read_config(args.config, args.cfg_options, needs)
+    if cfg.get('default_scope') == 'mmpretrain':  # our hooks and samplers in its registries
+        import_module('mmseg_dynopool.classification')
     cfg.launcher = args.launcher
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir

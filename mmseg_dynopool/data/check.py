@@ -32,7 +32,7 @@ def check_data(cfg: Config, *dataloaders: str) -> None:
         if cfg.get(name) is not None:
             for dataset in plain_datasets(cfg[name].dataset):
                 if not is_segmentor(cfg.model):
-                    _check_classes(name, dataset, cfg.model.head)
+                    _check_classes(name, dataset, cfg.model.head or {})
                     continue
                 _check_folders(name, dataset)
                 _check_pairs(name, dataset)
@@ -41,7 +41,7 @@ def check_data(cfg: Config, *dataloaders: str) -> None:
 
 def _check_classes(name: str, dataset, head) -> None:
     root = dataset.get('data_root') or ''
-    if '://' not in root and not Path(root).is_dir():
+    if not ('://' in root or dataset.get('download') or Path(root).is_dir()):
         raise ValueError(f'{name}: the folder {root!r} does not exist; see docs/classification.md, '
                          f'or set {name}.dataset.data_root')
     try:
@@ -54,12 +54,14 @@ def _check_classes(name: str, dataset, head) -> None:
     if None not in (classes, expected) and len(classes) != expected:
         raise ValueError(f'{name}: the data set has {len(classes)} classes, but '
                          f'model.head.num_classes={expected}; set it, or another list of classes')
+    if not len(listed):
+        raise ValueError(f'{name}: the data set in {root!r} is empty; see docs/classification.md')
     infos = [listed.get_data_info(index) for index in _spread(len(listed))]
     paths = [info['img_path'] for info in infos if info.get('img_path')]
     missing = [path for path in paths if '://' not in path and not Path(path).is_file()]
     if missing:
         raise ValueError(f'{name}: listed images do not exist: {_first(missing)}')
-    labels = [int(info['gt_label']) for info in infos if 'gt_label' in info]
+    labels = [int(label) for info in infos for label in np.ravel(info.get('gt_label', []))]
     if expected and not all(0 <= label < expected for label in labels):
         raise ValueError(f'{name}: the labels {sorted(set(labels))} of a few images are not all '
                          f'classes of model.head.num_classes={expected}; set it, or mend the list')

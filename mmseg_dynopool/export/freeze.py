@@ -26,7 +26,7 @@ def frozen_state(model: nn.Module) -> dict:
 def plain_model(model_cfg: ConfigDict) -> ConfigDict:
     """The stock segmentor or classifier in the place of ours, without cost and initial weights.
 
-    A converted network has a ``DynOPoolBackbone`` with the options that the segmentor had.
+    A converted network has a ``DynOPoolBackbone`` with the options that the network had.
     """
     plain = copy.deepcopy(model_cfg)
     plain.type = _PLAIN.get(type_name(plain), plain.type)

@@ -1,5 +1,7 @@
 """Alphas that learn from measured losses."""
 
+import copy
+
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
@@ -65,11 +67,18 @@ class MeasuredGradientHook(Hook):
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
         self._batch = data_batch
+        if self._measures(runner):  # mmpretrain's Mixup writes its scores into the samples
+            self._batch = copy.copy(data_batch)
+            self._batch['data_samples'] = copy.deepcopy(data_batch.get('data_samples'))
+
+    def _measures(self, runner) -> bool:
+        """Whether this iteration's step of the optimizer, if it is one, gets an estimate."""
+        return (runner.iter // runner.optim_wrapper._accumulative_counts + 1) % self.every == 0
 
     def _add(self, runner, pools: dict[str, DynOPool]) -> None:
-        steps = runner.iter // runner.optim_wrapper._accumulative_counts
-        if (steps + 1) % self.every or not pools or _settled(runner):
+        if not self._measures(runner) or not pools or _settled(runner):
             return
+        steps = runner.iter // runner.optim_wrapper._accumulative_counts
         model = unwrap(runner.model)
         batch = model.data_preprocessor(self._batch, True)
 

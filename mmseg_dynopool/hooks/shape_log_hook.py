@@ -29,7 +29,7 @@ class ShapeLogHook(Hook):
       depend on more than it (networks whose ``feature_sizes`` raises a ValueError);
     - ``dynopool/lr``, the learning rate of the alphas' parameter group.
 
-    The segmentors' loss logs ``gmacs`` and ``gmacs_ratio``, the cost now and relative to the
+    The networks' loss logs ``gmacs`` and ``gmacs_ratio``, the cost now and relative to the
     start.
     """
 

@@ -1,6 +1,6 @@
 """Any backbone of mmseg with learned resolutions."""
 
-from mmseg.models import BaseSegmentor
+from mmengine.model import BaseModel
 from mmseg.registry import MODELS
 from torch import nn
 
@@ -22,7 +22,8 @@ def DynOPoolBackbone(backbone: dict, dynopool: dict | None = None,
     """Build a backbone and convert it, see :func:`mmseg_dynopool.conversion.convert_dynopool`.
 
     What is built is the backbone itself, converted in place: its checkpoints load, its
-    ``init_cfg`` and ``frozen_stages`` act. The segmentors do this by their option ``dynopool``.
+    ``init_cfg`` and ``frozen_stages`` act. Segmentors and classifiers do this by their option
+    ``dynopool``.
 
     Args:
         backbone: config of the stock backbone.
@@ -43,13 +44,13 @@ def DynOPoolBackbone(backbone: dict, dynopool: dict | None = None,
     return convert_dynopool(MODELS.build(backbone), **(dynopool or {}))
 
 
-def check_other_sizes(segmentor: BaseSegmentor) -> None:
+def check_other_sizes(network: BaseModel) -> None:
     """Check that the heads take features of whatever size the backbone's scales give.
 
     Raises:
         ValueError: one does not.
     """
-    counter = GMACsCounter(segmentor, _SHAPE, input_channels(segmentor),
+    counter = GMACsCounter(network, _SHAPE, input_channels(network),
                            forward_without_postprocessing)
     for part in _PARTS:
         for pool in counter.pools.values():

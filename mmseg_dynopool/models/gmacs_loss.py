@@ -66,7 +66,7 @@ class GMACsLoss:
                 f'{type(self).__name__} needs a network with DynOPools, but backbone '
                 f'{type(self.backbone).__name__} holds none that learns; set '
                 "model.dynopool=dict(rule='before') to convert it, or "
-                "model.backbone.type='DynOPoolHRNet', or use the stock segmentor")
+                "model.backbone.type='DynOPoolHRNet', or use the stock network")
         if dynopool is not None:
             check_other_sizes(self)
 

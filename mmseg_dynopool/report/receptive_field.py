@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mmseg_dynopool.analysis.fields import ReceptiveField, check_pools, compare_fields
 from mmseg_dynopool.checkpoints import load_network
-from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_device
+from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_device, check_segmentor
 from mmseg_dynopool.config import complete_test_pipeline, read_config, type_name
 from mmseg_dynopool.data.images import read_image
 from mmseg_dynopool.files import check_png
@@ -125,6 +125,7 @@ def add_options(parser):
 def run(args):
     """Run the command."""
     cfg = read_config(args.config, args.cfg_options)
+    check_segmentor(cfg, 'visualize receptive-field')
     check_device(args.device)
     check_png(args.out)
     pixels = read_image(args.image)

@@ -3,9 +3,13 @@
 import subprocess
 import sys
 
+import cv2
+import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 
 pytest.importorskip('mmpretrain', reason='make test-classification has an environment with it')
 
@@ -14,7 +18,10 @@ import mmseg.registry
 from mmpretrain.structures import DataSample
 
 import mmseg_dynopool
+from mmseg_dynopool.analysis.evaluation import evaluate
+from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.classification import DynOPoolImageClassifier
+from support.commands import tool
 
 VGG = dict(type='VGG', depth=11, norm_cfg=dict(type='BN'), with_last_pool=False)
 HEAD = dict(type='LinearClsHead', num_classes=10, in_channels=512,
@@ -114,7 +121,100 @@ def test_the_plugin_itself_does_not_import_mmpretrain():
     (dict(dynopool=dict(rule='after', scales=0.5)), r"unknown dynopool options \['scales'\]"),
     (dict(gmacs_budget=dict(target=0.)), 'target'),
     (dict(backbone=dict(type='VGG', depth=11, num_classes=10), neck=None,
-          head=dict(type='ClsHead')), 'stock sizes alone|cannot be converted|fails')])
+          head=dict(type='ClsHead')), 'classifier|stock sizes')])
 def test_refused(options, message):
     with pytest.raises(ValueError, match=message):
         build(**options)
+
+
+CLASSES = [f'class {k}' for k in range(300)]
+
+
+@pytest.fixture
+def flowers(tmp_path):
+    """A project with six images of class 255 and a config as mmpretrain writes them."""
+    rng = np.random.default_rng(0)
+    lines = []
+    for k in range(6):
+        path = tmp_path / f'{k}.png'
+        cv2.imwrite(str(path), rng.integers(0, 256, (32, 32, 3), dtype=np.uint8))
+        lines.append(f'{k}.png 255\n')
+    (tmp_path / 'list.txt').write_text(''.join(lines))
+    loader = dict(batch_size=2, num_workers=0, collate_fn=dict(type='default_collate'),
+                  sampler=dict(type='DefaultSampler', shuffle=False),
+                  dataset=dict(type='CustomDataset', data_root=str(tmp_path), ann_file='list.txt',
+                               metainfo=dict(classes=CLASSES),
+                               pipeline=[dict(type='LoadImageFromFile'), dict(type='PackInputs')]))
+    return Config(dict(
+        default_scope='mmpretrain', train_dataloader=loader, val_dataloader=loader,
+        val_evaluator=dict(type='Accuracy'), val_cfg={},
+        train_cfg=dict(by_epoch=True, max_epochs=1),
+        data_preprocessor=dict(num_classes=300, mean=[100., 110., 120.], std=[50., 60., 70.]),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01)), work_dir=str(tmp_path / 'work'),
+        model=dict(type='ImageClassifier', backbone=VGG, neck=dict(type='GlobalAveragePooling'),
+                   head=dict(HEAD, num_classes=300))))
+
+
+def test_a_preprocessor_at_the_top_level(flowers):
+    """As mmpretrain's own configs have it; the loaded network normalizes by it."""
+    init_default_scope('mmpretrain')
+    model = load_network(flowers, None)
+    assert model.data_preprocessor.mean.flatten().tolist() == [100., 110., 120.]
+    assert 'data_preprocessor' not in flowers.model
+
+
+def test_class_255_counts(flowers):
+    init_default_scope('mmpretrain')
+    model = load_network(flowers, None)
+    torch.nn.init.zeros_(model.head.fc.weight)
+    with torch.no_grad():
+        model.head.fc.bias.copy_(torch.arange(300) == 255)
+    found = evaluate(model, flowers)
+    assert found.score() == 100 and found.truth.sum() == 6
+    assert found.class_scores()['class 255'] == 100
+
+
+def test_classes_without_notes(flowers, tmp_path):
+    """Of the data set, else none: not those of Cityscapes."""
+    init_default_scope('mmpretrain')
+    torch.save(load_network(flowers, None).state_dict(), tmp_path / 'weights.pth')
+    flowers.test_dataloader = flowers.val_dataloader
+    model = load_network(flowers, str(tmp_path / 'weights.pth'))
+    assert model.dataset_meta == dict(classes=CLASSES)
+    flowers.pop('test_dataloader')
+    assert load_network(flowers, str(tmp_path / 'weights.pth')).dataset_meta == {}
+
+
+def test_a_stock_config_needs_no_import_of_ours(flowers, tmp_path):
+    """tools/train.py adds our hooks and samplers to mmpretrain's registries itself."""
+    flowers.dump(tmp_path / 'pure.py')
+    printed = tool('train', tmp_path / 'pure.py', cwd=tmp_path)
+    assert 'accuracy/top1' in printed and list((tmp_path / 'work').glob('epoch_1.pth'))
+    for name, words in (('infer', 'infer takes segmentors'),
+                        ('visualize', 'receptive-field takes segmentors')):
+        command = ['receptive-field'] if name == 'visualize' else []
+        assert words in tool(name, *command, tmp_path / 'pure.py', tmp_path / 'work/epoch_1.pth',
+                             tmp_path / '0.png', '--out', tmp_path / 'out.png', cwd=tmp_path,
+                             ok=False)
+
+
+def test_mixed_images_have_their_own_scores(flowers):
+    """Mixup writes scores into the batch's samples; the measurement starts from the labels."""
+    init_default_scope('mmpretrain')
+    torch.manual_seed(0)
+    model = build(head=dict(HEAD, num_classes=300), gmacs_weight=0.,
+                  train_cfg=dict(augments=[dict(type='Mixup', alpha=1.)]),
+                  data_preprocessor=dict(num_classes=300))
+    seen = []
+    original = model.data_preprocessor.forward
+    model.data_preprocessor.forward = lambda data, training=False: (
+        seen.append([getattr(s, 'gt_score', None) for s in data['data_samples']]),
+        original(data, training))[1]
+    flowers.update(train_cfg=dict(by_epoch=True, max_epochs=1), val_dataloader=None, val_cfg=None,
+                   val_evaluator=None, custom_hooks=[dict(type='DynOPoolHook'),
+                                                     dict(type='MeasuredGradientHook', every=1)])
+    runner = Runner(model=model, default_scope='mmpretrain', experiment_name='mixup', **{
+        k: flowers[k] for k in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'work_dir',
+                                'custom_hooks')})
+    runner.train()
+    assert len(seen) == 6 and all(score is None for scores in seen for score in scores)

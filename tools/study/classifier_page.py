@@ -94,7 +94,7 @@ def write_page(done: dict[str, dict], path: Path) -> None:
         loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True,
         lstrip_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     path.write_text(environment.get_template('classifier_page.md.jinja').render(
-        table=tables, done=len(lines), listed=len(listed), line=lines[0], seeds=SEEDS,
+        table=tables, done=len(lines), listed=len(listed), seeds=SEEDS,
         seconds=statistics.median(line['seconds'] for line in lines)))
     folder = path.with_suffix('')
     folder.mkdir(exist_ok=True)
