@@ -67,9 +67,10 @@ class MeasuredGradientHook(Hook):
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
         self._batch = data_batch
-        if self._measures(runner):  # mmpretrain's Mixup writes its scores into the samples
-            self._batch = copy.copy(data_batch)
-            self._batch['data_samples'] = copy.deepcopy(data_batch.get('data_samples'))
+        if self._measures(runner) and 'data_samples' in data_batch:
+            # mmpretrain's Mixup writes its scores into the samples.
+            samples = copy.deepcopy(data_batch['data_samples'])
+            self._batch = dict(data_batch, data_samples=samples)
 
     def _measures(self, runner) -> bool:
         """Whether this iteration's step of the optimizer, if it is one, gets an estimate."""
