@@ -69,10 +69,23 @@ class Tables:
 
     def stride(self, data: str, method: str, ratio: float) -> str:
         """Mean ± standard deviation of the total stride, height to width, and each seed's."""
+        strides = self._strides(data, method, ratio)
+        seeds = ', '.join(f'{line["stride"]:.2f}' for line in strides.lines)
+        return f'{strides.spread("stride")} ({seeds})'
+
+    def mean_stride(self, data: str, method: str, ratio: float) -> str:
+        """Mean of the total stride, height to width."""
+        strides = self._strides(data, method, ratio)
+        return f'{strides.mean("stride"):.1f}' if strides.lines else '-'
+
+    def _strides(self, data: str, method: str, ratio: float) -> Group:
         group = self.group(data, method, ratio)
-        strides = [total_stride_ratio(line) for line in group.lines]
-        spread = Group(tuple(dict(stride=s) for s in strides), group.planned).spread('stride')
-        return f'{spread} ({", ".join(f"{s:.2f}" for s in strides)})'
+        return Group(tuple(dict(stride=total_stride_ratio(line)) for line in group.lines),
+                     group.planned)
+
+    def less(self, data: str, first: str, second: str) -> str:
+        """Accuracy of a method less that of another, both at 0.6."""
+        return difference(self.group(data, first, 0.6), self.group(data, second, 0.6), 'accuracy')
 
     def differences(self) -> str:
         """Of DynOPool with the measured gradient at 0.6, to other methods."""
