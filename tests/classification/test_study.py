@@ -6,7 +6,7 @@ from mmengine.config import Config
 
 pytest.importorskip('mmpretrain', reason='make test-classification has an environment with it')
 
-from mmpretrain.registry import MODELS
+from mmpretrain.registry import MODELS, TRANSFORMS
 
 from mmseg_dynopool.layers import all_pools
 from mmseg_dynopool.models import count_network_gmacs
@@ -35,16 +35,10 @@ def test_fixed_scales_cost_what_is_wanted(data, method):
 def test_images_have_the_distortions_shapes():
     for data, distortion in DISTORTIONS.items():
         config = classifiers.describe(ClassifierRun(data, 'fixed', 1., 0))
-        from mmcv.transforms import Compose
-        image = dict(img=np.zeros((28, 28), np.uint8), gt_label=0)
-        packed = Compose([classifiers_transform(t) for t in
-                          config.train_dataloader.dataset.pipeline])(image)
-        assert packed['inputs'].shape[1:] == distortion.shape
-
-
-def classifiers_transform(transform):
-    from mmpretrain.registry import TRANSFORMS
-    return TRANSFORMS.build(transform)
+        results = dict(img=np.zeros((28, 28), np.uint8), gt_label=0)
+        for transform in config.train_dataloader.dataset.pipeline:
+            results = TRANSFORMS.build(transform)(results)
+        assert results['inputs'].shape[1:] == distortion.shape
 
 
 def test_one_run_from_config_to_line(tmp_path, monkeypatch):
