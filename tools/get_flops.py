@@ -1,4 +1,7 @@
-"""Parameters and multiply-adds of a network at its learned sizes, beside the stock network."""
+"""Parameters and multiply-adds of a network at its learned sizes, beside the stock network.
+
+Of a network without DynOPools, the two totals.
+"""
 
 import argparse
 import json
@@ -12,8 +15,8 @@ from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.cli.options import add_cfg_options, positive_int
 from mmseg_dynopool.complexity import summarize
 from mmseg_dynopool.config import counted_shape, read_config
-from mmseg_dynopool.layers import input_channels
-from mmseg_dynopool.models import forward_without_postprocessing
+from mmseg_dynopool.layers import all_pools, input_channels
+from mmseg_dynopool.models import count_network_gmacs, forward_without_postprocessing
 
 
 def show(result):
@@ -46,7 +49,7 @@ def show(result):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', nargs='?', help='checkpoint; default: the initial scales')
     parser.add_argument('--shape', type=positive_int, nargs=2, metavar=('H', 'W'),
@@ -58,14 +61,22 @@ def main():
     shape = args.shape or counted_shape(model.cfg)
     if shape is None:
         raise SystemExit('the config names no training crop; give --shape H W')
-    stock = stock_model(model.cfg.model)
-    result = summarize(model, shape, input_channels(model), forward_without_postprocessing,
-                       stock and build(stock, 'cpu'))
+    learns = bool(all_pools(model))
+    if learns:
+        stock = stock_model(model.cfg.model)
+        result = summarize(model, shape, input_channels(model), forward_without_postprocessing,
+                           stock and build(stock, 'cpu'))
+    else:
+        result = dict(shape=list(shape), params=sum(p.numel() for p in model.parameters()),
+                      gmacs=count_network_gmacs(model, shape))
     if args.json:
         json.dump(result, sys.stdout, indent=2)
         print()
-    else:
+    elif learns:
         show(result)
+    else:
+        print(f'{result["params"]:,} parameters, {result["gmacs"]:.4g} GMACs at '
+              f'{shape[0]} x {shape[1]}; no DynOPool')
 
 
 if __name__ == '__main__':

@@ -135,6 +135,13 @@ def test_counts_converts_draws_reports(budgeted):
     assert counted['gmacs'] / counted['stock_gmacs'] == pytest.approx(0.7, rel=0.05)
     assert list(counted['instances']) == ['stride2', 'stride4', 'stride8', 'stride16']
 
+    printed = tool('get_flops', CONFIGS / 'vgg16_fixed_cifar100.py', '--shape', 32, 32,
+                   cwd=budgeted)
+    gmacs = f'{counted["stock_gmacs"]:.4g}'
+    assert f'{counted["stock_params"]:,} parameters, {gmacs} GMACs at 32 x 32' in printed
+    assert 'give --shape H W' in tool('get_flops', CONFIGS / 'vgg16_fixed_cifar100.py',
+                                      cwd=budgeted, ok=False)
+
     printed = tool('convert', CONFIGS / 'vgg16_fixed_cifar100.py', '--rule', 'after', '--shape',
                    32, 32, '--json', cwd=budgeted)
     plan = json.loads(printed[printed.index('{'):printed.rindex('}') + 1])

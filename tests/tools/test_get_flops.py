@@ -40,10 +40,17 @@ def test_table_and_default_shape(tmp_path):
         assert words in printed
 
 
-def test_a_network_without_dynopool_is_named(tmp_path):
-    printed = tool('get_flops', ROOT / 'configs' / 'demo_fixed_mni152.py', cwd=tmp_path,
-                   ok=False)
-    assert 'holds no DynOPool' in printed
+def test_a_network_without_dynopool(tmp_path):
+    """Its totals are those that stand beside the network that learns."""
+    fixed, learned = (ROOT / 'configs' / f'demo_{kind}_mni152.py' for kind in ('fixed', 'dynopool'))
+    printed = tool('get_flops', fixed, '--json', cwd=tmp_path)
+    found = json.JSONDecoder().raw_decode(printed[printed.index('{'):])[0]
+    printed = tool('get_flops', learned, '--json', cwd=tmp_path)
+    beside = json.JSONDecoder().raw_decode(printed[printed.index('{'):])[0]
+    assert found == dict(shape=beside['shape'], params=beside['stock_params'],
+                         gmacs=pytest.approx(beside['stock_gmacs'], rel=1e-9))
+    printed = tool('get_flops', fixed, cwd=tmp_path)
+    assert f'{found["params"]:,} parameters, {found["gmacs"]:.4g} GMACs' in printed
     printed = tool('get_flops', 'lost.py', cwd=tmp_path, ok=False)
     assert "there is no config 'lost.py'" in printed
 
