@@ -9,8 +9,8 @@ docs/classification_evidence/runs.jsonl, the page is docs/classification_evidenc
 """
 
 from study.classifier_runs import all_runs
-from study.command_line import ROOT, chosen_runs, list_runs, study_parser
-from study.lines import read_lines, train
+from study.command_line import ROOT, chosen_runs, finished_lines, list_runs, study_parser
+from study.lines import train
 
 NAME = 'classification_evidence'
 
@@ -32,10 +32,7 @@ def main():
             raise SystemExit(1)
     else:
         from study.classifier_page import write_page
-        done = read_lines(args.lines)
-        if not done:
-            parser.error(f'{args.lines} holds no finished run; the command run trains them')
-        write_page(done, ROOT / 'docs' / f'{NAME}.md')
+        write_page(finished_lines(parser, args.lines), ROOT / 'docs' / f'{NAME}.md')
 
 
 if __name__ == '__main__':

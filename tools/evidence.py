@@ -10,8 +10,8 @@ Each finished run is a line of docs/evidence/runs.jsonl.
 
 from pathlib import Path
 
-from study.command_line import ROOT, chosen_runs, list_runs, study_parser
-from study.lines import read_lines, train
+from study.command_line import ROOT, chosen_runs, finished_lines, list_runs, study_parser
+from study.lines import train
 from study.runs import all_runs
 
 
@@ -31,10 +31,7 @@ def main():
             raise SystemExit(1)
     else:
         from study.page import write_page
-        done = read_lines(args.lines)
-        if not done:
-            parser.error(f'{args.lines} holds no finished run; the command run trains them')
-        write_page(done, ROOT / 'docs' / 'evidence.md')
+        write_page(finished_lines(parser, args.lines), ROOT / 'docs' / 'evidence.md')
 
 
 if __name__ == '__main__':

@@ -35,6 +35,7 @@ class Evaluation:
     ignore_index: int = 255
     score_name = 'mIoU'
     class_score_name = 'IoU'
+    class_metric = 'IoU'
     total_name = 'Mean'
     counted = 'pixels'
     dtype = torch.double
@@ -47,8 +48,8 @@ class Evaluation:
         return {name: 100 * np.asarray(value) for name, value in metrics.items()}
 
     def class_scores(self) -> dict[str, float]:
-        """IoU in percent by the class's name."""
-        return dict(zip(self.classes, self.totals()['IoU'].tolist(), strict=True))
+        """``class_metric`` of :meth:`totals` by the class's name."""
+        return dict(zip(self.classes, self.totals()[self.class_metric].tolist(), strict=True))
 
     def score(self) -> float:
         """Mean over the classes, in percent; classes without a pixel are omitted."""
@@ -79,13 +80,10 @@ class ImageEvaluation(Evaluation):
 
     score_name = 'Top-1 accuracy'
     class_score_name = 'Accuracy'
+    class_metric = 'Acc'
     total_name = 'All images'
     counted = 'images'
     dtype = torch.uint8
-
-    def class_scores(self) -> dict[str, float]:
-        """Share in percent of a class's images that were recognized, by its name."""
-        return dict(zip(self.classes, self.totals()['Acc'].tolist(), strict=True))
 
     def score(self) -> float:
         """Share of all images that were recognized, in percent."""

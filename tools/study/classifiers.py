@@ -1,9 +1,7 @@
 """Train one run of docs/classification_evidence.md: a narrow VGG on distorted garments."""
 
-import contextlib
 import gzip
 import math
-import shutil
 import time
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from mmseg_dynopool.models.cost import count_network_gmacs, network_counter
 
 from .candidates import leaning, match
 from .classifier_runs import DISTORTIONS, ClassifierRun, Distortion
-from .train import circumstances, scales_of
+from .train import circumstances, quiet_folder, scales_of
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/classification/evidence_vgg_fashion.py'
 FOLDER = Path('data/fashion_mnist')
@@ -96,10 +94,7 @@ def _matched(config: Config, distortion: Distortion, wanted: float, root: float)
 def finish(run: ClassifierRun, work_dir: Path, scales: dict | None = None) -> dict:
     """Train and measure; returns the JSON line. Its messages go to a file in ``work_dir``."""
     start = time.time()
-    folder = Path(work_dir, run.key)
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / 'log.txt', 'w') as log, contextlib.redirect_stdout(log), \
-            contextlib.redirect_stderr(log):
+    with quiet_folder(work_dir, run.key) as folder:
         config = describe(run, scales)
         config.merge_from_dict(dict(
             work_dir=str(folder), experiment_name=run.key, log_level='WARNING',
@@ -115,6 +110,4 @@ def finish(run: ClassifierRun, work_dir: Path, scales: dict | None = None) -> di
             key=run.key, data=run.data, method=run.method, target_ratio=run.ratio, seed=run.seed,
             accuracy=accuracy, gmacs=counts[0], gmacs_ratio=counts[0] / counts[1],
             scales=scales_of(runner.model))
-    result.update(seconds=round(time.time() - start, 1), **circumstances())
-    shutil.rmtree(folder)
-    return result
+    return result | dict(seconds=round(time.time() - start, 1), **circumstances())

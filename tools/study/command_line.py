@@ -33,6 +33,14 @@ def chosen_runs(parser: argparse.ArgumentParser, args: argparse.Namespace, runs:
     return chosen
 
 
+def finished_lines(parser: argparse.ArgumentParser, lines: Path) -> dict[str, dict]:
+    """The finished runs by key, of which a page can be written."""
+    done = read_lines(lines)
+    if not done:
+        parser.error(f'{lines} holds no finished run; the command run trains them')
+    return done
+
+
 def list_runs(runs: list, lines: Path) -> None:
     """Print which are done."""
     done = read_lines(lines)

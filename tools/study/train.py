@@ -6,6 +6,7 @@ import platform
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -39,10 +40,7 @@ def prepare_worker() -> None:
 def finish(run: Run, work_dir: Path, scales: dict | None = None) -> dict:
     """Train and measure; returns the JSON line. Its messages go to a file in ``work_dir``."""
     start = time.time()
-    folder = Path(work_dir, run.key)
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / 'log.txt', 'w') as log, contextlib.redirect_stdout(log), \
-            contextlib.redirect_stderr(log):
+    with quiet_folder(work_dir, run.key) as folder:
         file, overrides = describe(run, scales)
         config = load(file, overrides)
         config.merge_from_dict({
@@ -59,9 +57,18 @@ def finish(run: Run, work_dir: Path, scales: dict | None = None) -> dict:
             scales=scales_of(runner.model), grad_snr=_gradient_snr(runner, config))
         if run.method == 'slopes':
             result.update(slopes=compare_slopes(runner.model, config))
-    result.update(seconds=round(time.time() - start, 1), **circumstances())
+    return result | dict(seconds=round(time.time() - start, 1), **circumstances())
+
+
+@contextlib.contextmanager
+def quiet_folder(work_dir: Path, key: str) -> Iterator[Path]:
+    """A run's folder, with what it prints in a file; it goes when the run has succeeded."""
+    folder = Path(work_dir, key)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / 'log.txt', 'w') as log, contextlib.redirect_stdout(log), \
+            contextlib.redirect_stderr(log):
+        yield folder
     shutil.rmtree(folder)
-    return result
 
 
 def scales_of(model) -> dict:
