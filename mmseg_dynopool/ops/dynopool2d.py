@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 from .anchor import check_anchor
 from .gradient import grad_alpha, grad_input
 from .queries import read_queries
-from .reduce import check_reduce, reduce_queries, reduce_with_indices
+from .reduce import check_reduce, reduce_queries, reduce_with_winners, spread
 from .size import pooled_size
 
 
@@ -62,16 +62,18 @@ def dynopool2d(input: Tensor,
         output_size = check_output_size(output_size)
     else:
         output_size = read_size(input.shape[-2:], alpha)
-    learns = (not fixed and anchor != 'none' and alpha.requires_grad
-              and torch.is_grad_enabled())
-    if not learns:
+    learns = not fixed and anchor != 'none' and alpha.requires_grad
+    if not torch.is_grad_enabled() or not (learns or input.requires_grad):
         return reduce_queries(read_queries(input, output_size), reduce)
-    options = (output_size, anchor, window)
     if not torch.compiler.is_compiling():
-        return _DynOPool2d.apply(input, alpha, reduce, *options)
+        return _DynOPool2d.apply(input, alpha if learns else None, reduce, output_size, anchor,
+                                 window)
     # The compiler differentiates the operators itself and decides what to keep.
-    output, indices = reduce_with_indices(read_queries(input, output_size), reduce)
-    return _AlphaGradient.apply(output, alpha, input.detach(), indices, *options)
+    queries = read_queries(input, output_size)
+    if not learns:
+        return reduce_queries(queries, reduce)
+    output, winners = reduce_with_winners(queries, reduce)
+    return _AlphaGradient.apply(output, alpha, input.detach(), winners, anchor, window)
 
 
 def read_size(size: Sequence[int], alpha: Tensor | Sequence[float]) -> tuple[int, int]:
@@ -133,25 +135,25 @@ def _check_alpha(alpha) -> None:
 
 
 class _DynOPool2d(torch.autograd.Function):
-    """:func:`dynopool2d` with the anchored straight-through gradient of alpha."""
+    """:func:`dynopool2d` with the anchored straight-through gradient of alpha, or without one."""
 
     @staticmethod
     def forward(ctx, input, alpha, reduce, output_size, anchor, window):
-        queries = read_queries(input, output_size)
-        output, indices = reduce_with_indices(queries, reduce)
-        ctx.save_for_backward(input, alpha, indices)
-        ctx.options = (output_size, anchor, window)
+        output, winners = reduce_with_winners(read_queries(input, output_size), reduce)
+        ctx.save_for_backward(input if alpha is not None else None, alpha, winners)
+        ctx.options = (input.shape, anchor, window)
         return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_output):
-        input, alpha, indices = ctx.saved_tensors
-        of_input = of_alpha = None
-        if ctx.needs_input_grad[0]:
-            of_input = grad_input(grad_output, input, indices, ctx.options[0])
+        input, alpha, winners = ctx.saved_tensors
+        shape, *options = ctx.options
+        queries = spread(grad_output, winners)
+        of_input = grad_input(queries, shape) if ctx.needs_input_grad[0] else None
+        of_alpha = None
         if ctx.needs_input_grad[1]:
-            of_alpha = grad_alpha(grad_output, alpha, input, indices, *ctx.options)
+            of_alpha = grad_alpha(queries, alpha, input, *options)
         return of_input, of_alpha, None, None, None, None
 
 
@@ -159,14 +161,14 @@ class _AlphaGradient(torch.autograd.Function):
     """Passes ``output`` on and adds the anchored straight-through gradient of alpha."""
 
     @staticmethod
-    def forward(ctx, output, alpha, input, indices, output_size, anchor, window):
-        ctx.save_for_backward(input, alpha, indices)
-        ctx.options = (output_size, anchor, window)
+    def forward(ctx, output, alpha, input, winners, anchor, window):
+        ctx.save_for_backward(input, alpha, winners)
+        ctx.options = (anchor, window)
         return output.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_output):
-        input, alpha, indices = ctx.saved_tensors
-        of_alpha = grad_alpha(grad_output, alpha, input, indices, *ctx.options)
-        return grad_output, of_alpha, None, None, None, None, None
+        input, alpha, winners = ctx.saved_tensors
+        of_alpha = grad_alpha(spread(grad_output, winners), alpha, input, *ctx.options)
+        return grad_output, of_alpha, None, None, None, None

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.fx.experimental.symbolic_shapes import statically_known_true
@@ -25,3 +26,8 @@ def equal_sizes(size: Sequence[int], other: Sequence[int]) -> bool:
     Else a compiled or exported program would hold for this case alone.
     """
     return all(statically_known_true(a == b) for a, b in zip(size, other))
+
+
+def is_channels_last(input: Tensor) -> bool:
+    """Whether the channels lie side by side in memory."""
+    return input.is_contiguous(memory_format=torch.channels_last) and not input.is_contiguous()
