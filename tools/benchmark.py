@@ -22,11 +22,11 @@ from rich.console import Console
 from rich.table import Table
 
 from mmseg_dynopool.analysis.cost import stock_model
-from mmseg_dynopool.analysis.timing import time_alternately
 from mmseg_dynopool.cli.options import positive_int
 from mmseg_dynopool.config import conversion_of, read_config, replace_sync_bn
 from mmseg_dynopool.export import plain_model
 from mmseg_dynopool.files import check_folder, write_file
+from mmseg_dynopool.latency import time_alternately
 from mmseg_dynopool.layers import all_pools, input_channels
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'

@@ -36,7 +36,7 @@ class RunLog:
 
     def task_loss(self) -> Series:
         """The loss without the cost's term, which a stock network does not have."""
-        cost = dict(self.get('loss_gmacs'))
+        cost = dict(self.get('loss_gmacs') or self.get('loss_latency'))
         return [(step, loss - cost.get(step, 0.0)) for step, loss in self.get('loss')]
 
     def last_sizes(self) -> dict[str, tuple[int, int]]:

@@ -9,6 +9,7 @@ import torch
 
 from mmseg_dynopool.config import conversion_of, type_name
 from mmseg_dynopool.data.listing import plain_datasets
+from mmseg_dynopool.latency import device_name
 from mmseg_dynopool.version import __version__
 
 from .work_dir import Run
@@ -62,18 +63,12 @@ def seed(run: Run) -> int | str:
 
 def machine(device: str) -> dict[str, str]:
     """The packages and the machine that measure."""
-    if torch.device(device).type == 'cuda':
-        name = torch.cuda.get_device_name(device)
-    else:
-        threads = torch.get_num_threads()
-        name = (f'{platform.processor() or platform.machine()}, {threads} '
-                f'thread{"s" * (threads > 1)}')
     packages = {'PyTorch': torch, 'mmsegmentation': mmseg,
                 'mmengine': mmengine, 'mmcv': mmcv}
     return {'mmseg_dynopool': __version__,
             **{title: package.__version__ for title, package in packages.items()},
             'Python': platform.python_version(),
-            'Device': f'{device}: {name}',
+            'Device': f'{device}: {device_name(device)}',
             'System': f'{platform.system()} {platform.machine()}'}
 
 

@@ -1,13 +1,14 @@
-"""An exact compute budget: its options, the controller, the settling, and the hook."""
+"""An exact budget of compute or time: its options, the controller, the settling, the hooks."""
 
 from .controller import BudgetController
-from .hook import GMACsBudgetHook
-from .options import GMACsBudget
+from .hook import BudgetHook, GMACsBudgetHook
+from .latency_hook import LatencyBudgetHook
+from .options import Budget, GMACsBudget, LatencyBudget
 from .plant import PoolParameters
 from .settle import settle
 from .step_size import StepSize, step_size
 
 __all__ = [
-    'BudgetController', 'GMACsBudget', 'GMACsBudgetHook', 'PoolParameters', 'StepSize', 'settle',
-    'step_size'
+    'Budget', 'BudgetController', 'BudgetHook', 'GMACsBudget', 'GMACsBudgetHook', 'LatencyBudget',
+    'LatencyBudgetHook', 'PoolParameters', 'StepSize', 'settle', 'step_size'
 ]

@@ -8,7 +8,7 @@ of the cost, both known, so that they need no tuning by data set.
 
 import math
 
-from .options import GMACsBudget
+from .options import Budget
 
 
 class BudgetController:
@@ -18,11 +18,11 @@ class BudgetController:
         budget: the wanted cost and the phases.
 
     Attributes:
-        multiplier: current lambda, per 1e9 multiply-adds; negative while the cost is below the
+        multiplier: current lambda, per unit of the cost; negative while the cost is below the
             target.
     """
 
-    def __init__(self, budget: GMACsBudget):
+    def __init__(self, budget: Budget):
         self.budget = budget
         self.multiplier = 0.0
         self._integral = 0.0
@@ -44,7 +44,7 @@ class BudgetController:
         self._start_cost = state['start_cost']
         self._sensitivity = state.get('sensitivity', sensitivity)
 
-    def step(self, progress: float, iterations: int, cost: float, initial_gmacs: float,
+    def step(self, progress: float, iterations: int, cost: float, initial: float,
              response: float, inertia: float, normalized: bool = False,
              sensitivity: float = 1.0) -> None:
         """Adapt the multiplier after one training step.
@@ -52,8 +52,8 @@ class BudgetController:
         Args:
             progress: share of the training that is done.
             iterations: length of the training.
-            cost: GMACs at the current scales, without rounding.
-            initial_gmacs: GMACs at the start.
+            cost: at the current scales, without rounding.
+            initial: the cost at the start.
             response: by how much one step lowers ``log(cost)`` per unit of the multiplier.
             inertia: iterations that the optimizer's momentum averages over.
             normalized: whether the optimizer divides by the gradient's size. Then a lasting
@@ -66,7 +66,7 @@ class BudgetController:
         if self._start_cost == 0:
             self._start_cost = cost
         start = math.log(self._start_cost)
-        log_ratio_to_target = math.log(self.budget.wanted_gmacs(initial_gmacs)) - start
+        log_ratio_to_target = math.log(self.budget.wanted(initial)) - start
         ramp_progress = (progress - begin) / (reach - begin)
         speed = log_ratio_to_target / ((reach - begin) * iterations) if ramp_progress < 1 else 0.0
         error = math.log(cost) - start - log_ratio_to_target * min(1.0, ramp_progress)

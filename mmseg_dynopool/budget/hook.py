@@ -1,5 +1,8 @@
 """The hook that makes a training meet its budget."""
 
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+
 import torch
 from mmengine.hooks import EMAHook, Hook
 from mmseg.registry import HOOKS
@@ -7,25 +10,26 @@ from mmseg.registry import HOOKS
 from mmseg_dynopool.layers import unwrap
 
 from .controller import BudgetController
-from .plant import PoolParameters
+from .options import Budget, GMACsBudget
+from .plant import Cost, PoolParameters
 from .settle import settle
 
-_KEY = 'gmacs_budget'
 
+class BudgetHook(Hook):
+    """Adapts the weight of a cost in the loss so that a network ends at its budget.
 
-@HOOKS.register_module()
-class GMACsBudgetHook(Hook):
-    """Adapts the weight of the cost so that a network ends at its ``gmacs_budget``.
-
-    :class:`DynOPoolHook` brings it along where the model has a budget. It reads that budget, sets
-    ``model.gmacs_weight`` before every step, and keeps its own state in checkpoints under
-    ``'gmacs_budget'``. The phases are shares of the training's length: a run that is resumed with
-    another ``max_iters`` goes on in the phase of the new length, a settled one stays settled.
+    It reads the budget from the model's option, sets the model's ``cost_weight`` before every
+    step, and keeps its own state in checkpoints, under the option's name. The phases are shares
+    of the training's length: a run that is resumed with another ``max_iters`` goes on in the phase
+    of the new length, a settled one stays settled.
 
     Once the budget has settled, each ``EMAHook`` averages with the settled scales: the averaged
     network meets the budget, too.
 
+    A subclass says what the cost is.
+
     Attributes:
+        kind: the class of the budget.
         controller: moves the multiplier.
         settled: the settled parameters ``(n,)`` of the poolings, or None before.
 
@@ -34,34 +38,56 @@ class GMACsBudgetHook(Hook):
     """
 
     priority = 41  # after DynOPoolHook (40), before moving averages (50) and checkpoints
+    kind: type[Budget]
 
     def __init__(self):
         self.controller: BudgetController | None = None
         self.settled: torch.Tensor | None = None
         self._loaded: dict | None = None
 
+    @abstractmethod
+    def cost(self, model) -> Cost:
+        """The cost as a function of the alphas."""
+
+    @abstractmethod
+    def initial(self, model) -> float:
+        """The cost at the initial scales."""
+
+    @abstractmethod
+    def counter(self, model) -> Callable[[Mapping[str, Sequence[float]]], float]:
+        """The cost as a function of alphas as numbers, sizes rounded."""
+
+    def prepare(self, runner, state: dict) -> None:
+        """Make the cost known, before the first step; ``state`` is that of a resumed run."""
+        unwrap(runner.model).prepare_cost()
+
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        self._loaded = checkpoint.get(_KEY) or _state_of_version_0_1(checkpoint)
+        self._loaded = checkpoint.get(self.kind.option)
 
     def before_train(self, runner) -> None:
-        model = unwrap(runner.model)
-        budget = getattr(model, 'gmacs_budget', None)
+        model, option = unwrap(runner.model), self.kind.option
+        budget = getattr(model, option, None)
         if budget is None:
-            raise ValueError('GMACsBudgetHook: the model has no budget; set '
-                             'model.gmacs_budget=dict(target=0.6), or remove the hook')
-        model.prepare_cost()
+            raise ValueError(f'{type(self).__name__}: the model has no budget; set '
+                             f'model.{option}=dict(target=0.6), or remove the hook')
+        # load_from starts another run
+        state = (self._loaded or {}) if runner.iter > 0 else {}
+        self.prepare(runner, state)
         parameters = PoolParameters(model.pools())
-        low, high = parameters.reachable_gmacs(model.cost)
-        budget.check_reachable(model.cost.initial_gmacs, low, high)
+        budget.check_reachable(self.initial(model), *parameters.reachable(self.cost(model)))
         self.controller, self.settled = BudgetController(budget), None
-        if self._loaded is not None and runner.iter > 0:  # load_from starts another run
-            self.controller.load_state_dict(self._loaded, parameters.sensitivity(model.cost))
-            self.settled = self._loaded['settled']
-        model.gmacs_weight = self.controller.multiplier
+        if state:
+            self.controller.load_state_dict(state, parameters.sensitivity(self.cost(model)))
+            self.settled = state['settled']
+        model.cost_weight = self.controller.multiplier
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         if self.controller is not None:
-            checkpoint[_KEY] = dict(self.controller.state_dict(), settled=self.settled)
+            checkpoint[self.kind.option] = self.state_dict(unwrap(runner.model))
+
+    def state_dict(self, model) -> dict:
+        """What an exact resume needs."""
+        return dict(self.controller.state_dict(), settled=self.settled)
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         # While gradients accumulate no alpha moves: time counts in the optimizer's steps.
@@ -81,29 +107,30 @@ class GMACsBudgetHook(Hook):
             done: steps of the optimizer so far.
             iterations: steps of the whole training.
         """
-        budget, parameters = model.gmacs_budget, PoolParameters(model.pools())
-        wanted = budget.wanted_gmacs(model.cost.initial_gmacs)
+        budget, parameters = self.controller.budget, PoolParameters(model.pools())
+        initial = self.initial(model)
+        wanted = budget.wanted(initial)
         if self.settled is None and done < budget.settle * iterations:
-            response = parameters.response(model.cost, wanted, optimizer)
-            self.controller.step(done / iterations, iterations, response.gmacs,
-                                 model.cost.initial_gmacs, response.per_multiplier,
-                                 response.inertia, response.normalized, response.sensitivity)
+            response = parameters.response(self.cost(model), wanted, optimizer)
+            self.controller.step(done / iterations, iterations, response.cost, initial,
+                                 response.per_multiplier, response.inertia, response.normalized,
+                                 response.sensitivity)
         else:
             if self.settled is None:
-                self.settled = self._settle(model, parameters, wanted)
+                self.settled = self.settle(model, parameters, wanted)
                 self.controller.multiplier = 0.0  # nothing is left to steer
             parameters.write_(self.settled)
-        model.gmacs_weight = self.controller.multiplier
+        model.cost_weight = self.controller.multiplier
 
-    @staticmethod
-    def _settle(model, parameters: PoolParameters, wanted: float) -> torch.Tensor:
-        counter = model.gmacs_counter()
+    def settle(self, model, parameters: PoolParameters, wanted: float) -> torch.Tensor:
+        """The parameters ``(n,)`` at which the counted cost is nearest to ``wanted``."""
+        counter = self.counter(model)
 
         @torch.no_grad()
         def count(values: torch.Tensor) -> float:
-            return counter.gmacs({n: a.tolist() for n, a in parameters.alphas(values).items()})
+            return counter({n: a.tolist() for n, a in parameters.alphas(values).items()})
 
-        _, slope = parameters.slope(model.cost)
+        _, slope = parameters.slope(self.cost(model))
         return settle(parameters.read(), slope.float(), parameters.limits(), count, wanted)
 
     def _settle_averages(self, runner) -> None:
@@ -115,11 +142,34 @@ class GMACsBudgetHook(Hook):
                 PoolParameters({name: averaged[name] for name in names}).write_(self.settled)
 
 
+@HOOKS.register_module()
+class GMACsBudgetHook(BudgetHook):
+    """Makes a training end at the multiply-adds of the model's ``gmacs_budget``.
+
+    :class:`DynOPoolHook` brings it along where the model has one; see :class:`BudgetHook`.
+    """
+
+    kind = GMACsBudget
+
+    def cost(self, model) -> Cost:
+        return model.cost.gmacs
+
+    def initial(self, model) -> float:
+        return model.cost.initial_gmacs
+
+    def counter(self, model) -> Callable[[Mapping[str, Sequence[float]]], float]:
+        return model.gmacs_counter().gmacs
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        super().after_load_checkpoint(runner, checkpoint)
+        self._loaded = self._loaded or _state_of_version_0_1(checkpoint)
+
+
 def _state_of_version_0_1(checkpoint: dict) -> dict | None:
     """Version 0.1 kept the controller's state among the weights."""
-    state = {key.removeprefix(f'{_KEY}.'): value
-             for key, value in checkpoint.get('state_dict', {}).items()
-             if key.startswith(f'{_KEY}.')}
+    prefix = f'{GMACsBudget.option}.'
+    state = {key.removeprefix(prefix): value
+             for key, value in checkpoint.get('state_dict', {}).items() if key.startswith(prefix)}
     if not state:
         return None
     numbers = {key: state[key].item() for key in ('multiplier', 'integral', 'start_cost')}

@@ -1,29 +1,31 @@
 """A network's scales and cost, as the controller and the settling see them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mmseg_dynopool.complexity import ComplexityModel
 from mmseg_dynopool.layers import ResizingPool
 
 from .step_size import step_size
+
+# {instance: (alpha_h, alpha_w)} to a scalar, differentiable.
+Cost = Callable[[Mapping[str, Tensor]], Tensor]
 
 
 class Response(NamedTuple):
     """What one step of an optimizer can do about the cost.
 
     Attributes:
-        gmacs: current cost, sizes not rounded.
+        cost: the current one, sizes not rounded.
         per_multiplier: by how much a step lowers ``log(cost)`` per unit of the multiplier.
         inertia: iterations that the optimizer's momentum averages over.
         normalized: whether the optimizer divides by the gradient's size.
         sensitivity: see :meth:`PoolParameters.sensitivity`.
     """
 
-    gmacs: float
+    cost: float
     per_multiplier: float
     inertia: float
     normalized: bool
@@ -64,41 +66,41 @@ class PoolParameters:
         low, high = map(torch.cat, zip(*limits))
         return low, high
 
-    def slope(self, cost: ComplexityModel) -> tuple[float, Tensor]:
-        """GMACs, and the gradient of their logarithm by the values, ``(n,)``, in double."""
+    def slope(self, cost: Cost) -> tuple[float, Tensor]:
+        """The cost, and the gradient of its logarithm by the values, ``(n,)``, in double."""
         values = self.read().double().requires_grad_()
-        gmacs = cost.gmacs(self.alphas(values))
-        slope, = torch.autograd.grad(gmacs.log(), values)
-        return gmacs.item(), slope
+        now = cost(self.alphas(values))
+        slope, = torch.autograd.grad(now.log(), values)
+        return now.item(), slope
 
-    def sensitivity(self, cost: ComplexityModel) -> float:
+    def sensitivity(self, cost: Cost) -> float:
         """By how much ``log(cost)`` falls, per unit of the multiplier and of all step sizes."""
         return _sensitivity(*self.slope(cost))
 
-    def reachable_gmacs(self, cost: ComplexityModel) -> tuple[float, float]:
-        """Lowest and highest GMACs that the bounds allow."""
-        gmacs = [cost.gmacs(self.alphas(values)).item() for values in self.limits()]
-        return min(gmacs), max(gmacs)
+    def reachable(self, cost: Cost) -> tuple[float, float]:
+        """Lowest and highest cost that the bounds allow."""
+        costs = [cost(self.alphas(values)).item() for values in self.limits()]
+        return min(costs), max(costs)
 
-    def response(self, cost: ComplexityModel, wanted: float, optimizer: torch.optim.Optimizer
+    def response(self, cost: Cost, wanted: float, optimizer: torch.optim.Optimizer
                  ) -> Response:
         """What the optimizer's next step can do about the cost.
 
         Args:
             cost: the cost as a function of the alphas.
-            wanted: the target in GMACs.
+            wanted: the target in the cost's unit.
             optimizer: it holds the parameters that learn.
         """
-        gmacs, slope = self.slope(cost)
-        sensitivity = _sensitivity(gmacs, slope)
+        now, slope = self.slope(cost)
+        sensitivity = _sensitivity(now, slope)
         values, (low, high) = self.read(), self.limits()
         # A parameter that stands at a bound answers only to a push away from it.
-        must_fall = slope < 0 if gmacs < wanted else slope > 0
+        must_fall = slope < 0 if now < wanted else slope > 0
         slope = slope * torch.where(must_fall, values > low, values < high)
         steps = [step_size(optimizer, pool.parameter) for pool in self.pools.values()]
         distance = torch.cat([slope.new_full((pool.parameter.numel(), ), step.distance)
                               for pool, step in zip(self.pools.values(), steps)])
-        return Response(gmacs, gmacs * (slope.square() * distance).sum().item(),
+        return Response(now, now * (slope.square() * distance).sum().item(),
                         max(s.inertia for s in steps), any(s.normalized for s in steps),
                         sensitivity)
 
@@ -108,5 +110,5 @@ class PoolParameters:
                 for pool, part in zip(self.pools.values(), parts)]
 
 
-def _sensitivity(gmacs: float, slope: Tensor) -> float:
-    return gmacs * slope.square().sum().item()
+def _sensitivity(cost: float, slope: Tensor) -> float:
+    return cost * slope.square().sum().item()

@@ -20,8 +20,8 @@ def settle(values: Tensor, slope: Tensor, limits: tuple[Tensor, Tensor],
         values: parameters of the poolings, ``(n,)``.
         slope: ``d log(cost) / d values``, ``(n,)``.
         limits: lowest and highest values, ``(n,)`` each.
-        count: counted GMACs, rounded sizes included, at given values.
-        wanted: the target in GMACs.
+        count: the counted cost, rounded sizes included, at given values.
+        wanted: the target in the cost's unit.
     """
     direction = -slope / slope.norm().clamp_min(1e-12)
 

@@ -27,19 +27,38 @@ def to_meta_copy(model: nn.Module, strip: bool = True) -> nn.Module:
     Raises:
         ValueError: the network is sharded by FSDP2.
     """
-    if any(hasattr(module, 'reshard') for module in model.modules()):
-        raise ValueError('a network that fully_shard has sharded cannot be copied, so its cost '
-                         'cannot be probed; call model.prepare_cost() before fully_shard. '
-                         'gmacs_budget counts until the end: use gmacs_weight with FSDP2')
+    _check_whole(model)
     pairs = [(pool, FixedDynOPool.with_cost_of(pool)) for pool in learned_pools(model).values()]
     pairs += [(module, nn.Identity()) for module in model.modules()
               if strip and type(module) in _FREE]
     pairs += [(tensor, _empty_like(tensor)) for tensor in (*model.parameters(), *model.buffers())]
-    pairs += [(getattr(module, name), OrderedDict()) for module in model.modules()
-              for name in _HOOKS]
-    copied = copy_replacing(model, pairs)
+    return _copy_without_hooks(model, pairs)
+
+
+def to_fixed_copy(model: nn.Module) -> nn.Module:
+    """A copy in evaluation mode, with numbers, whose scales can be set; hooks stay behind.
+
+    Raises:
+        ValueError: it holds a ShapeAdaptor, or is sharded by FSDP2.
+    """
+    _check_whole(model)
+    return _copy_without_hooks(
+        model, [(pool, pool.freeze()) for pool in learned_pools(model).values()])
+
+
+def _copy_without_hooks(model, pairs) -> nn.Module:
+    hooks = [(getattr(module, name), OrderedDict()) for module in model.modules()
+             for name in _HOOKS]
+    copied = copy_replacing(model, [*pairs, *hooks])
     copied.eval()  # no chaining: mmseg's HRNet returns None from train() and eval()
     return copied
+
+
+def _check_whole(model: nn.Module) -> None:
+    if any(hasattr(module, 'reshard') for module in model.modules()):
+        raise ValueError('a network that fully_shard has sharded cannot be copied, so its cost '
+                         'cannot be probed; call model.prepare_cost() before fully_shard. '
+                         'gmacs_budget counts until the end: use gmacs_weight with FSDP2')
 
 
 def note_running(network: nn.Module) -> list[str]:

@@ -6,7 +6,7 @@ complexity term). The exponents are found by probing the network, not by knowing
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,6 +38,43 @@ class LayerCost:
     exponents: dict[str, tuple[float, float]]
 
 
+class ScaleTerms:
+    """A sum of products of powers of the scales, ``sum_t c_t * prod_i (r_i / r_i0) ** e_ti``.
+
+    Args:
+        initial_scales: ``{instance: (scale_h, scale_w)}``, the ``r_i0``.
+        coefficients: ``{exponents: c_t}``; the exponents are one tuple of numbers, those of
+            height and width of each instance in turn.
+    """
+
+    def __init__(self, initial_scales: Mapping[str, Sequence[float]],
+                 coefficients: Mapping[tuple[float, ...], float]):
+        self.initial_scales = {name: tuple(pair) for name, pair in initial_scales.items()}
+        self.coefficients = dict(coefficients)
+        self._coefficients = torch.tensor(list(self.coefficients.values()), dtype=torch.float64)
+        self._exponents = torch.tensor(list(self.coefficients), dtype=torch.float64)
+        self._log_initial = torch.tensor(
+            [math.log(s) for pair in self.initial_scales.values() for s in pair],
+            dtype=torch.float64)
+
+    @property
+    def initial(self) -> float:
+        """The sum at the initial scales."""
+        return float(self._coefficients.sum())
+
+    def parts(self, alphas: Mapping[str, Tensor]) -> Tensor:
+        """Its terms at ``alphas``, float64 ``(T,)``, differentiable in them.
+
+        Args:
+            alphas: ``{instance: tensor (alpha_h, alpha_w)}``, all on one device.
+        """
+        stacked = torch.cat([alphas[name] for name in self.initial_scales]).double()
+        device = stacked.device
+        log_ratio = -stacked.log() - self._log_initial.to(device, non_blocking=True)
+        factors = (self._exponents.to(device, non_blocking=True) @ log_ratio).exp()
+        return self._coefficients.to(device, non_blocking=True) * factors
+
+
 class ComplexityModel:
     """GMACs of a network at any setting of its alphas. Made by :func:`probe_complexity`.
 
@@ -45,6 +82,11 @@ class ComplexityModel:
         layers: cost of every operator call.
         initial_scales: ``{instance: (scale_h, scale_w)}`` at which they were counted.
         shape: input size ``(H, W)`` in pixels.
+
+    Attributes:
+        terms: GMACs by exponents: calls with the same ones add up, and a handful of terms remain
+            of hundreds.
+        of_layer: the exponents of each layer, a key of ``terms.coefficients``.
     """
 
     def __init__(self, layers: Sequence[LayerCost],
@@ -52,24 +94,18 @@ class ComplexityModel:
         self.layers = list(layers)
         self.initial_scales = dict(initial_scales)
         self.shape = tuple(shape)
-        # Calls with the same exponents add up: a handful of terms remain of hundreds.
-        terms: dict[tuple, float] = {}
-        for layer in self.layers:
-            key = tuple(e for name in self.initial_scales
-                        for e in layer.exponents.get(name, (0.0, 0.0)))
-            terms[key] = terms.get(key, 0.0) + layer.gmacs
-        self._coefficients = torch.tensor(list(terms.values()), dtype=torch.float64)
-        self._exponents = torch.tensor(list(terms), dtype=torch.float64)
-        self._log_initial = torch.tensor(
-            [math.log(s) for pair in self.initial_scales.values() for s in pair],
-            dtype=torch.float64)
+        self.of_layer = [tuple(e for name in self.initial_scales
+                               for e in layer.exponents.get(name, (0.0, 0.0)))
+                         for layer in self.layers]
+        self.terms = ScaleTerms(self.initial_scales,
+                                self.add_up(layer.gmacs for layer in self.layers))
 
     @property
     def initial_gmacs(self) -> float:
         """GMACs at the initial scales."""
-        return float(self._coefficients.sum())
+        return self.terms.initial
 
-    def gmacs(self, alphas: dict[str, Tensor]) -> Tensor:
+    def gmacs(self, alphas: Mapping[str, Tensor]) -> Tensor:
         """GMACs at ``alphas``, differentiable in them.
 
         Args:
@@ -78,11 +114,14 @@ class ComplexityModel:
         Returns:
             float64 scalar in units of 1e9 multiply-adds.
         """
-        stacked = torch.cat([alphas[name] for name in self.initial_scales]).double()
-        device = stacked.device
-        log_ratio = -stacked.log() - self._log_initial.to(device, non_blocking=True)
-        factors = (self._exponents.to(device, non_blocking=True) @ log_ratio).exp()
-        return self._coefficients.to(device, non_blocking=True) @ factors
+        return self.terms.parts(alphas).sum()
+
+    def add_up(self, values: Iterable[float]) -> dict[tuple[float, ...], float]:
+        """Values of the layers, in their order, summed by exponents."""
+        sums: dict[tuple, float] = {}
+        for key, value in zip(self.of_layer, values, strict=True):
+            sums[key] = sums.get(key, 0.0) + value
+        return sums
 
 
 def probe_complexity(model: nn.Module,

@@ -13,7 +13,8 @@ _PLAIN = {
     'DynOPoolCascadeEncoderDecoder': 'CascadeEncoderDecoder',
     'DynOPoolImageClassifier': 'ImageClassifier',
 }
-_HOOKS = ('DynOPoolHook', 'GMACsBudgetHook', 'MeasuredGradientHook', 'ShapeLogHook')
+_HOOKS = ('DynOPoolHook', 'GMACsBudgetHook', 'LatencyBudgetHook', 'MeasuredGradientHook',
+          'ShapeLogHook')
 
 
 def frozen_state(model: nn.Module) -> dict:
@@ -37,7 +38,7 @@ def plain_model(model_cfg: ConfigDict) -> ConfigDict:
     if converted:
         plain.backbone = ConfigDict(type='DynOPoolBackbone', backbone=converted[0],
                                     dynopool=converted[1])
-    for key in [key for key in plain if key.startswith('gmacs_') or key == 'dynopool']:
+    for key in [key for key in plain if key.startswith(('gmacs_', 'latency_', 'dynopool'))]:
         plain.pop(key)
     return plain
 

@@ -3,7 +3,7 @@
 from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 
-from mmseg_dynopool.budget import GMACsBudgetHook
+from mmseg_dynopool.budget import GMACsBudgetHook, LatencyBudgetHook
 from mmseg_dynopool.layers import read_alphas, unwrap
 
 from .shape_log_hook import ShapeLogHook, named_pools, parameter_groups
@@ -14,7 +14,8 @@ class DynOPoolHook(Hook):
     """Projects every alpha into its bounds after each step.
 
     Brings along :class:`ShapeLogHook`, which logs the shapes, and where the model has a
-    ``gmacs_budget`` :class:`GMACsBudgetHook`; they run right after it, in the order budget, log.
+    ``gmacs_budget`` or ``latency_budget`` its hook, :class:`GMACsBudgetHook` or
+    :class:`LatencyBudgetHook`; they run right after it, in the order budget, log.
 
     Runs before moving averages and checkpoints see the new alphas.
 
@@ -27,8 +28,9 @@ class DynOPoolHook(Hook):
     def before_run(self, runner) -> None:
         # Before the checkpoint is loaded, in which the budget's hook has its state.
         wanted = [ShapeLogHook]
-        if getattr(unwrap(runner.model), 'gmacs_budget', None) is not None:
-            wanted.insert(0, GMACsBudgetHook)
+        for kind in (GMACsBudgetHook, LatencyBudgetHook):
+            if getattr(unwrap(runner.model), kind.kind.option, None) is not None:
+                wanted.insert(0, kind)
         for kind in wanted:
             if not any(isinstance(hook, kind) for hook in runner.hooks):
                 runner.register_hook(kind())

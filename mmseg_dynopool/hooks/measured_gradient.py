@@ -86,7 +86,8 @@ class MeasuredGradientHook(Hook):
         def loss() -> Tensor:
             with runner.optim_wrapper.optim_context(model):
                 losses = model(**batch, mode='loss')
-            losses.pop('loss_gmacs', None)
+            for key in ('loss_gmacs', 'loss_latency'):
+                losses.pop(key, None)
             value = model.parse_losses(losses)[0].detach()
             all_reduce(value, 'mean')
             return value

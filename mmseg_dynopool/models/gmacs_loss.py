@@ -1,17 +1,19 @@
 """A loss that contains the cost of the network (main paper, the complexity term)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 from torch import Tensor
 
-from mmseg_dynopool.budget import GMACsBudget
+from mmseg_dynopool.budget import Budget, GMACsBudget, LatencyBudget
 from mmseg_dynopool.complexity import (
     ComplexityModel,
     GMACsCounter,
     check_shape,
     probe_complexity,
 )
+from mmseg_dynopool.latency import LatencyModel, Scales, fit_latency, measure_latency
 from mmseg_dynopool.layers import ResizingPool, input_channels, learned_pools
 
 from .converted import check_other_sizes
@@ -27,12 +29,16 @@ class GMACsLoss:
 
     GMACs are those of backbone and heads (without auxiliary ones) at the training crop and the
     current scales, in units of 1e9. The weight is fixed (``gmacs_weight``, the paper's lambda) or
-    adapted by :class:`GMACsBudgetHook` to meet a budget (``gmacs_budget``).
+    adapted by :class:`GMACsBudgetHook` to meet a budget (``gmacs_budget``). With a
+    ``latency_budget`` it is ``loss_latency = weight * milliseconds`` instead, adapted by
+    :class:`LatencyBudgetHook`.
 
     Attributes:
-        gmacs_weight: lambda, per 1e9 multiply-adds; None with a budget before its hook sets it.
-        gmacs_budget: the budget, or None.
+        cost_weight: lambda, per 1e9 multiply-adds, or per millisecond with a latency budget; None
+            with a budget before its hook sets it.
+        gmacs_budget, latency_budget: the budget, or None; one of them at most.
         cost: the network's cost as a function of its alphas; None before :meth:`prepare_cost`.
+        latency: its time as such a function; None where no hook has set it.
     """
 
     def __init__(self,
@@ -40,13 +46,18 @@ class GMACsLoss:
                  dynopool: dict | None = None,
                  gmacs_weight: float | None = None,
                  gmacs_budget: dict | None = None,
+                 latency_budget: dict | None = None,
                  gmacs_shape: Sequence[int] | None = None,
                  **kwargs):
-        if gmacs_budget is not None and gmacs_weight is not None:
+        steering = dict(gmacs_weight=gmacs_weight, gmacs_budget=gmacs_budget,
+                        latency_budget=latency_budget)
+        given = {name: value for name, value in steering.items() if value is not None}
+        if len(given) > 1:
             raise ValueError(
-                f'give either gmacs_weight (got {gmacs_weight!r}) or gmacs_budget (got '
-                f'{gmacs_budget!r}): a budget adapts the weight; gmacs_weight=None clears it')
-        if gmacs_weight is None and gmacs_budget is None:
+                'give either ' + ' or '.join(f'{name} (got {value!r})'
+                                             for name, value in given.items()) +
+                f': a budget adapts the weight; {next(iter(given))}=None clears it')
+        if not given:
             gmacs_weight = PAPER_WEIGHT
         if gmacs_weight is not None:
             _check_weight(gmacs_weight)
@@ -56,11 +67,16 @@ class GMACsLoss:
             kwargs['backbone'] = dict(type='DynOPoolBackbone', backbone=kwargs['backbone'],
                                       dynopool=dynopool)
         super().__init__(*args, **kwargs)
-        self.gmacs_weight = gmacs_weight
-        self.gmacs_budget = None if gmacs_budget is None else GMACsBudget.from_options(
-            gmacs_budget)
+        self.cost_weight = gmacs_weight
+        self.gmacs_budget: Budget | None = None
+        self.latency_budget: Budget | None = None
+        if gmacs_budget is not None:
+            self.gmacs_budget = GMACsBudget.from_options(gmacs_budget)
+        if latency_budget is not None:
+            self.latency_budget = LatencyBudget.from_options(latency_budget)
         self.gmacs_shape = gmacs_shape
         self.cost: ComplexityModel | None = None
+        self.latency: LatencyModel | None = None
         if not self.pools():
             raise ValueError(
                 f'{type(self).__name__} needs a network with DynOPools, but backbone '
@@ -113,27 +129,73 @@ class GMACsLoss:
         """GMACs at the current sizes; see :meth:`gmacs_counter`."""
         return self.gmacs_counter(shape).gmacs()
 
-    def loss(self, inputs: Tensor, data_samples) -> dict:
-        """Losses of the task, and ``loss_gmacs``, ``gmacs`` and ``gmacs_ratio``.
+    def find_latency(self) -> LatencyModel:
+        """The latency model of the budget: its file's, else measured on the network's device.
 
-        ``gmacs_ratio`` is the cost relative to the start of training. With a budget,
-        ``gmacs_lambda`` is the current weight.
+        Raises:
+            ValueError: the file cannot be read, or is of another network or shape.
+        """
+        budget = self.latency_budget
+        if budget.model is None:
+            return fit_latency(self, self._known_shape(budget.shape), input_channels(self),
+                               forward_without_postprocessing)
+        found = LatencyModel.load(budget.model)
+        if budget.shape is not None and tuple(budget.shape) != found.shape:
+            raise ValueError(f'latency_budget shape={tuple(budget.shape)}, but the model '
+                             f'{budget.model!r} was measured at {found.shape}; leave shape out, '
+                             'or measure at this one with tools/latency.py')
+        return found.at_scales_of(self.complexity(found.shape))
+
+    def latency_counter(self) -> Callable[[Mapping[str, Sequence[float]]], float]:
+        """Milliseconds by :attr:`latency` as a function of alphas, rounded sizes."""
+        return self.latency.counted(self.gmacs_counter(self.latency.shape),
+                                    self.complexity(self.latency.shape))
+
+    def measure_latency(self, scales: Sequence[Scales], repeats: int) -> np.ndarray:
+        """Time the network at several settings of its scales, by turns, as :attr:`latency` was.
+
+        Args:
+            scales: ``{instance: (scale_h, scale_w)}`` each.
+            repeats: turns.
+
+        Returns:
+            Seconds of an evaluation pass, ``(settings, repeats)``.
+        """
+        return measure_latency(self, scales, self.latency.shape, input_channels(self),
+                               forward_without_postprocessing, repeats, self.latency.batch)
+
+    def loss(self, inputs: Tensor, data_samples) -> dict:
+        """Losses of the task and of the cost, and the cost itself.
+
+        ``loss_gmacs``, ``gmacs`` and ``gmacs_ratio``, the cost relative to the start of training;
+        with a ``gmacs_budget`` also ``gmacs_lambda``, the current weight. With a
+        ``latency_budget`` instead ``loss_latency``, ``latency_ms``, ``latency_ratio`` and
+        ``latency_lambda`` beside ``gmacs`` and ``gmacs_ratio``.
 
         Raises:
             ValueError: there is a budget, and no hook that adapts the weight.
         """
-        if self.gmacs_weight is None:
-            raise ValueError('gmacs_budget needs the hook that adapts the weight: set '
+        if self.cost_weight is None:
+            budget = self.gmacs_budget or self.latency_budget
+            raise ValueError(f'{budget.option} needs the hook that adapts the weight: set '
                              "custom_hooks=[dict(type='DynOPoolHook')]")
         losses = super().loss(inputs, data_samples)
         if self.cost is None:
             self.prepare_cost(self.counted_shape or inputs.shape[-2:])
-        gmacs = self.cost.gmacs({n: p.bounded_alpha() for n, p in self.pools().items()})
-        losses['loss_gmacs'] = (self.gmacs_weight * gmacs).float()
+        alphas = {name: pool.bounded_alpha() for name, pool in self.pools().items()}
+        gmacs = self.cost.gmacs(alphas)
         losses['gmacs'] = gmacs.detach().float()
         losses['gmacs_ratio'] = losses['gmacs'] / self.cost.initial_gmacs
-        if self.gmacs_budget is not None:
-            losses['gmacs_lambda'] = losses['gmacs'].new_tensor(self.gmacs_weight)
+        if self.latency_budget is None:
+            losses['loss_gmacs'] = (self.cost_weight * gmacs).float()
+            if self.gmacs_budget is not None:
+                losses['gmacs_lambda'] = losses['gmacs'].new_tensor(self.cost_weight)
+        else:
+            ms = self.latency.milliseconds(alphas)
+            losses['loss_latency'] = (self.cost_weight * ms).float()
+            losses['latency_ms'] = ms.detach().float()
+            losses['latency_ratio'] = losses['latency_ms'] / self.latency.initial_ms
+            losses['latency_lambda'] = losses['latency_ms'].new_tensor(self.cost_weight)
         return losses
 
     def _known_shape(self, shape: Sequence[int] | None) -> tuple[int, int]:

@@ -161,5 +161,5 @@ def test_out_of_reach_names_the_range():
 
 
 def test_the_target_in_gmacs():
-    assert GMACsBudget(target=0.6).wanted_gmacs(5.0) == 3.0
-    assert GMACsBudget(target_gmacs=0.6).wanted_gmacs(5.0) == 0.6
+    assert GMACsBudget(target=0.6).wanted(5.0) == 3.0
+    assert GMACsBudget(target_gmacs=0.6).wanted(5.0) == 0.6

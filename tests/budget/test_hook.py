@@ -44,9 +44,9 @@ def test_a_frozen_alpha_is_left_alone():
     free = [p.alpha for p in model.pools().values() if p.alpha.requires_grad]
     optimizer = torch.optim.SGD(free, lr=0.05)
     hook.step(model, optimizer, 50, 100)
-    assert model.gmacs_weight == hook.controller.multiplier != 0
+    assert model.cost_weight == hook.controller.multiplier != 0
     hook.step(model, optimizer, 90, 100)
-    assert model.gmacs_weight == 0.0
+    assert model.cost_weight == 0.0
     assert frozen.alpha.tolist() == [2.0, 2.0] and free[0].tolist() != [2.0, 2.0]
     assert model.count_gmacs() / start == pytest.approx(0.98, rel=0.005)
 
@@ -66,7 +66,7 @@ def test_the_counted_cost_meets_the_budget(pooling, kind, target):
         gmacs = model.cost.gmacs({n: p.bounded_alpha() for n, p in pools.items()})
         task = sum((p.bounded_alpha() * 0.002 * torch.randn(2)).sum() for p in pools.values())
         optimizer.zero_grad()
-        (model.gmacs_weight * gmacs + task).backward()
+        (model.cost_weight * gmacs + task).backward()
         optimizer.step()
         for p in pools.values():
             p.project_()

@@ -127,5 +127,5 @@ def test_a_skipped_step_leaves_alpha_alone(tmp_path, optimizer):
     for skip, after in zip(skipped, watch.alphas, strict=True):
         assert torch.equal(after, before) == skip
         before = after
-    assert -1e3 < runner.model.gmacs_weight < 0  # it pulls the cost up, with its usual strength
+    assert -1e3 < runner.model.cost_weight < 0  # it pulls the cost up, with its usual strength
     assert all(value.isfinite().all() for value in runner.model.state_dict().values())

@@ -45,7 +45,7 @@ def test_the_five_lines_of_the_readme(tmp_path):
     model = MODELS.build(Config.fromfile(path).model)
     assert type(model.backbone).__name__ == 'ConvertedResNetV1c'
     assert list(model.backbone.dynopools) == ['stride2', 'stride4', 'stride8', 'stride16']
-    assert model.gmacs_weight == 7e-5
+    assert model.cost_weight == 7e-5
 
 
 def test_cost_in_the_loss():

@@ -154,7 +154,7 @@ def test_a_budget_needs_its_hook():
     model = MODELS.build(config(gmacs_budget=dict(target=0.97)))
     with pytest.raises(ValueError, match='DynOPoolHook'):
         losses(model)
-    model.gmacs_weight = -0.25  # as the hook sets it
+    model.cost_weight = -0.25  # as the hook sets it
     found = losses(model)
     assert found['gmacs_lambda'] == -0.25
     assert found['loss_gmacs'].item() == pytest.approx(-0.25 * found['gmacs'].item())

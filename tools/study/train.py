@@ -20,7 +20,7 @@ from mmengine.runner import Runner
 from mmseg.registry import MODELS
 
 import mmseg_dynopool
-from mmseg_dynopool.analysis.timing import time_alternately
+from mmseg_dynopool.latency import time_alternately
 from mmseg_dynopool.layers import ShapeAdaptor, all_pools, by_short_name, freeze_pools
 from mmseg_dynopool.models import count_network_gmacs
 

@@ -1,5 +1,6 @@
 """Time programs side by side, so that a busy machine slows all of them alike."""
 
+import platform
 import time
 from collections.abc import Callable
 
@@ -36,3 +37,12 @@ def time_alternately(runs: dict[str, Callable[[], object]], repeats: int,
 def _synchronize(device: torch.device | str) -> None:
     if torch.device(device).type == 'cuda':
         torch.cuda.synchronize(device)
+
+
+def device_name(device: torch.device | str) -> str:
+    """A device's name: of a GPU its model, of CPUs theirs and the number of threads in use."""
+    if torch.device(device).type == 'cuda':
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return (f'{platform.processor() or platform.machine()}, {threads} '
+            f'thread{"s" * (threads > 1)}')

@@ -1,0 +1,115 @@
+"""Measure a network at several settings of its scales, and fit a latency model to the times."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from scipy.optimize import nnls
+from torch import nn
+
+from mmseg_dynopool.complexity import GMACsCounter, probe_complexity, to_fixed_copy
+from mmseg_dynopool.layers import all_pools, learned_pools
+
+from .model import LatencyModel, Scales
+from .timing import device_name, time_alternately
+
+# Of the initial scales; the multiply-adds of three levels below each other vary 50-fold.
+_LEAST, _MOST = 0.6, 1.3
+
+
+def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
+                forward: Callable | None = None, settings: int = 16, repeats: int = 7,
+                batch: int = 1, seed: int = 0) -> LatencyModel:
+    """Time ``model`` at random scales on its device, and fit a :class:`LatencyModel`.
+
+    A copy with fixed scales runs in evaluation mode, at the initial and the random scales by
+    turns. Times are taken relative to the initial scales' within each turn, so that a machine
+    that becomes slower on the way moves none; their medians count. The fit minimizes relative
+    errors, with no negative weight.
+
+    Args:
+        model: a network with at least one DynOPool; it is neither run nor changed.
+        shape, in_channels, forward: see :func:`probe_complexity`.
+        settings: number of random settings.
+        repeats: turns.
+        batch: images per forward pass.
+        seed: of the settings.
+
+    Raises:
+        ValueError: there is no DynOPool in ``model``, or a ShapeAdaptor, or too few settings.
+    """
+    cost = probe_complexity(model, shape, in_channels, forward)
+    levels = list(cost.terms.coefficients)
+    if settings < len(levels) + 2:
+        raise ValueError(f'settings must be at least {len(levels) + 2}, got {settings!r}: the '
+                         f'network has {len(levels)} levels')
+    tried = [dict(cost.initial_scales), *_random_scales(model, settings, seed)]
+    seconds = measure_latency(model, tried, shape, in_channels, forward, repeats, batch)
+    first = 1e3 * np.median(seconds[0])
+    ms = first * np.median(seconds / seconds[0], axis=1)
+
+    counter = GMACsCounter(model, shape, in_channels, forward)
+    base = cost.terms.coefficients
+    shares = np.empty((len(tried), len(levels)))
+    for row, scales in zip(shares, tried):
+        for name, pair in scales.items():
+            counter.pools[name].set_scale_(pair)
+        macs = cost.add_up(call.macs / 1e9 for call in counter.calls())
+        row[:] = [macs[level] / base[level] if any(level) else 1 for level in levels]
+    constant = tuple([0.0] * len(levels[0]))
+    if constant not in base:  # a DynOPool sees the image itself
+        levels.append(constant)
+        shares = np.concatenate([shares, np.ones((len(tried), 1))], axis=1)
+    without = [_fit(np.delete(shares, i, 0), np.delete(ms, i)) for i in range(len(ms))]
+    measured = [dict(scales={name: list(pair) for name, pair in scales.items()}, ms=float(time),
+                     predicted_ms=float(row @ weights))
+                for scales, time, row, weights in zip(tried, ms, shares, without)]
+    device = next(model.parameters()).device
+    return LatencyModel(
+        dict(cost.initial_scales), dict(base), dict(zip(levels, _fit(shares, ms).tolist())),
+        tuple(shape), batch, device_name(device), torch.__version__, measured)
+
+
+def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[int],
+                    in_channels: int = 3, forward: Callable | None = None, repeats: int = 7,
+                    batch: int = 1) -> np.ndarray:
+    """Time a network at several settings of its scales, by turns.
+
+    Args:
+        tried: ``{instance: (scale_h, scale_w)}`` each.
+        model, shape, in_channels, forward, repeats, batch: see :func:`fit_latency`.
+
+    Returns:
+        Seconds, ``(settings, repeats)``.
+    """
+    device = next(model.parameters()).device
+    network = to_fixed_copy(model)
+    pools = all_pools(network)
+    image = torch.rand(batch, in_channels, *shape, device=device)
+
+    def run(scales: Scales) -> None:
+        for name, pair in scales.items():
+            pools[name].set_scale_(pair)
+        with torch.no_grad():
+            forward(network, image) if forward else network(image)
+
+    runs = {str(i): lambda scales=scales: run(scales) for i, scales in enumerate(tried)}
+    return np.array(list(time_alternately(runs, repeats, device).values()))
+
+
+def _random_scales(model: nn.Module, count: int, seed: int) -> list[Scales]:
+    """Scales around the initial ones, inside their bounds; a frozen one stays."""
+    draw = np.random.default_rng(seed)
+    tried: list[Scales] = [{} for _ in range(count)]
+    for name, pool in (learned_pools(model) or all_pools(model)).items():
+        low, high = getattr(pool, 'bounds', (0, math.inf))
+        for scales in tried:
+            factors = np.exp(draw.uniform(math.log(_LEAST), math.log(_MOST), 2))
+            scales[name] = tuple(float(min(max(r * f, low), high))
+                                 for r, f in zip(pool.initial_scale, factors))
+    return tried
+
+
+def _fit(shares: np.ndarray, ms: np.ndarray) -> np.ndarray:
+    return nnls(shares / ms[:, None], np.ones(len(ms)))[0]

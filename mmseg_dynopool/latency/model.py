@@ -1,0 +1,142 @@
+"""Milliseconds of a network at any setting of its scales."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmseg_dynopool.complexity import ComplexityModel, GMACsCounter, ScaleTerms
+from mmseg_dynopool.files import write_file
+
+Scales = Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class LatencyModel:
+    """Time of one forward pass: a constant, and a weight per resolution level of the network.
+
+    A level is a product of scales on which multiply-adds depend alike, see
+    :class:`ComplexityModel`; its weight is the time that it takes at the initial scales. Made by
+    :func:`fit_latency`.
+
+    Attributes:
+        initial_scales: ``{instance: (scale_h, scale_w)}``.
+        gmacs: GMACs of each level at the initial scales, ``{exponents: number}``: what the
+            network is known by.
+        weights: milliseconds of each level at the initial scales. Those of the level of no
+            exponents include what costs time and no multiply-adds.
+        shape: input size ``(H, W)`` in pixels.
+        batch: images per forward pass.
+        device: its name, see :func:`device_name`.
+        torch: the version of PyTorch.
+        settings: what was measured: ``{'scales', 'ms', 'predicted_ms'}`` each, where the
+            prediction comes from a fit to the other settings.
+    """
+
+    initial_scales: dict[str, tuple[float, float]]
+    gmacs: dict[tuple[float, ...], float]
+    weights: dict[tuple[float, ...], float]
+    shape: tuple[int, int]
+    batch: int
+    device: str
+    torch: str
+    settings: list[dict]
+
+    @property
+    def initial_ms(self) -> float:
+        """Milliseconds at the initial scales."""
+        return sum(self.weights.values())
+
+    @property
+    def errors(self) -> tuple[float, float]:
+        """Median and largest leave-one-out error of the measured settings, relative."""
+        errors = [abs(s['predicted_ms'] / s['ms'] - 1) for s in self.settings]
+        return float(np.median(errors)), max(errors)
+
+    def milliseconds(self, alphas: Mapping[str, Tensor]) -> Tensor:
+        """Milliseconds at ``alphas``, a float64 scalar that is differentiable in them.
+
+        Args:
+            alphas: ``{instance: tensor (alpha_h, alpha_w)}``, all on one device.
+        """
+        return ScaleTerms(self.initial_scales, self.weights).parts(alphas).sum()
+
+    def counted(self, counter: GMACsCounter, cost: ComplexityModel
+                ) -> Callable[[Mapping[str, Sequence[float]]], float]:
+        """A function that tells milliseconds at alphas, as :meth:`milliseconds`, sizes rounded.
+
+        Args:
+            counter: of the network, at :attr:`shape`.
+            cost: the network's multiply-adds at :attr:`shape`.
+        """
+        def count(alphas: Mapping[str, Sequence[float]]) -> float:
+            counter.gmacs(alphas)
+            macs = cost.add_up(call.macs / 1e9 for call in counter.calls())
+            return sum(ms * macs[key] / self.gmacs[key] if self.gmacs.get(key) else ms
+                       for key, ms in self.weights.items())
+
+        return count
+
+    def at_scales_of(self, cost: ComplexityModel) -> 'LatencyModel':
+        """The same model, told from the initial scales of the network whose cost is ``cost``.
+
+        Args:
+            cost: of the network, counted at :attr:`shape`.
+
+        Raises:
+            ValueError: it is of another network.
+        """
+        wrong = ''
+        if list(self.initial_scales) != list(cost.initial_scales):
+            wrong = f'DynOPools {list(self.initial_scales)}, not {list(cost.initial_scales)}'
+        elif set(self.gmacs) != set(cost.terms.coefficients):
+            wrong = 'layers below other products of scales'
+        else:
+            alphas = {name: 1 / torch.tensor(pair) for name, pair in cost.initial_scales.items()}
+            gmacs, weights = (dict(zip(terms, ScaleTerms(self.initial_scales, terms).parts(
+                alphas).tolist())) for terms in (self.gmacs, self.weights))
+            there, here = sum(gmacs.values()), cost.initial_gmacs
+            if abs(there / here - 1) > 0.03:  # rounded sizes differ by less
+                wrong = f'{there:.4g} GMACs at its scales, not {here:.4g}'
+        if wrong:
+            raise ValueError(f'the latency model is of another network: it has {wrong}; measure '
+                             'this one with tools/latency.py')
+        return replace(self, initial_scales=dict(cost.initial_scales), gmacs=gmacs,
+                       weights=weights)
+
+    def to_dict(self) -> dict:
+        """The content of a file."""
+        return asdict(self) | {
+            key: [dict(exponents=list(exponents), value=value)
+                  for exponents, value in getattr(self, key).items()]
+            for key in ('gmacs', 'weights')}
+
+    def save(self, path: str | Path) -> None:
+        """Write it as JSON."""
+        write_file(path, json.dumps(self.to_dict(), indent=1).encode())
+
+    @classmethod
+    def load(cls, path: str | Path) -> 'LatencyModel':
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ValueError: the file cannot be read, or holds something else.
+        """
+        try:
+            return cls.from_dict(json.loads(Path(path).read_text()))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise ValueError(f'cannot read a latency model from {str(path)!r} '
+                             f'({type(error).__name__}: {error}); tools/latency.py writes one'
+                             ) from error
+
+    @classmethod
+    def from_dict(cls, fields: dict) -> 'LatencyModel':
+        """From :meth:`to_dict`'s."""
+        levels = {key: {tuple(level['exponents']): float(level['value']) for level in fields[key]}
+                  for key in ('gmacs', 'weights')}
+        scales = {name: tuple(pair) for name, pair in fields['initial_scales'].items()}
+        return cls(**fields | levels | dict(initial_scales=scales, shape=tuple(fields['shape'])))
