@@ -50,7 +50,7 @@ class LatencyBudgetHook(BudgetHook):
             return
         model.latency = _on_main_process(lambda: model.find_latency())
         median, largest = model.latency.errors
-        print_log(f'latency model: {model.latency.initial_ms:.4g} ms at the initial scales on '
+        print_log(f'latency model: {model.latency.start_ms:.4g} ms at the initial scales on '
                   f'{model.latency.device}; leave-one-out error {median:.1%}, at most '
                   f'{largest:.1%}', 'current')
 
@@ -58,7 +58,7 @@ class LatencyBudgetHook(BudgetHook):
         return model.latency.milliseconds
 
     def initial(self, model) -> float:
-        return model.latency.initial_ms
+        return model.latency.start_ms
 
     def counter(self, model) -> Callable[[Mapping[str, Sequence[float]]], float]:
         return model.latency_counter()

@@ -19,20 +19,21 @@ _LEAST, _MOST = 0.6, 1.3
 
 
 def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
-                forward: Callable | None = None, settings: int = 16, repeats: int = 7,
+                forward: Callable | None = None, settings: int = 16, repeats: int | None = None,
                 batch: int = 1, seed: int = 0) -> LatencyModel:
     """Time ``model`` at random scales on its device, and fit a :class:`LatencyModel`.
 
     A copy with fixed scales runs in evaluation mode, at the initial and the random scales by
     turns. Times are taken relative to the initial scales' within each turn, so that a machine
     that becomes slower on the way moves none; their medians count. The fit minimizes relative
-    errors, with no negative weight.
+    errors of the random settings, with no negative weight. The initial scales are no part of it:
+    at 0.5 on even sizes a DynOPool has nothing to resample, which is faster than any neighbour.
 
     Args:
         model: a network with at least one DynOPool; it is neither run nor changed.
         shape, in_channels, forward: see :func:`probe_complexity`.
         settings: number of random settings.
-        repeats: turns.
+        repeats: turns; default: 7, of fast networks up to 31, as many as take 20 s.
         batch: images per forward pass.
         seed: of the settings.
 
@@ -44,10 +45,15 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
     if settings < len(levels) + 2:
         raise ValueError(f'settings must be at least {len(levels) + 2}, got {settings!r}: the '
                          f'network has {len(levels)} levels')
-    tried = [dict(cost.initial_scales), *_random_scales(model, settings, seed)]
-    seconds = measure_latency(model, tried, shape, in_channels, forward, repeats, batch)
-    first = 1e3 * np.median(seconds[0])
-    ms = first * np.median(seconds / seconds[0], axis=1)
+    tried = _random_scales(model, settings, seed)
+    tried_too = [dict(cost.initial_scales), *tried]
+
+    def measure(turns: int) -> np.ndarray:
+        return measure_latency(model, tried_too, shape, in_channels, forward, turns, batch)
+
+    seconds = measure(repeats or max(7, min(31, round(20 / measure(1).sum()))))
+    start_ms = float(1e3 * np.median(seconds[0]))
+    ms = start_ms * np.median(seconds[1:] / seconds[0], axis=1)
 
     counter = GMACsCounter(model, shape, in_channels, forward)
     base = cost.terms.coefficients
@@ -68,7 +74,7 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
     device = next(model.parameters()).device
     return LatencyModel(
         dict(cost.initial_scales), dict(base), dict(zip(levels, _fit(shares, ms).tolist())),
-        tuple(shape), batch, device_name(device), torch.__version__, measured)
+        start_ms, tuple(shape), batch, device_name(device), torch.__version__, measured)
 
 
 def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[int],

@@ -29,6 +29,7 @@ class LatencyModel:
             network is known by.
         weights: milliseconds of each level at the initial scales. Those of the level of no
             exponents include what costs time and no multiply-adds.
+        start_ms: time at the initial scales as measured, which may be less than the weights' sum.
         shape: input size ``(H, W)`` in pixels.
         batch: images per forward pass.
         device: its name, see :func:`device_name`.
@@ -40,16 +41,12 @@ class LatencyModel:
     initial_scales: dict[str, tuple[float, float]]
     gmacs: dict[tuple[float, ...], float]
     weights: dict[tuple[float, ...], float]
+    start_ms: float
     shape: tuple[int, int]
     batch: int
     device: str
     torch: str
     settings: list[dict]
-
-    @property
-    def initial_ms(self) -> float:
-        """Milliseconds at the initial scales."""
-        return sum(self.weights.values())
 
     @property
     def errors(self) -> tuple[float, float]:
@@ -105,8 +102,10 @@ class LatencyModel:
         if wrong:
             raise ValueError(f'the latency model is of another network: it has {wrong}; measure '
                              'this one with tools/latency.py')
+        same = self.initial_scales == cost.initial_scales
         return replace(self, initial_scales=dict(cost.initial_scales), gmacs=gmacs,
-                       weights=weights)
+                       weights=weights,
+                       start_ms=self.start_ms if same else sum(weights.values()))
 
     def to_dict(self) -> dict:
         """The content of a file."""

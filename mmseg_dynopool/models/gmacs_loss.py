@@ -194,7 +194,7 @@ class GMACsLoss:
             ms = self.latency.milliseconds(alphas)
             losses['loss_latency'] = (self.cost_weight * ms).float()
             losses['latency_ms'] = ms.detach().float()
-            losses['latency_ratio'] = losses['latency_ms'] / self.latency.initial_ms
+            losses['latency_ratio'] = losses['latency_ms'] / self.latency.start_ms
             losses['latency_lambda'] = losses['latency_ms'].new_tensor(self.cost_weight)
         return losses
 

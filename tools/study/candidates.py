@@ -19,7 +19,7 @@ from .runs import NETWORKS, Run
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 STRETCH = dict(stretched_h=3., stretched_w=1 / 3)  # height to width
 # Of the weights' lr.
-ALPHA_LR = dict(adaptor=0.1, dynopool=0.1, measured=0.04)
+ALPHA_LR = dict(adaptor=0.1, dynopool=0.1, measured=0.04, latency=0.04)
 _TOLERANCE = 0.007  # of counted costs
 
 
@@ -159,7 +159,7 @@ def _network(run: Run, learn: bool, options: dict) -> dict:
         return {'model.backbone': dict(_delete_=True, type='DynOPoolBackbone', backbone=stock,
                                        dynopool=dict(options, learn=False))}
     # Streams alone, unless the wanted cost is out of their reach.
-    options = dict(options, stem=run.ratio < 0.6)
+    options = dict(options, stem=run.ratio < 0.6 or run.method == 'latency')
     if not learn:
         options['learn'] = False
     segmentor = {'model.type': 'DynOPoolEncoderDecoder'} if learn else {}
@@ -212,9 +212,10 @@ def _learned(run, overrides, kind: str, hooks=()):
     lr = ALPHA_LR[run.method] * options.pop('alpha_lr', 1.)
     if run.network == 'demo':
         lr *= 10  # its weights learn with a tenth of the others' lr
-    budget = dict(target_gmacs=_target(run, overrides), **phases)
-    return {**_network(run, True, dict(options, type=kind)),
-            'model.gmacs_budget': budget,
+    budget = {'model.gmacs_budget': dict(target_gmacs=_target(run, overrides), **phases)}
+    if run.method == 'latency':
+        budget = {'model.latency_budget': dict(target=run.ratio, **phases)}
+    return {**_network(run, True, dict(options, type=kind)), **budget,
             'optim_wrapper.paramwise_cfg': dict(
                 custom_keys=dict(dynopools=dict(lr_mult=lr, decay_mult=0.))),
             'custom_hooks': [dict(type='DynOPoolHook'), *hooks]}
@@ -247,5 +248,5 @@ def _measured(run, overrides, scales):
 
 _METHODS = dict(stock=_stock, input=_input, squeezed=_squeezed, narrow=_narrow, uniform=_uniform,
                 picked=_picked, adaptor=_adaptor, dynopool=_dynopool,
-                measured=_measured, retrained=_retrained,
+                measured=_measured, latency=_measured, retrained=_retrained,
                 fixed=_fixed, slopes=_slopes)

@@ -16,6 +16,7 @@ METHODS = dict(
     adaptor='Shape Adaptor, budget',
     dynopool='DynOPool, budget',
     measured='DynOPool, budget, measured gradient',
+    latency='DynOPool, budget of time, measured gradient',
     retrained='learned scales, fixed and trained anew',
     fixed='fixed scales, not matched in cost',
     slopes="DynOPool held at the stock network's scales")
@@ -29,7 +30,8 @@ class Run:
         network: one of ``NETWORKS``.
         data: a variant of the scenes, or ``'mni152'``.
         method: one of ``METHODS``.
-        ratio: counted cost relative to the stock network.
+        ratio: counted cost relative to the stock network; of the method ``'latency'`` the time
+            of inference relative to the start.
         seed: of weights and batches.
         options: what differs from the method's defaults, ``((name, value), ...)``, for
             ``candidates.py``.
@@ -117,4 +119,5 @@ def all_runs() -> list[Run]:
     for data in ('isotropic', 'mixed', 'enlarged'):
         for method, ratio in (('stock', 1.), ('uniform', 0.5), ('measured', 0.5)):
             runs += _seeds(3, 'hrnet', data, method, ratio)
+    runs += _seeds(3, 'demo', 'mni152', 'latency', 0.7)
     return list(dict.fromkeys(runs))
