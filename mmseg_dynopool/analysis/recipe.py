@@ -37,7 +37,9 @@ def recipe(run: Run) -> dict[str, str]:
         'Network': f'{type_name(model)}: {type_name(backbone)} + {heads}',
         'DynOPools': _pairs(pools) or default,
         'Cost in the loss': _pairs({k: v for k, v in model.items()
-                                    if k.startswith('gmacs_') and v is not None}),
+                                    if k.startswith(('gmacs_', 'latency_'))
+                                    and v is not None}),
+        'Time of the settled network': _settled_time(run),
         'Data': ', '.join(str(v) for v in (dataset.get('type'), dataset.get('data_root')) if v),
         'Augmentation': ', '.join(_call(step) for step in dataset.get('pipeline') or []
                                   if type_name(step) in _SIZE_TRANSFORMS),
@@ -91,6 +93,11 @@ def _alpha_rate(optimizer: dict, key: dict | None) -> str:
     rate = optimizer['lr'] * key.get('lr_mult', 1)
     decay = optimizer.get('weight_decay', 0) * key.get('decay_mult', 1)
     return f'{rate:g} (weight decay {decay:g})'
+
+
+def _settled_time(run: Run) -> str:
+    times = run.log.get('latency_measured_ms')
+    return f'{times[-1][1]:.4g} ms of one image, as measured in the training' if times else ''
 
 
 def _progress(run: Run) -> str:

@@ -1,14 +1,14 @@
 """The hook that makes a training meet a budget of time."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 import torch
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
 from mmseg.registry import HOOKS
 
-from mmseg_dynopool.latency import LatencyModel, device_name
+from mmseg_dynopool.latency import LatencyModel, device_name, relative_times
 from mmseg_dynopool.layers import unwrap
 
 from .hook import BudgetHook
@@ -17,7 +17,7 @@ from .plant import Cost, PoolParameters
 
 _CORRECTIONS = 2
 _ENOUGH = 0.01
-_REPEATS = 11
+_REPEATS = 20
 
 
 @HOOKS.register_module()
@@ -90,7 +90,7 @@ class LatencyBudgetHook(BudgetHook):
         for _ in range(1 + _CORRECTIONS):
             values = super().settle(model, parameters, aim)
             ms = self._measure(model, parameters, values)
-            found.append((abs(np.log(ms / wanted)), values, ms))
+            found.append((abs(math.log(ms / wanted)), values, ms))
             if found[-1][0] < _ENOUGH:
                 break
             aim *= wanted / ms
@@ -99,8 +99,8 @@ class LatencyBudgetHook(BudgetHook):
     def _measure(self, model, parameters, values: torch.Tensor) -> float:
         """Milliseconds at ``values``, relative to those at the initial scales."""
         scales = {name: (1 / alpha).tolist() for name, alpha in parameters.alphas(values).items()}
-        start, end = model.measure_latency([model.latency.initial_scales, scales], _REPEATS)
-        return self.initial(model) * float(np.median(end / start))
+        seconds = model.measure_latency([model.latency.initial_scales, scales], _REPEATS)
+        return self.initial(model) * float(relative_times(seconds)[1])
 
 
 def _on_main_process(function: Callable[[], object]):

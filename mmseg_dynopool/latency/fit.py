@@ -45,15 +45,17 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
     if settings < len(levels) + 2:
         raise ValueError(f'settings must be at least {len(levels) + 2}, got {settings!r}: the '
                          f'network has {len(levels)} levels')
+    if repeats == 1:
+        raise ValueError('repeats must be at least 2, got 1: every second turn is reversed')
     tried = _random_scales(model, settings, seed)
-    tried_too = [dict(cost.initial_scales), *tried]
 
     def measure(turns: int) -> np.ndarray:
-        return measure_latency(model, tried_too, shape, in_channels, forward, turns, batch)
+        return measure_latency(model, [cost.initial_scales, *tried], shape, in_channels, forward,
+                               turns, batch)
 
     seconds = measure(repeats or max(7, min(31, round(20 / measure(1).sum()))))
     start_ms = float(1e3 * np.median(seconds[0]))
-    ms = start_ms * np.median(seconds[1:] / seconds[0], axis=1)
+    ms = start_ms * relative_times(seconds)[1:]
 
     counter = GMACsCounter(model, shape, in_channels, forward)
     base = cost.terms.coefficients
@@ -74,7 +76,7 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
     device = next(model.parameters()).device
     return LatencyModel(
         dict(cost.initial_scales), dict(base), dict(zip(levels, _fit(shares, ms).tolist())),
-        start_ms, tuple(shape), batch, device_name(device), torch.__version__, measured)
+        start_ms, tuple(shape), batch, device_name(device), str(torch.__version__), measured)
 
 
 def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[int],
@@ -102,6 +104,16 @@ def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[i
 
     runs = {str(i): lambda scales=scales: run(scales) for i, scales in enumerate(tried)}
     return np.array(list(time_alternately(runs, repeats, device).values()))
+
+
+def relative_times(seconds: np.ndarray) -> np.ndarray:
+    """Times relative to the first setting's, ``(settings,)``, of :func:`measure_latency`'s.
+
+    Medians over turns in one order and over turns in the other, averaged: a steady drift of the
+    machine's speed favours in one what comes late, in the other what comes early.
+    """
+    ratios = seconds / seconds[0]
+    return (np.median(ratios[:, ::2], axis=1) + np.median(ratios[:, 1::2], axis=1)) / 2
 
 
 def _random_scales(model: nn.Module, count: int, seed: int) -> list[Scales]:

@@ -102,10 +102,10 @@ class LatencyModel:
         if wrong:
             raise ValueError(f'the latency model is of another network: it has {wrong}; measure '
                              'this one with tools/latency.py')
-        same = self.initial_scales == cost.initial_scales
+        if self.initial_scales == cost.initial_scales:
+            return self
         return replace(self, initial_scales=dict(cost.initial_scales), gmacs=gmacs,
-                       weights=weights,
-                       start_ms=self.start_ms if same else sum(weights.values()))
+                       weights=weights, start_ms=sum(weights.values()))
 
     def to_dict(self) -> dict:
         """The content of a file."""

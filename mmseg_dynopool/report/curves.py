@@ -22,6 +22,8 @@ YLABELS = {
     'grad_snr': "alpha's gradient\n|mean| / std",
     'gmacs': 'GMACs ($10^9$ multiply-adds)\nbefore rounding of sizes',
     'gmacs_ratio': 'GMACs / GMACs at the start',
+    'latency_ms': 'time by the latency model (ms)',
+    'latency_ratio': 'time / time at the start',
     'task_loss': 'loss',
     'mIoU': 'mIoU (%)',
 }
@@ -99,6 +101,8 @@ def report_panels(run: RunLog, baseline: RunLog | None = None) -> list[Panel]:
         panel('Validation during training', 'mIoU', lambda log: log.get('mIoU')),
         panel('Multiply-adds before rounding, relative to the start', 'gmacs_ratio',
               lambda log: log.get('gmacs_ratio')),
+        panel('Time by the latency model, relative to the start', 'latency_ratio',
+              lambda log: log.get('latency_ratio')),
     ]
     scales = []
     for name in run.instances():
@@ -142,7 +146,7 @@ def evolution(runs: Sequence[RunLog]) -> list[list[Panel]]:
     ], name, name if quantity == 'scale' else '') for name in names] for quantity in _OF_INSTANCES]
     rows.append([Panel(quantity, [Curve(run.name, run.get(quantity), 'black', style)
                                   for run, style in zip(runs, STYLES)])
-                 for quantity in ('gmacs', 'gmacs_ratio')])
+                 for quantity in ('gmacs', 'gmacs_ratio', 'latency_ms')])
     rows = [[panel for panel in row if panel.curves] for row in rows]
     return [row for row in rows if row]
 

@@ -1,0 +1,127 @@
+"""How long a network takes, as a function of its scales: measured here, usable elsewhere.
+
+    python tools/latency.py CONFIG --shape 512 1024 --out latency.json
+
+times the network at random scales and fits a weight per resolution level. A training reads the
+file by model.latency_budget=dict(target_ms=25., model='latency.json').
+
+    python tools/latency.py CONFIG CHECKPOINT --against latency.json
+
+times a trained network at its learned scales and compares with what the file says of them.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from mmseg_dynopool.checkpoints import load_network
+from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_device, positive_int
+from mmseg_dynopool.complexity import probe_complexity
+from mmseg_dynopool.config import counted_shape, read_config
+from mmseg_dynopool.files import check_folder
+from mmseg_dynopool.latency import (
+    LatencyModel,
+    device_name,
+    fit_latency,
+    measure_latency,
+    relative_times,
+)
+from mmseg_dynopool.layers import all_pools, input_channels, short_names
+from mmseg_dynopool.models import forward_without_postprocessing
+
+
+def show(found):
+    """Print the fit."""
+    console = Console()
+    levels = Table(title='{} x {} x {}, {}'.format(found.batch, *found.shape, found.device))
+    for column in ('level (below the DynOPools)', 'GMACs', 'ms at the initial scales'):
+        levels.add_column(column, justify='left' if column.startswith('level') else 'right')
+    short = list(short_names(found.initial_scales).values())
+    for exponents, ms in found.weights.items():
+        above = ' x '.join(name for name, pair in zip(short, zip(exponents[::2], exponents[1::2]))
+                           if any(pair))
+        levels.add_row(above or 'none: constant', f'{found.gmacs.get(exponents, 0):.4g}',
+                       f'{ms:.4g}')
+    console.print(levels)
+    settings = Table(title='settings, predicted by a fit to the others')
+    for column in ('scales (h x w)', 'ms', 'predicted', 'error'):
+        settings.add_column(column, justify='left' if column.startswith('scales') else 'right')
+    for setting in found.settings:
+        scales = ', '.join('{:.3f} x {:.3f}'.format(*pair) for pair in setting['scales'].values())
+        ms, predicted = setting['ms'], setting['predicted_ms']
+        settings.add_row(scales, f'{ms:.4g}', f'{predicted:.4g}', f'{predicted / ms - 1:+.1%}')
+    console.print(settings)
+    median, largest = found.errors
+    print(f'{found.start_ms:.4g} ms at the initial scales; leave-one-out error: median '
+          f'{median:.1%}, largest {largest:.1%}')
+
+
+def compare(model, found, device, shape, path):
+    """Time the network at its present scales, beside the initial ones.
+
+    Raises:
+        ValueError: the latency model is of another network, device or shape.
+    """
+    if shape not in (None, found.shape):
+        raise ValueError(f'--shape {shape[0]} {shape[1]}, but {path} was measured at '
+                         f'{found.shape[0]} x {found.shape[1]}; leave --shape out')
+    if device_name(device) != found.device:
+        raise ValueError(f'{path} is of {found.device!r}, this is {device_name(device)!r}: '
+                         'compare where it was measured, or measure anew here')
+    channels = input_channels(model)
+    cost = probe_complexity(model, found.shape, channels, forward_without_postprocessing)
+    found = found.at_scales_of(cost)
+    pools = {name: all_pools(model)[name] for name in cost.initial_scales}
+    alphas = {name: pool.bounded_alpha().detach() for name, pool in pools.items()}
+    scales = {name: (1 / alpha).tolist() for name, alpha in alphas.items()}
+    seconds = measure_latency(
+        model, [found.initial_scales, scales], found.shape, channels,
+        forward_without_postprocessing, repeats=20, batch=found.batch)
+    predicted = found.milliseconds({name: a.cpu() for name, a in alphas.items()}).item()
+    measured = found.start_ms * relative_times(seconds)[1]
+    print(f'{measured:.4g} ms at the present scales, the model says {predicted:.4g} ms '
+          f'({predicted / measured - 1:+.1%}); at the initial scales '
+          f'{1e3 * np.median(seconds[0]):.4g} ms now, {found.start_ms:.4g} ms then')
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint; default: the initial scales')
+    parser.add_argument('--shape', type=positive_int, nargs=2, metavar=('H', 'W'),
+                        help="input size; default: the config's training crop")
+    parser.add_argument('--batch', type=positive_int, default=1)
+    parser.add_argument('--settings', type=positive_int, default=16, help='random scales')
+    parser.add_argument('--repeats', type=positive_int,
+                        help='turns; default: 7, of fast networks up to 31')
+    parser.add_argument('--seed', type=int, default=0, help='of the scales')
+    parser.add_argument('--out', default='latency.json', help='default: latency.json')
+    parser.add_argument('--against', metavar='FILE',
+                        help='compare with this latency model, in the place of fitting one')
+    add_device(parser)
+    add_cfg_options(parser)
+    args = parser.parse_args()
+    check_device(args.device)
+    check_folder(Path(args.out).parent)
+    model = load_network(read_config(args.config, args.cfg_options), args.checkpoint)
+    model.to(args.device)
+    shape = args.shape and tuple(args.shape)
+    if args.against:
+        compare(model, LatencyModel.load(args.against), args.device, shape, args.against)
+        return
+    shape = shape or counted_shape(model.cfg)
+    if shape is None:
+        raise SystemExit('the config names no training crop; give --shape H W')
+    found = fit_latency(model, shape, input_channels(model), forward_without_postprocessing,
+                        args.settings, args.repeats, args.batch, args.seed)
+    found.save(args.out)
+    show(found)
+    print(f'written: {args.out}')
+
+
+if __name__ == '__main__':
+    main()
