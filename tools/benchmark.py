@@ -1,15 +1,17 @@
 """Time a network with DynOPools beside its stock network: training step and evaluation pass.
 
 The networks alternate in one process on the same input. Ratios to the stock network are taken
-round by round; their median is what counts.
+round by round; their median is what counts. --profile tells by kind of operator and by stream where
+the time goes.
 """
 
 import argparse
 import copy
 import json
-import platform
 import statistics
+from collections import Counter
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -20,22 +22,38 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from rich.console import Console
 from rich.table import Table
+from torch.profiler import record_function
 
 from mmseg_dynopool.analysis.cost import stock_model
 from mmseg_dynopool.cli.options import positive_int
+from mmseg_dynopool.complexity import count_gmacs
 from mmseg_dynopool.config import conversion_of, read_config, replace_sync_bn
 from mmseg_dynopool.export import plain_model
 from mmseg_dynopool.files import check_folder, write_file
-from mmseg_dynopool.latency import time_alternately
+from mmseg_dynopool.latency import device_name, time_alternately
 from mmseg_dynopool.layers import all_pools, input_channels
+from mmseg_dynopool.models import count_network_gmacs
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 
 
-def learned_model(model_cfg, scale):
+def parse_setting(text):
+    """Type of ``--scales``: whether the stem learns, and the pair of scales."""
+    stem, _, scales = text.rpartition(':')
+    try:
+        pair = [float(part) for part in scales.split('x')]
+    except ValueError:
+        pair = []
+    if len(pair) not in (1, 2) or min(pair) <= 0 or stem not in ('', 'stem'):
+        raise argparse.ArgumentTypeError(
+            f"must be a scale such as 0.4, or 0.4x0.36, or stem:0.42, got {text!r}")
+    return bool(stem), (pair[0], pair[-1])
+
+
+def learned_model(model_cfg, stem, scale):
     """The ``model`` of a config with every DynOPool at ``scale``, where 0.5 is the stock network.
 
-    A level whose stock scale is 0.25 gets half of ``scale``.
+    A level whose stock scale is 0.25 gets half of ``scale``. ``stem``: of an HRNet's stem, too.
     """
     learned = plain_model(model_cfg)
     if conversion_of(learned) is None:
@@ -43,9 +61,12 @@ def learned_model(model_cfg, scale):
     options = dict(learned.backbone.get('dynopool') or {})
     for key in ('scale', 'bounds', 'learn'):
         options.pop(key, None)
+    if stem:
+        options['stem'] = True
     learned.backbone.dynopool = options
     pools = MODELS.build(learned.backbone).dynopools
-    scales = {name: tuple(2 * scale * r for r in pool.stock_scale) for name, pool in pools.items()}
+    scales = {name: tuple(2 * s * r for s, r in zip(scale, pool.stock_scale))
+              for name, pool in pools.items()}
     learned.backbone.dynopool = dict(options, scale=scales)
     return learned
 
@@ -79,6 +100,70 @@ def label_maps(batch, shape, device):
     return [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
 
 
+# By the operators' names, the first that fits; what a DynOPool runs is none of them.
+KINDS = {'convolution': ('conv', ), 'norm': ('batch_norm', ), 'resizing': ('upsample', ),
+         'activation': ('relu', 'threshold', 'clamp_min'), 'sum': ('add', ),
+         'memory': ('empty', 'copy_', 'fill_', 'zero_', 'as_strided', 'clone')}
+POOLING = 'DynOPool'
+
+
+def profile(model, run, image, samples):
+    """Milliseconds of one run by kind of operator, and by ``(H, W)`` of what an operator reads."""
+    pools, ranges = all_pools(model).values(), []
+    handles = [pool.register_forward_pre_hook(lambda *_: ranges.append(
+        record_function(POOLING).__enter__())) for pool in pools]
+    handles += [pool.register_forward_hook(lambda *_: ranges.pop().__exit__(None, None, None))
+                for pool in pools]
+    with torch.profiler.profile(record_shapes=True) as profiler:
+        run(model, image, samples)
+    for handle in handles:
+        handle.remove()
+    kinds, sizes = Counter(), Counter()
+    for event in profiler.events():
+        device_us = event.self_device_time_total if image.is_cuda else event.self_cpu_time_total
+        kinds[_kind(event)] += device_us / 1e3
+        for shape in event.input_shapes:
+            if len(shape) == 4 and min(shape) > 1:  # no weight comes first
+                sizes[tuple(shape[2:])] += device_us / 1e3
+                break
+    return kinds, sizes
+
+
+def _kind(event):
+    parent = event
+    while parent is not None:
+        if POOLING in parent.name:
+            return POOLING
+        parent = parent.cpu_parent
+    return next((kind for kind, words in KINDS.items()
+                 if any(word in event.name for word in words)), 'rest')
+
+
+def show_profile(models, image, samples, cast):
+    """Print :func:`profile` of each network, its first run left out."""
+    for run in (train_step, eval_pass):
+        found = {}
+        for name, model in models.items():
+            for _ in range(2):
+                found[name] = profile(model, cast()(run), image, samples)
+        table = Table(title=f'{run.__name__}: ms by kind of operator, with the profiler running')
+        for column in ('kind', *found):
+            table.add_column(column, justify='left' if column == 'kind' else 'right')
+        for kind in (*KINDS, POOLING, 'rest'):
+            table.add_row(kind, *(f'{kinds[kind]:.1f}' for kinds, _ in found.values()))
+        table.add_row('all', *(f'{kinds.total():.1f}' for kinds, _ in found.values()))
+        Console().print(table)
+        table = Table(title=f'{run.__name__}: ms by size (h x w) of the maps that are read')
+        for name in found:
+            table.add_column(name, justify='right')
+        columns = [[f'{h} x {w}: {ms:.1f}' for (h, w), ms in sorted(
+            sizes.items(), key=lambda item: -item[0][0] * item[0][1]) if ms > 0.005 * kinds.total()]
+            for kinds, sizes in found.values()]
+        for row in zip_longest(*columns, fillvalue=''):
+            table.add_row(*row)
+        Console().print(table)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--config', default=str(CONFIGS / 'hrnet_w48_dynopool_cityscapes.py'),
@@ -89,12 +174,20 @@ def main():
                         metavar=('H', 'W'))
     parser.add_argument('--batch', type=positive_int, default=1)
     parser.add_argument('--repeats', type=positive_int, default=5)
-    parser.add_argument('--scales', type=float, nargs='+', default=(0.5, 0.493),
+    parser.add_argument('--scales', nargs='+', default=['0.5', '0.493'], metavar='SCALE',
                         help='0.5 is the stock network, also where that has a stride of 4; 0.493 '
-                        'leaves the grid of the strided network')
+                        'leaves the grid of the strided network; 0.4x0.36 for height and width '
+                        'apart; stem:0.42 for the stem of an HRNet, too')
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
+    parser.add_argument('--channels-last', action='store_true')
+    parser.add_argument('--profile', action='store_true',
+                        help='also tell where the time goes, by kind of operator and by stream')
     parser.add_argument('--json', help='also write the result to this file')
     args = parser.parse_args()
+    try:
+        settings = {text: parse_setting(text) for text in args.scales}
+    except argparse.ArgumentTypeError as error:
+        parser.error(f'--scales {error}')
     cfg = read_config(args.config)
     if args.json:
         check_folder(Path(args.json).parent)
@@ -106,35 +199,48 @@ def main():
         raise ValueError(f'{args.config} is the config of neither an HRNet nor a converted network '
                          "(model.dynopool=dict(rule='before')): there is nothing to compare")
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    name = torch.cuda.get_device_name() if device == 'cuda' else platform.processor()
     torch.manual_seed(0)
     models = {'stock': build(stock, args.whole, device)}
-    models.update({f'r = {s}': build(learned_model(cfg.model, s), args.whole, device)
-                   for s in args.scales})
+    models.update({f'r = {text}': build(learned_model(cfg.model, *setting), args.whole, device)
+                   for text, setting in settings.items()})
     image = torch.rand(args.batch, input_channels(models['stock']), *args.shape, device=device)
+    if args.channels_last:
+        image = image.to(memory_format=torch.channels_last)
+        for model in models.values():
+            model.to(memory_format=torch.channels_last)
     samples = label_maps(args.batch, args.shape, device) if args.whole else []
 
     result = dict(config=args.config, whole=args.whole, shape=list(args.shape), batch=args.batch,
-                  amp=args.amp, device=name, threads=torch.get_num_threads(),
+                  amp=args.amp, channels_last=args.channels_last,
+                  device=device_name(device),
                   torch=torch.__version__)
     result['scales'] = {name: {level: pool.scale.tolist() for level, pool in
                                all_pools(model).items()} for name, model in models.items()}
     table = Table(title=f'{args.batch} x 3 x {args.shape[0]} x {args.shape[1]}, {device}')
-    for column in ('', 'network', 'median ms', 'fastest', 'slowest', 'ratio to stock'):
+    for column in ('', 'network', 'GMACs', 'ratio', 'median ms', 'ratio', 'quartiles'):
         table.add_column(column)
+    gmacs = {name: count_network_gmacs(model, args.shape) if args.whole else count_gmacs(
+        model, args.shape, image.shape[1]) for name, model in models.items()}
+
+    def cast():  # a context of its own for each run: it keeps cast weights
+        return torch.autocast(image.device.type, torch.bfloat16, enabled=args.amp)
+
     for run in (train_step, eval_pass):
-        # A context of its own for each run: it keeps cast weights.
-        cast = torch.autocast(image.device.type, torch.bfloat16, enabled=args.amp)
-        seconds = time_alternately({name: partial(cast(run), model, image, samples)
+        seconds = time_alternately({name: partial(cast()(run), model, image, samples)
                                     for name, model in models.items()}, args.repeats, device,
                                    description=run.__name__)
         for name, times in seconds.items():
             median = statistics.median(times)
-            ratio = float(np.median(np.divide(times, seconds['stock'])))
-            result[f'{run.__name__} {name}'] = dict(median_s=median, ratio=ratio)
-            table.add_row(run.__name__, name, f'{1e3 * median:.1f}', f'{1e3 * min(times):.1f}',
-                          f'{1e3 * max(times):.1f}', f'{ratio:.3f}')
+            low, ratio, high = np.percentile(np.divide(times, seconds['stock']),
+                                             (25, 50, 75)).tolist()
+            compute = gmacs[name] / gmacs['stock']
+            result[f'{run.__name__} {name}'] = dict(
+                median_s=median, ratio=ratio, quartiles=[low, high], gmacs_ratio=compute)
+            table.add_row(run.__name__, name, f'{gmacs[name]:.4g}', f'{compute:.3f}',
+                          f'{1e3 * median:.1f}', f'{ratio:.3f}', f'{low:.3f} to {high:.3f}')
     Console().print(table)
+    if args.profile:
+        show_profile(models, image, samples, cast)
     if args.json:
         write_file(args.json, json.dumps(result, indent=2).encode())
 

@@ -1,5 +1,7 @@
 """Options of the network and of its cost, in the config."""
 
+import re
+
 NAN = float('nan')
 
 
@@ -121,6 +123,61 @@ def budget_order(bench):
 
 def budget_out_of_reach(bench):
     return bench.train('model.gmacs_weight=None', 'model.gmacs_budget.target=0.01')
+
+
+def budgets_both(bench):
+    return bench.build(gmacs_weight=None, gmacs_budget=dict(target=0.6),
+                       latency_budget=dict(target=0.7))
+
+
+def latency_two_targets(bench):
+    return bench.build(gmacs_weight=None, latency_budget=dict(target=0.6, target_ms=25.))
+
+
+def latency_unknown(bench):
+    return bench.build(gmacs_weight=None, latency_budget=dict(ms=25.))
+
+
+def _train_in_time(bench, *options, file=None):
+    file = file or bench.project.latency
+    return bench.train('model.gmacs_weight=None', f'model.latency_budget.model={file}', *options)
+
+
+def latency_out_of_reach(bench):
+    return _train_in_time(bench, 'model.latency_budget.target_ms=0.001')
+
+
+def latency_other_shape(bench):
+    return _train_in_time(bench, 'model.latency_budget.target=0.9',
+                          'model.latency_budget.shape=(128,128)')
+
+
+def latency_other_network(bench):
+    return _train_in_time(bench, 'model.latency_budget.target=0.9',
+                          'model.backbone.dynopool.stem=True')
+
+
+def latency_file_missing(bench):
+    return _train_in_time(bench, 'model.latency_budget.target=0.9', file='none.json')
+
+
+def latency_no_latency_file(bench):
+    return _train_in_time(bench, 'model.latency_budget.target=0.9',
+                          file=bench.write('other.json', '{"batch": 1}'))
+
+
+def latency_other_device(bench):
+    text = re.sub('"device": ".*?"', '"device": "a phone"', bench.project.latency.read_text())
+    return bench.tool('latency', bench.project.config, '--against', bench.write('l.json', text))
+
+
+def latency_other_shape_against(bench):
+    return bench.tool('latency', bench.project.config, '--shape', 32, 32, '--against',
+                      bench.project.latency)
+
+
+def latency_too_few_settings(bench):
+    return bench.tool('latency', bench.project.config, '--settings', 3)
 
 
 def gmacs_shape_zero(bench):

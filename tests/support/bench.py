@@ -54,6 +54,14 @@ class Project:
         return folder
 
     @cached_property
+    def latency(self) -> Path:
+        """What tools/latency.py makes of the config."""
+        path = self.folder / 'latency.json'
+        commands.tool('latency', self.config, '--settings', 8, '--repeats', 2, '--out', path,
+                      cwd=self.folder)
+        return path
+
+    @cached_property
     def onnx(self) -> Path:
         """An ONNX file of a smaller network of the same classes, for images of 48 x 64."""
         path = self.folder / 'net.onnx'
