@@ -26,7 +26,7 @@ CLASSIFICATION_INSTALL = $(CLASSIFICATION_BIN)/python -m pip install $(PIP_ARGS)
 # A process per core, one thread each; a worker that is done takes tests from the others.
 DISTRIBUTE = -n 2 --dist worksteal
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(DISTRIBUTE)
-CHECKED = ops layers complexity conversion budget models
+CHECKED = ops layers complexity latency conversion budget models
 
 .PHONY: demo gallery check test test-upstream test-networks test-classification networks-table \
 	table3 classification-evidence lint benchmark clean

@@ -20,7 +20,9 @@ setup(
     packages=find_packages(include=['mmseg_dynopool', 'mmseg_dynopool.*']),
     package_data={'mmseg_dynopool.report': ['*.css', '*.jinja']},
     python_requires='>=3.10',
-    install_requires=['torch>=2.6', 'numpy', 'opencv-python', 'matplotlib', 'jinja2', 'pillow'],
+    install_requires=[
+        'torch>=2.6', 'numpy', 'scipy', 'opencv-python', 'matplotlib', 'jinja2', 'pillow', 'rich'
+    ],
     extras_require={
         # The maintained forks of the OpenMMLab stack; the import names are the same.
         'mmlab': ['onedl-mmcv', 'onedl-mmengine', 'onedl-mmsegmentation', 'tensorboard'],
@@ -32,8 +34,8 @@ setup(
         ],
         # Classifiers. The torchvision has to be the one that is built for your torch.
         'classification': ['onedl-mmpretrain', 'torchvision'],
-        'demo': ['nilearn', 'rich'],
+        'demo': ['nilearn'],
         'export': EXPORT,
-        'test': ['pytest', 'pytest-xdist', 'hypothesis', 'nilearn', 'rich', 'ruff', 'codespell',
+        'test': ['pytest', 'pytest-xdist', 'hypothesis', 'nilearn', 'ruff', 'codespell',
                  *EXPORT],
     })

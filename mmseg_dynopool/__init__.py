@@ -2,7 +2,7 @@
 
 Importing the package registers its models, hooks and data sets with mmseg, where that is
 installed; a config does so by ``custom_imports = dict(imports=['mmseg_dynopool'])``. ``ops``,
-``layers``, ``complexity`` and ``conversion`` need PyTorch alone.
+``layers``, ``complexity``, ``latency`` and ``conversion`` need no mmseg.
 """
 
 import warnings
@@ -48,5 +48,5 @@ def __getattr__(name: str):
         raise ImportError(
             f'mmseg_dynopool.{name} needs mmsegmentation with its mmcv and mmengine, and {_problem}'
             ". Install them with pip install 'mmseg_dynopool[mmlab]'. On PyTorch alone there are "
-            'mmseg_dynopool.ops, .layers, .complexity and .conversion')
+            'mmseg_dynopool.ops, .layers, .complexity, .latency and .conversion')
     return getattr(import_module(f'{__name__}.{_ROOMS[name]}'), name)

@@ -14,7 +14,7 @@ import mmseg_dynopool
 from support.toys import ROOT
 
 # From the bottom up; a room may import from those before it.
-HOUSE = ['version', 'files', 'ops', 'layers', 'complexity', 'conversion', 'config',
+HOUSE = ['version', 'files', 'ops', 'layers', 'complexity', 'latency', 'conversion', 'config',
          'budget', 'models', 'data', 'checkpoints', 'resume', 'hooks', 'classification', 'export',
          'analysis', 'cli', 'report']
 
@@ -67,6 +67,9 @@ PARTS = [
     'from torch import nn; from mmseg_dynopool.conversion import convert_dynopool\n'
     'model = convert_dynopool(nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1)))\n'
     'assert list(model.dynopools) == ["stride2"]',
+    'from torch import nn; from mmseg_dynopool.latency import fit_latency\n'
+    'from mmseg_dynopool.layers import DynOPool\n'
+    'fit_latency(nn.Sequential(nn.Conv2d(3, 4, 3), DynOPool()), (32, 32), repeats=2)',
     'import torch, pickle; from mmseg_dynopool.layers import DynOPool\n'
     'pickle.loads(pickle.dumps(DynOPool()))(torch.ones(1, 1, 4, 4))',
 ]

@@ -14,7 +14,7 @@ class DynOPoolImageClassifier(GMACsLoss, ImageClassifier):
         *args, **kwargs: the arguments of ``ImageClassifier``.
         dynopool: convert the backbone with these options, see :func:`DynOPoolBackbone`; the
             paper's classifiers have ``rule='after'`` (supplement, section 1.1).
-        gmacs_weight, gmacs_budget: see :class:`DynOPoolEncoderDecoder`.
+        gmacs_weight, gmacs_budget, latency_budget: see :class:`DynOPoolEncoderDecoder`.
         gmacs_shape: input size ``(H, W)`` at which GMACs count; default: that of the first
             training batch.
 

@@ -18,6 +18,9 @@ class DynOPoolEncoderDecoder(GMACsLoss, EncoderDecoder):
         gmacs_budget: instead, ``dict(target=0.6)`` (ratio to the start) or
             ``dict(target_gmacs=100.)``: the weight is adapted so that the network ends at this
             cost; for the other options see :class:`GMACsBudget`.
+        latency_budget: instead, ``dict(target=0.7)`` (ratio to the start) or
+            ``dict(target_ms=25.)``: the network ends at this time of a forward pass; for the
+            other options see :class:`LatencyBudget`.
         gmacs_shape: input size ``(H, W)`` at which GMACs count; default: the data
             preprocessor's ``size``, else the size of the first training batch.
 
@@ -32,7 +35,8 @@ class DynOPoolCascadeEncoderDecoder(GMACsLoss, CascadeEncoderDecoder):
 
     Args:
         *args, **kwargs: the arguments of ``CascadeEncoderDecoder``.
-        dynopool, gmacs_weight, gmacs_budget, gmacs_shape: see :class:`DynOPoolEncoderDecoder`.
+        dynopool, gmacs_weight, gmacs_budget, latency_budget, gmacs_shape: see
+            :class:`DynOPoolEncoderDecoder`.
 
     Raises:
         ValueError: a value is malformed, or the network holds no DynOPool.
