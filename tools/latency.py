@@ -79,7 +79,7 @@ def compare(model, found, device, shape, path):
     scales = {name: (1 / alpha).tolist() for name, alpha in alphas.items()}
     seconds = measure_latency(
         model, [found.initial_scales, scales], found.shape, channels,
-        forward_without_postprocessing, repeats=20, batch=found.batch)
+        forward_without_postprocessing, batch=found.batch)
     predicted = found.milliseconds({name: a.cpu() for name, a in alphas.items()}).item()
     measured = found.start_ms * relative_times(seconds)[1]
     print(f'{measured:.4g} ms at the present scales, the model says {predicted:.4g} ms '
@@ -97,7 +97,7 @@ def main():
     parser.add_argument('--batch', type=positive_int, default=1)
     parser.add_argument('--settings', type=positive_int, default=16, help='random scales')
     parser.add_argument('--repeats', type=positive_int,
-                        help='turns; default: 7, of fast networks up to 31')
+                        help='turns; default: at least 8, of fast networks up to 100, in 20 s')
     parser.add_argument('--seed', type=int, default=0, help='of the scales')
     parser.add_argument('--out', default='latency.json', help='default: latency.json')
     parser.add_argument('--against', metavar='FILE',

@@ -17,7 +17,6 @@ from .plant import Cost, PoolParameters
 
 _CORRECTIONS = 2
 _ENOUGH = 0.01
-_REPEATS = 20
 
 
 @HOOKS.register_module()
@@ -99,7 +98,7 @@ class LatencyBudgetHook(BudgetHook):
     def _measure(self, model, parameters, values: torch.Tensor) -> float:
         """Milliseconds at ``values``, relative to those at the initial scales."""
         scales = {name: (1 / alpha).tolist() for name, alpha in parameters.alphas(values).items()}
-        seconds = model.measure_latency([model.latency.initial_scales, scales], _REPEATS)
+        seconds = model.measure_latency([model.latency.initial_scales, scales])
         return self.initial(model) * float(relative_times(seconds)[1])
 
 

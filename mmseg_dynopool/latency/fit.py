@@ -16,6 +16,7 @@ from .timing import device_name, time_alternately
 
 # Of the initial scales; the multiply-adds of three levels below each other vary 50-fold.
 _LEAST, _MOST = 0.6, 1.3
+_FEWEST, _MOST_TURNS, _SECONDS = 8, 100, 20.0
 
 
 def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
@@ -33,7 +34,7 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
         model: a network with at least one DynOPool; it is neither run nor changed.
         shape, in_channels, forward: see :func:`probe_complexity`.
         settings: number of random settings.
-        repeats: turns; default: 7, of fast networks up to 31, as many as take 20 s.
+        repeats: turns; default: at least 8, of fast networks up to 100, in 20 seconds.
         batch: images per forward pass.
         seed: of the settings.
 
@@ -48,12 +49,8 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
     if repeats == 1:
         raise ValueError('repeats must be at least 2, got 1: every second turn is reversed')
     tried = _random_scales(model, settings, seed)
-
-    def measure(turns: int) -> np.ndarray:
-        return measure_latency(model, [cost.initial_scales, *tried], shape, in_channels, forward,
-                               turns, batch)
-
-    seconds = measure(repeats or max(7, min(31, round(20 / measure(1).sum()))))
+    seconds = measure_latency(model, [cost.initial_scales, *tried], shape, in_channels, forward,
+                              repeats, batch)
     start_ms = float(1e3 * np.median(seconds[0]))
     ms = start_ms * relative_times(seconds)[1:]
 
@@ -80,8 +77,8 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
 
 
 def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[int],
-                    in_channels: int = 3, forward: Callable | None = None, repeats: int = 7,
-                    batch: int = 1) -> np.ndarray:
+                    in_channels: int = 3, forward: Callable | None = None,
+                    repeats: int | None = None, batch: int = 1) -> np.ndarray:
     """Time a network at several settings of its scales, by turns.
 
     Args:
@@ -103,6 +100,9 @@ def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[i
             forward(network, image) if forward else network(image)
 
     runs = {str(i): lambda scales=scales: run(scales) for i, scales in enumerate(tried)}
+    if repeats is None:
+        turn = sum(min(times) for times in time_alternately(runs, 2, device).values())
+        repeats = max(_FEWEST, min(_MOST_TURNS, round(_SECONDS / turn)))
     return np.array(list(time_alternately(runs, repeats, device).values()))
 
 

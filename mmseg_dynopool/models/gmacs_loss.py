@@ -151,18 +151,17 @@ class GMACsLoss:
         return self.latency.counted(self.gmacs_counter(self.latency.shape),
                                     self.complexity(self.latency.shape))
 
-    def measure_latency(self, scales: Sequence[Scales], repeats: int) -> np.ndarray:
+    def measure_latency(self, scales: Sequence[Scales]) -> np.ndarray:
         """Time the network at several settings of its scales, by turns, as :attr:`latency` was.
 
         Args:
             scales: ``{instance: (scale_h, scale_w)}`` each.
-            repeats: turns.
 
         Returns:
-            Seconds of an evaluation pass, ``(settings, repeats)``.
+            Seconds of an evaluation pass, ``(settings, turns)``.
         """
         return measure_latency(self, scales, self.latency.shape, input_channels(self),
-                               forward_without_postprocessing, repeats, self.latency.batch)
+                               forward_without_postprocessing, batch=self.latency.batch)
 
     def loss(self, inputs: Tensor, data_samples) -> dict:
         """Losses of the task and of the cost, and the cost itself.

@@ -12,7 +12,7 @@ class Clock:
     takes ``drift`` longer than the one before.
     """
 
-    def __init__(self, monkeypatch, constant=1e-3, per_value=1e-7, drift=0.0, step=None):
+    def __init__(self, monkeypatch, constant=0.1, per_value=1e-5, drift=0.0, step=None):
         self.now = 0.0
         self.slower = 1.0
         self.ticks = 0
