@@ -148,3 +148,14 @@ def test_panels_of_a_report_hold_the_series_and_the_drawing_shows_them():
     assert panels['Scale of stream1'].describe() == (
         'Scale of stream1: height (h) from 0.5 to 0.4 at iteration 2; '
         'width (w) from 0.5 to 0.7 at iteration 2')
+
+
+def test_a_budget_of_time_is_drawn():
+    run = make('one', 1.0)
+    run.series |= dict(latency_ms=[(10, 30.0), (20, 21.0)], latency_ratio=[(10, 1.0), (20, 0.7)],
+                       loss=[(10, 3.0), (20, 2.5)], loss_latency=[(10, 1.0), (20, -0.5)])
+    assert kinds(evolution([run]))[-3:] == [('gmacs', ''), ('gmacs_ratio', ''), ('latency_ms', '')]
+    panels = {panel.quantity: panel for panel in report_panels(run)}
+    assert panels['latency_ratio'].curves[0].points == [(10, 1.0), (20, 0.7)]
+    assert panels['task_loss'].curves[0].points == [(10, 2.0), (20, 3.0)]
+    assert 'latency_ratio' not in {panel.quantity for panel in report_panels(make('two', 1.0))}

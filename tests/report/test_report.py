@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmseg.apis import inference_model
 from mmseg.registry import MODELS
 
+from mmseg_dynopool.analysis.recipe import recipe
 from mmseg_dynopool.analysis.work_dir import read_run
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.complexity import count_gmacs
@@ -237,3 +238,13 @@ def test_many_processes_and_text_that_is_no_html(trained, tmp_path):
     assert rows(page, 'Recipe')['Network'] == ['DynOPoolEncoderDecoder: DynOPoolHRNet + FCNHead']
     assert rows(page, 'Parameters, multiply-adds and latency')['stock network'][2] == '1.000'
     assert not page.all('script') and all('onerror' not in image for image in page.all('img'))
+
+
+def test_the_measured_time_of_a_settled_network_is_told(trained):
+    run = read_run(trained[0] / 'learned')
+    assert 'Time of the settled network' not in recipe(run)
+    run.log.series['latency_measured_ms'] = [(17, 20.702), (20, 20.702)]
+    run.cfg.model.latency_budget = dict(target=0.7)
+    rows = recipe(run)
+    assert rows['Time of the settled network'].startswith('20.7 ms of one image, as measured')
+    assert "latency_budget={'target': 0.7}" in rows['Cost in the loss']
