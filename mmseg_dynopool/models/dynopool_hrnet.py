@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mmseg_dynopool.layers import as_dynamic_shapes, read_alphas
 from mmseg_dynopool.ops import check_input, pooled_size
 
-from .hr_module import DynOPoolHRModule, Pool, run_downsampling, unstride_
+from .hr_module import DynOPoolHRModule, Pool, Pooled, run_downsampling, unstride_
 from .options import build_dynopools
 
 
@@ -178,6 +178,6 @@ def _run_transition(transition, features: list[Tensor], pools) -> list[Tensor]:
         if i <= last:
             outputs.append(features[i] if layer is None else layer(features[i]))
         else:
-            pooled = pools[last](features[-1]) if pooled is None else pooled
+            pooled = pooled or Pooled.of(pools[last], features[-1])
             outputs.append(run_downsampling(layer, pooled, pools[last + 1:i]))
     return outputs

@@ -1,11 +1,14 @@
 """HRNet's parallel streams and their fusion, with learned resolutions."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+import torch
 from mmengine.model import BaseModule
 from mmseg.models.backbones.hrnet import HRModule
 from mmseg.models.utils import Upsample, resize
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 # Reduces stream k to stream k + 1: the shared DynOPool with its size for this forward pass.
 Pool = Callable[[Tensor], Tensor]
@@ -22,7 +25,46 @@ def unstride_(module: nn.Module) -> nn.Module:
     return module
 
 
-def run_downsampling(steps: Sequence[nn.Module], pooled: Tensor, pools: Sequence[Pool]) -> Tensor:
+class Pooled(NamedTuple):
+    """A stream's features, reduced, and how."""
+
+    output: Tensor
+    input: Tensor
+    pool: Pool
+
+    @classmethod
+    def of(cls, pool: Pool, input: Tensor) -> 'Pooled':
+        return cls(pool(input), input, pool)
+
+    def convolve(self, step: nn.Sequential) -> Tensor:
+        """Run a convolution with its norm and activation on the reduced features.
+
+        The convolution would keep its input for the backward pass. It is pooled again there
+        instead: that is cheap, and the pooling keeps its own input anyway.
+        """
+        if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+            return step(self.output)
+        with saved_tensors_hooks(*self._hooks()):
+            convolved = step[0](self.output)
+        return step[1:](convolved)
+
+    def _hooks(self):
+        # They live as long as the graph, and so may not hold the output itself.
+        address, shape = self.output.data_ptr(), self.output.shape
+        input, pool = self.input, self.pool
+
+        def forget(kept: Tensor) -> Tensor | None:
+            return None if kept.data_ptr() == address and kept.shape == shape else kept
+
+        @torch.no_grad()
+        def recall(kept: Tensor | None) -> Tensor:
+            return pool(input) if kept is None else kept
+
+        return forget, recall
+
+
+def run_downsampling(steps: Sequence[nn.Sequential], pooled: Pooled, pools: Sequence[Pool]
+                     ) -> Tensor:
     """Run a chain of unstrided convolutions with a DynOPool before each.
 
     Args:
@@ -30,9 +72,9 @@ def run_downsampling(steps: Sequence[nn.Module], pooled: Tensor, pools: Sequence
         pooled: input of the first, reduced already (chains from one stream share it).
         pools: the DynOPool before each further step.
     """
-    output = steps[0](pooled)
+    output = pooled.convolve(steps[0])
     for step, pool in zip(steps[1:], pools, strict=True):
-        output = step(pool(output))
+        output = Pooled.of(pool, output).convolve(step)
     return output
 
 
@@ -75,7 +117,7 @@ class DynOPoolHRModule(BaseModule):
         if self.fuse_layers is None:
             return features
         # Stream j is reduced once, for all streams below it.
-        pooled = [pools[j](features[j]) for j in range(len(self.fuse_layers) - 1)]
+        pooled = [Pooled.of(pools[j], features[j]) for j in range(len(self.fuse_layers) - 1)]
         return [
             self.relu(self._fuse(row, i, features, pooled, pools))
             for i, row in enumerate(self.fuse_layers)

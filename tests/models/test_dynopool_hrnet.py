@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import weakref
 
 import pytest
 import torch
@@ -273,3 +274,44 @@ def test_bad_options_are_named(options, words):
         DynOPoolHRNet(hrnet_extra(), dynopool=options)
     for word in words:
         assert word in str(error.value)
+
+
+def kept_bytes(net, image):
+    """What a training step keeps of its forward pass, weights left out."""
+    weights = {p.untyped_storage().data_ptr() for p in net.parameters()}
+    kept = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    net.train()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        features = net(image)
+    del features
+    return sum(kept.values())
+
+
+def test_training_keeps_as_much_as_the_stock_network():
+    """But for a byte for each pooled value, which tells the winner; no pooled map is kept."""
+    extra, image = NETWORKS['W18-small'], torch.rand(2, 3, 64, 128)
+    net, pooled = DynOPoolHRNet(extra), []
+    for pool in net.dynopools.values():
+        pool.register_forward_hook(lambda module, args, output: pooled.append(output.numel()))
+    ours, stock = kept_bytes(net, image), kept_bytes(HRNet(extra), image)
+    assert sum(pooled) > 0.003 * stock
+    assert stock < ours <= stock + sum(pooled) + 1024
+
+
+def test_pooled_maps_are_freed_and_pooled_again():
+    net, alive = DynOPoolHRNet(NETWORKS['tiny']), []
+    for pool in net.dynopools.values():
+        pool.register_forward_hook(lambda module, args, output: alive.append(weakref.ref(output)))
+    net.train()
+    features = net(torch.rand(2, 3, 64, 96))
+    forward = len(alive)
+    assert forward > 5 and not any(output() is not None for output in alive)
+    sum(y.square().mean() for y in features).backward()
+    assert len(alive) > forward

@@ -152,7 +152,7 @@ def test_panels_of_a_report_hold_the_series_and_the_drawing_shows_them():
 
 def test_a_budget_of_time_is_drawn():
     run = make('one', 1.0)
-    run.series |= dict(latency_ms=[(10, 30.0), (20, 21.0)], latency_ratio=[(10, 1.0), (20, 0.7)],
+    run.series.update(latency_ms=[(10, 30.0), (20, 21.0)], latency_ratio=[(10, 1.0), (20, 0.7)],
                        loss=[(10, 3.0), (20, 2.5)], loss_latency=[(10, 1.0), (20, -0.5)])
     assert kinds(evolution([run]))[-3:] == [('gmacs', ''), ('gmacs_ratio', ''), ('latency_ms', '')]
     panels = {panel.quantity: panel for panel in report_panels(run)}
