@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmseg.registry import MODELS
 
-from mmseg_dynopool.budget import LatencyBudgetHook
+from mmseg_dynopool.budget import LatencyBudgetHook, latency_hook
 from mmseg_dynopool.latency import LatencyModel
 from mmseg_dynopool.layers import freeze_pools
 from mmseg_dynopool.models import forward_without_postprocessing
@@ -149,3 +149,12 @@ def test_the_loss_needs_the_hook():
     model = MODELS.build(segmentor(latency_budget=dict(target=0.7), **NETWORK))
     with pytest.raises(ValueError, match='latency_budget needs the hook that adapts the weight'):
         model.loss(torch.rand(1, 3, 64, 96), [])
+
+
+def test_other_processes_take_over_what_the_main_one_measured(monkeypatch):
+    model, asked = MODELS.build(budgeted(target=0.7)), []
+    monkeypatch.setattr(latency_hook, 'is_main_process', lambda: False)
+    monkeypatch.setattr(latency_hook, 'broadcast_object_list',
+                        lambda found: found.__setitem__(0, 'what was sent'))
+    monkeypatch.setattr(type(model), 'find_latency', lambda self: asked.append(self))
+    assert latency_hook._on_main_process(model.find_latency) == 'what was sent' and not asked

@@ -198,6 +198,12 @@ class Tables:
             ('stock', 1.), ('uniform', 0.5), ('dynopool', 0.5), ('measured', 0.5))]
         return markdown(_HEAD, method_rows(self.results, settings, method_name))
 
+    def time(self) -> str:
+        """The demo's network with budgets of time and of multiply-adds."""
+        settings = [('demo', 'mni152', method, ratio, {}) for method, ratio in (
+            ('latency', 0.7), ('measured', 0.43), ('uniform', 0.43))]
+        return markdown(_HEAD, method_rows(self.results, settings, method_name))
+
 
 def _draw_frontier(results: Results, network: str, name: str, label: str, path: Path) -> None:
     with matplotlib.rc_context({'font.size': 9, 'axes.spines.top': False,
