@@ -117,7 +117,7 @@ def relative_times(seconds: np.ndarray) -> np.ndarray:
 
 
 def _random_scales(model: nn.Module, count: int, seed: int) -> list[Scales]:
-    """Scales around the initial ones, inside their bounds; a frozen one stays."""
+    """Scales around the initial ones, inside their bounds."""
     draw = np.random.default_rng(seed)
     tried: list[Scales] = [{} for _ in range(count)]
     for name, pool in (learned_pools(model) or all_pools(model)).items():

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -54,13 +55,17 @@ class LatencyModel:
         errors = [abs(s['predicted_ms'] / s['ms'] - 1) for s in self.settings]
         return float(np.median(errors)), max(errors)
 
+    @cached_property
+    def _terms(self) -> ScaleTerms:
+        return ScaleTerms(self.initial_scales, self.weights)
+
     def milliseconds(self, alphas: Mapping[str, Tensor]) -> Tensor:
         """Milliseconds at ``alphas``, a float64 scalar that is differentiable in them.
 
         Args:
             alphas: ``{instance: tensor (alpha_h, alpha_w)}``, all on one device.
         """
-        return ScaleTerms(self.initial_scales, self.weights).parts(alphas).sum()
+        return self._terms.parts(alphas).sum()
 
     def counted(self, counter: GMACsCounter, cost: ComplexityModel
                 ) -> Callable[[Mapping[str, Sequence[float]]], float]:
@@ -71,7 +76,8 @@ class LatencyModel:
             cost: the network's multiply-adds at :attr:`shape`.
         """
         def count(alphas: Mapping[str, Sequence[float]]) -> float:
-            counter.gmacs(alphas)
+            for name, alpha in alphas.items():
+                counter.pools[name].set_alpha_(alpha)
             macs = cost.add_up(call.macs / 1e9 for call in counter.calls())
             return sum(ms * macs[key] / self.gmacs[key] if self.gmacs.get(key) else ms
                        for key, ms in self.weights.items())
