@@ -102,7 +102,7 @@ def label_maps(batch, shape, device):
 
 # By the operators' names, the first that fits; what a DynOPool runs is none of them.
 KINDS = {'convolution': ('conv', ), 'norm': ('batch_norm', ), 'resizing': ('upsample', ),
-         'activation': ('relu', 'threshold', 'clamp_min'), 'sum': ('add', ),
+         'activation': ('relu', 'threshold', 'clamp_min'), 'sum': ('aten::add', ),
          'memory': ('empty', 'copy_', 'fill_', 'zero_', 'as_strided', 'clone')}
 POOLING = 'DynOPool'
 
@@ -123,7 +123,7 @@ def profile(model, run, image, samples):
         device_us = event.self_device_time_total if image.is_cuda else event.self_cpu_time_total
         kinds[_kind(event)] += device_us / 1e3
         for shape in event.input_shapes:
-            if len(shape) == 4 and min(shape) > 1:  # no weight comes first
+            if len(shape) == 4 and shape[0] == len(image):  # else a weight
                 sizes[tuple(shape[2:])] += device_us / 1e3
                 break
     return kinds, sizes
@@ -132,7 +132,7 @@ def profile(model, run, image, samples):
 def _kind(event):
     parent = event
     while parent is not None:
-        if POOLING in parent.name:
+        if POOLING in parent.name:  # the range, and the nodes of the operator's gradient
             return POOLING
         parent = parent.cpu_parent
     return next((kind for kind, words in KINDS.items()

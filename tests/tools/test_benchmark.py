@@ -54,6 +54,7 @@ def test_profile_of_pairs_and_the_stem(tmp_path):
             total = sum(row[k] for kind, row in times.items() if kind != 'all')
             assert times['all'][k] == pytest.approx(total, abs=0.5)
         assert '16 x 24:' in table  # of the first stream
+        assert '64 x 96:' in table and '3 x 3:' not in table
 
 
 @pytest.mark.parametrize('scale', ['0', '0.4x', 'steam:0.4', '0.4x0.3x0.2'])
