@@ -55,11 +55,11 @@ def show(found):
         settings.add_row(scales, f'{ms:.4g}', f'{predicted:.4g}', f'{predicted / ms - 1:+.1%}')
     console.print(settings)
     median, largest = found.errors
-    print(f'{found.start_ms:.4g} ms at the initial scales; leave-one-out error: median '
+    print(f'{found.initial_ms:.4g} ms at the initial scales; leave-one-out error: median '
           f'{median:.1%}, largest {largest:.1%}')
 
 
-def compare(model, found, device, shape, path):
+def compare(model, found, device, shape, path, repeats):
     """Time the network at its present scales, beside the initial ones.
 
     Raises:
@@ -78,12 +78,12 @@ def compare(model, found, device, shape, path):
     alphas = {name: pool.bounded_alpha().detach() for name, pool in pools.items()}
     scales = {name: (1 / alpha).tolist() for name, alpha in alphas.items()}
     seconds = measure_latency(
-        model, [found.initial_scales, scales], found.shape, channels,
-        forward_without_postprocessing, batch=found.batch)
+        model, [found.start_scales, scales], found.shape, channels,
+        forward_without_postprocessing, repeats, found.batch)
     predicted = found.milliseconds({name: a.cpu() for name, a in alphas.items()}).item()
     measured = found.start_ms * relative_times(seconds)[1]
     print(f'{measured:.4g} ms at the present scales, the model says {predicted:.4g} ms '
-          f'({predicted / measured - 1:+.1%}); at the initial scales '
+          f'({predicted / measured - 1:+.1%}); at the scales of its start '
           f'{1e3 * np.median(seconds[0]):.4g} ms now, {found.start_ms:.4g} ms then')
 
 
@@ -95,7 +95,8 @@ def main():
     parser.add_argument('--shape', type=positive_int, nargs=2, metavar=('H', 'W'),
                         help="input size; default: the config's training crop")
     parser.add_argument('--batch', type=positive_int, default=1)
-    parser.add_argument('--settings', type=positive_int, default=16, help='random scales')
+    parser.add_argument('--settings', type=positive_int,
+                        help='random scales; default: 16, or twice the number of levels')
     parser.add_argument('--repeats', type=positive_int,
                         help='turns; default: at least 8, of fast networks up to 100, in 20 s')
     parser.add_argument('--seed', type=int, default=0, help='of the scales')
@@ -111,7 +112,8 @@ def main():
     model.to(args.device)
     shape = args.shape and tuple(args.shape)
     if args.against:
-        compare(model, LatencyModel.load(args.against), args.device, shape, args.against)
+        compare(model, LatencyModel.load(args.against), args.device, shape, args.against,
+                args.repeats)
         return
     shape = shape or counted_shape(model.cfg)
     if shape is None:

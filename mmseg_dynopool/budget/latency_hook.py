@@ -1,5 +1,6 @@
 """The hook that makes a training meet a budget of time."""
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 
@@ -17,6 +18,7 @@ from .plant import Cost, PoolParameters
 
 _CORRECTIONS = 2
 _ENOUGH = 0.01
+_POOR = 0.1
 
 
 @HOOKS.register_module()
@@ -25,8 +27,9 @@ class LatencyBudgetHook(BudgetHook):
 
     :class:`DynOPoolHook` brings it along where the model has one; see :class:`BudgetHook`. The
     cost is a :class:`LatencyModel`: read from the budget's file, or measured before the first
-    step. Where the device is the one that was measured, the settled network is timed beside the
-    network at its initial scales; where it misses the target, it settles again by that much
+    step; a run that is resumed goes on with it, unless it names another file or shape. Where the
+    device is the one that was measured, the settled network is timed beside the network at the
+    scales that were timed then; where it misses the target, it settles again by that much
     further. The time is logged as ``latency_measured_ms``.
 
     Attributes:
@@ -41,30 +44,28 @@ class LatencyBudgetHook(BudgetHook):
         self.measured_ms: float | None = None
 
     def prepare(self, runner, state: dict) -> None:
-        super().prepare(runner, state)
         model = unwrap(runner.model)
         self.measured_ms = state.get('measured_ms')
-        if state:
-            model.latency = LatencyModel.from_dict(state['latency'])
-            return
-        model.latency = _on_main_process(lambda: model.find_latency())
-        median, largest = model.latency.errors
-        print_log(f'latency model: {model.latency.start_ms:.4g} ms at the initial scales on '
-                  f'{model.latency.device}; leave-one-out error {median:.1%}, at most '
-                  f'{largest:.1%}', 'current')
+        if state.get('source') == _source(model.latency_budget):
+            found = LatencyModel.from_dict(state['latency'])
+            model.latency = found.at_scales_of(model.complexity(found.shape))
+        else:
+            model.latency = _on_main_process(lambda: model.find_latency())
+            _tell(model.latency)
+        model.prepare_cost(model.counted_shape or model.latency.shape)
 
     def cost(self, model) -> Cost:
         return model.latency.milliseconds
 
     def initial(self, model) -> float:
-        return model.latency.start_ms
+        return model.latency.initial_ms
 
     def counter(self, model) -> Callable[[Mapping[str, Sequence[float]]], float]:
         return model.latency_counter()
 
     def state_dict(self, model) -> dict:
         return dict(super().state_dict(model), latency=model.latency.to_dict(),
-                    measured_ms=self.measured_ms)
+                    source=_source(model.latency_budget), measured_ms=self.measured_ms)
 
     def after_train_iter(self, runner, *args, **kwargs) -> None:
         super().after_train_iter(runner, *args, **kwargs)
@@ -96,10 +97,24 @@ class LatencyBudgetHook(BudgetHook):
         return min(found, key=lambda entry: entry[0])[1:]
 
     def _measure(self, model, parameters, values: torch.Tensor) -> float:
-        """Milliseconds at ``values``, relative to those at the initial scales."""
+        """Milliseconds at ``values``, by the ratio to the time of the scales that were timed."""
         scales = {name: (1 / alpha).tolist() for name, alpha in parameters.alphas(values).items()}
-        seconds = model.measure_latency([model.latency.initial_scales, scales])
-        return self.initial(model) * float(relative_times(seconds)[1])
+        seconds = model.measure_latency([model.latency.start_scales, scales])
+        return model.latency.start_ms * float(relative_times(seconds)[1])
+
+
+def _source(budget: LatencyBudget) -> list:
+    """Where the latency model comes from; a run that is resumed with another looks there."""
+    return [budget.model, None if budget.shape is None else list(budget.shape)]
+
+
+def _tell(found: LatencyModel) -> None:
+    median, largest = found.errors
+    print_log(f'latency model: {found.initial_ms:.4g} ms at the initial scales on {found.device}; '
+              f'leave-one-out error {median:.1%}, at most {largest:.1%}', 'current')
+    if median > _POOR:
+        print_log('the latency model is poor: measure on a machine that does nothing else, or '
+                  'with a larger input', 'current', logging.WARNING)
 
 
 def _on_main_process(function: Callable[[], object]):

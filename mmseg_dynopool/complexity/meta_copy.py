@@ -58,7 +58,7 @@ def _check_whole(model: nn.Module) -> None:
     if any(hasattr(module, 'reshard') for module in model.modules()):
         raise ValueError('a network that fully_shard has sharded cannot be copied, so its cost '
                          'cannot be probed; call model.prepare_cost() before fully_shard. '
-                         'gmacs_budget counts until the end: use gmacs_weight with FSDP2')
+                         'A budget counts until the end: use gmacs_weight with FSDP2')
 
 
 def note_running(network: nn.Module) -> list[str]:

@@ -9,7 +9,7 @@ from scipy.optimize import nnls
 from torch import nn
 
 from mmseg_dynopool.complexity import GMACsCounter, probe_complexity, to_fixed_copy
-from mmseg_dynopool.layers import all_pools, learned_pools
+from mmseg_dynopool.layers import ShapeAdaptor, all_pools, learned_pools
 
 from .model import LatencyModel, Scales
 from .timing import device_name, time_alternately
@@ -20,8 +20,8 @@ _FEWEST, _MOST_TURNS, _SECONDS = 8, 100, 20.0
 
 
 def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
-                forward: Callable | None = None, settings: int = 16, repeats: int | None = None,
-                batch: int = 1, seed: int = 0) -> LatencyModel:
+                forward: Callable | None = None, settings: int | None = None,
+                repeats: int | None = None, batch: int = 1, seed: int = 0) -> LatencyModel:
     """Time ``model`` at random scales on its device, and fit a :class:`LatencyModel`.
 
     A copy with fixed scales runs in evaluation mode, at the initial and the random scales by
@@ -33,7 +33,7 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
     Args:
         model: a network with at least one DynOPool; it is neither run nor changed.
         shape, in_channels, forward: see :func:`probe_complexity`.
-        settings: number of random settings.
+        settings: number of random settings; default: 16, or twice the number of levels.
         repeats: turns; default: at least 8, of fast networks up to 100, in 20 seconds.
         batch: images per forward pass.
         seed: of the settings.
@@ -41,13 +41,15 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
     Raises:
         ValueError: there is no DynOPool in ``model``, or a ShapeAdaptor, or too few settings.
     """
+    if any(isinstance(pool, ShapeAdaptor) for pool in all_pools(model).values()):
+        raise ValueError('a ShapeAdaptor has no form with constant scales, and none can be timed; '
+                         "give it a gmacs_budget, or use dynopool=dict(type='DynOPool')")
     cost = probe_complexity(model, shape, in_channels, forward)
     levels = list(cost.terms.coefficients)
+    settings = settings or max(16, 2 * len(levels))
     if settings < len(levels) + 2:
         raise ValueError(f'settings must be at least {len(levels) + 2}, got {settings!r}: the '
                          f'network has {len(levels)} levels')
-    if repeats == 1:
-        raise ValueError('repeats must be at least 2, got 1: every second turn is reversed')
     tried = _random_scales(model, settings, seed)
     seconds = measure_latency(model, [cost.initial_scales, *tried], shape, in_channels, forward,
                               repeats, batch)
@@ -73,7 +75,8 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
     device = next(model.parameters()).device
     return LatencyModel(
         dict(cost.initial_scales), dict(base), dict(zip(levels, _fit(shares, ms).tolist())),
-        start_ms, tuple(shape), batch, device_name(device), str(torch.__version__), measured)
+        dict(cost.initial_scales), start_ms, tuple(shape), batch, device_name(device),
+        str(torch.__version__), measured)
 
 
 def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[int],
@@ -87,11 +90,19 @@ def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[i
 
     Returns:
         Seconds, ``(settings, repeats)``.
+
+    Raises:
+        ValueError: ``repeats`` is 1.
     """
-    device = next(model.parameters()).device
+    if repeats == 1:
+        raise ValueError('repeats must be at least 2, got 1: every second turn is reversed')
+    weight = next(model.parameters())
+    device = weight.device
     network = to_fixed_copy(model)
     pools = all_pools(network)
-    image = torch.rand(batch, in_channels, *shape, device=device)
+    # A generator of its own: a training's random numbers stay what they are.
+    image = torch.rand(batch, in_channels, *shape, generator=torch.Generator().manual_seed(0))
+    image = image.to(device, weight.dtype)
 
     def run(scales: Scales) -> None:
         for name, pair in scales.items():

@@ -1,6 +1,7 @@
 """Milliseconds of a network at any setting of its scales."""
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -30,7 +31,8 @@ class LatencyModel:
             network is known by.
         weights: milliseconds of each level at the initial scales. Those of the level of no
             exponents include what costs time and no multiply-adds.
-        start_ms: time at the initial scales as measured, which may be less than the weights' sum.
+        start_scales, start_ms: scales that were timed in each turn, and their time. It may be
+            less than the weights' sum.
         shape: input size ``(H, W)`` in pixels.
         batch: images per forward pass.
         device: its name, see :func:`device_name`.
@@ -42,12 +44,26 @@ class LatencyModel:
     initial_scales: dict[str, tuple[float, float]]
     gmacs: dict[tuple[float, ...], float]
     weights: dict[tuple[float, ...], float]
+    start_scales: dict[str, tuple[float, float]]
     start_ms: float
     shape: tuple[int, int]
     batch: int
     device: str
     torch: str
     settings: list[dict]
+
+    def __post_init__(self):
+        values = [self.start_ms, *self.weights.values()]
+        if not all(map(math.isfinite, values)) or not self.start_ms > 0 or not self.settings:
+            raise ValueError('a time is not finite, or there are none')
+        if any(len(key) != 2 * len(self.initial_scales) for key in (*self.weights, *self.gmacs)):
+            raise ValueError('exponents and initial scales differ in number')
+
+    @property
+    def initial_ms(self) -> float:
+        """Milliseconds at the initial scales, as measured where these were timed."""
+        same = self.initial_scales == self.start_scales
+        return self.start_ms if same else sum(self.weights.values())
 
     @property
     def errors(self) -> tuple[float, float]:
@@ -111,7 +127,7 @@ class LatencyModel:
         if self.initial_scales == cost.initial_scales:
             return self
         return replace(self, initial_scales=dict(cost.initial_scales), gmacs=gmacs,
-                       weights=weights, start_ms=sum(weights.values()))
+                       weights=weights)
 
     def to_dict(self) -> dict:
         """The content of a file."""
@@ -133,7 +149,7 @@ class LatencyModel:
         """
         try:
             return cls.from_dict(json.loads(Path(path).read_text()))
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except Exception as error:  # a file may hold anything
             raise ValueError(f'cannot read a latency model from {str(path)!r} '
                              f'({type(error).__name__}: {error}); tools/latency.py writes one'
                              ) from error
@@ -143,5 +159,6 @@ class LatencyModel:
         """From :meth:`to_dict`'s."""
         levels = {key: {tuple(level['exponents']): float(level['value']) for level in fields[key]}
                   for key in ('gmacs', 'weights')}
-        scales = {name: tuple(pair) for name, pair in fields['initial_scales'].items()}
-        return cls(**fields | levels | dict(initial_scales=scales, shape=tuple(fields['shape'])))
+        scales = {key: {name: tuple(pair) for name, pair in fields[key].items()}
+                  for key in ('initial_scales', 'start_scales')}
+        return cls(**fields | levels | scales | dict(shape=tuple(map(int, fields['shape']))))

@@ -1,8 +1,10 @@
 """Time programs side by side, so that a busy machine slows all of them alike."""
 
 import platform
+import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from rich.progress import track
@@ -44,5 +46,10 @@ def device_name(device: torch.device | str) -> str:
     if torch.device(device).type == 'cuda':
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
-    return (f'{platform.processor() or platform.machine()}, {threads} '
-            f'thread{"s" * (threads > 1)}')
+    return f'{_processor()}, {threads} thread{"s" * (threads > 1)}'
+
+
+def _processor() -> str:
+    listing = Path('/proc/cpuinfo')  # of Linux, where platform often knows the architecture alone
+    named = listing.is_file() and re.search(r'^model name\s*: (.+)$', listing.read_text(), re.M)
+    return named[1] if named else platform.processor() or platform.machine()

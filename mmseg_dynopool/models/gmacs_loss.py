@@ -193,7 +193,7 @@ class GMACsLoss:
             ms = self.latency.milliseconds(alphas)
             losses['loss_latency'] = (self.cost_weight * ms).float()
             losses['latency_ms'] = ms.detach().float()
-            losses['latency_ratio'] = losses['latency_ms'] / self.latency.start_ms
+            losses['latency_ratio'] = losses['latency_ms'] / self.latency.initial_ms
             losses['latency_lambda'] = losses['latency_ms'].new_tensor(self.cost_weight)
         return losses
 
@@ -201,7 +201,8 @@ class GMACsLoss:
         shape = shape or self.counted_shape
         if shape is None:
             raise ValueError('the size at which GMACs count is not known; set '
-                             'model.gmacs_shape=(H, W) or data_preprocessor.size')
+                             'model.gmacs_shape=(H, W) or data_preprocessor.size, or the shape '
+                             'of a latency_budget')
         return tuple(shape)
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:

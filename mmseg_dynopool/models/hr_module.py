@@ -10,6 +10,9 @@ from mmseg.models.utils import Upsample, resize
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from mmseg_dynopool.layers import DynOPool, FixedDynOPool
+from mmseg_dynopool.ops import dynopool2d
+
 # Reduces stream k to stream k + 1: the shared DynOPool with its size for this forward pass.
 Pool = Callable[[Tensor], Tensor]
 
@@ -39,10 +42,13 @@ class Pooled(NamedTuple):
     def convolve(self, step: nn.Sequential) -> Tensor:
         """Run a convolution with its norm and activation on the reduced features.
 
-        The convolution would keep its input for the backward pass. It is pooled again there
-        instead: that is cheap, and the pooling keeps its own input anyway.
+        The convolution would keep its input for the backward pass. A DynOPool, whose values
+        depend on the sizes alone, pools it again there instead: that is cheap, and its own input
+        is kept anyway, by itself or by the ReLU that made it.
         """
-        if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+        kind = getattr(self.pool, 'func', None)
+        if not isinstance(kind, (DynOPool, FixedDynOPool)) or torch.compiler.is_compiling() or (
+                not torch.is_grad_enabled()):
             return step(self.output)
         with saved_tensors_hooks(*self._hooks()):
             convolved = step[0](self.output)
@@ -51,14 +57,19 @@ class Pooled(NamedTuple):
     def _hooks(self):
         # They live as long as the graph, and so may not hold the output itself.
         address, shape = self.output.data_ptr(), self.output.shape
-        input, pool = self.input, self.pool
+        input, version = self.input, self.input._version
 
         def forget(kept: Tensor) -> Tensor | None:
             return None if kept.data_ptr() == address and kept.shape == shape else kept
 
         @torch.no_grad()
         def recall(kept: Tensor | None) -> Tensor:
-            return pool(input) if kept is None else kept
+            if kept is not None:
+                return kept
+            if input._version != version:
+                raise RuntimeError('features were changed in place after they were pooled; their '
+                                   'gradient cannot be computed')
+            return dynopool2d(input, (1.0, 1.0), shape[-2:])
 
         return forget, recall
 

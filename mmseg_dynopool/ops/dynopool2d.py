@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .anchor import check_anchor
-from .gradient import grad_alpha, grad_input
+from .gradient import grad_alpha, grad_input, gradients
 from .queries import read_queries
 from .reduce import check_reduce, reduce_queries, reduce_with_winners, spread
 from .size import pooled_size
@@ -66,8 +66,9 @@ def dynopool2d(input: Tensor,
     if not torch.is_grad_enabled() or not (learns or input.requires_grad):
         return reduce_queries(read_queries(input, output_size), reduce)
     if not torch.compiler.is_compiling():
-        return _DynOPool2d.apply(input, alpha if learns else None, reduce, output_size, anchor,
-                                 window)
+        if not learns:
+            return _FixedPool2d.apply(input, reduce, output_size)[0]
+        return _DynOPool2d.apply(input, alpha, reduce, output_size, anchor, window)
     # The compiler differentiates the operators itself and decides what to keep.
     queries = read_queries(input, output_size)
     if not learns:
@@ -134,26 +135,42 @@ def _check_alpha(alpha) -> None:
                          f'(2,), or two numbers, got {got}')
 
 
+class _FixedPool2d(torch.autograd.Function):
+    """:func:`dynopool2d` with a constant scale, and its winners; differentiable twice."""
+
+    @staticmethod
+    def forward(input, reduce, output_size):
+        return reduce_with_winners(read_queries(input, output_size), reduce)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.shape, winners = inputs[0].shape, output[1]
+        if winners is not None:
+            ctx.mark_non_differentiable(winners)
+        ctx.save_for_backward(winners)
+
+    @staticmethod
+    def backward(ctx, grad_output, _):
+        winners, = ctx.saved_tensors
+        return grad_input(spread(grad_output, winners), ctx.shape), None, None
+
+
 class _DynOPool2d(torch.autograd.Function):
-    """:func:`dynopool2d` with the anchored straight-through gradient of alpha, or without one."""
+    """:func:`dynopool2d` with the anchored straight-through gradient of alpha."""
 
     @staticmethod
     def forward(ctx, input, alpha, reduce, output_size, anchor, window):
         output, winners = reduce_with_winners(read_queries(input, output_size), reduce)
-        ctx.save_for_backward(input if alpha is not None else None, alpha, winners)
-        ctx.options = (input.shape, anchor, window)
+        ctx.save_for_backward(input, alpha, winners)
+        ctx.options = (anchor, window)
         return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_output):
         input, alpha, winners = ctx.saved_tensors
-        shape, *options = ctx.options
-        queries = spread(grad_output, winners)
-        of_input = grad_input(queries, shape) if ctx.needs_input_grad[0] else None
-        of_alpha = None
-        if ctx.needs_input_grad[1]:
-            of_alpha = grad_alpha(queries, alpha, input, *options)
+        of_input, of_alpha = gradients(grad_output, winners, alpha, input, *ctx.options,
+                                       needs_input=ctx.needs_input_grad[0])
         return of_input, of_alpha, None, None, None, None
 
 
@@ -170,5 +187,5 @@ class _AlphaGradient(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad_output):
         input, alpha, winners = ctx.saved_tensors
-        of_alpha = grad_alpha(spread(grad_output, winners), alpha, input, *ctx.options)
+        of_alpha = grad_alpha(grad_output, winners, alpha, input, *ctx.options)
         return grad_output, of_alpha, None, None, None, None

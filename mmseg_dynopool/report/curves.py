@@ -23,7 +23,7 @@ YLABELS = {
     'gmacs': 'GMACs ($10^9$ multiply-adds)\nbefore rounding of sizes',
     'gmacs_ratio': 'GMACs / GMACs at the start',
     'latency_ms': 'time by the latency model (ms)',
-    'latency_ratio': 'time / time at the start',
+    'latency_ratio': 'time by the latency model\n/ time at the start',
     'task_loss': 'loss',
     'mIoU': 'mIoU (%)',
 }
