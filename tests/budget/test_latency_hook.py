@@ -87,6 +87,37 @@ def test_a_resumed_run_ends_as_the_whole_one(whole, tmp_path):
     assert end['measured_ms'] is not None and end['settled'] is not None
 
 
+def test_a_run_that_is_resumed_with_another_shape_measures_anew(whole, tmp_path):
+    cfg = budgeted(target=0.7)
+    cfg.latency_budget.shape = (192, 256)
+    resumed = train(tmp_path, cfg, 20, resume=whole[0] / 'iter_10.pth')
+    assert resumed.model.latency.shape == (192, 256)
+
+
+def test_a_file_of_other_initial_scales_gives_the_same_milliseconds(whole, file, tmp_path):
+    """Also where the network at these is faster than the fit to the others has it."""
+    clock = whole[5]
+    wanted = 0.8 * LatencyModel.load(file).start_ms
+    cfg = budgeted(target_ms=wanted, model=str(file))
+    cfg.backbone.dynopool.scale = 0.62
+    runner = train(tmp_path, cfg, 20)
+    hook, = (h for h in runner.hooks if isinstance(h, LatencyBudgetHook))
+    end = 1e3 * seconds_of(runner.model, clock)
+    assert hook.measured_ms == pytest.approx(end, rel=1e-3)
+    assert end == pytest.approx(wanted, rel=0.02)
+
+
+def test_a_shape_of_its_own_stands_in_for_the_crop(whole, tmp_path):
+    cfg = budgeted(target=0.8)
+    del cfg.data_preprocessor['size']
+    cfg.data_preprocessor.size_divisor = 32
+    runner = train(tmp_path, cfg, 20)
+    assert runner.model.cost.shape == SHAPE
+    with pytest.raises(ValueError, match='or the shape of a latency_budget'):
+        del cfg.latency_budget['shape']
+        train(tmp_path / 'none', cfg, 20)
+
+
 @pytest.fixture
 def file(whole, tmp_path):
     path = tmp_path / 'latency.json'

@@ -88,8 +88,13 @@ def test_written_and_read(fitted, tmp_path):
     read = LatencyModel.load(tmp_path / 'latency.json')
     assert read == found
     content = json.loads((tmp_path / 'latency.json').read_text())
-    del content['weights']
-    for text in ('{}', 'no json', json.dumps(content)):
+    bad = [{key: value for key, value in content.items() if key != 'weights'},
+           content | dict(initial_scales=[1]), content | dict(start_ms=None),
+           content | dict(start_ms=-3.0), content | dict(settings=[]),
+           content | dict(shape=['a', 'b']),
+           content | dict(weights=[dict(exponents=[1.0], value=2.0)]),
+           content | dict(weights=[dict(exponents=[1.0] * 4, value=float('nan'))])]
+    for text in ('{}', 'no json', *map(json.dumps, bad)):
         (tmp_path / 'bad.json').write_text(text)
         with pytest.raises(ValueError, match=r'cannot read a latency model from .*bad\.json'):
             LatencyModel.load(tmp_path / 'bad.json')
@@ -103,7 +108,8 @@ def test_a_network_that_starts_elsewhere_has_the_same_times(fitted):
     at = alphas((2.3, 2.1), (1.9, 2.6))
     assert moved.initial_scales == {'1.pool': (0.3, 0.3), '2.pool': (0.3, 0.3)}
     assert moved.milliseconds(at).item() == pytest.approx(found.milliseconds(at).item())
-    assert moved.start_ms == pytest.approx(
+    assert (moved.start_scales, moved.start_ms) == (found.start_scales, found.start_ms)
+    assert moved.initial_ms == pytest.approx(
         found.milliseconds(alphas((1 / 0.3, ) * 2, (1 / 0.3, ) * 2)).item())
     assert found.at_scales_of(probe_complexity(network(), SHAPE)) == found
 
@@ -134,12 +140,19 @@ def test_the_network_itself_is_left_alone():
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
 
 
+def test_measuring_takes_no_random_number_and_any_dtype():
+    model, state = network().double(), torch.get_rng_state()
+    found = fit_latency(model, (32, 48), settings=5, repeats=2)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert len(found.settings) == 5 and found.start_ms > 0
+
+
 def test_refusals():
     with pytest.raises(ValueError, match='settings must be at least 5, got 4: the network has 3'):
         fit_latency(network(), (32, 48), settings=4)
     with pytest.raises(ValueError, match='repeats must be at least 2, got 1'):
-        fit_latency(network(), (32, 48), repeats=1)
+        measure_latency(network(), [{}], (32, 48), repeats=1)
     with pytest.raises(ValueError, match='holds no DynOPool'):
         fit_latency(nn.Conv2d(3, 3, 3), (32, 48))
-    with pytest.raises(ValueError, match='no form with a constant scale'):
+    with pytest.raises(ValueError, match='none can be timed; give it a gmacs_budget'):
         fit_latency(network(kind=ShapeAdaptor), (32, 48))

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import weakref
+from functools import partial
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmseg_dynopool import DynOPoolHRNet
 from mmseg_dynopool.complexity import count_gmacs
+from mmseg_dynopool.layers import DynOPool, FixedDynOPool, ShapeAdaptor
+from mmseg_dynopool.models.hr_module import Pooled
 from mmseg_dynopool.ops import dynopool2d, pooled_size
 from support.toys import hrnet_extra, w48_extra
 
@@ -305,13 +308,36 @@ def test_training_keeps_as_much_as_the_stock_network():
     assert stock < ours <= stock + sum(pooled) + 1024
 
 
-def test_pooled_maps_are_freed_and_pooled_again():
+def test_pooled_maps_are_freed():
     net, alive = DynOPoolHRNet(NETWORKS['tiny']), []
     for pool in net.dynopools.values():
         pool.register_forward_hook(lambda module, args, output: alive.append(weakref.ref(output)))
     net.train()
     features = net(torch.rand(2, 3, 64, 96))
-    forward = len(alive)
-    assert forward > 5 and not any(output() is not None for output in alive)
+    uses = len(alive)
+    assert uses > 5 and not any(output() is not None for output in alive)
     sum(y.square().mean() for y in features).backward()
-    assert len(alive) > forward
+    assert len(alive) == uses  # hooks see nothing of what is pooled again
+
+
+@pytest.mark.parametrize('pool', [DynOPool(0.6), FixedDynOPool(0.6), ShapeAdaptor(0.6)])
+@pytest.mark.parametrize('size', [None, (20, 27)])
+def test_a_convolution_of_pooled_features_has_its_gradients(pool, size):
+    step = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.ReLU()).double()
+    image = torch.randn(2, 2, 33, 45, dtype=torch.float64)
+    found = []
+    for convolve in (lambda p: p.convolve(step), lambda p: step(p.output)):
+        leaf = image.clone().requires_grad_()
+        step.zero_grad()
+        convolve(Pooled.of(partial(pool, output_size=size), leaf * 1)).square().sum().backward()
+        found.append([leaf.grad, step[0].weight.grad.clone()])
+    assert all(torch.equal(a, b) for a, b in zip(*found))
+
+
+def test_features_that_change_after_they_were_pooled_are_noticed():
+    step = nn.Sequential(nn.Conv2d(1, 1, 3), nn.Identity())
+    features = torch.rand(1, 1, 9, 9, requires_grad=True) * 1
+    output = Pooled.of(partial(FixedDynOPool(0.6), output_size=None), features).convolve(step)
+    features.mul_(0)
+    with pytest.raises(RuntimeError, match='changed in place after they were pooled'):
+        output.sum().backward()

@@ -8,7 +8,14 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmseg_dynopool.ops import ANCHORS, REDUCTIONS, dynopool2d, pooled_size, query_levers
+from mmseg_dynopool.ops import (
+    ANCHORS,
+    REDUCTIONS,
+    dynopool2d,
+    gradient,
+    pooled_size,
+    query_levers,
+)
 from support.reference import STOCK, reference_autograd
 
 
@@ -112,6 +119,40 @@ def _near_a_kink(size_in, size_out):
     positions = [((2 * j + 1) * size_in - 2 * size_out) / (4 * size_out)
                  for j in range(2 * size_out)]
     return any(abs(q - round(q)) < 1e-6 for q in positions)
+
+
+@pytest.mark.parametrize('reduce', REDUCTIONS)
+@pytest.mark.parametrize('alpha', [(2.0, 2.0), (2.3, 1.7)])
+def test_a_constant_scale_can_be_differentiated_twice(reduce, alpha):
+    image = torch.randn(2, 3, 9, 11, dtype=torch.float64, requires_grad=True)
+
+    def run(image):
+        return dynopool2d(image**2, alpha, reduce=reduce)
+
+    assert torch.autograd.gradgradcheck(run, (image, ))
+    expected, = torch.autograd.grad(run(image).square().sum(), image)
+    found = torch.func.grad(lambda x: run(x).square().sum())(image.detach())
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize('reduce', REDUCTIONS)
+@pytest.mark.parametrize('alpha', [(2.0, 2.0), (2.3, 1.7)])
+@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16])
+def test_gradients_in_parts(reduce, alpha, memory_format, dtype, monkeypatch):
+    image = torch.randn(2, 7, 32, 48).to(dtype).to(memory_format=memory_format)
+    weight, found = None, []
+    for together in (10**9, 3 * 32 * 48, 1):  # all 14 planes, three, one
+        monkeypatch.setattr(gradient, '_TOGETHER', together)
+        leaf, learned = image.clone().requires_grad_(), alphas(*alpha)
+        pooled = dynopool2d(leaf, learned, reduce=reduce)
+        weight = torch.randn_like(pooled) if weight is None else weight
+        found.append(torch.autograd.grad(pooled, (leaf, learned), weight))
+    for by_input, by_alpha in found[1:]:
+        assert torch.equal(by_input, found[0][0])
+        assert by_input.is_contiguous(memory_format=memory_format)
+        torch.testing.assert_close(by_alpha, found[0][1],
+                                   rtol=1e-4 if dtype == torch.bfloat16 else 1e-12, atol=1e-5)
 
 
 @pytest.mark.parametrize('reduce', REDUCTIONS)
