@@ -178,6 +178,6 @@ def _run_transition(transition, features: list[Tensor], pools) -> list[Tensor]:
         if i <= last:
             outputs.append(features[i] if layer is None else layer(features[i]))
         else:
-            pooled = pooled or Pooled.of(pools[last], features[-1])
+            pooled = pooled or Pooled(pools[last], features[-1])
             outputs.append(run_downsampling(layer, pooled, pools[last + 1:i]))
     return outputs

@@ -1,7 +1,6 @@
 """HRNet's parallel streams and their fusion, with learned resolutions."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import torch
 from mmengine.model import BaseModule
@@ -28,50 +27,65 @@ def unstride_(module: nn.Module) -> nn.Module:
     return module
 
 
-class Pooled(NamedTuple):
-    """A stream's features, reduced, and how."""
+class Pooled:
+    """A stream's features, reduced, for the convolutions that read them.
 
-    output: Tensor
-    input: Tensor
-    pool: Pool
+    A convolution would keep its input for the backward pass. A DynOPool, whose values depend on
+    the sizes alone, pools it again there instead, once for all of them: that is cheap, and the
+    features themselves are kept anyway, by the pooling or by the ReLU that made them.
 
-    @classmethod
-    def of(cls, pool: Pool, input: Tensor) -> 'Pooled':
-        return cls(pool(input), input, pool)
+    Args:
+        pool: reduces the features.
+        features: ``(N, C, H, W)``.
+    """
+
+    def __init__(self, pool: Pool, features: Tensor):
+        self.output = pool(features)
+        self._hooks = None
+        if isinstance(getattr(pool, 'func', None), (DynOPool, FixedDynOPool)) and (
+                torch.is_grad_enabled() and not torch.compiler.is_compiling()):
+            self._hooks = _Again(features, self.output)
 
     def convolve(self, step: nn.Sequential) -> Tensor:
-        """Run a convolution with its norm and activation on the reduced features.
-
-        The convolution would keep its input for the backward pass. A DynOPool, whose values
-        depend on the sizes alone, pools it again there instead: that is cheap, and its own input
-        is kept anyway, by itself or by the ReLU that made it.
-        """
-        kind = getattr(self.pool, 'func', None)
-        if not isinstance(kind, (DynOPool, FixedDynOPool)) or torch.compiler.is_compiling() or (
-                not torch.is_grad_enabled()):
+        """Run a convolution with its norm and activation on the reduced features."""
+        if self._hooks is None:
             return step(self.output)
-        with saved_tensors_hooks(*self._hooks()):
-            convolved = step[0](self.output)
-        return step[1:](convolved)
+        with saved_tensors_hooks(self._hooks.forget, self._hooks.recall):
+            output = step[0](self.output)
+        for layer in list(step)[1:]:
+            output = layer(output)
+        return output
 
-    def _hooks(self):
-        # They live as long as the graph, and so may not hold the output itself.
-        address, shape = self.output.data_ptr(), self.output.shape
-        input, version = self.input, self.input._version
 
-        def forget(kept: Tensor) -> Tensor | None:
-            return None if kept.data_ptr() == address and kept.shape == shape else kept
+class _Again:
+    """Hooks of saved tensors that pool again. They live as long as the graph does."""
 
-        @torch.no_grad()
-        def recall(kept: Tensor | None) -> Tensor:
-            if kept is not None:
-                return kept
-            if input._version != version:
-                raise RuntimeError('features were changed in place after they were pooled; their '
-                                   'gradient cannot be computed')
-            return dynopool2d(input, (1.0, 1.0), shape[-2:])
+    def __init__(self, features: Tensor, output: Tensor):
+        self.features, self.version = features, features._version
+        self.address, self.shape = output.data_ptr(), output.shape  # not the output itself
+        self.uses = self.recalled = 0
+        self.again: Tensor | None = None
 
-        return forget, recall
+    def forget(self, kept: Tensor) -> Tensor | None:
+        if kept.data_ptr() != self.address or kept.shape != self.shape:
+            return kept
+        self.uses += 1
+        return None
+
+    @torch.no_grad()
+    def recall(self, kept: Tensor | None) -> Tensor:
+        if kept is not None:
+            return kept
+        if self.features._version != self.version:
+            raise RuntimeError('features were changed in place after they were pooled; their '
+                               'gradient cannot be computed')
+        if self.again is None:
+            self.again = dynopool2d(self.features, (1.0, 1.0), self.shape[-2:])
+        again = self.again
+        self.recalled += 1
+        if self.recalled % self.uses == 0:  # the last convolution of this backward pass
+            self.again = None
+        return again
 
 
 def run_downsampling(steps: Sequence[nn.Sequential], pooled: Pooled, pools: Sequence[Pool]
@@ -85,7 +99,7 @@ def run_downsampling(steps: Sequence[nn.Sequential], pooled: Pooled, pools: Sequ
     """
     output = pooled.convolve(steps[0])
     for step, pool in zip(steps[1:], pools, strict=True):
-        output = Pooled.of(pool, output).convolve(step)
+        output = Pooled(pool, output).convolve(step)
     return output
 
 
@@ -128,7 +142,7 @@ class DynOPoolHRModule(BaseModule):
         if self.fuse_layers is None:
             return features
         # Stream j is reduced once, for all streams below it.
-        pooled = [Pooled.of(pools[j], features[j]) for j in range(len(self.fuse_layers) - 1)]
+        pooled = [Pooled(pools[j], features[j]) for j in range(len(self.fuse_layers) - 1)]
         return [
             self.relu(self._fuse(row, i, features, pooled, pools))
             for i, row in enumerate(self.fuse_layers)

@@ -329,7 +329,7 @@ def test_a_convolution_of_pooled_features_has_its_gradients(pool, size):
     for convolve in (lambda p: p.convolve(step), lambda p: step(p.output)):
         leaf = image.clone().requires_grad_()
         step.zero_grad()
-        convolve(Pooled.of(partial(pool, output_size=size), leaf * 1)).square().sum().backward()
+        convolve(Pooled(partial(pool, output_size=size), leaf * 1)).square().sum().backward()
         found.append([leaf.grad, step[0].weight.grad.clone()])
     assert all(torch.equal(a, b) for a, b in zip(*found))
 
@@ -337,7 +337,7 @@ def test_a_convolution_of_pooled_features_has_its_gradients(pool, size):
 def test_features_that_change_after_they_were_pooled_are_noticed():
     step = nn.Sequential(nn.Conv2d(1, 1, 3), nn.Identity())
     features = torch.rand(1, 1, 9, 9, requires_grad=True) * 1
-    output = Pooled.of(partial(FixedDynOPool(0.6), output_size=None), features).convolve(step)
+    output = Pooled(partial(FixedDynOPool(0.6), output_size=None), features).convolve(step)
     features.mul_(0)
     with pytest.raises(RuntimeError, match='changed in place after they were pooled'):
         output.sum().backward()
