@@ -3,9 +3,11 @@
     python tools/dataset_converters/fashion_scenes.py
     python tools/dataset_converters/mni152.py
     python tools/evidence.py run --jobs 2      # goes on where it stopped
+    python tools/evidence.py times             # while nothing else runs
     python tools/evidence.py page
 
-Each finished run is a line of docs/evidence/runs.jsonl.
+Each finished run is a line of docs/evidence/runs.jsonl; docs/evidence/times.json are times of the
+demo's networks, all measured by turns.
 """
 
 from pathlib import Path
@@ -16,7 +18,7 @@ from study.runs import all_runs
 
 
 def main():
-    parser = study_parser(__doc__, 'evidence', 'hrnet/stretched_h/*/0.5/*')
+    parser = study_parser(__doc__, 'evidence', 'hrnet/stretched_h/*/0.5/*', ('times', ))
     args = parser.parse_args()
     runs = chosen_runs(parser, args, all_runs())
     if args.command == 'list':
@@ -29,6 +31,9 @@ def main():
         from study.train import finish, prepare_worker
         if train(runs, args.lines, args.work_dir, args.jobs, finish, prepare_worker):
             raise SystemExit(1)
+    elif args.command == 'times':
+        from study.times import write_times
+        write_times(finished_lines(parser, args.lines), args.lines.with_name('times.json'))
     else:
         from study.page import write_page
         write_page(finished_lines(parser, args.lines), ROOT / 'docs' / 'evidence.md')

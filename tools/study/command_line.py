@@ -11,11 +11,15 @@ from .lines import read_lines
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def study_parser(description: str, name: str, example: str) -> argparse.ArgumentParser:
-    """Options of a study whose page is ``docs/NAME.md``; ``example`` is a pattern of keys."""
+def study_parser(description: str, name: str, example: str, more: tuple[str, ...] = ()
+                 ) -> argparse.ArgumentParser:
+    """Options of a study whose page is ``docs/NAME.md``; ``example`` is a pattern of keys.
+
+    ``more`` are commands beside list, run and page.
+    """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('command', choices=('list', 'run', 'page'),
+    parser.add_argument('command', choices=('list', 'run', 'page', *more),
                         help=f'page: write docs/{name}.md and its figures from --lines')
     parser.add_argument('--only', nargs='+', default=['*'], metavar='PATTERN',
                         help=f"of list and run: by keys, e.g. '{example}'")

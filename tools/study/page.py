@@ -1,5 +1,6 @@
 """docs/evidence.md and its figures, from the JSON lines."""
 
+import json
 import statistics
 from pathlib import Path
 
@@ -31,14 +32,15 @@ def write_page(done: dict[str, dict], path: Path) -> None:
         done: JSON lines by key.
         path: the page, ``docs/evidence.md``.
     """
-    runs = all_runs()
+    runs, timed = all_runs(), path.with_suffix('') / 'times.json'
+    times = json.loads(timed.read_text()) if timed.is_file() else {}
     results = Results(done, runs)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True,
         lstrip_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     listed = [run for run in runs if run.key in done]
     text = environment.get_template('page.md.jinja').render(
-        table=Tables(results), group=results.group, difference=difference, done=len(listed),
+        table=Tables(results, times), group=results.group, difference=difference, done=len(listed),
         listed=len(runs), line=next(iter(done.values())),
         minutes=statistics.median(done[run.key]['seconds'] for run in listed) / 60)
     path.write_text(text)
@@ -54,8 +56,9 @@ def write_page(done: dict[str, dict], path: Path) -> None:
 class Tables:
     """The page's tables, as Markdown."""
 
-    def __init__(self, results: Results):
+    def __init__(self, results: Results, times: dict[str, float]):
         self.results = results
+        self.times = times
 
     def frontier(self, network: str) -> str:
         """Accuracy at equal counted cost."""
@@ -200,9 +203,16 @@ class Tables:
 
     def time(self) -> str:
         """The demo's network with budgets of time and of multiply-adds."""
-        settings = [('demo', 'mni152', method, ratio, {}) for method, ratio in (
-            ('latency', 0.7), ('measured', 0.43), ('uniform', 0.43))]
-        return markdown(_HEAD, method_rows(self.results, settings, method_name))
+        rows = []
+        for method, ratio in (('latency', 0.7), ('measured', 0.5), ('uniform', 0.5),
+                              ('measured', 0.43), ('uniform', 0.43)):
+            group = self.results.group('demo', 'mni152', method, ratio)
+            times = ['{:.3f}'.format(self.times[line['key']]) for line in group.lines
+                     if line['key'] in self.times]
+            rows.append([f'{METHODS[method]}, {ratio:g}', group.spread('miou'),
+                         group.spread('gmacs_ratio', 3), ', '.join(times) or '-', group.seeds])
+        return markdown(['network', 'mIoU', 'cost', 'time relative to the start, by seed',
+                         'seeds'], rows)
 
 
 def _draw_frontier(results: Results, network: str, name: str, label: str, path: Path) -> None:
