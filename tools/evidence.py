@@ -10,6 +10,7 @@ Each finished run is a line of docs/evidence/runs.jsonl; docs/evidence/times.jso
 demo's networks, all measured by turns.
 """
 
+import json
 from pathlib import Path
 
 from study.command_line import ROOT, chosen_runs, finished_lines, list_runs, study_parser
@@ -36,7 +37,9 @@ def main():
         write_times(finished_lines(parser, args.lines), args.lines.with_name('times.json'))
     else:
         from study.page import write_page
-        write_page(finished_lines(parser, args.lines), ROOT / 'docs' / 'evidence.md')
+        timed = args.lines.with_name('times.json')
+        times = json.loads(timed.read_text()) if timed.is_file() else {}
+        write_page(finished_lines(parser, args.lines), times, ROOT / 'docs' / 'evidence.md')
 
 
 if __name__ == '__main__':

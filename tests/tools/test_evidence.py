@@ -25,6 +25,7 @@ from support.toys import ROOT
 LINES = ROOT / 'docs' / 'evidence' / 'runs.jsonl'
 PAGE = ROOT / 'docs' / 'evidence.md'
 DONE = study_lines.read_lines(LINES)
+TIMES = json.loads(LINES.with_name('times.json').read_text())
 RUNS = {run.key: run for run in all_runs()}
 
 
@@ -82,10 +83,19 @@ def test_finished_runs_are_listed_and_whole():
 
 
 def test_equal_cost_means_within_two_per_cent():
-    unmatched = ('stock', 'fixed', 'slopes')
+    unmatched = ('stock', 'fixed', 'slopes', 'latency')
     misses = {key: line['gmacs_ratio'] / line['target_ratio'] - 1 for key, line in DONE.items()
               if line['method'] not in unmatched}
     assert {key: round(m, 4) for key, m in misses.items() if abs(m) > 0.02} == {}
+
+
+def test_a_budget_in_time_was_met():
+    """Within what times differ by that were taken beside another training."""
+    times = {key: time for key, time in TIMES.items() if '/latency/' in key}
+    assert len(times) == 3
+    assert all(time == pytest.approx(0.7, rel=0.07) for time in times.values())
+    assert TIMES.keys() == {key for key, line in DONE.items()
+                            if line['network'] == 'demo' and line['scales']}
 
 
 @pytest.mark.parametrize('key', [f'hrnet/stretched_h/{method}/0.5/seed0' for method in
@@ -103,7 +113,7 @@ def test_the_recorded_cost_is_that_of_the_recorded_config(key):
 
 
 def test_the_page_is_that_of_the_lines(tmp_path):
-    write_page(DONE, tmp_path / 'evidence.md')
+    write_page(DONE, TIMES, tmp_path / 'evidence.md')
     assert (tmp_path / 'evidence.md').read_text() == PAGE.read_text()
     for picture in re.findall(r'\]\((evidence/\w+\.png)\)', PAGE.read_text()):
         assert (tmp_path / picture).is_file() and (PAGE.parent / picture).is_file()

@@ -1,6 +1,5 @@
 """docs/evidence.md and its figures, from the JSON lines."""
 
-import json
 import statistics
 from pathlib import Path
 
@@ -25,15 +24,15 @@ _HEAD = ['', 'mIoU', 'cost', 'time, inference', 'time, training step at the end'
 _TIMES = (0.95, 0.9, 0.85, 0.8)
 
 
-def write_page(done: dict[str, dict], path: Path) -> None:
+def write_page(done: dict[str, dict], times: dict[str, float], path: Path) -> None:
     """Write the page, and its figures into the folder of the page's name.
 
     Args:
         done: JSON lines by key.
+        times: of the demo's networks, by key, see ``times.py``.
         path: the page, ``docs/evidence.md``.
     """
-    runs, timed = all_runs(), path.with_suffix('') / 'times.json'
-    times = json.loads(timed.read_text()) if timed.is_file() else {}
+    runs = all_runs()
     results = Results(done, runs)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True,
