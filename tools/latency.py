@@ -13,7 +13,6 @@ times a trained network at its learned scales and compares with what the file sa
 import argparse
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -22,13 +21,7 @@ from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_device
 from mmseg_dynopool.complexity import probe_complexity
 from mmseg_dynopool.config import counted_shape, read_config
 from mmseg_dynopool.files import check_folder
-from mmseg_dynopool.latency import (
-    LatencyModel,
-    device_name,
-    fit_latency,
-    measure_latency,
-    relative_times,
-)
+from mmseg_dynopool.latency import LatencyModel, device_name, fit_latency, measure_again
 from mmseg_dynopool.layers import all_pools, input_channels, short_names
 from mmseg_dynopool.models import forward_without_postprocessing
 
@@ -77,14 +70,12 @@ def compare(model, found, device, shape, path, repeats):
     pools = {name: all_pools(model)[name] for name in cost.initial_scales}
     alphas = {name: pool.bounded_alpha().detach() for name, pool in pools.items()}
     scales = {name: (1 / alpha).tolist() for name, alpha in alphas.items()}
-    seconds = measure_latency(
-        model, [found.start_scales, scales], found.shape, channels,
-        forward_without_postprocessing, repeats, found.batch)
+    measured, start_ms = measure_again(found, model, scales, channels,
+                                       forward_without_postprocessing, repeats)
     predicted = found.milliseconds({name: a.cpu() for name, a in alphas.items()}).item()
-    measured = found.start_ms * relative_times(seconds)[1]
     print(f'{measured:.4g} ms at the present scales, the model says {predicted:.4g} ms '
           f'({predicted / measured - 1:+.1%}); at the scales of its start '
-          f'{1e3 * np.median(seconds[0]):.4g} ms now, {found.start_ms:.4g} ms then')
+          f'{start_ms:.4g} ms now, {found.start_ms:.4g} ms then')
 
 
 def main():

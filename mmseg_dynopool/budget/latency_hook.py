@@ -9,7 +9,7 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
 from mmseg.registry import HOOKS
 
-from mmseg_dynopool.latency import LatencyModel, device_name, relative_times
+from mmseg_dynopool.latency import LatencyModel, device_name
 from mmseg_dynopool.layers import unwrap
 
 from .hook import BudgetHook
@@ -50,7 +50,7 @@ class LatencyBudgetHook(BudgetHook):
             found = LatencyModel.from_dict(state['latency'])
             model.latency = found.at_scales_of(model.complexity(found.shape))
         else:
-            model.latency = _on_main_process(lambda: model.find_latency())
+            model.latency = _on_main_process(model.find_latency)
             _tell(model.latency)
         model.prepare_cost(model.counted_shape or model.latency.shape)
 
@@ -97,10 +97,9 @@ class LatencyBudgetHook(BudgetHook):
         return min(found, key=lambda entry: entry[0])[1:]
 
     def _measure(self, model, parameters, values: torch.Tensor) -> float:
-        """Milliseconds at ``values``, by the ratio to the time of the scales that were timed."""
-        scales = {name: (1 / alpha).tolist() for name, alpha in parameters.alphas(values).items()}
-        seconds = model.measure_latency([model.latency.start_scales, scales])
-        return model.latency.start_ms * float(relative_times(seconds)[1])
+        """Milliseconds at ``values``."""
+        return model.measure_ms({name: (1 / alpha).tolist()
+                                 for name, alpha in parameters.alphas(values).items()})
 
 
 def _source(budget: LatencyBudget) -> list:

@@ -117,6 +117,25 @@ def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[i
     return np.array(list(time_alternately(runs, repeats, device).values()))
 
 
+def measure_again(found: LatencyModel, model: nn.Module, scales: Scales, in_channels: int = 3,
+                  forward: Callable | None = None, repeats: int | None = None
+                  ) -> tuple[float, float]:
+    """Time a network beside the scales that were timed when its latency model was made.
+
+    Args:
+        found: the latency model, of this device.
+        scales: ``{instance: (scale_h, scale_w)}``.
+        model, in_channels, forward, repeats: see :func:`fit_latency`.
+
+    Returns:
+        Milliseconds at ``scales``, as if the machine were as fast as then; and those that
+        ``found.start_scales`` take now.
+    """
+    seconds = measure_latency(model, [found.start_scales, scales], found.shape, in_channels,
+                              forward, repeats, found.batch)
+    return found.start_ms * float(relative_times(seconds)[1]), 1e3 * float(np.median(seconds[0]))
+
+
 def relative_times(seconds: np.ndarray) -> np.ndarray:
     """Times relative to the first setting's, ``(settings,)``, of :func:`measure_latency`'s.
 

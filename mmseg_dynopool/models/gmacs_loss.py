@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 from torch import Tensor
 
 from mmseg_dynopool.budget import Budget, GMACsBudget, LatencyBudget
@@ -13,7 +12,7 @@ from mmseg_dynopool.complexity import (
     check_shape,
     probe_complexity,
 )
-from mmseg_dynopool.latency import LatencyModel, Scales, fit_latency, measure_latency
+from mmseg_dynopool.latency import LatencyModel, Scales, fit_latency, measure_again
 from mmseg_dynopool.layers import ResizingPool, input_channels, learned_pools
 
 from .converted import check_other_sizes
@@ -151,17 +150,10 @@ class GMACsLoss:
         return self.latency.counted(self.gmacs_counter(self.latency.shape),
                                     self.complexity(self.latency.shape))
 
-    def measure_latency(self, scales: Sequence[Scales]) -> np.ndarray:
-        """Time the network at several settings of its scales, by turns, as :attr:`latency` was.
-
-        Args:
-            scales: ``{instance: (scale_h, scale_w)}`` each.
-
-        Returns:
-            Seconds of an evaluation pass, ``(settings, turns)``.
-        """
-        return measure_latency(self, scales, self.latency.shape, input_channels(self),
-                               forward_without_postprocessing, batch=self.latency.batch)
+    def measure_ms(self, scales: Scales) -> float:
+        """Time the network at ``{instance: (scale_h, scale_w)}``, see :func:`measure_again`."""
+        return measure_again(self.latency, self, scales, input_channels(self),
+                             forward_without_postprocessing)[0]
 
     def loss(self, inputs: Tensor, data_samples) -> dict:
         """Losses of the task and of the cost, and the cost itself.

@@ -21,10 +21,13 @@ def check_reduce(reduce: str) -> None:
 
 
 def reduce_queries(queries: Tensor, reduce: str) -> Tensor:
-    """The output, ``(N, C, H_out, W_out)``, from queries of twice its sides."""
+    """The output, ``(N, C, H_out, W_out)``, from queries of twice its sides.
+
+    Eager code calls it without gradients: torch.maximum would share that of equal queries.
+    """
     if reduce == 'mean':
         return F.avg_pool2d(queries, 2)
-    if not _is_eager_on_cpu(queries) or (queries.requires_grad and torch.is_grad_enabled()):
+    if not _is_eager_on_cpu(queries):
         return F.max_pool2d(queries, 2)
     rows = torch.maximum(queries[..., 0::2], queries[..., 1::2])
     return torch.maximum(rows[:, :, 0::2], rows[:, :, 1::2])
