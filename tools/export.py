@@ -11,7 +11,8 @@ from pathlib import Path
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.cli.options import add_cfg_options, positive_int
 from mmseg_dynopool.config import read_config
-from mmseg_dynopool.export import FORMATS, export_program
+from mmseg_dynopool.export import export_program
+from mmseg_dynopool.export.programs import FORMATS
 
 
 def main():

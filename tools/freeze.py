@@ -10,7 +10,8 @@ from pathlib import Path
 
 from mmseg_dynopool.cli.options import add_cfg_options
 from mmseg_dynopool.config import read_config
-from mmseg_dynopool.export import WRITTEN, freeze_checkpoint
+from mmseg_dynopool.export import freeze_checkpoint
+from mmseg_dynopool.export.frozen_files import WRITTEN
 
 
 def main():

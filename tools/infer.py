@@ -15,7 +15,7 @@ from mmseg_dynopool.cli.segment import segment_images
 from mmseg_dynopool.config import read_config
 from mmseg_dynopool.data.images import find_images
 from mmseg_dynopool.export import OnnxSegmentor
-from mmseg_dynopool.models import describe_gmacs, watch_shapes
+from mmseg_dynopool.models.cost import describe_gmacs, watch_shapes
 
 
 def main():

@@ -21,9 +21,10 @@ from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_device
 from mmseg_dynopool.complexity import probe_complexity
 from mmseg_dynopool.config import counted_shape, read_config
 from mmseg_dynopool.files import check_folder
-from mmseg_dynopool.latency import LatencyModel, device_name, fit_latency, measure_again
-from mmseg_dynopool.layers import all_pools, input_channels, short_names
-from mmseg_dynopool.models import forward_without_postprocessing
+from mmseg_dynopool.latency import LatencyModel, device_name, fit_latency
+from mmseg_dynopool.latency.fit import measure_again
+from mmseg_dynopool.layers.find import all_pools, input_channels, short_names
+from mmseg_dynopool.models.cost import forward_without_postprocessing
 
 
 def show(found):

@@ -11,8 +11,8 @@ from mmengine.config import Config
 
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.complexity import GMACsCounter
-from mmseg_dynopool.layers import input_channels
-from mmseg_dynopool.models import forward_without_postprocessing
+from mmseg_dynopool.layers.find import input_channels
+from mmseg_dynopool.models.cost import forward_without_postprocessing
 
 ROOT = Path(__file__).resolve().parent.parent
 NETWORKS = dict(vgg16='VGG-16', resnet50='ResNet-50', mobilenet_v2='MobileNetV2')

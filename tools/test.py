@@ -8,7 +8,7 @@ from mmseg_dynopool.config import is_segmentor, type_name
 from mmseg_dynopool.data.check import check_data
 from mmseg_dynopool.files import check_folder
 from mmseg_dynopool.hooks import LabelCheckHook
-from mmseg_dynopool.models import describe_gmacs, watch_shapes
+from mmseg_dynopool.models.cost import describe_gmacs, watch_shapes
 
 
 def main():

@@ -2,7 +2,8 @@
 
 import argparse
 
-from mmseg_dynopool.checkpoints import Checkpoint, Runner, read_pretrained
+from mmseg_dynopool.checkpoints import Checkpoint, Runner
+from mmseg_dynopool.checkpoints.checkpoint import read_pretrained
 from mmseg_dynopool.cli.options import (
     add_run_options,
     enable_amp,

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmseg_dynopool.ops import check_ratios, dynopool2d, pooled_size, shape_adaptor2d
+from mmseg_dynopool.ops import dynopool2d, pooled_size, shape_adaptor2d
+from mmseg_dynopool.ops.shape_adaptor import check_ratios
 
 # Numbers in smaller bins could not be read.
 _LARGEST_SIDE = 16

@@ -12,12 +12,12 @@ from mmengine.config import ConfigDict
 from mmseg.registry import MODELS
 from torch import nn
 
-from mmseg_dynopool.complexity import check_shape
+from mmseg_dynopool.complexity.count import check_shape
 from mmseg_dynopool.config import conversion_of, type_name
-from mmseg_dynopool.export import plain_model
+from mmseg_dynopool.export.freeze import plain_model
 from mmseg_dynopool.latency import time_alternately
-from mmseg_dynopool.layers import all_pools, by_short_name, input_channels
-from mmseg_dynopool.models import count_network_gmacs, forward_without_postprocessing
+from mmseg_dynopool.layers.find import all_pools, by_short_name, input_channels
+from mmseg_dynopool.models.cost import count_network_gmacs, forward_without_postprocessing
 
 from .theoretical_field import outputs_of
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmseg_dynopool.layers import all_pools, freeze_pools
+from mmseg_dynopool.layers import freeze_pools
+from mmseg_dynopool.layers.find import all_pools
 
 from .theoretical_field import Box, centre, outputs_of, theoretical_field
 

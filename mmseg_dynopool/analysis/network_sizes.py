@@ -7,8 +7,8 @@ from math import ceil, prod
 
 from mmengine.model import BaseModel
 
-from mmseg_dynopool.conversion import LevelName
-from mmseg_dynopool.layers import all_pools
+from mmseg_dynopool.conversion.level_name import LevelName
+from mmseg_dynopool.layers.find import all_pools
 
 from .logs import RunLog
 

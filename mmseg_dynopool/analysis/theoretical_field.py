@@ -17,7 +17,8 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from mmseg_dynopool.conversion.modules import Converted, DynOPooling, Pooled, mix_in
 from mmseg_dynopool.conversion.shared_pool import SharedPool
-from mmseg_dynopool.layers import DynOPoolConv2d, FixedDynOPool, all_pools, copy_replacing
+from mmseg_dynopool.layers import DynOPoolConv2d, FixedDynOPool
+from mmseg_dynopool.layers.find import all_pools, copy_replacing
 
 _NEUTRAL = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU,
             nn.Sigmoid, nn.Tanh, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.PReLU, nn.ELU,

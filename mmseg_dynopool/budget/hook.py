@@ -7,7 +7,7 @@ import torch
 from mmengine.hooks import EMAHook, Hook
 from mmseg.registry import HOOKS
 
-from mmseg_dynopool.layers import unwrap
+from mmseg_dynopool.layers.find import unwrap
 
 from .controller import BudgetController
 from .options import Budget, GMACsBudget

@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 from mmseg.registry import HOOKS
 
 from mmseg_dynopool.latency import LatencyModel, device_name
-from mmseg_dynopool.layers import unwrap
+from mmseg_dynopool.layers.find import unwrap
 
 from .hook import BudgetHook
 from .options import LatencyBudget

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
-from mmseg_dynopool.complexity import check_shape
+from mmseg_dynopool.complexity.count import check_shape
 
 
 @dataclass(frozen=True, kw_only=True)

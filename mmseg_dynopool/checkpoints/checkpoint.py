@@ -11,7 +11,8 @@ from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
 from mmseg_dynopool.config import type_name
-from mmseg_dynopool.layers import all_pools, by_short_name, learned_pools, unwrap
+from mmseg_dynopool.layers import learned_pools
+from mmseg_dynopool.layers.find import all_pools, by_short_name, unwrap
 
 from .read import read_file
 

@@ -1,11 +1,8 @@
 """Multiply-adds of any network as a differentiable function of its alphas."""
 
-from .count import Call, GMACsCounter, check_shape, count_gmacs
-from .meta_copy import to_fixed_copy
+from .count import GMACsCounter, count_gmacs
 from .model import ComplexityModel, LayerCost, ScaleTerms, probe_complexity
-from .summary import summarize
 
 __all__ = [
-    'Call', 'ComplexityModel', 'GMACsCounter', 'LayerCost', 'ScaleTerms', 'check_shape',
-    'count_gmacs', 'probe_complexity', 'summarize', 'to_fixed_copy'
+    'ComplexityModel', 'GMACsCounter', 'LayerCost', 'ScaleTerms', 'count_gmacs', 'probe_complexity'
 ]

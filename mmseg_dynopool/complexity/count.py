@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from mmseg_dynopool.layers import FixedDynOPool, all_pools
+from mmseg_dynopool.layers import FixedDynOPool
+from mmseg_dynopool.layers.find import all_pools
 
 from .meta_copy import note_running, run_on_meta, run_plainly, to_meta_copy
 

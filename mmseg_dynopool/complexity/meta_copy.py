@@ -6,7 +6,8 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmseg_dynopool.layers import FixedDynOPool, copy_replacing, learned_pools
+from mmseg_dynopool.layers import FixedDynOPool, learned_pools
+from mmseg_dynopool.layers.find import copy_replacing
 
 # They cost no multiply-adds and keep the size, and on the meta device much of the time.
 _FREE = (nn.BatchNorm2d, nn.SyncBatchNorm, nn.LayerNorm, nn.GroupNorm, nn.ReLU, nn.ReLU6, nn.SiLU,

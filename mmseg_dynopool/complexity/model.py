@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mmseg_dynopool.layers import all_pools, learned_pools
+from mmseg_dynopool.layers import learned_pools
+from mmseg_dynopool.layers.find import all_pools
 
 from .count import Call, GMACsCounter
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
-from mmseg_dynopool.layers import all_pools, learned_pools, short_names
+from mmseg_dynopool.layers import learned_pools
+from mmseg_dynopool.layers.find import all_pools, short_names
 
 from .count import GMACsCounter
 from .model import probe_complexity

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from mmseg_dynopool.layers import as_dynamic_shapes, read_alphas
+from mmseg_dynopool.layers.pool import as_dynamic_shapes, read_alphas
 from mmseg_dynopool.ops.queries import equal_sizes
 
 from .shared_pool import SharedPool, Turns

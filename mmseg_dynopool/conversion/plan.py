@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from mmseg_dynopool.complexity.meta_copy import to_meta_copy
-from mmseg_dynopool.layers import all_pools, input_channels
 from mmseg_dynopool.layers.dynopool import check_scale
+from mmseg_dynopool.layers.find import all_pools, input_channels
 
 from .levels import Level, Levels, Refusal, group_steps
 from .placement import place_behind_activation

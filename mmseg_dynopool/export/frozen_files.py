@@ -8,10 +8,11 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import save_checkpoint
 
-from mmseg_dynopool.checkpoints import SCALES, Checkpoint, load_network, save_safetensors
+from mmseg_dynopool.checkpoints import Checkpoint, load_network, save_safetensors
+from mmseg_dynopool.checkpoints.checkpoint import SCALES
 from mmseg_dynopool.files import make_folder
-from mmseg_dynopool.layers import all_pools, by_short_name, input_channels
-from mmseg_dynopool.models import forward_without_postprocessing, takes
+from mmseg_dynopool.layers.find import all_pools, by_short_name, input_channels
+from mmseg_dynopool.models.cost import forward_without_postprocessing, takes
 
 from .freeze import freeze_config, frozen_state
 

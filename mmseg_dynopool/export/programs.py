@@ -11,10 +11,11 @@ from mmseg.models import BaseSegmentor
 from torch import Tensor, nn
 from torch.export import Dim
 
-from mmseg_dynopool.complexity import check_shape
+from mmseg_dynopool.complexity.count import check_shape
 from mmseg_dynopool.files import make_folder
-from mmseg_dynopool.layers import freeze_pools, input_channels
-from mmseg_dynopool.models import takes
+from mmseg_dynopool.layers import freeze_pools
+from mmseg_dynopool.layers.find import input_channels
+from mmseg_dynopool.models.cost import takes
 from mmseg_dynopool.version import __version__
 
 FORMATS = {'onnx': '.onnx', 'torch-export': '.pt2'}

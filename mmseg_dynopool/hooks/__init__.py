@@ -7,9 +7,8 @@ from .label_check import LabelCheckHook
 from .log_processor import DynOPoolLogProcessor
 from .measured_gradient import MeasuredGradientHook
 from .shape_log_hook import ShapeLogHook
-from .shape_scalar import ShapeScalar
 
 __all__ = [
     'CPUAmpOptimWrapper', 'CompileHook', 'DynOPoolHook', 'DynOPoolLogProcessor', 'LabelCheckHook',
-    'MeasuredGradientHook', 'ShapeLogHook', 'ShapeScalar'
+    'MeasuredGradientHook', 'ShapeLogHook'
 ]

@@ -6,7 +6,7 @@ from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 from torch import nn
 
-from mmseg_dynopool.layers import unwrap
+from mmseg_dynopool.layers.find import unwrap
 
 
 @HOOKS.register_module()

@@ -4,7 +4,8 @@ from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 
 from mmseg_dynopool.budget import GMACsBudgetHook, LatencyBudgetHook
-from mmseg_dynopool.layers import read_alphas, unwrap
+from mmseg_dynopool.layers.find import unwrap
+from mmseg_dynopool.layers.pool import read_alphas
 
 from .shape_log_hook import ShapeLogHook, named_pools, parameter_groups
 

@@ -4,7 +4,7 @@ from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 
 from mmseg_dynopool.data.labels import describe_strays, label_range, stray_labels
-from mmseg_dynopool.layers import unwrap
+from mmseg_dynopool.layers.find import unwrap
 
 
 @HOOKS.register_module()

@@ -7,7 +7,8 @@ from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 from torch import Tensor
 
-from mmseg_dynopool.layers import DynOPool, measure_alpha_gradient, unwrap
+from mmseg_dynopool.layers import DynOPool, measure_alpha_gradient
+from mmseg_dynopool.layers.find import unwrap
 
 from .gradient_window import loss_scale
 from .shape_log_hook import named_pools

@@ -4,7 +4,8 @@ import torch
 from mmengine.hooks import Hook, LoggerHook
 from mmseg.registry import HOOKS
 
-from mmseg_dynopool.layers import ResizingPool, by_short_name, learned_pools, unwrap
+from mmseg_dynopool.layers import ResizingPool, learned_pools
+from mmseg_dynopool.layers.find import by_short_name, unwrap
 
 from .gradient_window import GradientNoise, GradientWindow
 from .shape_scalar import LEARNING_RATE, ShapeScalar

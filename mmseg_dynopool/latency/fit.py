@@ -8,8 +8,10 @@ import torch
 from scipy.optimize import nnls
 from torch import nn
 
-from mmseg_dynopool.complexity import GMACsCounter, probe_complexity, to_fixed_copy
-from mmseg_dynopool.layers import ShapeAdaptor, all_pools, learned_pools
+from mmseg_dynopool.complexity import GMACsCounter, probe_complexity
+from mmseg_dynopool.complexity.meta_copy import to_fixed_copy
+from mmseg_dynopool.layers import ShapeAdaptor, learned_pools
+from mmseg_dynopool.layers.find import all_pools
 
 from .model import LatencyModel, Scales
 from .timing import device_name, time_alternately

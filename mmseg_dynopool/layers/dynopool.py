@@ -7,7 +7,8 @@ from numbers import Real
 import torch
 from torch import Tensor, nn
 
-from mmseg_dynopool.ops import check_anchor, dynopool2d
+from mmseg_dynopool.ops import dynopool2d
+from mmseg_dynopool.ops.anchor import check_anchor
 
 from .pool import ResizingPool
 

@@ -6,13 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mmseg_dynopool.ops import (
-    check_pooling,
-    check_ratios,
-    check_reduce,
-    shape_adaptor2d,
-    shape_adaptor_alpha,
-)
+from mmseg_dynopool.ops import shape_adaptor2d
+from mmseg_dynopool.ops.reduce import check_reduce
+from mmseg_dynopool.ops.shape_adaptor import check_pooling, check_ratios, shape_adaptor_alpha
 
 from .dynopool import check_scale
 from .pool import ResizingPool

@@ -6,7 +6,7 @@ from torch import nn
 
 from mmseg_dynopool.complexity import GMACsCounter
 from mmseg_dynopool.conversion import convert_dynopool
-from mmseg_dynopool.layers import input_channels
+from mmseg_dynopool.layers.find import input_channels
 
 from .cost import forward_without_postprocessing
 

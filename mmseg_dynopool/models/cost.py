@@ -8,7 +8,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmseg_dynopool.complexity import GMACsCounter
-from mmseg_dynopool.layers import input_channels, unwrap
+from mmseg_dynopool.layers.find import input_channels, unwrap
 
 _SHOWN = 5
 

@@ -8,8 +8,9 @@ from mmseg.models.backbones import HRNet
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_dynopool.layers import as_dynamic_shapes, read_alphas
-from mmseg_dynopool.ops import check_input, pooled_size
+from mmseg_dynopool.layers.pool import as_dynamic_shapes, read_alphas
+from mmseg_dynopool.ops import pooled_size
+from mmseg_dynopool.ops.dynopool2d import check_input
 
 from .hr_module import DynOPoolHRModule, Pool, Pooled, run_downsampling, unstride_
 from .options import build_dynopools

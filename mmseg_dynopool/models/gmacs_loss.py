@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from torch import Tensor
 
 from mmseg_dynopool.budget import Budget, GMACsBudget, LatencyBudget
-from mmseg_dynopool.complexity import (
-    ComplexityModel,
-    GMACsCounter,
-    check_shape,
-    probe_complexity,
-)
-from mmseg_dynopool.latency import LatencyModel, Scales, fit_latency, measure_again
-from mmseg_dynopool.layers import ResizingPool, input_channels, learned_pools
+from mmseg_dynopool.complexity import ComplexityModel, GMACsCounter, probe_complexity
+from mmseg_dynopool.complexity.count import check_shape
+from mmseg_dynopool.latency import LatencyModel, fit_latency
+from mmseg_dynopool.latency.fit import measure_again
+from mmseg_dynopool.latency.model import Scales
+from mmseg_dynopool.layers import ResizingPool, learned_pools
+from mmseg_dynopool.layers.find import input_channels
 
 from .converted import check_other_sizes
 from .cost import forward_without_postprocessing, network_counter

@@ -13,7 +13,7 @@ from mmseg_dynopool.analysis.recipe import machine
 from mmseg_dynopool.analysis.work_dir import Run
 from mmseg_dynopool.config import counted_shape, is_segmentor
 from mmseg_dynopool.data.check import check_data
-from mmseg_dynopool.models import watch_shapes
+from mmseg_dynopool.models.cost import watch_shapes
 
 from .comparison import paint_on_gray
 from .figures import encode_image

@@ -5,7 +5,7 @@ from mmengine.config import ConfigDict
 from mmseg.models import backbones
 
 from mmseg_dynopool.analysis.cost import Cost, stock_model
-from mmseg_dynopool.export import plain_model
+from mmseg_dynopool.export.freeze import plain_model
 
 
 def test_slow_moments_of_the_machine_stay_out_of_the_ratio():

@@ -7,7 +7,7 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from mmseg_dynopool.analysis.fields import compare_fields, measure_fields
-from mmseg_dynopool.export import freeze_pools
+from mmseg_dynopool.layers import freeze_pools
 from support.networks import Pooled
 from support.networks import kaiming_segmentor as model
 from support.toys import converted_config, segmentor_config

@@ -6,8 +6,8 @@ from mmseg.registry import MODELS
 
 from mmseg_dynopool.analysis.logs import RunLog
 from mmseg_dynopool.analysis.network_sizes import STOCK, NetworkSizes, compare_sizes, stock_sizes
-from mmseg_dynopool.export import freeze_pools
 from mmseg_dynopool.hooks.shape_scalar import ShapeScalar
+from mmseg_dynopool.layers import freeze_pools
 from support.networks import learned
 from support.runs import segmentor
 from support.toys import converted_config, fcn_head, hrnet_extra

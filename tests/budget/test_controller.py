@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from mmseg_dynopool.budget import BudgetController, GMACsBudget
+from mmseg_dynopool.budget import GMACsBudget
+from mmseg_dynopool.budget.controller import BudgetController
 
 
 def simulate(target, force, gain=1.0, iterations=400, momentum=0.9, lr=0.05, power=1):

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from mmseg_dynopool.budget import PoolParameters, settle, step_size
+from mmseg_dynopool.budget.plant import PoolParameters
+from mmseg_dynopool.budget.settle import settle
+from mmseg_dynopool.budget.step_size import step_size
 from mmseg_dynopool.complexity import ComplexityModel, LayerCost
 from mmseg_dynopool.layers import DynOPool, ShapeAdaptor
 

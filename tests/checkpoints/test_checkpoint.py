@@ -9,8 +9,9 @@ from torch import nn
 
 from mmseg_dynopool import checkpoints
 from mmseg_dynopool.checkpoints import Checkpoint, load_network
-from mmseg_dynopool.export import freeze_checkpoint, freeze_pools, frozen_state, plain_model
-from mmseg_dynopool.layers import DynOPool
+from mmseg_dynopool.export import freeze_checkpoint
+from mmseg_dynopool.export.freeze import frozen_state, plain_model
+from mmseg_dynopool.layers import DynOPool, freeze_pools
 from support.networks import learned
 from support.runs import segmentor, train
 from support.toys import segmentor_config

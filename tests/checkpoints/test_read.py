@@ -11,7 +11,8 @@ from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from torch import nn
 
-from mmseg_dynopool.checkpoints import Checkpoint, read_pretrained
+from mmseg_dynopool.checkpoints import Checkpoint
+from mmseg_dynopool.checkpoints.checkpoint import read_pretrained
 from mmseg_dynopool.checkpoints.read import TRUST, read_file
 from mmseg_dynopool.checkpoints.safetensors import save_safetensors
 

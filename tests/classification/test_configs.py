@@ -22,8 +22,7 @@ from mmpretrain.registry import DATASETS, MODELS, PARAM_SCHEDULERS, TRANSFORMS
 import mmseg_dynopool.classification  # noqa: F401  registers
 from mmseg_dynopool.complexity.meta_copy import to_meta_copy
 from mmseg_dynopool.config import adapt_to_devices
-from mmseg_dynopool.models import count_network_gmacs
-from mmseg_dynopool.models.cost import network_counter
+from mmseg_dynopool.models.cost import count_network_gmacs, network_counter
 
 # Tables 1 and 2 of the supplement. Of DynOPool-S and -B: lambda, and the initial scale of the
 # first resizing layer. The optimizer is SGD with a momentum of 0.9, the schedule cosine annealing.

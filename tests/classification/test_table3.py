@@ -10,7 +10,7 @@ pytest.importorskip('mmpretrain', reason='make test-classification has an enviro
 
 import table3
 from mmseg_dynopool.checkpoints import load_network
-from mmseg_dynopool.layers import all_pools
+from mmseg_dynopool.layers.find import all_pools
 from support.toys import ROOT
 
 

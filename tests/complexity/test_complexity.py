@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from mmseg_dynopool.complexity import GMACsCounter, count_gmacs, probe_complexity, summarize
+from mmseg_dynopool.complexity import GMACsCounter, count_gmacs, probe_complexity
+from mmseg_dynopool.complexity.summary import summarize
 from mmseg_dynopool.layers import DynOPool, DynOPoolConv2d, FixedDynOPool, ShapeAdaptor
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmseg.registry import MODELS
 
-from mmseg_dynopool.complexity import summarize
+from mmseg_dynopool.complexity.summary import summarize
 from support.networks import w48_fcn
 from support.toys import ROOT, fcn_head, hrnet_extra, segmentor_config
 

@@ -14,8 +14,7 @@ from mmseg.models.backbones import HRNet, ResNet
 from torch import nn
 
 from mmseg_dynopool.conversion import convert_dynopool
-from mmseg_dynopool.export import freeze_pools
-from mmseg_dynopool.layers import DynOPool
+from mmseg_dynopool.layers import DynOPool, freeze_pools
 from mmseg_dynopool.ops import dynopool2d
 from support.toy_networks import Run, ToyResNet, ToyUNet, conv, randomize, set_scales
 from support.toys import hrnet_extra

@@ -14,9 +14,17 @@ from mmseg.apis import init_model
 from mmseg.registry import MODELS
 
 from mmseg_dynopool.checkpoints.safetensors import load_from_safetensors, save_safetensors
-from mmseg_dynopool.complexity import count_gmacs, summarize
-from mmseg_dynopool.export import freeze_config, freeze_pools, frozen_state
-from mmseg_dynopool.layers import DynOPool, DynOPoolConv2d, FixedDynOPool, learned_pools
+from mmseg_dynopool.complexity import count_gmacs
+from mmseg_dynopool.complexity.summary import summarize
+from mmseg_dynopool.export import freeze_config
+from mmseg_dynopool.export.freeze import frozen_state
+from mmseg_dynopool.layers import (
+    DynOPool,
+    DynOPoolConv2d,
+    FixedDynOPool,
+    freeze_pools,
+    learned_pools,
+)
 from support.networks import learned
 from support.toys import converted_config, segmentor_config
 

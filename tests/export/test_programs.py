@@ -9,7 +9,8 @@ from mmengine.config import Config
 from mmseg.apis import inference_model, init_model
 from mmseg.registry import MODELS
 
-from mmseg_dynopool.export import FORMATS, InferenceNetwork, OnnxSegmentor, export_program
+from mmseg_dynopool.export import InferenceNetwork, OnnxSegmentor, export_program
+from mmseg_dynopool.export.programs import FORMATS
 from support.networks import learned
 from support.toys import (
     LAST_STAGE,

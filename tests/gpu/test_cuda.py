@@ -8,7 +8,7 @@ import torch
 from mmseg.registry import MODELS
 
 from mmseg_dynopool.layers import DynOPool
-from mmseg_dynopool.ops import ANCHORS
+from mmseg_dynopool.ops.anchor import ANCHORS
 from support.runs import Shapes, Watch, alphas_of, segmentor, train
 
 pytestmark = pytest.mark.gpu

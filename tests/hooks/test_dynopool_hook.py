@@ -14,7 +14,8 @@ from mmseg_dynopool import DynOPoolHook
 from mmseg_dynopool.budget import GMACsBudgetHook
 from mmseg_dynopool.hooks import ShapeLogHook
 from mmseg_dynopool.hooks.shape_log_hook import _size_scalars
-from mmseg_dynopool.layers import by_short_name, learned_pools
+from mmseg_dynopool.layers import learned_pools
+from mmseg_dynopool.layers.find import by_short_name
 from support.runs import segmentor
 from support.toy_runs import Toy, run, scalars
 from support.toys import converted_config

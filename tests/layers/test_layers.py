@@ -8,18 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mmseg_dynopool.layers import (
-    DynOPool,
-    DynOPoolConv2d,
-    FixedDynOPool,
-    ShapeAdaptor,
-    copy_replacing,
-    input_channels,
-    read_alphas,
-    short_names,
-    unwrap,
-)
-from mmseg_dynopool.ops import REDUCTIONS, dynopool2d
+from mmseg_dynopool.layers import DynOPool, DynOPoolConv2d, FixedDynOPool, ShapeAdaptor
+from mmseg_dynopool.layers.find import copy_replacing, input_channels, short_names, unwrap
+from mmseg_dynopool.layers.pool import read_alphas
+from mmseg_dynopool.ops import dynopool2d
+from mmseg_dynopool.ops.reduce import REDUCTIONS
 
 
 class Shared(nn.Module):

@@ -8,7 +8,7 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
-from mmseg_dynopool.models import describe_gmacs, watch_shapes
+from mmseg_dynopool.models.cost import describe_gmacs, watch_shapes
 from support.toys import fcn_head, hrnet_extra
 
 CHANNELS = (4, 8, 12, 16)

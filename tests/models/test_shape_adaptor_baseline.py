@@ -7,8 +7,8 @@ from mmseg.registry import MODELS
 
 from mmseg_dynopool.checkpoints import Checkpoint
 from mmseg_dynopool.complexity import count_gmacs
-from mmseg_dynopool.export import freeze_config, freeze_pools
-from mmseg_dynopool.layers import ShapeAdaptor
+from mmseg_dynopool.export import freeze_config
+from mmseg_dynopool.layers import ShapeAdaptor, freeze_pools
 from support import runs
 from support.toys import hrnet_extra, segmentor_config
 

@@ -8,14 +8,9 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmseg_dynopool.ops import (
-    ANCHORS,
-    REDUCTIONS,
-    dynopool2d,
-    gradient,
-    pooled_size,
-    query_levers,
-)
+from mmseg_dynopool.ops import dynopool2d, gradient, pooled_size
+from mmseg_dynopool.ops.anchor import ANCHORS, query_levers
+from mmseg_dynopool.ops.reduce import REDUCTIONS
 from support.reference import STOCK, reference_autograd
 
 

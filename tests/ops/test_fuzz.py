@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmseg_dynopool.layers import DynOPool
-from mmseg_dynopool.ops import ANCHORS, REDUCTIONS, dynopool2d, pooled_size
+from mmseg_dynopool.ops import dynopool2d, pooled_size
+from mmseg_dynopool.ops.anchor import ANCHORS
+from mmseg_dynopool.ops.reduce import REDUCTIONS
 
 settings.register_profile('fuzz', derandomize=True, deadline=None, max_examples=300,
                           database=None)

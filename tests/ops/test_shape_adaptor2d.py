@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmseg_dynopool.ops import shape_adaptor2d, shape_adaptor_alpha
+from mmseg_dynopool.ops import shape_adaptor2d
+from mmseg_dynopool.ops.shape_adaptor import shape_adaptor_alpha
 
 
 def pooled(x, ratio, mean):

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 
 from mmseg_dynopool.complexity import GMACsCounter
-from mmseg_dynopool.models import forward_without_postprocessing
+from mmseg_dynopool.models.cost import forward_without_postprocessing
 from support.commands import tool, tool_process
 from support.toys import ROOT, converted_config
 

@@ -10,9 +10,8 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 from mmseg_dynopool.data.prepare_fashion_scenes import VARIANTS
-from mmseg_dynopool.layers import short_names
-from mmseg_dynopool.models import count_network_gmacs
-from mmseg_dynopool.models.cost import network_counter
+from mmseg_dynopool.layers.find import short_names
+from mmseg_dynopool.models.cost import count_network_gmacs, network_counter
 
 from .runs import NETWORKS, Run
 

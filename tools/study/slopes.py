@@ -6,7 +6,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmseg_dynopool.layers import all_pools, by_short_name
+from mmseg_dynopool.layers.find import all_pools, by_short_name
 
 ANCHORS = (('local', 8), ('center', 8), ('corner', 8))
 BATCHES = 16

@@ -10,8 +10,9 @@ import torch
 from mmseg.registry import MODELS
 
 from mmseg_dynopool.files import write_file
-from mmseg_dynopool.latency import measure_latency, relative_times
-from mmseg_dynopool.models import forward_without_postprocessing
+from mmseg_dynopool.latency import measure_latency
+from mmseg_dynopool.latency.fit import relative_times
+from mmseg_dynopool.models.cost import forward_without_postprocessing
 
 from .candidates import describe, load
 from .runs import Run
