@@ -76,14 +76,14 @@ lint: $(VENV)/.test
 benchmark: $(VENV)/.test
 	$(BIN)/python tools/benchmark.py
 
-$(VENV)/.demo: setup.py constraints.txt
+$(VENV)/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install $(PIP_ARGS) -c constraints.txt -e '.[mmlab,demo]'
 	touch $@
 
-$(VENV)/.test: setup.py constraints.txt
+$(VENV)/.test: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install $(PIP_ARGS) -c constraints.txt -e '.[mmlab,demo,test]'
+	$(BIN)/pip install $(PIP_ARGS) -c constraints.txt -e '.[mmlab,test]'
 	touch $@
 
 # mmcv's setup.py imports torch and pkg_resources, so both come first and it builds without
@@ -95,20 +95,20 @@ $(UPSTREAM_VENV)/.mmcv: constraints-upstream.txt
 		$(UPSTREAM_INSTALL) --no-build-isolation --no-cache-dir mmcv
 	touch $@
 
-$(UPSTREAM_VENV)/.test: $(UPSTREAM_VENV)/.mmcv setup.py
-	$(UPSTREAM_INSTALL) -e '.[mmlab-upstream,demo,test]'
+$(UPSTREAM_VENV)/.test: $(UPSTREAM_VENV)/.mmcv pyproject.toml
+	$(UPSTREAM_INSTALL) -e '.[mmlab-upstream,test]'
 	touch $@
 
 # What torchvision declares is the CUDA build of torch, gigabytes of it; a CPU build is enough. So
 # it and the packages that depend on it come without dependencies, and these by name.
-$(NETWORKS_VENV)/.test: constraints-networks.txt setup.py
+$(NETWORKS_VENV)/.test: constraints-networks.txt pyproject.toml
 	$(PYTHON) -m venv --clear $(NETWORKS_VENV)
 	$(NETWORKS_INSTALL) -e '.[mmlab]' pytest pytest-xdist huggingface_hub safetensors pyyaml tqdm
 	$(NETWORKS_INSTALL) --no-deps torchvision timm segmentation_models_pytorch
 	touch $@
 
 # As above.
-$(CLASSIFICATION_VENV)/.test: constraints-networks.txt setup.py
+$(CLASSIFICATION_VENV)/.test: constraints-networks.txt pyproject.toml
 	$(PYTHON) -m venv --clear $(CLASSIFICATION_VENV)
 	$(CLASSIFICATION_INSTALL) -e '.[mmlab,export]' pytest pytest-xdist rich einops mat4py \
 		modelindex importlib-metadata

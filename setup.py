@@ -1,41 +1,29 @@
-"""Package metadata of mmseg_dynopool."""
+"""Puts configs, tools and the model index into the wheel; all else is in pyproject.toml."""
 
+import shutil
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import setup
+from setuptools.command.build_py import build_py
 
-ROOT = Path(__file__).parent
-# ONNX and weights without pickle.
-EXPORT = ['onnx', 'onnxscript', 'onnxruntime', 'safetensors']
-version = {}
-exec((ROOT / 'mmseg_dynopool' / 'version.py').read_text(), version)
+# Tools that remake pages of docs/, for those who have a clone.
+OF_A_CLONE = ['study', 'evidence.py', 'classification_evidence.py', 'table3.py', 'gallery.py',
+              'draw_dynopool.py']
 
-setup(
-    name='mmseg_dynopool',
-    version=version['__version__'],
-    description='Learned resolution for semantic segmentation: DynOPool for MMSegmentation',
-    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
-    long_description_content_type='text/markdown',
-    license='Apache-2.0',
-    packages=find_packages(include=['mmseg_dynopool', 'mmseg_dynopool.*']),
-    package_data={'mmseg_dynopool.report': ['*.css', '*.jinja']},
-    python_requires='>=3.10',
-    install_requires=[
-        'torch>=2.6', 'numpy', 'scipy', 'opencv-python', 'matplotlib', 'jinja2', 'pillow', 'rich'
-    ],
-    extras_require={
-        # The maintained forks of the OpenMMLab stack; the import names are the same.
-        'mmlab': ['onedl-mmcv', 'onedl-mmengine', 'onedl-mmsegmentation', 'tensorboard'],
-        # The last releases of the upstream stack, with constraints-upstream.txt. mmcv compiles for
-        # minutes and has to be installed first, see the Makefile.
-        'mmlab-upstream': [
-            'mmcv==2.1.0', 'mmengine==0.10.7', 'mmsegmentation==1.2.2', 'setuptools<81', 'ftfy',
-            'regex', 'tensorboard'
-        ],
-        # Classifiers. The torchvision has to be the one that is built for your torch.
-        'classification': ['onedl-mmpretrain', 'torchvision'],
-        'demo': ['nilearn'],
-        'export': EXPORT,
-        'test': ['pytest', 'pytest-xdist', 'hypothesis', 'nilearn', 'ruff', 'codespell',
-                 *EXPORT],
-    })
+
+class BuildWithMim(build_py):
+    """Copies them to ``mmseg_dynopool/.mim``, where mim looks; ``pip install -e`` needs none."""
+
+    def run(self):
+        super().run()
+        if self.editable_mode:
+            return
+        mim = Path(self.build_lib, 'mmseg_dynopool', '.mim')
+        shutil.rmtree(mim, ignore_errors=True)
+        for folder, omitted in (('configs', []), ('tools', OF_A_CLONE)):
+            shutil.copytree(folder, mim / folder,
+                            ignore=shutil.ignore_patterns('__pycache__', *omitted))
+        shutil.copy('model-index.yml', mim)
+
+
+setup(cmdclass=dict(build_py=BuildWithMim))

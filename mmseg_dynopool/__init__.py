@@ -8,45 +8,51 @@ installed; a config does so by ``custom_imports = dict(imports=['mmseg_dynopool'
 import warnings
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
+from .installed import config_path
 from .version import __version__
 
-# Public name: the room that defines it, and so needs mmseg.
-_ROOMS = dict(
-    DynOPoolBackbone='models', DynOPoolCascadeEncoderDecoder='models',
-    DynOPoolEncoderDecoder='models', DynOPoolHRNet='models', DynOPoolHook='hooks',
-    DynOPoolImageClassifier='classification',
-    FashionScenesDataset='data.fashion_scenes', MNI152TissueDataset='data.mni152')
-_REGISTERING = ('checkpoints', 'data.fashion_scenes', 'data.mni152', 'hooks', 'models', 'resume')
-
 # Without the classifier, which needs mmpretrain, too.
-__all__ = [name for name in _ROOMS if name != 'DynOPoolImageClassifier'] + ['__version__']
+__all__ = [
+    'DynOPoolBackbone', 'DynOPoolCascadeEncoderDecoder', 'DynOPoolEncoderDecoder',
+    'DynOPoolHRNet', 'DynOPoolHook', 'FashionScenesDataset', 'MNI152TissueDataset', '__version__',
+    'config_path'
+]
 
-
-def _register() -> str | None:
-    """Import what registers itself with mmseg; the reason why that cannot be done, or None."""
-    missing = [name for name in ('mmseg', 'mmcv', 'mmengine') if find_spec(name) is None]
-    if missing:
-        return f'these are not installed: {", ".join(missing)}'
+_missing = [name for name in ('mmseg', 'mmcv', 'mmengine') if find_spec(name) is None]
+_problem = f'these are not installed: {", ".join(_missing)}' if _missing else ''
+if not _problem:
     try:
-        for room in _REGISTERING:
-            import_module(f'{__name__}.{room}')
+        import_module('.checkpoints', __name__)
+        import_module('.resume', __name__)
+        from .data.fashion_scenes import FashionScenesDataset
+        from .data.mni152 import MNI152TissueDataset
+        from .hooks import DynOPoolHook
+        from .models import (
+            DynOPoolBackbone,
+            DynOPoolCascadeEncoderDecoder,
+            DynOPoolEncoderDecoder,
+            DynOPoolHRNet,
+        )
     except Exception as error:  # of a broken stack, of many types
-        reason = f'they cannot be imported ({type(error).__name__}: {error})'
-        warnings.warn(f'mmseg_dynopool registers nothing with mmseg: {reason}', stacklevel=3)
-        return reason
-    return None
+        _problem = f'they cannot be imported ({type(error).__name__}: {error})'
+        warnings.warn(f'mmseg_dynopool registers nothing with mmseg: {_problem}', stacklevel=2)
 
 
-_problem = _register()
-
-
-def __getattr__(name: str):
-    if name not in _ROOMS:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    if _problem is not None:
+def check_stack(name: str) -> None:
+    """Raise an ImportError where ``name`` needs the OpenMMLab packages, and they are not usable."""
+    if _problem:
         raise ImportError(
-            f'mmseg_dynopool.{name} needs mmsegmentation with its mmcv and mmengine, and {_problem}'
-            ". Install them with pip install 'mmseg_dynopool[mmlab]'. On PyTorch alone there are "
+            f'{name} needs mmsegmentation with its mmcv and mmengine, and {_problem}. Install them '
+            "with pip install 'mmseg_dynopool[mmlab]'. On PyTorch alone there are "
             'mmseg_dynopool.ops, .layers, .complexity, .latency and .conversion')
-    return getattr(import_module(f'{__name__}.{_ROOMS[name]}'), name)
+
+
+def __getattr__(name: str) -> Any:
+    if name == 'DynOPoolImageClassifier':
+        check_stack(f'{__name__}.{name}')
+        return import_module('.classification', __name__).DynOPoolImageClassifier
+    if name in __all__:
+        check_stack(f'{__name__}.{name}')
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -7,17 +7,24 @@ import torch
 import torch.distributed
 from mmengine.config import Config
 
+from mmseg_dynopool.installed import config_path
+
 
 def read_config(path: str, options: dict | None = None, needs: Sequence[str] = ('model', )
                 ) -> Config:
     """Read a config with the settings of ``needs``; ``options`` override others.
+
+    ``path`` may be the name of one of the package's own, with or without ``configs/`` before it.
 
     Raises:
         SystemExit: there is no such file.
         ValueError: it cannot be read or lacks a setting, or an option does not fit.
     """
     if not Path(path).is_file():
-        raise SystemExit(f'there is no config {path!r}; configs/ holds those of mmseg_dynopool')
+        try:
+            path = config_path(path.removeprefix('configs/'))
+        except FileNotFoundError as error:
+            raise SystemExit(error) from None
     try:
         cfg = Config.fromfile(path)
     except Exception as error:  # a config is code

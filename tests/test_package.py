@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 import subprocess
 import sys
 import sysconfig
@@ -14,7 +15,7 @@ import mmseg_dynopool
 from support.toys import ROOT
 
 # From the bottom up; a room may import from those before it.
-HOUSE = ['version', 'files', 'ops', 'layers', 'complexity', 'latency', 'conversion', 'config',
+HOUSE = ['version', 'installed', 'files', 'ops', 'layers', 'complexity', 'latency', 'conversion', 'config',
          'budget', 'models', 'data', 'checkpoints', 'resume', 'hooks', 'classification', 'export',
          'analysis', 'cli', 'report']
 
@@ -92,6 +93,21 @@ def test_parts_on_torch_alone(torch_alone):
     assert done.stdout.split() == ['0'] * len(PARTS), done.stderr
 
 
+def test_tools_by_name(monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr(sys, 'argv', ['mmseg_dynopool', *arguments])
+        runpy.run_module('mmseg_dynopool', run_name='__main__')
+
+    run()
+    listed = capsys.readouterr().out
+    assert set(re.findall(r'\w+', listed)) >= {path.stem for path in ROOT.glob('tools/*.py')}
+    with pytest.raises(SystemExit, match="no tool 'conver'; nearest to it: convert, "):
+        run('conver')
+    with pytest.raises(SystemExit) as left:
+        run('convert', '--help')
+    assert left.value.code == 0 and 'usage: convert.py' in capsys.readouterr().out
+
+
 def test_version():
     """One version: of the package, the changelog's newest entry and the citation."""
     newest = re.search(r'^## (\S+)', (ROOT / 'CHANGELOG.md').read_text(), re.M)[1]
@@ -113,7 +129,7 @@ def test_imports_point_downwards():
     checked = 0
     for path in package.rglob('*.py'):
         room = path.relative_to(package).with_suffix('').parts[0]
-        if room == '__init__':
+        if room in ('__init__', '__main__'):
             continue
         for name in imports(path):
             checked += 1
@@ -122,5 +138,5 @@ def test_imports_point_downwards():
             if HOUSE.index(room) < HOUSE.index('config'):
                 assert not name.startswith(('mmseg.', 'mmengine', 'mmcv')), f'{path}: {name}'
     assert checked > 100
-    rooms = {p.stem for p in package.iterdir()} - {'__pycache__', '__init__'}
+    rooms = {p.stem for p in package.iterdir()} - {'__pycache__', '__init__', '__main__', 'py'}
     assert rooms == set(HOUSE)

@@ -1,0 +1,32 @@
+"""Run a tool of the package by its name: ``python -m mmseg_dynopool train CONFIG``."""
+
+import runpy
+import sys
+from difflib import get_close_matches
+
+from mmseg_dynopool import check_stack
+from mmseg_dynopool.installed import installed_folder
+
+
+def main() -> None:
+    tools = {path.stem: path for path in sorted(installed_folder('tools').glob('*.py'))}
+    listed = 'usage: python -m mmseg_dynopool TOOL ...; the tools: ' + ', '.join(tools)
+    name = sys.argv[1] if len(sys.argv) > 1 else '--help'
+    if name in ('-h', '--help'):
+        print(listed + '. TOOL --help tells more')
+        return
+    if name not in tools:
+        raise SystemExit(f'there is no tool {name!r}; nearest to it: '
+                         + ', '.join(get_close_matches(name, tools, cutoff=0)) + f'\n{listed}')
+    try:
+        check_stack(f'the tool {name}')
+    except ImportError as error:
+        raise SystemExit(error) from None
+    # As if the file had been called: its own name and folder come first.
+    sys.argv = [str(tools[name]), *sys.argv[2:]]
+    sys.path.insert(0, str(tools[name].parent))
+    runpy.run_path(sys.argv[0], run_name='__main__')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,54 @@
+"""Where the configs and tools are: in the wheel, or beside the package in a clone."""
+
+from difflib import get_close_matches
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def installed_folder(name: str) -> Path:
+    """The folder ``configs`` or ``tools`` of this installation.
+
+    Raises:
+        FileNotFoundError: the package was installed without them.
+    """
+    for root in (_PACKAGE / '.mim', _PACKAGE.parent):
+        if (root / 'model-index.yml').is_file():
+            return root / name
+    raise FileNotFoundError(
+        f'mmseg_dynopool was installed without its {name} (there is no {_PACKAGE / ".mim"}); '
+        'install its wheel, or a clone by pip install -e')
+
+
+def config_path(name: str) -> str:
+    """Path of a config that the package brings, for mmengine's ``Config`` or as a ``_base_``.
+
+    Args:
+        name: a file's name, as ``hrnet_w48_dynopool_cityscapes.py``, or its path below
+            ``configs/``, as ``_base_/schedules/iters_80k.py``.
+
+    Raises:
+        FileNotFoundError: there is no such config; the message names the nearest ones. Or the
+            package was installed without configs.
+
+    Examples:
+        The first line of a config of your own, wherever it lies:
+
+        >>> _base_ = __import__('mmseg_dynopool').config_path('hrnet_w48_dynopool_cityscapes.py')
+
+        >>> from pathlib import Path
+        >>> from mmseg_dynopool import config_path
+        >>> Path(config_path('unet_dynopool_cityscapes.py')).parent.name
+        'configs'
+    """
+    configs = installed_folder('configs')
+    if (configs / name).is_file():
+        return str(configs / name)
+    by_name = {path.name: path for path in sorted(configs.rglob('*.py'))
+               if '_base_' not in path.relative_to(configs).parts}
+    if name not in by_name:
+        nearest = ', '.join(get_close_matches(name, by_name, cutoff=0))
+        raise FileNotFoundError(
+            f'there is no config {name!r}, neither here nor in mmseg_dynopool; nearest to it '
+            f'there: {nearest}')
+    return str(by_name[name])
