@@ -7,7 +7,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 # Tools that remake pages of docs/, for those who have a clone.
-OF_A_CLONE = ['study', 'evidence.py', 'classification_evidence.py', 'table3.py', 'gallery.py',
+OF_A_CLONE = ['evidence.py', 'classification_evidence.py', 'table3.py', 'models.py', 'gallery.py',
               'draw_dynopool.py']
 
 
@@ -20,9 +20,10 @@ class BuildWithMim(build_py):
             return
         mim = Path(self.build_lib, 'mmseg_dynopool', '.mim')
         shutil.rmtree(mim, ignore_errors=True)
-        for folder, omitted in (('configs', []), ('tools', OF_A_CLONE)):
-            shutil.copytree(folder, mim / folder,
-                            ignore=shutil.ignore_patterns('__pycache__', *omitted))
+        for folder in ('configs', 'tools'):
+            shutil.copytree(folder, mim / folder, ignore=shutil.ignore_patterns('__pycache__'))
+        for name in OF_A_CLONE:
+            (mim / 'tools' / name).unlink()
         shutil.copy('model-index.yml', mim)
 
 

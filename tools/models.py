@@ -1,0 +1,141 @@
+"""Measure the networks of configs/, and write docs/models.md and configs/metafile.yml.
+
+measure: a JSON line for each config and device in docs/models/measured.jsonl, in place of an older
+one. The classifiers need the extra classification.
+page: the page and the metafile, from these lines, the logs beside them and the evidence's runs.
+"""
+
+import argparse
+import json
+import multiprocessing
+import resource
+import statistics
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from rich.progress import track
+from study.models_page import LINES, ROOT, read_measured, write_metafile, write_page
+
+from mmseg_dynopool.checkpoints import load_network
+from mmseg_dynopool.cli.options import add_device, check_device, positive_int
+from mmseg_dynopool.config import (
+    adapt_to_devices,
+    conversion_of,
+    counted_shape,
+    is_segmentor,
+    read_config,
+    type_name,
+)
+from mmseg_dynopool.latency import device_name, time_alternately
+from mmseg_dynopool.layers.find import input_channels
+from mmseg_dynopool.models.cost import count_network_gmacs, forward_without_postprocessing
+
+BATCH = 2  # images of a training step; some heads cannot normalize one
+
+
+def measure(name: str, device: str, repeats: int) -> dict:
+    """The line of a config; in a process of its own, whose peak of memory is this network's."""
+    torch.manual_seed(0)
+    cfg = read_config(str(ROOT / 'configs' / name),
+                      {'model.pretrained': None, 'model.backbone.init_cfg': None})
+    end = goal(cfg.model)
+    if cfg.model.pop('gmacs_budget', None):  # which needs a training's hook
+        cfg.model.gmacs_weight = 1e-3
+    model = load_network(adapt_to_devices(cfg), None, device)
+    shape = counted_shape(model.cfg)
+    image = torch.rand(1, input_channels(model), *shape, device=device)
+    with torch.no_grad():
+        seconds = time_alternately({name: partial(forward_without_postprocessing, model, image)},
+                                   repeats, device)[name]
+    dataset = cfg.train_dataloader.dataset
+    while 'dataset' in dataset:  # in a wrapper
+        dataset = dataset.dataset
+    return dict(config=name, device=device_name(device), on_cpu=not image.is_cuda,
+                segments=is_segmentor(cfg.model), data=dataset.type.removesuffix('Dataset'),
+                network=f'{type_name((conversion_of(cfg.model) or [cfg.model.backbone])[0])}, '
+                f'{heads(cfg.model)}', goal=end, shape=list(shape),
+                params=sum(p.numel() for p in model.parameters()),
+                gmacs=count_network_gmacs(model, shape), ms=1e3 * statistics.median(seconds),
+                train_mib=training_memory(model, image, is_segmentor(cfg.model)),
+                torch=version('torch'))
+
+
+def heads(model_cfg: dict) -> str:
+    """The types of the heads that a prediction takes."""
+    head = model_cfg.get('decode_head') or model_cfg['head']
+    return ' + '.join(type_name(each) for each in (head if isinstance(head, list) else [head]))
+
+
+def goal(model_cfg: dict) -> str:
+    """Where a training ends."""
+    if model_cfg.get('gmacs_budget'):
+        return f'{model_cfg["gmacs_budget"]["target"]} of them'
+    weight = model_cfg.get('gmacs_weight')
+    return f'weight {weight:g}' if weight else 'fixed'
+
+
+def training_memory(model: torch.nn.Module, image: torch.Tensor, segments: bool) -> float:
+    """MiB at the peak of a training step of ``BATCH`` images, beyond weights and program."""
+    images = image.expand(BATCH, -1, -1, -1).contiguous()
+    model.train()
+    if image.is_cuda:
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+    else:
+        before = reset_peak()
+    loss, _ = model.parse_losses(model.loss(images, samples(images, segments)))
+    loss.backward()
+    peak = torch.cuda.max_memory_allocated() if image.is_cuda else 1024 * resource.getrusage(
+        resource.RUSAGE_SELF).ru_maxrss
+    return (peak - before) / 2**20
+
+
+def reset_peak() -> int:
+    """Forget the peak of this process's memory (Linux); returns the bytes that it holds now."""
+    Path('/proc/self/clear_refs').write_text('5')
+    return int(Path('/proc/self/statm').read_text().split()[1]) * resource.getpagesize()
+
+
+def samples(images: torch.Tensor, segments: bool) -> list:
+    """Random labels of two classes."""
+    if segments:
+        from mmengine.structures import PixelData
+        from mmseg.structures import SegDataSample
+        return [SegDataSample(gt_sem_seg=PixelData(data=torch.randint(
+            2, (1, *images.shape[2:]), device=images.device))) for _ in images]
+    from mmpretrain.structures import DataSample
+    return [DataSample().set_gt_label(torch.tensor([n % 2], device=images.device))
+            for n, _ in enumerate(images)]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('command', choices=('measure', 'page'))
+    parser.add_argument('configs', nargs='*', help='of measure: names below configs/; default: all '
+                        'whose packages are installed')
+    parser.add_argument('--repeats', type=positive_int, default=7, help='timed passes')
+    add_device(parser)
+    args = parser.parse_args()
+    if args.command == 'page':
+        write_page()
+        write_metafile()
+        return
+    check_device(args.device)
+    folders = ['', 'classification/'] if find_spec('mmpretrain') else ['']
+    names = args.configs or [str(path.relative_to(ROOT / 'configs')) for folder in folders
+                             for path in sorted((ROOT / 'configs' / folder).glob('*.py'))]
+    lines = read_measured()
+    for name in track(names, description='measuring'):
+        with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as alone:
+            line = alone.submit(measure, name, args.device, args.repeats).result()
+        lines[name, line['device']] = line
+        LINES.write_text(''.join(f'{json.dumps(line)}\n' for line in lines.values()))
+
+
+if __name__ == '__main__':
+    main()
