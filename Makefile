@@ -1,6 +1,8 @@
 # make demo: train on real images in minutes.
-# make check: lint, and the quick tests of operators, layers, costs, conversion, budget and models.
-# make test: lint and the whole test suite, in minutes.
+# make check: lint, types, and the quick tests of operators, layers, costs, conversion, budget, models.
+# make test: the same and the whole test suite, in minutes.
+# make docs: the documentation site, in site/.
+# make test-docs: the site, in a browser if there is one, and its notebook.
 # make gallery: the pictures of docs/gallery anew.
 # make test-upstream: the suite on upstream's last OpenMMLab releases; compiles mmcv for minutes.
 # make test-networks: conversion of the networks of torchvision, timm and segmentation_models.
@@ -27,8 +29,10 @@ CLASSIFICATION_INSTALL = $(CLASSIFICATION_BIN)/python -m pip install $(PIP_ARGS)
 DISTRIBUTE = -n 2 --dist worksteal
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(DISTRIBUTE)
 CHECKED = ops layers complexity latency conversion budget models
+# The examples in the docstrings run, too; classifiers have an environment of their own.
+EXAMPLES = --doctest-modules --ignore mmseg_dynopool/classification
 
-.PHONY: demo gallery check test test-upstream test-networks test-classification networks-table \
+.PHONY: demo gallery check test docs test-docs test-upstream test-networks test-classification networks-table \
 	table3 classification-evidence lint benchmark clean
 
 demo: $(VENV)/.demo
@@ -41,10 +45,16 @@ work_dirs/demo/report.html: | $(VENV)/.demo
 	$(BIN)/python tools/demo.py
 
 check: lint
-	$(PYTEST) -m "not slow" $(CHECKED:%=tests/%)
+	$(PYTEST) -m "not slow" $(CHECKED:%=tests/%) $(EXAMPLES) $(CHECKED:%=mmseg_dynopool/%)
 
 test: lint
-	$(PYTEST)
+	$(PYTEST) -m "not docs" $(EXAMPLES) tests mmseg_dynopool
+
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+test-docs: $(VENV)/.docs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m docs tests/docs
 
 test-upstream: $(UPSTREAM_VENV)/.test
 	OMP_NUM_THREADS=1 $(UPSTREAM_BIN)/python -m pytest $(DISTRIBUTE)
@@ -56,7 +66,8 @@ test-networks: $(NETWORKS_VENV)/.test
 
 test-classification: $(CLASSIFICATION_VENV)/.test
 	OMP_NUM_THREADS=1 $(CLASSIFICATION_BIN)/python -m pytest $(DISTRIBUTE) \
-		--confcutdir tests/classification tests/classification
+		--confcutdir tests/classification tests/classification \
+		--doctest-modules mmseg_dynopool/classification
 
 # torchvision's operators are declared in each process, beside a CPU build of torch.
 table3: $(CLASSIFICATION_VENV)/.test
@@ -72,6 +83,7 @@ networks-table: $(NETWORKS_VENV)/.test
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/codespell
+	$(BIN)/mypy
 
 benchmark: $(VENV)/.test
 	$(BIN)/python tools/benchmark.py
@@ -84,6 +96,10 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 $(VENV)/.test: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install $(PIP_ARGS) -c constraints.txt -e '.[mmlab,test]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.test
+	$(BIN)/pip install $(PIP_ARGS) -c constraints.txt -e '.[docs]'
 	touch $@
 
 # mmcv's setup.py imports torch and pkg_resources, so both come first and it builds without
@@ -116,4 +132,4 @@ $(CLASSIFICATION_VENV)/.test: constraints-networks.txt pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(UPSTREAM_VENV) $(NETWORKS_VENV) $(CLASSIFICATION_VENV) work_dirs
+	rm -rf $(VENV) $(UPSTREAM_VENV) $(NETWORKS_VENV) $(CLASSIFICATION_VENV) work_dirs site build dist

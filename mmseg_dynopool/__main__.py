@@ -9,7 +9,9 @@ from mmseg_dynopool.installed import installed_folder
 
 
 def main() -> None:
-    tools = {path.stem: path for path in sorted(installed_folder('tools').glob('*.py'))}
+    folder = installed_folder('tools')
+    tools = {path.stem: path for pattern in ('*.py', 'dataset_converters/*.py')
+             for path in sorted(folder.glob(pattern))}
     listed = 'usage: python -m mmseg_dynopool TOOL ...; the tools: ' + ', '.join(tools)
     name = sys.argv[1] if len(sys.argv) > 1 else '--help'
     if name in ('-h', '--help'):

@@ -1,0 +1,130 @@
+"""The documentation site, built strictly, and in a browser where there is one."""
+
+import functools
+import http.server
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from support.toys import ROOT
+
+pytestmark = pytest.mark.docs
+BROWSER = next(filter(None, map(shutil.which, ('chromium', 'google-chrome', 'chrome'))), None)
+DRIVER = shutil.which('chromedriver')
+WIDTHS = (1280, 390)
+ROOMS = ('ops', 'layers', 'complexity', 'latency', 'conversion', 'budget', 'models', 'hooks',
+         'resume', 'checkpoints', 'export')
+
+
+@pytest.fixture(scope='module')
+def site(tmp_path_factory):
+    """The folder of the site. A broken link or a missing reference fails."""
+    folder = tmp_path_factory.mktemp('site')
+    subprocess.run([sys.executable, '-m', 'mkdocs', 'build', '--strict', '--quiet', '-d', folder],
+                   cwd=ROOT, check=True)
+    return folder
+
+
+def test_every_public_name_has_an_entry_with_an_example(site):
+    page = (site / 'api.html').read_text()
+    for room in ROOMS:
+        module = import_module(f'mmseg_dynopool.{room}')
+        for name in module.__all__:
+            assert f'id="mmseg_dynopool.{room}.{name}"' in page, name
+            assert '>>> ' in (getattr(module, name).__doc__ or ''), name
+
+
+def test_nothing_is_loaded_from_elsewhere(site):
+    pages = list(site.rglob('*.html'))
+    assert len(pages) > 25
+    loaded = [(page.name, tag) for page in pages for tag in re.findall(
+        r'<(?:script|img|iframe|link rel="stylesheet")[^>]*(?:src|href)="(?:https?:)?//[^"]*"',
+        page.read_text())]
+    assert loaded == []
+
+
+@pytest.fixture(scope='module')
+def address(site):
+    handler = functools.partial(Quiet, directory=site)
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f'http://127.0.0.1:{server.server_port}'
+        server.shutdown()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope='module')
+def browser():
+    if not (BROWSER and DRIVER):
+        pytest.skip('needs Chromium or Chrome with its driver')
+    from selenium import webdriver
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for switch in ('headless', 'no-sandbox', 'disable-gpu', 'no-first-run', 'disable-sync',
+                   'disable-background-networking', 'disable-component-update'):
+        options.add_argument(f'--{switch}')
+    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.mark.parametrize('width', WIDTHS)
+def test_pages_fit_the_screen(site, address, browser, width):
+    """No page scrolls sideways, and each picture is there and no wider than its page."""
+    wrong = {}
+    for page in sorted(site.rglob('*.html')):
+        name = str(page.relative_to(site))
+        if name == '404.html':
+            continue
+        set_width(browser, width)
+        browser.get(f'{address}/{name}')
+        found = browser.execute_script('''
+            document.querySelectorAll('img').forEach(img => img.loading = 'eager');
+            const page = document.documentElement;
+            return [window.innerWidth, page.scrollWidth,
+                    [...document.images].filter(img => img.closest('article'))
+                    .filter(img => !img.naturalWidth || img.clientWidth > innerWidth)
+                    .map(img => img.getAttribute('src'))]''')
+        if found[1] > width or found[2] or found[0] != width:
+            wrong[name] = found
+    assert wrong == {}
+
+
+def set_width(browser, width):
+    """Of the page itself: a window is never narrower than 500 pixels."""
+    browser.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', dict(
+        width=width, height=900, deviceScaleFactor=1, mobile=width < 600))
+
+
+@pytest.mark.parametrize('query, page', [
+    ('latency_budget', 'budget.html'), ('measured gradient', 'anchors.html'),
+    ('DynOPoolConv2d', 'api.html'), ('pkg_resources', 'faq.html')])
+def test_search_finds_a_page(address, browser, query, page):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.wait import WebDriverWait
+    set_width(browser, WIDTHS[0])
+    browser.get(f'{address}/index.html')
+    browser.find_element(By.NAME, 'query').send_keys(query)
+    results = WebDriverWait(browser, 30).until(lambda driver: driver.find_elements(
+        By.CSS_SELECTOR, '.md-search-result__link'))
+    assert any(page in link.get_attribute('href') for link in results)
+
+
+def test_the_notebooks_outputs_are_on_the_site(site):
+    notebook = json.loads((ROOT / 'docs' / 'first_steps.ipynb').read_text())
+    pictures = sum('image/png' in output.get('data', {}) for cell in notebook['cells']
+                   for output in cell.get('outputs', ()))
+    page = (site / 'first_steps.html').read_text()
+    assert page.count('data:image/png;base64,') == pictures > 2
+    assert Path(site, 'search', 'search_index.js').is_file()
