@@ -58,6 +58,9 @@ def _synchronize(device: torch.device | str) -> None:
 def device_name(device: torch.device | str) -> str:
     """A device's name: of a GPU its model, of CPUs theirs and the number of threads in use.
 
+    Args:
+        device: such as `'cuda:0'` or `'cpu'`.
+
     Examples:
         >>> from mmseg_dynopool.latency import device_name
         >>> device_name('cpu').rpartition(' ')[2].rstrip('s')  # of 'AMD EPYC 7B13, 2 threads'

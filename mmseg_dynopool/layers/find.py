@@ -14,7 +14,10 @@ def all_pools(model: nn.Module) -> dict[str, ResizingPool]:
 
 
 def learned_pools(model: nn.Module) -> dict[str, ResizingPool]:
-    """The poolings of ``model`` that learn their scale, each instance once, by dotted names.
+    """The poolings that learn their scale, each instance once, by their dotted names.
+
+    Args:
+        model: any network.
 
     Examples:
         >>> from mmseg_dynopool.layers import DynOPool, FixedDynOPool, learned_pools
@@ -59,6 +62,9 @@ def freeze_pools(model: nn.Module) -> nn.Module:
 
     Layers that share an instance share its constant. Outputs are those of ``model``, any network,
     bit for bit; its state_dict lacks the alphas.
+
+    Args:
+        model: any network; it is not changed.
 
     Raises:
         ValueError: it holds a ShapeAdaptor, which has no form with a constant scale.
