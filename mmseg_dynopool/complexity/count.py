@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -47,10 +49,19 @@ class GMACsCounter:
         forward: ``forward(copy, input)`` runs the copy; default ``copy(input)``.
 
     Attributes:
-        pools: the copy's poolings by their dotted names, :class:`FixedDynOPool` all of them.
+        pools: the copy's poolings by their dotted names, `FixedDynOPool` all of them.
 
     Raises:
         ValueError: ``shape`` is not two positive sizes.
+
+    Examples:
+        >>> from mmseg_dynopool.complexity import GMACsCounter
+        >>> from mmseg_dynopool.layers import DynOPool
+        >>> from torch import nn
+        >>> network = nn.Sequential(DynOPool(0.5), nn.Conv2d(3, 8, 3, padding=1))
+        >>> counter = GMACsCounter(network, (512, 1024))
+        >>> counter.gmacs(), counter.gmacs({'0': (4.0, 4.0)})
+        (0.034603008, 0.008650752)
     """
 
     def __init__(self, model: nn.Module, shape: Sequence[int], in_channels: int = 3,
@@ -61,7 +72,7 @@ class GMACsCounter:
         self._forward = forward or run_plainly
         self._running = note_running(self._network)
         self._counter = _Counter(self._running)
-        self.pools: dict[str, FixedDynOPool] = all_pools(self._network)
+        self.pools = cast(dict[str, FixedDynOPool], all_pools(self._network))
         for name, pool in self.pools.items():
             pool.register_forward_hook(self._counter.pooled(name, pool.macs_per_value))
 
@@ -97,7 +108,28 @@ class GMACsCounter:
 
 def count_gmacs(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
                 forward: Callable | None = None) -> float:
-    """GMACs of ``model`` at its current sizes; see :class:`GMACsCounter`."""
+    """GMACs of any network at its current sizes.
+
+    A shorthand for [`GMACsCounter`][mmseg_dynopool.complexity.GMACsCounter].
+
+    Args:
+        model: any network; it is neither run nor changed.
+        shape: input size `(H, W)` in pixels.
+        in_channels: channels of the input.
+        forward: `forward(copy, input)` runs the copy; default `copy(input)`.
+
+    Returns:
+        Multiply-adds of one image in units of 1e9.
+
+    Raises:
+        ValueError: `shape` is not two positive sizes.
+
+    Examples:
+        >>> from mmseg_dynopool.complexity import count_gmacs
+        >>> from torch import nn
+        >>> count_gmacs(nn.Conv2d(3, 8, 3, stride=2, padding=1), (512, 1024))
+        0.028311552
+    """
     return GMACsCounter(model, shape, in_channels, forward).gmacs()
 
 
@@ -108,7 +140,9 @@ class _Counter(TorchDispatchMode):
         self.calls: list[Call] = []
         self._running = running
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, func: OpOverload, types: Sequence[type],
+                           args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+                           ) -> Any:
         output = run_on_meta(func, args, kwargs)
         formula = flop_registry.get(func._overloadpacket)
         if formula is not None:
@@ -118,9 +152,9 @@ class _Counter(TorchDispatchMode):
             self.calls.append(Call(module, func._overloadpacket.__name__, macs))
         return output
 
-    def pooled(self, name, macs_per_value):
+    def pooled(self, name: str, macs_per_value: int) -> Callable[..., None]:
 
-        def hook(module, args, output: Tensor):
+        def hook(module: nn.Module, args: object, output: Tensor) -> None:
             self.calls.append(Call(name, 'dynopool', macs_per_value * output.numel()))
 
         return hook

@@ -1,9 +1,12 @@
 """A copy of a network that has shapes but no numbers."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmseg_dynopool.layers import FixedDynOPool, learned_pools
@@ -18,7 +21,7 @@ _HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_
 def to_meta_copy(model: nn.Module, strip: bool = True) -> nn.Module:
     """A copy in evaluation mode whose weights are on the meta device.
 
-    A :class:`FixedDynOPool` stands for each pooling that learns: it gives the same sizes, and can
+    A `FixedDynOPool` stands for each pooling that learns: it gives the same sizes, and can
     be given any scale, beyond its bounds, too. Hooks stay behind: they would take a probe for an
     image, and what they hold, such as an open file, may not be copied.
 
@@ -29,7 +32,8 @@ def to_meta_copy(model: nn.Module, strip: bool = True) -> nn.Module:
         ValueError: the network is sharded by FSDP2.
     """
     _check_whole(model)
-    pairs = [(pool, FixedDynOPool.with_cost_of(pool)) for pool in learned_pools(model).values()]
+    pairs: list[tuple[object, object]] = [
+        (pool, FixedDynOPool.with_cost_of(pool)) for pool in learned_pools(model).values()]
     pairs += [(module, nn.Identity()) for module in model.modules()
               if strip and type(module) in _FREE]
     pairs += [(tensor, _empty_like(tensor)) for tensor in (*model.parameters(), *model.buffers())]
@@ -47,9 +51,9 @@ def to_fixed_copy(model: nn.Module) -> nn.Module:
         model, [(pool, pool.freeze()) for pool in learned_pools(model).values()])
 
 
-def _copy_without_hooks(model, pairs) -> nn.Module:
-    hooks = [(getattr(module, name), OrderedDict()) for module in model.modules()
-             for name in _HOOKS]
+def _copy_without_hooks(model: nn.Module, pairs: Sequence[tuple[object, object]]) -> nn.Module:
+    hooks: list[tuple[object, object]] = [
+        (getattr(module, name), OrderedDict()) for module in model.modules() for name in _HOOKS]
     copied = copy_replacing(model, [*pairs, *hooks])
     copied.eval()  # no chaining: mmseg's HRNet returns None from train() and eval()
     return copied
@@ -69,7 +73,7 @@ def note_running(network: nn.Module) -> list[str]:
     """
     running: list[str] = []
 
-    def leave(module, args, output):
+    def leave(module: nn.Module, args: object, output: object) -> None:
         running.pop()
 
     for name, module in network.named_modules():
@@ -78,12 +82,12 @@ def note_running(network: nn.Module) -> list[str]:
     return running
 
 
-def run_plainly(network: nn.Module, image):
+def run_plainly(network: nn.Module, image: Tensor) -> Any:
     """The ``forward`` of probes where none is given."""
     return network(image)
 
 
-def run_on_meta(func, args, kwargs):
+def run_on_meta(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
     """Run an operator on tensors of the meta device, for a dispatch mode."""
     if func._overloadpacket is torch.ops.aten.upsample_bilinear2d and args[1] is not None:
         # PyTorch's way to its shape takes long.
@@ -94,11 +98,13 @@ def run_on_meta(func, args, kwargs):
 class QuickShapes(TorchDispatchMode):
     """While it is entered, networks on the meta device run faster."""
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, func: OpOverload, types: Sequence[type],
+                           args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+                           ) -> Any:
         return run_on_meta(func, args, kwargs)
 
 
-def _empty_like(tensor):
+def _empty_like(tensor: Tensor) -> Tensor:
     dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
     empty = torch.empty_like(tensor, device='meta', dtype=dtype)
     return nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty

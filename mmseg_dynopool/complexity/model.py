@@ -31,6 +31,12 @@ class LayerCost:
         op: the operator, e.g. ``'convolution'``, or ``'dynopool'``.
         gmacs: multiply-adds at the initial scales, in 1e9.
         exponents: ``{instance: (e_h, e_w)}``, zeros left out.
+
+    Examples:
+        >>> from mmseg_dynopool.complexity import LayerCost
+        >>> layer = LayerCost('decode_head.conv', 'convolution', 2.5, {'stride2': (1.0, 1.0)})
+        >>> layer.gmacs * 0.5**sum(layer.exponents['stride2'])  # when its scale is halved
+        0.625
     """
 
     module: str
@@ -46,6 +52,13 @@ class ScaleTerms:
         initial_scales: ``{instance: (scale_h, scale_w)}``, the ``r_i0``.
         coefficients: ``{exponents: c_t}``; the exponents are one tuple of numbers, those of
             height and width of each instance in turn.
+
+    Examples:
+        >>> import torch
+        >>> from mmseg_dynopool.complexity import ScaleTerms
+        >>> terms = ScaleTerms({'stride2': (0.5, 0.5)}, {(1.0, 1.0): 8.0, (0.0, 0.0): 2.0})
+        >>> terms.parts({'stride2': torch.tensor([2.0, 4.0])})
+        tensor([4., 2.], dtype=torch.float64)
     """
 
     def __init__(self, initial_scales: Mapping[str, Sequence[float]],
@@ -77,7 +90,9 @@ class ScaleTerms:
 
 
 class ComplexityModel:
-    """GMACs of a network at any setting of its alphas. Made by :func:`probe_complexity`.
+    """GMACs of a network at any setting of its alphas.
+
+    Made by [`probe_complexity`][mmseg_dynopool.complexity.probe_complexity].
 
     Args:
         layers: cost of every operator call.
@@ -88,6 +103,14 @@ class ComplexityModel:
         terms: GMACs by exponents: calls with the same ones add up, and a handful of terms remain
             of hundreds.
         of_layer: the exponents of each layer, a key of ``terms.coefficients``.
+
+    Examples:
+        >>> import torch
+        >>> from mmseg_dynopool.complexity import ComplexityModel, LayerCost
+        >>> layers = [LayerCost('conv', 'convolution', 2.5, {'stride2': (1.0, 1.0)})]
+        >>> cost = ComplexityModel(layers, {'stride2': (0.5, 0.5)}, (512, 1024))
+        >>> cost.gmacs({'stride2': torch.tensor([2.0, 4.0])})
+        tensor(1.2500, dtype=torch.float64)
     """
 
     def __init__(self, layers: Sequence[LayerCost],
@@ -137,7 +160,7 @@ def probe_complexity(model: nn.Module,
     ``model`` itself is neither run nor changed.
 
     Args:
-        model: a network with at least one :class:`DynOPool`.
+        model: a network with at least one `DynOPool`.
         shape: input size ``(H, W)`` in pixels at which GMACs are counted.
         in_channels: channels of the input.
         forward: ``forward(copy, input)`` runs the copy; default ``copy(input)``.
@@ -148,6 +171,18 @@ def probe_complexity(model: nn.Module,
     Raises:
         ValueError: there is no DynOPool in ``model``, or ``shape`` is not two positive sizes.
         RuntimeError: the operators that run depend on the scales.
+
+    Examples:
+        >>> import torch
+        >>> from mmseg_dynopool.complexity import probe_complexity
+        >>> from mmseg_dynopool.layers import DynOPool
+        >>> from torch import nn
+        >>> network = nn.Sequential(DynOPool(0.5), nn.Conv2d(3, 8, 3, padding=1))
+        >>> cost = probe_complexity(network, (512, 1024))
+        >>> cost.layers[-1].exponents
+        {'0': (1.0, 1.0)}
+        >>> cost.gmacs({'0': torch.tensor([4.0, 4.0])})
+        tensor(0.0087, dtype=torch.float64)
     """
     probed = learned_pools(model) or all_pools(model)
     if not probed:
@@ -157,7 +192,7 @@ def probe_complexity(model: nn.Module,
     for pool in pools.values():
         pool.set_scale_(pool.initial_scale)
     at_shape, base = counter.calls(), counter.calls(_ENLARGE)
-    exponents = [{} for _ in base]
+    exponents: list[dict[str, tuple[float, float]]] = [{} for _ in base]
     for name, pool in pools.items():
         for axis in (0, 1):
             scale = list(pool.initial_scale)
@@ -171,7 +206,7 @@ def probe_complexity(model: nn.Module,
                 if exponent:
                     pair = list(by_pool.get(name, (0.0, 0.0)))
                     pair[axis] = exponent
-                    by_pool[name] = tuple(pair)
+                    by_pool[name] = pair[0], pair[1]
     _check_same_calls(base, at_shape, 'none')
     layers = [
         LayerCost(call.module, call.op, call.macs / 1e9, by_pool)

@@ -18,7 +18,7 @@ def summarize(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
 
     Args:
         model: a network with DynOPools, at the scales to report.
-        shape, in_channels, forward: see :func:`probe_complexity`.
+        shape, in_channels, forward: see `probe_complexity`.
         stock: the stock network, whose modules have the same names. Default: the network itself
             at its ``stock_scale``s without the DynOPools' own cost. That is the same, but for
             layers whose convolution runs before its DynOPool (rule ``'after'``).

@@ -3,6 +3,7 @@
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 from torch import nn
 
@@ -30,14 +31,37 @@ TYPES = ('DynOPool', 'ShapeAdaptor')
 
 
 def plan_conversion(model: nn.Module, rule: str = 'before',
-                    scale: float | Sequence[float] | Mapping | None = None,
+                    scale: float | Sequence[float] | Mapping[str, float | Sequence[float]]
+                           | None = None,
                     merge: bool | None = None, skip: str | Sequence[str] = (),
                     in_channels: int | None = None, forward: Callable | None = None
                     ) -> ConversionPlan:
-    """Find what :func:`convert_dynopool` would change. It neither runs nor changes ``model``.
+    """Find what a conversion would change, without running or changing the network.
 
-    Args, errors: see :func:`convert_dynopool`; a network that cannot be converted is no error
-    here: the plan says why.
+    The arguments are those of [`convert_dynopool`][mmseg_dynopool.conversion.convert_dynopool].
+
+    Args:
+        model: a network that takes an image `(N, C, H, W)`.
+        rule: `'before'` or `'after'`.
+        scale: initial scale, also by level; default: the network's own.
+        merge: whether two resizings in a row become one.
+        skip: names or patterns of modules that stay as they are.
+        in_channels: of the image; default: as the first convolution tells.
+        forward: `forward(network, image)` runs the network; default `network(image)`.
+
+    Returns:
+        The plan. Of a network that cannot be converted it says why, in its `refusals`.
+
+    Raises:
+        ValueError: an option is malformed, there is nothing to convert, or the network cannot be
+            traced.
+
+    Examples:
+        >>> from mmseg_dynopool.conversion import plan_conversion
+        >>> from torch import nn
+        >>> network = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1))
+        >>> plan_conversion(network).scales
+        {'stride2': (0.5, 0.5), 'stride4': (0.5, 0.5)}
     """
     if rule not in RULES:
         raise ValueError(f'rule must be one of {RULES}, got {rule!r}')
@@ -55,7 +79,8 @@ def plan_conversion(model: nn.Module, rule: str = 'before',
 
 
 def convert_dynopool(model: nn.Module, rule: str = 'before',
-                     scale: float | Sequence[float] | Mapping | None = None,
+                     scale: float | Sequence[float] | Mapping[str, float | Sequence[float]]
+                            | None = None,
                      bounds: Sequence[float] | None = None, anchor: str = 'local',
                      window: float = 8, type: str = 'DynOPool', merge: bool | None = None,
                      skip: str | Sequence[str] = (), learn: bool = True,
@@ -76,7 +101,8 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
         scale: initial scale, one number or ``(scale_h, scale_w)``, or a dict of them by level;
             None, and a level that the dict omits: the network's own.
         bounds: lowest and highest scale; default: from a quarter of the network's own to 1.
-        anchor, window: see :func:`mmseg_dynopool.ops.dynopool2d`.
+        anchor: see [`dynopool2d`][mmseg_dynopool.ops.dynopool2d].
+        window: see there.
         type: ``'DynOPool'``, or ``'ShapeAdaptor'``, with ``bounds`` as its ratios (default: from
             half of the network's own scale to 1).
         merge: two resizings in a row, the second a pooling, become one of r = 0.25 (supplement,
@@ -96,10 +122,15 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
         ValueError: an option is malformed, or the network cannot be converted. The message names
             the module, the reason and the mend; nothing was changed.
 
-    Example:
+    Examples:
+        >>> import torch
+        >>> from mmseg_dynopool.conversion import convert_dynopool
+        >>> from torch import nn
         >>> network = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1))
-        >>> list(convert_dynopool(network).dynopools)
+        >>> list(convert_dynopool(network, scale={'stride4': 0.25}).dynopools)
         ['stride2', 'stride4']
+        >>> network(torch.rand(1, 3, 64, 64)).shape  # without the scale, 16 x 16
+        torch.Size([1, 8, 8, 8])
     """
     if type not in TYPES:
         raise ValueError(f'type must be one of {TYPES}, got {type!r}')
@@ -112,7 +143,7 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
     if plan.refusals:
         raise ValueError(f'{model.__class__.__name__} cannot be converted, and was not changed. '
                          + '. '.join(map(str, plan.refusals)))
-    pools = {}
+    pools: dict[str, ResizingPool] = {}
     for name, stock_scale in plan.stock_scales.items():
         try:
             pool = _pool(type, plan.scales[name], stock_scale, bounds, anchor, window)
@@ -125,11 +156,12 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
     _apply(model, plan, pools)
     model.dynopools.to(next((p.device for p in model.parameters()), None))
     for name in plan.frozen:
-        model.dynopools[name].requires_grad_(False)
+        pools[name].requires_grad_(False)
     return model
 
 
-def _pool(kind, scale, stock_scale, bounds, anchor, window) -> ResizingPool:
+def _pool(kind: str, scale: tuple[float, float], stock_scale: tuple[float, float],
+          bounds: Sequence[float] | None, anchor: str, window: float) -> ResizingPool:
     lowest = min(*scale, *stock_scale)
     if kind == 'ShapeAdaptor':
         return ShapeAdaptor(scale, (lowest / 2, 1.0) if bounds is None else bounds)
@@ -139,15 +171,17 @@ def _pool(kind, scale, stock_scale, bounds, anchor, window) -> ResizingPool:
 def _apply(model: nn.Module, plan: ConversionPlan, pools: Mapping[str, ResizingPool]) -> None:
     """Change the modules of ``model``, the planned network or a copy of it."""
     model.dynopools = nn.ModuleDict(pools)
-    shared = {name: SharedPool(model.dynopools, name, name in plan.reused) for name in pools}
+    owned = cast(Mapping[str, ResizingPool], model.dynopools)
+    shared = {name: SharedPool(owned, name, name in plan.reused) for name in pools}
     turns: defaultdict[str, Turns] = defaultdict(lambda: Turns([]))
     for change in plan.changes:
         module, pool = model.get_submodule(change.module), shared[change.level]
         if change.place == 'follows':
             mix_in(module, Following, back_to=pool)
         elif isinstance(module, nn.Conv2d) or change.place in ('before', 'behind'):
-            state = {f'pool_{change.place}': pool} if change.place != 'gone' else {}
+            state: dict[str, Any] = {f'pool_{change.place}': pool} if change.place != 'gone' else {}
             if change.padding is not None:
+                assert isinstance(module, nn.Conv2d)
                 module.stride = (1, 1)
                 state['same_padding'] = change.padding
             if state.get('same_padding') or len(state) > 1 or change.place != 'gone':

@@ -82,12 +82,13 @@ def group_steps(trace: Tracer, merge: bool, skipped: Callable[[str], bool]) -> L
     _unite_calls(trace)
     _unite_parallel_chains(trace)
     alive = {resolution.find() for resolution in trace.alive}
-    by_ends: dict[tuple, Level] = {}
+    by_ends: dict[tuple[Resolution, Resolution], Level] = {}
     for step in trace.steps:
         if step.reduces:
             ends = step.source.find(), step.target.find()
-            scale = tuple(1 / stride for stride in step.window[1])
-            by_ends.setdefault(ends, Level(*ends, scale)).steps.append(step)
+            assert step.window is not None
+            height, width = step.window[1]
+            by_ends.setdefault(ends, Level(*ends, (1 / height, 1 / width))).steps.append(step)
     for level in by_ends.values():
         if any(skipped(name) for name in level.modules):
             found.left |= {name: 'skipped' if skipped(name) else
@@ -110,7 +111,7 @@ def group_steps(trace: Tracer, merge: bool, skipped: Callable[[str], bool]) -> L
 
 def _unite_calls(trace: Tracer) -> None:
     """Unite what one convolution makes of one resolution, as in siamese networks."""
-    first: dict[tuple, Resolution] = {}
+    first: dict[tuple[str, Resolution], Resolution] = {}
     for step in trace.steps:
         if step.kind == 'conv':
             first.setdefault((step.module, step.source.find()), step.target).unite(step.target)
@@ -118,6 +119,7 @@ def _unite_calls(trace: Tracer) -> None:
 
 def _summarizes(step: Step) -> bool:
     """Whether it is a pyramid's pooling, whose windows overlap by more than half."""
+    assert step.window is not None
     kernel, stride = step.window[:2]
     return step.kind == 'average' and any(k > 2 * s for k, s in zip(kernel, stride))
 
@@ -160,15 +162,16 @@ def _merge_pairs(trace: Tracer, levels: list[Level]) -> None:
                    and op not in NORMS | POINTWISE]
         if not between and all(step.kind != 'conv' for step in second.steps):
             second.source, second.absorbed = first.source, first.absorbed + first.steps
-            second.stock_scale = tuple(
-                a * b for a, b in zip(first.stock_scale, second.stock_scale))
+            height, width = second.stock_scale
+            second.stock_scale = first.stock_scale[0] * height, first.stock_scale[1] * width
             levels.remove(first)
 
 
 def _name(levels: list[Level], image: Resolution) -> None:
     named: list[tuple[int, int]] = []
     for level in levels:
-        strides = tuple(round(a / b) for a, b in zip(image.size, level.target.size))
+        height, width = level.target.size
+        strides = round(image.size[0] / height), round(image.size[1] / width)
         named.append(strides)
         level.name = str(LevelName(strides, named.count(strides)))
 
@@ -185,13 +188,14 @@ def _trace_dependence(trace: Tracer, found: Levels) -> None:
             found.above[target] = found.above.get(source, frozenset()) | here
 
 
-def _check_steps(trace: Tracer, found: Levels, skipped) -> None:
+def _check_steps(trace: Tracer, found: Levels, skipped: Callable[[str], bool]) -> None:
     """Refuse what cannot be converted, and find the resizings that have to follow."""
     owner: dict[str, Level] = {}
     for level in found.levels:
         for step in level.steps + level.absorbed:
             module = trace.network.get_submodule(step.module)
             kind = type(module).__name__
+            assert step.window is not None
             if not isinstance(module, nn.Conv2d if step.kind == 'conv' else
                               (_MaxPoolNd, _AvgPoolNd)):
                 found.refusals.append(Refusal(
@@ -238,7 +242,7 @@ def _check_steps(trace: Tracer, found: Levels, skipped) -> None:
             _follow(trace, found, step)
 
 
-def _follow(trace, found: Levels, step: Step) -> None:
+def _follow(trace: Tracer, found: Levels, step: Step) -> None:
     module = trace.network.get_submodule(step.module)
     back = [level for level in found.levels if level.source is step.target.find()]
     is_upsampling = isinstance(module, nn.ConvTranspose2d) or getattr(

@@ -2,52 +2,63 @@
 
 A change of ``__class__`` keeps a module's name, keys, hooks and type, for checkpoints, optimizer
 constructors, DDP and whatever else looks at it. The poolings belong to the network, in its
-``dynopools``; its modules hold them as :class:`SharedPool`, unregistered.
+``dynopools``; its modules hold them as `SharedPool`, unregistered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
 from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from mmseg_dynopool.layers.pool import as_dynamic_shapes, read_alphas
+from mmseg_dynopool.layers.pool import ResizingPool, as_dynamic_shapes, read_alphas
 from mmseg_dynopool.ops.queries import equal_sizes
 
 from .shared_pool import SharedPool, Turns
 from .sizes import SizeChain
 
+if TYPE_CHECKING:
+    _Mixin = nn.Module
+else:  # what the class of a module gets, which is one already
+    _Mixin = object
 
-class _Variant:
+
+class _Variant(_Mixin):
     """Base of what is mixed into a module's class. Such classes are made, so not importable."""
 
     prefix = ''
+    mixed_in: ClassVar[tuple[type[_Variant], ...]]
+    stock_class: ClassVar[type]
 
-    def __reduce_ex__(self, protocol):
-        _, _, state, *rest = super().__reduce_ex__(protocol)
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        reduced = super().__reduce_ex__(protocol)
+        assert isinstance(reduced, tuple)
+        _, _, state, *rest = reduced
         return _restore, (type(self).mixed_in, type(self).stock_class), state, *rest
 
 
 @cache
-def _variant(mixed_in: tuple[type, ...], stock_class: type) -> type:
+def _variant(mixed_in: tuple[type[_Variant], ...], stock_class: type) -> type:
     name = f'{mixed_in[0].prefix}{stock_class.__name__}'
     return type(name, (*mixed_in, stock_class), dict(
         mixed_in=mixed_in, stock_class=stock_class, __module__=stock_class.__module__,
         __doc__=stock_class.__doc__))
 
 
-def _restore(mixed_in, stock_class):
-    kind = _variant(mixed_in, stock_class)
+def _restore(mixed_in: tuple[type[_Variant], ...], stock_class: type) -> Any:
+    kind: Any = _variant(mixed_in, stock_class)
     return kind.__new__(kind)
 
 
-def mix_in(module: nn.Module, mixin: type[_Variant], **state) -> None:
+def mix_in(module: nn.Module, mixin: type[_Variant], **state: Any) -> None:
     """Change the class of ``module`` to one of its kind and of ``mixin``; set attributes."""
-    mixed_in, stock_class = (), type(module)
+    mixed_in: tuple[type[_Variant], ...] = ()
+    stock_class: type = type(module)
     if isinstance(module, _Variant):
         mixed_in, stock_class = type(module).mixed_in, type(module).stock_class
     if mixin not in mixed_in:
@@ -59,8 +70,8 @@ class Pooled(_Variant):
     """A module with a DynOPool before or behind it, and padding that keeps the size.
 
     Attributes:
-        pool_before, pool_behind: a :class:`SharedPool` or None.
-        same_padding: for :func:`torch.nn.functional.pad`, or ``()``.
+        pool_before, pool_behind: a `SharedPool` or None.
+        same_padding: for `torch.nn.functional.pad`, or ``()``.
     """
 
     prefix = 'Pooled'
@@ -68,7 +79,7 @@ class Pooled(_Variant):
     pool_behind: SharedPool | None = None
     same_padding: tuple[int, ...] = ()
 
-    def forward(self, x, *args, **kwargs):
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if self.pool_before is not None:
             x = self.pool_before(x)
         if self.same_padding:
@@ -81,13 +92,15 @@ class DynOPooling(_Variant):
     """A pooling module that is a DynOPool now.
 
     Attributes:
-        turns: the :class:`SharedPool` of each of its calls; None where the pooling is gone.
+        turns: the `SharedPool` of each of its calls; None where the pooling is gone.
         reduce: ``'max'`` or ``'mean'``.
     """
 
     prefix = 'DynO'
+    turns: Turns
+    reduce: str
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         pool = self.turns.take(x)
         return x if pool is None else pool(x, self.reduce)
 
@@ -96,12 +109,15 @@ class Following(_Variant):
     """A module of a fixed factor that now leads to the size from which a DynOPool started.
 
     Attributes:
-        back_to: the :class:`SharedPool`.
+        back_to: the `SharedPool`.
     """
 
     prefix = 'Following'
+    back_to: SharedPool
+    mode: str  # this and the next as nn.Upsample has them
+    align_corners: bool | None
 
-    def forward(self, x, *args, **kwargs):
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         size = self.back_to.entered
         if size is None:  # nothing was pooled yet
             return super().forward(x, *args, **kwargs)
@@ -119,17 +135,18 @@ class Converted(_Variant):
 
     Attributes:
         dynopools: ``ModuleDict`` of the poolings by level.
-        shared_pools: the :class:`SharedPool` of each.
-        all_turns: the :class:`Turns` of its poolings.
+        shared_pools: the `SharedPool` of each.
+        all_turns: the `Turns` of its poolings.
         size_chain: how the levels' sizes follow from the image's, or None.
     """
 
     prefix = 'Converted'
+    dynopools: Mapping[str, ResizingPool]  # a ModuleDict, which is no Mapping by type
     shared_pools: Mapping[str, SharedPool]
     all_turns: Sequence[Turns]
     size_chain: SizeChain | None
 
-    def forward(self, *args, **kwargs):
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         learns = any(pool.learns for pool in self.dynopools.values())
         if torch.compiler.is_compiling() and learns:
             self._begin({})
@@ -175,40 +192,40 @@ class Converted(_Variant):
 
     @torch.compiler.disable
     def _read_models(self, image_size: Sequence[int]) -> dict[str, Tensor]:
-        """The sizes, see :func:`as_dynamic_shapes`."""
+        """The sizes, see `as_dynamic_shapes`."""
         return as_dynamic_shapes(self.feature_sizes(image_size))
 
 
 class ConvertedContainer(Converted):
     """Of a network that is a container of its layers: its poolings are none of them."""
 
-    def _layers(self) -> dict[str, nn.Module]:
+    def _layers(self) -> dict[str, nn.Module | None]:
         return {name: module for name, module in self._modules.items() if name != 'dynopools'}
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         layers = self._layers()
         return iter(layers if isinstance(self, nn.ModuleDict) else layers.values())
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._layers())
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: Any) -> nn.Module | None:
         if isinstance(self, nn.ModuleDict):
             return self._modules[key]
         layers = list(self)[key]
         return nn.Sequential(*layers) if isinstance(key, slice) else layers
 
-    def keys(self):
+    def keys(self) -> KeysView[str]:
         return self._layers().keys()
 
-    def items(self):
+    def items(self) -> ItemsView[str, nn.Module | None]:
         return self._layers().items()
 
-    def values(self):
+    def values(self) -> ValuesView[nn.Module | None]:
         return self._layers().values()
 
 
-def _image_size(args, kwargs) -> tuple[int, int]:
+def _image_size(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int]:
     image = next(leaf for leaf in tree_leaves((args, kwargs))
                  if isinstance(leaf, Tensor) and leaf.dim() == 4)
-    return tuple(image.shape[-2:])
+    return image.shape[-2], image.shape[-1]

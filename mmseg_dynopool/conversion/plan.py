@@ -18,10 +18,12 @@ from mmseg_dynopool.layers.find import all_pools, input_channels
 
 from .levels import Level, Levels, Refusal, group_steps
 from .placement import place_behind_activation
+from .resolution import Resolution
 from .sizes import SizeChain
 from .trace import Tracer, traced_size
 
 RULES = ('before', 'after')
+Scale = float | Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Change:
         place: of the DynOPool: ``'before'`` or ``'behind'`` the module, or ``'instead'`` of it;
             ``'mean'``: instead of an average; ``'gone'``: the module only loses its stride;
             ``'follows'``: it resizes to what entered the DynOPool.
-        padding: what the convolution needs to keep the size without its stride, see :func:`pad`;
+        padding: what the convolution needs to keep the size without its stride, see `pad`;
             None where it keeps its stride, or is no strided convolution.
     """
 
@@ -46,7 +48,9 @@ class Change:
 
 @dataclass
 class ConversionPlan:
-    """What :func:`convert_dynopool` would do. As text it is a table.
+    """What a conversion would do. As text it is a table.
+
+    Made by [`plan_conversion`][mmseg_dynopool.conversion.plan_conversion].
 
     Attributes:
         rule: ``'before'`` or ``'after'``.
@@ -59,7 +63,15 @@ class ConversionPlan:
         notes: where the converted network differs from the stock one at the start.
         frozen: levels at whose resolution a layer with frozen weights runs: they do not learn.
         reused: levels at which one tensor is pooled more than once.
-        size_chain: see :class:`SizeChain`.
+        size_chain: how the levels' sizes follow from the image's; None if from more than that.
+
+    Examples:
+        >>> from mmseg_dynopool.conversion import plan_conversion
+        >>> from torch import nn
+        >>> print(plan_conversion(nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.MaxPool2d(3, 2, 1))))
+        level    from stride  to stride  scale      DynOPool  module
+        stride2  1            2          0.5 x 0.5  before    0
+        stride4  2            4          0.5 x 0.5  instead   1
     """
 
     rule: str
@@ -130,7 +142,7 @@ def trace_network(model: nn.Module, in_channels: int | None, forward: Callable
 
 
 def make_plan(model: nn.Module, trace: Tracer, rule: str, merge: bool, skip: Sequence[str],
-              scale: float | Sequence[float] | Mapping | None) -> ConversionPlan:
+              scale: Scale | Mapping[str, Scale] | None) -> ConversionPlan:
     """The plan for ``model``, whose copy was traced, before any trial.
 
     Raises:
@@ -145,8 +157,7 @@ def make_plan(model: nn.Module, trace: Tracer, rule: str, merge: bool, skip: Seq
             'convolution or pooling' + (' but those left as they are' if found.left else ''))
     for level in found.levels:
         plan.stock_scales[level.name] = level.stock_scale
-        plan.strides[level.name] = tuple(
-            _stride(trace, resolution) for resolution in (level.source, level.target))
+        plan.strides[level.name] = _stride(trace, level.source), _stride(trace, level.target)
     plan.scales = _scales(scale, plan.stock_scales)
     if found.refusals:
         return plan
@@ -180,12 +191,13 @@ def _skipping(trace: Tracer, skip: Sequence[str]) -> Callable[[str], bool]:
     return lambda name: any(matches(name, pattern) for pattern in patterns)
 
 
-def _stride(trace: Tracer, resolution) -> str:
+def _stride(trace: Tracer, resolution: Resolution) -> str:
     strides = [a / b for a, b in zip(trace.image.size, resolution.size)]
     return ' x '.join(dict.fromkeys(f'{stride:.4g}' for stride in strides))
 
 
-def _scales(scale, stock: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+def _scales(scale: Scale | Mapping[str, Scale] | None, stock: Mapping[str, tuple[float, float]]
+            ) -> dict[str, tuple[float, float]]:
     if isinstance(scale, Mapping):
         unknown = sorted(set(scale) - set(stock))
         if unknown:
@@ -205,7 +217,7 @@ def _scales(scale, stock: Mapping[str, tuple[float, float]]) -> dict[str, tuple[
 def _changes(trace: Tracer, found: Levels, rule: str) -> list[Change]:
     changes: list[Change] = []
 
-    def add(module, level, place, padding=None):
+    def add(module: str, level: Level, place: str, padding: tuple[int, ...] | None = None) -> None:
         changes.append(Change(module, level.name, place, padding))
 
     owners = {step: level for level in found.levels for step in level.steps + level.absorbed}
@@ -219,7 +231,9 @@ def _changes(trace: Tracer, found: Levels, rule: str) -> list[Change]:
                 'mean' if step.kind == 'average' else 'instead')
             add(step.module, level, place)
         else:
-            padding = _same_padding(trace.network.get_submodule(step.module))
+            conv = trace.network.get_submodule(step.module)
+            assert isinstance(conv, nn.Conv2d)  # else it was refused
+            padding = _same_padding(conv)
             if rule == 'before' and step not in level.absorbed:
                 add(step.module, level, 'before', padding)
                 continue

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+# Kernel, stride, padding and dilation, of height and width each, and ceil_mode.
+Window = tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int], bool]
+
 
 class Resolution:
     """All tensors of one height and width, whatever the scales. Those that turn out equal unite.
@@ -90,14 +93,15 @@ class Step:
     call: int
     source: Resolution
     target: Resolution
-    window: tuple | None
+    window: Window | None
     input: Value
-    output: Value | None = None
+    output: Value
 
     @property
     def ratio(self) -> tuple[float, float]:
         """``(target / source)`` of height and width."""
-        return tuple(b / a for a, b in zip(self.source.size, self.target.size))
+        (height, width), source = self.target.size, self.source.size
+        return height / source[0], width / source[1]
 
     @property
     def reduces(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,14 +43,14 @@ class SharedPool:
         """Begin or end a forward pass, with alpha as numbers, or the output's size, if known."""
         self._alpha = alpha
         self._size = size
-        self._pooled: list[tuple[tuple, Tensor, Tensor]] = []
+        self._pooled: list[tuple[tuple[object, ...], Tensor, Tensor]] = []
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         # What a backward pass left behind is no part of a copy, nor could it be copied.
         return dict(self.__dict__, _pooled=[])
 
     def __call__(self, x: Tensor, reduce: str = 'max') -> Tensor:
-        self.entered = tuple(x.shape[-2:])
+        self.entered = x.shape[-2], x.shape[-1]
         size = self._size
         if size is None and self._alpha is not None:
             size = pooled_size(self.entered, self._alpha)
@@ -89,7 +90,7 @@ class Turns:
             self._taken = [*self._taken, (x.shape, pool)][-len(self.pools):]
         return pool
 
-    def _take_again(self, shape) -> SharedPool | None:
+    def _take_again(self, shape: torch.Size) -> SharedPool | None:
         """Of a checkpointed layer that runs again in the backward pass, in another order."""
         again = list(dict.fromkeys(pool for known, pool in self._taken if known == shape))
         if len(again) != 1:

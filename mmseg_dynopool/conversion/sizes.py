@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mmseg_dynopool.ops import pooled_size
 
 from .levels import Levels
+from .resolution import Window
 from .trace import Tracer
 
 _IMAGE = 0
@@ -23,7 +24,7 @@ class SizeChain:
             nothing changes.
     """
 
-    links: tuple[tuple[int, int, str | tuple | None], ...]
+    links: tuple[tuple[int, int, str | Window | None], ...]
 
     @classmethod
     def of(cls, trace: Tracer, found: Levels) -> SizeChain | None:
@@ -31,7 +32,7 @@ class SizeChain:
         pooled = {step: level for level in found.levels for step in level.steps}
         absorbed = {step for level in found.levels for step in level.absorbed}
         numbers = {trace.image.find(): _IMAGE}
-        links = []
+        links: list[tuple[int, int, str | Window | None]] = []
         for step in trace.steps:
             source, target = step.source.find(), step.target.find()
             if source not in numbers or target in numbers or not (step.reduces or step.window):
@@ -48,7 +49,7 @@ class SizeChain:
     def sizes(self, image_size: Sequence[int], alphas: Mapping[str, Sequence[float]]
               ) -> dict[str, tuple[int, int]]:
         """``(H, W)`` behind each level's DynOPool for an image of ``(H, W)`` pixels."""
-        known = {_IMAGE: tuple(image_size)}
+        known = {_IMAGE: (image_size[0], image_size[1])}
         levels = {}
         for target, source, rule in self.links:
             if isinstance(rule, str):
@@ -58,13 +59,15 @@ class SizeChain:
         return levels
 
 
-def _slid(size, window) -> tuple[int, int]:
+def _slid(size: tuple[int, int], window: Window) -> tuple[int, int]:
     """Size of what a window slides over ``size``."""
-    *axes, up = window
-    return tuple(_positions(n, *axis, up) for n, *axis in zip(size, *axes))
+    kernel, stride, padding, dilation, up = window
+    height, width = (_positions(*axis, up)
+                     for axis in zip(size, kernel, stride, padding, dilation))
+    return height, width
 
 
-def _positions(n, kernel, stride, padding, dilation, up):
+def _positions(n: int, kernel: int, stride: int, padding: int, dilation: int, up: bool) -> int:
     free = n + 2 * padding - dilation * (kernel - 1) - 1
     if not up:
         return free // stride + 1

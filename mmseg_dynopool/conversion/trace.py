@@ -5,17 +5,19 @@ times a power of two, are no usual number of channels at any stride.
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import lcm
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mmseg_dynopool.complexity.meta_copy import run_on_meta
 
-from .resolution import Loss, Resolution, Step, Value
+from .resolution import Loss, Resolution, Step, Value, Window
 
 _POOLINGS = {'max_pool2d_with_indices': 'max', 'max_pool2d': 'max', 'avg_pool2d': 'average'}
 # What remains has no height and width, and is not to have: gates, heads, attention maps.
@@ -42,7 +44,7 @@ def traced_size(model: nn.Module) -> tuple[int, int]:
     return 11 * unit, 13 * unit
 
 
-def _as_tuple(value) -> tuple:
+def _as_tuple(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, (tuple, list)) else (value, )
 
 
@@ -90,7 +92,7 @@ class Tracer(TorchDispatchMode):
 
     def run(self, image: Tensor, forward: Callable) -> None:
         """Trace ``forward(network, image)``."""
-        self.image = Resolution(tuple(image.shape[-2:]))
+        self.image = Resolution((image.shape[-2], image.shape[-1]))
         self.alive.append(self.image)
         self._keep(image, Value(self.image, {self.image.size: self.image}))
         with torch.no_grad(), self:
@@ -102,7 +104,9 @@ class Tracer(TorchDispatchMode):
             if value.resolution is not None:
                 self.alive.append(value.resolution)
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, func: OpOverload, types: Sequence[type],
+                           args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+                           ) -> Any:
         output = run_on_meta(func, args, kwargs)
         inputs = [self._values[id(t)] for t in tree_leaves((args, kwargs))
                   if isinstance(t, Tensor) and id(t) in self._values]
@@ -117,9 +121,10 @@ class Tracer(TorchDispatchMode):
                 self._record(op, tensor, inputs, args, kwargs)
         return output
 
-    def _record(self, op, tensor, inputs, args, kwargs) -> None:
+    def _record(self, op: str, tensor: Tensor, inputs: list[Value], args: tuple[Any, ...],
+                kwargs: dict[str, Any] | None) -> None:
         module, call = self._stack[-1]
-        ancestors = {}
+        ancestors: dict[tuple[int, int], Resolution] = {}
         for value in inputs:
             ancestors |= value.ancestors
         value = Value(None, ancestors, [], module, call, op)
@@ -140,9 +145,10 @@ class Tracer(TorchDispatchMode):
                 self.convolutions.append((module, value.resolution))
         self._keep(tensor, value)
 
-    def _step(self, op, tensor, source: Value, value: Value, args, kwargs) -> Resolution | None:
+    def _step(self, op: str, tensor: Tensor, source: Value, value: Value, args: tuple[Any, ...],
+              kwargs: dict[str, Any] | None) -> Resolution | None:
         """Resolution of the output of an operator that can change it."""
-        size = tuple(tensor.shape[2:])
+        size = tensor.shape[2], tensor.shape[3]
         if source.resolution is None or source.resolution.size == size:
             value.losses = list(source.losses)
             if source.losses and 'upsample' not in op and any(
@@ -150,7 +156,7 @@ class Tracer(TorchDispatchMode):
                 self.unknown.append(value.module)
             # From a pooled summary back to a map, as in pyramid pooling.
             return source.resolution or (source.ancestors.get(size) if 'upsample' in op else None)
-        window = None
+        window: Window | None = None
         if 'upsample' in op:
             given = tree_leaves((args[2:], kwargs))
             module = self.network.get_submodule(value.module)
@@ -172,7 +178,7 @@ class Tracer(TorchDispatchMode):
         self.alive.append(source.resolution)
         return step.target
 
-    def _match(self, op, tensor, inputs, value: Value) -> None:
+    def _match(self, op: str, tensor: Tensor, inputs: list[Value], value: Value) -> None:
         """Set the resolution of the output of any other operator: that of an input, by size."""
         current = [source.resolution for source in inputs if source.resolution is not None]
         losses = list(dict.fromkeys(loss for source in inputs if source.resolution is None
@@ -181,7 +187,7 @@ class Tracer(TorchDispatchMode):
             value.resolution = current[0]
             return
         shape = tuple(tensor.shape)
-        pairs = [shape[i:i + 2] for i in reversed(range(1, len(shape) - 1))]
+        pairs = [(shape[i], shape[i + 1]) for i in reversed(range(1, len(shape) - 1))]
         for hits in [[r for r in current if r.size == pair] for pair in pairs] + [
                 [r for r in current if r.pixels == n > 1] for n in shape]:
             if hits:
@@ -211,21 +217,21 @@ class Tracer(TorchDispatchMode):
             self.losses.append(losses[-1])
         value.losses = losses
 
-    def _keep(self, tensor, value) -> None:
+    def _keep(self, tensor: Tensor, value: Value) -> None:
         self._kept.append(tensor)
         self._values[id(tensor)] = value
 
-    def _enter(self, name):
+    def _enter(self, name: str) -> Callable[..., None]:
 
-        def hook(module, args):
+        def hook(module: nn.Module, args: object) -> None:
             self.calls[name] += 1
             self._stack.append((name, self.calls[name]))
 
         return hook
 
-    def _leave(self, name):
+    def _leave(self, name: str) -> Callable[..., None]:
 
-        def hook(module, args, output):
+        def hook(module: nn.Module, args: object, output: object) -> None:
             place = self._stack.pop()
             if isinstance(output, Tensor) and id(output) in self._values:
                 self.results[place] = self._values[id(output)]
@@ -233,8 +239,8 @@ class Tracer(TorchDispatchMode):
         return hook
 
 
-def _pooling_window(op, args, kwargs) -> tuple:
-    names = ('kernel_size', 'stride', 'padding', 'dilation', 'ceil_mode')
+def _pooling_window(op: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Window:
+    names: tuple[str, ...] = ('kernel_size', 'stride', 'padding', 'dilation', 'ceil_mode')
     if op == 'avg_pool2d':
         names = ('kernel_size', 'stride', 'padding', 'ceil_mode')
     given = dict(zip(names, args[1:])) | kwargs
@@ -243,6 +249,6 @@ def _pooling_window(op, args, kwargs) -> tuple:
             _pair(given.get('dilation', 1)), bool(given.get('ceil_mode', False)))
 
 
-def _pair(value) -> tuple[int, int]:
+def _pair(value: int | Sequence[int]) -> tuple[int, int]:
     pair = tuple(value) if isinstance(value, (tuple, list)) else (value, )
-    return pair if len(pair) == 2 else pair * 2
+    return pair[0], pair[-1]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from mmseg_dynopool.complexity.meta_copy import QuickShapes, note_running
+from mmseg_dynopool.layers import FixedDynOPool
 
 from .levels import Refusal
 from .plan import ConversionPlan
 
+_Shapes = list[tuple[int, ...]]
 _TRIALS = 3
 _MEND = 'skip the strided layers above it, or convert a part of the network'
 
@@ -39,7 +42,7 @@ class Trial:
         self._odd = image.new_empty(*image.shape[:2], height + 1, width + 17)
         self._stock = self._shapes(self._whole)
         try:
-            self._stock_odd = self._shapes(self._odd)
+            self._stock_odd: _Shapes | None = self._shapes(self._odd)
         except Exception:  # from any network: it takes no such images
             self._stock_odd = None
 
@@ -47,7 +50,8 @@ class Trial:
         """All trials of the converted copy, whose scales are constants."""
         self._running = note_running(self._network)
         self._pooled: dict[str, tuple[int, int]] = {}
-        for name, pool in self._network.dynopools.items():
+        self._pools = cast(Mapping[str, FixedDynOPool], self._network.dynopools)
+        for name, pool in self._pools.items():
             pool.register_forward_hook(lambda module, args, output, name=name: self._pooled.update(
                 {name: tuple(output.shape[-2:])}))
         self._set_scales(self._plan.stock_scales)
@@ -77,16 +81,16 @@ class Trial:
                              f'network\'s {_sizes(self._stock)}')
                 return
 
-    def _set_scales(self, scales) -> None:
-        for name, pool in self._network.dynopools.items():
+    def _set_scales(self, scales: Mapping[str, Sequence[float]]) -> None:
+        for name, pool in self._pools.items():
             pool.set_scale_(list(scales[name]))
 
-    def _shapes(self, image) -> list[tuple]:
+    def _shapes(self, image: Tensor) -> _Shapes:
         with torch.no_grad(), QuickShapes():
             outputs = self._forward(self._network, image)
         return [tuple(leaf.shape) for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]
 
-    def _try(self, image, where: str) -> list[tuple] | None:
+    def _try(self, image: Tensor, where: str) -> _Shapes | None:
         """Shapes of the outputs, or None if the network fails, which is a refusal."""
         self._running.clear()
         self._pooled.clear()
@@ -98,12 +102,12 @@ class Trial:
             return None
         chain = self._plan.size_chain
         if chain is not None:
-            alphas = {n: p.read_alpha() for n, p in self._network.dynopools.items()}
+            alphas = {n: p.read_alpha() for n, p in self._pools.items()}
             if chain.sizes(image.shape[-2:], alphas) != self._pooled:
                 self._plan.size_chain = None
         return shapes
 
-    def _fit(self, shapes) -> bool:
+    def _fit(self, shapes: _Shapes) -> bool:
         """Whether nothing but height and width changed, and a map of the image's size is one."""
         size, expected = tuple(self._whole.shape[2:]), self._stock
         return len(shapes) == len(expected) and all(
@@ -115,6 +119,6 @@ class Trial:
         self._plan.refusals.append(Refusal(module, reason, _MEND))
 
 
-def _sizes(shapes) -> str:
+def _sizes(shapes: _Shapes) -> str:
     return ', '.join('{} x {}'.format(*shape[2:]) for shape in shapes if len(shape) == 4) or str(
         shapes)

@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import cast
 
 import numpy as np
 import torch
-from scipy.optimize import nnls
+from scipy.optimize import nnls  # type: ignore[import-untyped]
 from torch import nn
 
 from mmseg_dynopool.complexity import GMACsCounter, probe_complexity
 from mmseg_dynopool.complexity.meta_copy import to_fixed_copy
-from mmseg_dynopool.layers import ShapeAdaptor, learned_pools
+from mmseg_dynopool.layers import FixedDynOPool, ShapeAdaptor, learned_pools
 from mmseg_dynopool.layers.find import all_pools
 
 from .model import LatencyModel, Scales
@@ -24,7 +26,7 @@ _FEWEST, _MOST_TURNS, _SECONDS = 8, 100, 20.0
 def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
                 forward: Callable | None = None, settings: int | None = None,
                 repeats: int | None = None, batch: int = 1, seed: int = 0) -> LatencyModel:
-    """Time ``model`` at random scales on its device, and fit a :class:`LatencyModel`.
+    """Time a network at random scales on its device, and fit a latency model.
 
     A copy with fixed scales runs in evaluation mode, at the initial and the random scales by
     turns. Times are taken relative to the initial scales' within each turn, so that a machine
@@ -34,14 +36,28 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
 
     Args:
         model: a network with at least one DynOPool; it is neither run nor changed.
-        shape, in_channels, forward: see :func:`probe_complexity`.
+        shape: input size `(H, W)` in pixels.
+        in_channels: channels of the input.
+        forward: `forward(copy, input)` runs the copy; default `copy(input)`.
         settings: number of random settings; default: 16, or twice the number of levels.
         repeats: turns; default: at least 8, of fast networks up to 100, in 20 seconds.
         batch: images per forward pass.
         seed: of the settings.
 
+    Returns:
+        A [`LatencyModel`][mmseg_dynopool.latency.LatencyModel] of the network on this device.
+
     Raises:
         ValueError: there is no DynOPool in ``model``, or a ShapeAdaptor, or too few settings.
+
+    Examples:
+        >>> from mmseg_dynopool.latency import fit_latency
+        >>> from mmseg_dynopool.layers import DynOPool
+        >>> from torch import nn
+        >>> network = nn.Sequential(DynOPool(0.5), nn.Conv2d(3, 8, 3, padding=1))
+        >>> found = fit_latency(network, (64, 64), repeats=2)
+        >>> list(found.weights)  # a level below the DynOPool, and a constant time
+        [(1.0, 1.0), (0.0, 0.0)]
     """
     if any(isinstance(pool, ShapeAdaptor) for pool in all_pools(model).values()):
         raise ValueError('a ShapeAdaptor has no form with constant scales, and none can be timed; '
@@ -77,7 +93,7 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
     device = next(model.parameters()).device
     return LatencyModel(
         dict(cost.initial_scales), dict(base), dict(zip(levels, _fit(shares, ms).tolist())),
-        dict(cost.initial_scales), start_ms, tuple(shape), batch, device_name(device),
+        dict(cost.initial_scales), start_ms, (shape[0], shape[1]), batch, device_name(device),
         str(torch.__version__), measured)
 
 
@@ -87,21 +103,35 @@ def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[i
     """Time a network at several settings of its scales, by turns.
 
     Args:
-        tried: ``{instance: (scale_h, scale_w)}`` each.
-        model, shape, in_channels, forward, repeats, batch: see :func:`fit_latency`.
+        model: a network with at least one DynOPool; it is neither run nor changed.
+        tried: `{instance: (scale_h, scale_w)}` each.
+        shape: input size `(H, W)` in pixels.
+        in_channels: channels of the input.
+        forward: `forward(copy, input)` runs the copy; default `copy(input)`.
+        repeats: turns; default: at least 8, of fast networks up to 100, in 20 seconds.
+        batch: images per forward pass.
 
     Returns:
         Seconds, ``(settings, repeats)``.
 
     Raises:
         ValueError: ``repeats`` is 1.
+
+    Examples:
+        >>> from mmseg_dynopool.latency import measure_latency
+        >>> from mmseg_dynopool.layers import DynOPool
+        >>> from torch import nn
+        >>> network = nn.Sequential(DynOPool(0.5), nn.Conv2d(3, 8, 3, padding=1))
+        >>> measure_latency(network, [{'0': (0.5, 0.5)}, {'0': (0.3, 0.4)}], (64, 64),
+        ...                 repeats=4).shape
+        (2, 4)
     """
     if repeats == 1:
         raise ValueError('repeats must be at least 2, got 1: every second turn is reversed')
     weight = next(model.parameters())
     device = weight.device
     network = to_fixed_copy(model)
-    pools = all_pools(network)
+    pools = cast(dict[str, FixedDynOPool], all_pools(network))
     # A generator of its own: a training's random numbers stay what they are.
     image = torch.rand(batch, in_channels, *shape, generator=torch.Generator().manual_seed(0))
     image = image.to(device, weight.dtype)
@@ -112,7 +142,7 @@ def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[i
         with torch.no_grad():
             forward(network, image) if forward else network(image)
 
-    runs = {str(i): lambda scales=scales: run(scales) for i, scales in enumerate(tried)}
+    runs = {str(i): partial(run, scales) for i, scales in enumerate(tried)}
     if repeats is None:
         turn = sum(min(times) for times in time_alternately(runs, 2, device).values())
         repeats = max(_FEWEST, min(_MOST_TURNS, round(_SECONDS / turn)))
@@ -127,7 +157,7 @@ def measure_again(found: LatencyModel, model: nn.Module, scales: Scales, in_chan
     Args:
         found: the latency model, of this device.
         scales: ``{instance: (scale_h, scale_w)}``.
-        model, in_channels, forward, repeats: see :func:`fit_latency`.
+        model, in_channels, forward, repeats: see `fit_latency`.
 
     Returns:
         Milliseconds at ``scales``, as if the machine were as fast as then; and those that
@@ -139,7 +169,7 @@ def measure_again(found: LatencyModel, model: nn.Module, scales: Scales, in_chan
 
 
 def relative_times(seconds: np.ndarray) -> np.ndarray:
-    """Times relative to the first setting's, ``(settings,)``, of :func:`measure_latency`'s.
+    """Times relative to the first setting's, ``(settings,)``, of `measure_latency`'s.
 
     Medians over turns in one order and over turns in the other, averaged: a steady drift of the
     machine's speed favours in one what comes late, in the other what comes early.
@@ -148,10 +178,10 @@ def relative_times(seconds: np.ndarray) -> np.ndarray:
     return (np.median(ratios[:, ::2], axis=1) + np.median(ratios[:, 1::2], axis=1)) / 2
 
 
-def _random_scales(model: nn.Module, count: int, seed: int) -> list[Scales]:
+def _random_scales(model: nn.Module, count: int, seed: int) -> Sequence[Scales]:
     """Scales around the initial ones, inside their bounds."""
     draw = np.random.default_rng(seed)
-    tried: list[Scales] = [{} for _ in range(count)]
+    tried: list[dict[str, Sequence[float]]] = [{} for _ in range(count)]
     for name, pool in (learned_pools(model) or all_pools(model)).items():
         low, high = getattr(pool, 'bounds', (0, math.inf))
         for scales in tried:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,8 +23,8 @@ class LatencyModel:
     """Time of one forward pass: a constant, and a weight per resolution level of the network.
 
     A level is a product of scales on which multiply-adds depend alike, see
-    :class:`ComplexityModel`; its weight is the time that it takes at the initial scales. Made by
-    :func:`fit_latency`.
+    [`ComplexityModel`][mmseg_dynopool.complexity.ComplexityModel]; its weight is the time that it
+    takes at the initial scales. Made by [`fit_latency`][mmseg_dynopool.latency.fit_latency].
 
     Attributes:
         initial_scales: ``{instance: (scale_h, scale_w)}``.
@@ -31,14 +32,26 @@ class LatencyModel:
             network is known by.
         weights: milliseconds of each level at the initial scales. Those of the level of no
             exponents include what costs time and no multiply-adds.
-        start_scales, start_ms: scales that were timed in each turn, and their time. It may be
-            less than the weights' sum.
+        start_scales: scales that were timed in each turn.
+        start_ms: their time in milliseconds, which may be less than the weights' sum.
         shape: input size ``(H, W)`` in pixels.
         batch: images per forward pass.
-        device: its name, see :func:`device_name`.
+        device: its name, see [`device_name`][mmseg_dynopool.latency.device_name].
         torch: the version of PyTorch.
         settings: what was measured: ``{'scales', 'ms', 'predicted_ms'}`` each, where the
             prediction comes from a fit to the other settings.
+
+    Raises:
+        ValueError: a time is not finite, or there are none, or exponents and scales do not fit.
+
+    Examples:
+        >>> import torch
+        >>> from mmseg_dynopool.latency import LatencyModel
+        >>> scales, levels = {'stride2': (0.5, 0.5)}, {(1.0, 1.0): 8.0, (0.0, 0.0): 2.0}
+        >>> found = LatencyModel(scales, levels, levels, scales, 10.0, (512, 1024), 1, 'a GPU',
+        ...                      '2.6', [dict(scales=scales, ms=10.0, predicted_ms=9.5)])
+        >>> found.milliseconds({'stride2': torch.tensor([2.0, 4.0])})  # half as wide
+        tensor(6., dtype=torch.float64)
     """
 
     initial_scales: dict[str, tuple[float, float]]
@@ -50,9 +63,9 @@ class LatencyModel:
     batch: int
     device: str
     torch: str
-    settings: list[dict]
+    settings: list[dict[str, Any]]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         values = [self.start_ms, *self.weights.values()]
         if not all(map(math.isfinite, values)) or not self.start_ms > 0 or not self.settings:
             raise ValueError('a time is not finite, or there are none')
@@ -85,11 +98,11 @@ class LatencyModel:
 
     def counted(self, counter: GMACsCounter, cost: ComplexityModel
                 ) -> Callable[[Mapping[str, Sequence[float]]], float]:
-        """A function that tells milliseconds at alphas, as :meth:`milliseconds`, sizes rounded.
+        """A function that tells milliseconds at alphas, as `milliseconds`, sizes rounded.
 
         Args:
-            counter: of the network, at :attr:`shape`.
-            cost: the network's multiply-adds at :attr:`shape`.
+            counter: of the network, at `shape`.
+            cost: the network's multiply-adds at `shape`.
         """
         def count(alphas: Mapping[str, Sequence[float]]) -> float:
             for name, alpha in alphas.items():
@@ -104,7 +117,7 @@ class LatencyModel:
         """The same model, told from the initial scales of the network whose cost is ``cost``.
 
         Args:
-            cost: of the network, counted at :attr:`shape`.
+            cost: of the network, counted at `shape`.
 
         Raises:
             ValueError: it is of another network.
@@ -129,7 +142,7 @@ class LatencyModel:
         return replace(self, initial_scales=dict(cost.initial_scales), gmacs=gmacs,
                        weights=weights)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """The content of a file."""
         return asdict(self) | {
             key: [dict(exponents=list(exponents), value=value)
@@ -142,7 +155,7 @@ class LatencyModel:
 
     @classmethod
     def load(cls, path: str | Path) -> 'LatencyModel':
-        """Read what :meth:`save` wrote.
+        """Read what `save` wrote.
 
         Raises:
             ValueError: the file cannot be read, or holds something else.
@@ -155,8 +168,8 @@ class LatencyModel:
                              ) from error
 
     @classmethod
-    def from_dict(cls, fields: dict) -> 'LatencyModel':
-        """From :meth:`to_dict`'s."""
+    def from_dict(cls, fields: dict[str, Any]) -> 'LatencyModel':
+        """From `to_dict`'s."""
         levels = {key: {tuple(level['exponents']): float(level['value']) for level in fields[key]}
                   for key in ('gmacs', 'weights')}
         scales = {key: {name: tuple(pair) for name, pair in fields[key].items()}

@@ -3,29 +3,43 @@
 import platform
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from rich.progress import track
 
 
-def time_alternately(runs: dict[str, Callable[[], object]], repeats: int,
+def time_alternately(runs: Mapping[str, Callable[[], object]], repeats: int,
                      device: torch.device | str, warm_up: int = 2,
                      description: str = 'timing') -> dict[str, list[float]]:
     """Run programs by turns, each round in the reverse order of the one before.
 
-    A GPU as ``device`` is waited for before and after each run.
+    Args:
+        runs: programs without arguments, by name.
+        repeats: rounds that count.
+        device: a GPU is waited for before and after each run.
+        warm_up: rounds before, which do not count.
+        description: beside the progress bar.
 
     Returns:
         Seconds of each run by name, for the ``repeats`` rounds behind ``warm_up`` others.
 
     Raises:
         ValueError: ``repeats`` is less than 1.
+
+    Examples:
+        >>> import torch
+        >>> from mmseg_dynopool.latency import time_alternately
+        >>> layer, image = torch.nn.Conv2d(3, 8, 3), torch.rand(1, 3, 32, 32)
+        >>> runs = {'layer': lambda: layer(image), 'relu': lambda: image.relu()}
+        >>> seconds = time_alternately(runs, repeats=5, device='cpu')
+        >>> {name: len(times) for name, times in seconds.items()}
+        {'layer': 5, 'relu': 5}
     """
     if repeats < 1:
         raise ValueError(f'repeats must be at least 1, got {repeats!r}')
-    seconds = {name: [] for name in runs}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
     for turn in track(range(repeats + warm_up), description=description, transient=True):
         for name in list(runs)[::1 if turn % 2 else -1]:
             _synchronize(device)
@@ -42,7 +56,16 @@ def _synchronize(device: torch.device | str) -> None:
 
 
 def device_name(device: torch.device | str) -> str:
-    """A device's name: of a GPU its model, of CPUs theirs and the number of threads in use."""
+    """A device's name: of a GPU its model, of CPUs theirs and the number of threads in use.
+
+    Args:
+        device: such as `'cuda:0'` or `'cpu'`.
+
+    Examples:
+        >>> from mmseg_dynopool.latency import device_name
+        >>> device_name('cpu').rpartition(' ')[2].rstrip('s')  # of 'AMD EPYC 7B13, 2 threads'
+        'thread'
+    """
     if torch.device(device).type == 'cuda':
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()

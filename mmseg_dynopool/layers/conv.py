@@ -1,6 +1,7 @@
 """A strided convolution's replacement: DynOPool, then the convolution with stride 1."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -19,10 +20,12 @@ class DynOPoolConv2d(nn.Conv2d):
     pickling of the whole network keep the sharing.
 
     Args:
-        pool: a :class:`DynOPool`, a :class:`FixedDynOPool` or a :class:`ShapeAdaptor`.
-        in_channels, out_channels, kernel_size, **kwargs: as in :class:`torch.nn.Conv2d`,
-            with the stride 1.
+        pool: a [`ResizingPool`][mmseg_dynopool.layers.ResizingPool], such as a `DynOPool`.
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: of the convolution, one number or ``(height, width)``.
         shared: another module registers ``pool``.
+        **kwargs: options of `torch.nn.Conv2d`; the stride is 1.
 
     Attributes:
         pool: the pooling.
@@ -30,7 +33,9 @@ class DynOPoolConv2d(nn.Conv2d):
     Raises:
         ValueError: ``pool`` is no such pooling, or a stride other than 1 is given.
 
-    Example:
+    Examples:
+        >>> import torch
+        >>> from mmseg_dynopool.layers import DynOPool, DynOPoolConv2d
         >>> pool = DynOPool()
         >>> conv = DynOPoolConv2d(pool, 8, 16, 3, padding=1)
         >>> shortcut = DynOPoolConv2d(pool, 8, 16, 1, shared=True)
@@ -39,8 +44,8 @@ class DynOPoolConv2d(nn.Conv2d):
         torch.Size([1, 16, 16, 16])
     """
 
-    def __init__(self, pool: ResizingPool, in_channels: int, out_channels: int, kernel_size,
-                 shared: bool = False, **kwargs):
+    def __init__(self, pool: ResizingPool, in_channels: int, out_channels: int,
+                 kernel_size: int | tuple[int, int], shared: bool = False, **kwargs: Any):
         if not isinstance(pool, ResizingPool):
             raise ValueError('pool must be a DynOPool, FixedDynOPool or ShapeAdaptor, got '
                              f'{type(pool).__name__}')

@@ -24,7 +24,8 @@ class DynOPool(ResizingPool):
         scale: initial scale factor, one number or ``(scale_h, scale_w)``.
         bounds: lowest and highest scale factor. The upper bound of 1 keeps the feature maps, and
             with them memory, from growing behind the pooling.
-        anchor: reference point of alpha's gradient, see :func:`mmseg_dynopool.ops.dynopool2d`.
+        anchor: reference point of alpha's gradient, see
+            [`dynopool2d`][mmseg_dynopool.ops.dynopool2d].
         window: window of ``anchor='local'`` in output cells.
 
     Attributes:
@@ -34,10 +35,14 @@ class DynOPool(ResizingPool):
     Raises:
         ValueError: an option is malformed or ``scale`` lies outside ``bounds``.
 
-    Example:
+    Examples:
+        >>> import torch
+        >>> from mmseg_dynopool.layers import DynOPool
         >>> pool = DynOPool(scale=(0.5, 0.25))
         >>> pool(torch.rand(1, 8, 64, 64)).shape
         torch.Size([1, 8, 32, 16])
+        >>> pool.alpha.tolist()
+        [2.0, 4.0]
     """
 
     # Each of a cell's four queries is a weighted sum of four pixels (supplement, section 3).
@@ -102,10 +107,10 @@ class DynOPool(ResizingPool):
 
 
 class FixedDynOPool(ResizingPool):
-    """A :class:`DynOPool` whose scale is a constant: no parameter, nothing read from a device.
+    """A [`DynOPool`][mmseg_dynopool.layers.DynOPool] of constant scale: no parameter.
 
-    Same outputs, bit for bit, and the same gradient of the input. So a network can be exported
-    with it, whatever the size of its input.
+    Same outputs, bit for bit, the same gradient of the input, and nothing read from a device. So
+    a network can be exported with it, whatever the size of its input.
 
     Args:
         scale: scale factor, one number or ``(scale_h, scale_w)``.
@@ -116,7 +121,9 @@ class FixedDynOPool(ResizingPool):
     Raises:
         ValueError: ``scale`` is not positive and finite.
 
-    Example:
+    Examples:
+        >>> import torch
+        >>> from mmseg_dynopool.layers import FixedDynOPool
         >>> FixedDynOPool((0.5, 0.25))(torch.rand(1, 8, 64, 64)).shape
         torch.Size([1, 8, 32, 16])
     """
@@ -148,7 +155,7 @@ class FixedDynOPool(ResizingPool):
 
     def set_alpha_(self, alpha: Sequence[float]) -> None:
         """Give it another alpha, ``(alpha_h, alpha_w)``."""
-        self._alpha = tuple(alpha)
+        self._alpha = alpha[0], alpha[1]
 
     def set_scale_(self, scale: float | Sequence[float]) -> None:
         """Give it another scale, as at construction."""
@@ -169,7 +176,7 @@ class FixedDynOPool(ResizingPool):
                 reduce: str = 'max') -> Tensor:
         """Pool ``input`` of shape ``(N, C, H_in, W_in)`` to ``(N, C, H_out, W_out)``.
 
-        The arguments are those of :meth:`DynOPool.forward`.
+        The arguments are those of `DynOPool.forward`.
         """
         return dynopool2d(input, self._alpha, output_size, reduce=reduce)
 
@@ -177,11 +184,11 @@ class FixedDynOPool(ResizingPool):
         return 'scale=({:.6g}, {:.6g})'.format(*(1 / a for a in self._alpha))
 
 
-def _is_number(value) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _check_bounds(bounds) -> tuple[float, float]:
+def _check_bounds(bounds: Sequence[float]) -> tuple[float, float]:
     pair = tuple(bounds) if isinstance(bounds, Sequence) else ()
     if len(pair) != 2 or not all(map(_is_number, pair)) or not 0 < pair[0] <= pair[1]:
         raise ValueError('bounds must be (lowest, highest) scale with 0 < lowest <= highest, '

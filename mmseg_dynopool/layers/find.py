@@ -14,7 +14,17 @@ def all_pools(model: nn.Module) -> dict[str, ResizingPool]:
 
 
 def learned_pools(model: nn.Module) -> dict[str, ResizingPool]:
-    """Those of :func:`all_pools` that learn their scale."""
+    """The poolings that learn their scale, each instance once, by their dotted names.
+
+    Args:
+        model: any network.
+
+    Examples:
+        >>> from mmseg_dynopool.layers import DynOPool, FixedDynOPool, learned_pools
+        >>> from torch import nn
+        >>> list(learned_pools(nn.Sequential(DynOPool(), nn.ReLU(), FixedDynOPool())))
+        ['0']
+    """
     return {name: pool for name, pool in all_pools(model).items() if pool.learns}
 
 
@@ -30,7 +40,7 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def by_short_name(pools: Mapping[str, ResizingPool]) -> dict[str, ResizingPool]:
-    """Poolings by their :func:`short_names`."""
+    """Poolings by their `short_names`."""
     short = short_names(pools)
     return {short[name]: pool for name, pool in pools.items()}
 
@@ -53,8 +63,17 @@ def freeze_pools(model: nn.Module) -> nn.Module:
     Layers that share an instance share its constant. Outputs are those of ``model``, any network,
     bit for bit; its state_dict lacks the alphas.
 
+    Args:
+        model: any network; it is not changed.
+
     Raises:
         ValueError: it holds a ShapeAdaptor, which has no form with a constant scale.
+
+    Examples:
+        >>> from mmseg_dynopool.layers import DynOPool, freeze_pools
+        >>> from torch import nn
+        >>> freeze_pools(nn.Sequential(nn.Conv2d(3, 8, 3), DynOPool(0.25)))[1]
+        FixedDynOPool(scale=(0.25, 0.25))
     """
     return copy_replacing(model, [(pool, pool.freeze()) for pool in learned_pools(model).values()])
 
@@ -74,5 +93,5 @@ def input_channels(model: nn.Module) -> int:
 def unwrap(model: nn.Module) -> nn.Module:
     """The network inside its wrappers (DDP, test-time augmentation)."""
     while hasattr(model, 'module'):
-        model = model.module
+        model = model.get_submodule('module')
     return model

@@ -1,6 +1,6 @@
 """Alpha's gradient measured: the loss at somewhat larger and smaller sizes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -36,6 +36,14 @@ def measure_alpha_gradient(model: nn.Module, pools: Mapping[str, DynOPool],
 
     Returns:
         ``{name: estimate of shape (2,)}``, zeros for those whose turn it is not.
+
+    Examples:
+        >>> import torch
+        >>> from mmseg_dynopool.layers import DynOPool, measure_alpha_gradient
+        >>> pool, image = DynOPool(), torch.arange(256.0).reshape(1, 1, 16, 16)
+        >>> loss = lambda: pool(image).mean()
+        >>> measure_alpha_gradient(pool, {'stride2': pool}, loss, turn=0)
+        {'stride2': tensor([5.6592, 5.6592])}
     """
     rounds, index = divmod(turn, len(pools))
     alpha = list(pools.values())[index].alpha
@@ -58,7 +66,7 @@ def _with_random_numbers_of(turn: int, device: torch.device, loss: Callable[[], 
 
 
 @contextmanager
-def _kept(tensors: list[Tensor]):
+def _kept(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
     """Put the values of tensors back, whatever happens; yields them."""
     before = [tensor.detach().clone() for tensor in tensors]
     try:

@@ -13,8 +13,8 @@ class ResizingPool(nn.Module):
     """Base of the poolings whose scale is learned or was learned.
 
     A subclass defines ``forward(input, output_size=None, reduce='max')`` and
-    :meth:`bounded_alpha`. One that learns also sets ``learns`` and ``bounds``, and defines
-    :attr:`parameter` and :meth:`alpha_of`.
+    `bounded_alpha`. One that learns also sets ``learns`` and ``bounds``, and defines `parameter`
+    and `alpha_of`.
 
     ``reduce`` is an argument of the call: layers that share an instance, and with it a scale, may
     differ in what they replace. ``'max'`` stands for a stride or a max pooling, ``'mean'`` for an
@@ -27,6 +27,12 @@ class ResizingPool(nn.Module):
             instance that replaces something else than a halving carries its own.
         bounds: lowest and highest scale factor.
         macs_per_value: multiply-adds of the pooling itself per value of its output.
+
+    Examples:
+        >>> from mmseg_dynopool.layers import DynOPool, ResizingPool, ShapeAdaptor
+        >>> pools = [DynOPool((0.5, 0.25)), ShapeAdaptor(0.5)]
+        >>> [pool.output_size((64, 64)) for pool in pools if isinstance(pool, ResizingPool)]
+        [(32, 16), (32, 32)]
     """
 
     learns = True
@@ -47,11 +53,11 @@ class ResizingPool(nn.Module):
 
     @property
     def parameter_bounds(self) -> tuple[float, float]:
-        """Lowest and highest value of :attr:`parameter`."""
+        """Lowest and highest value of `parameter`."""
         raise NotImplementedError
 
     def alpha_of(self, value: Tensor) -> Tensor:
-        """Alpha, ``(2,)``, as a differentiable function of a value of :attr:`parameter`."""
+        """Alpha, ``(2,)``, as a differentiable function of a value of `parameter`."""
         raise NotImplementedError
 
     def bounded_alpha(self) -> Tensor:
@@ -62,7 +68,7 @@ class ResizingPool(nn.Module):
         raise NotImplementedError
 
     def read_alpha(self) -> tuple[float, float]:
-        """:meth:`bounded_alpha` as Python numbers; reads the device where the scale is learned."""
+        """`bounded_alpha` as Python numbers; reads the device where the scale is learned."""
         return tuple(self.bounded_alpha().tolist())
 
     @property
@@ -71,7 +77,7 @@ class ResizingPool(nn.Module):
         return 1 / self.bounded_alpha().detach()
 
     def output_size(self, size: Sequence[int]) -> tuple[int, int]:
-        """``(H_out, W_out)`` for an input of ``size = (H_in, W_in)``; see :meth:`read_alpha`."""
+        """``(H_out, W_out)`` for an input of ``size = (H_in, W_in)``; see `read_alpha`."""
         return pooled_size(size, self.read_alpha())
 
     def project_(self) -> None:
@@ -89,7 +95,7 @@ class ResizingPool(nn.Module):
 
 
 def read_alphas(pools: Mapping[str, ResizingPool]) -> dict[str, tuple[float, float]]:
-    """:meth:`ResizingPool.read_alpha` of each pooling, by one read from their device.
+    """`ResizingPool.read_alpha` of each pooling, by one read from their device.
 
     Raises:
         ValueError: an alpha is not finite.

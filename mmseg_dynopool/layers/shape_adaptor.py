@@ -21,14 +21,15 @@ class ShapeAdaptor(ResizingPool):
     """Learned resizing between two branches of pre-defined ratios (Liu et al., ECCV 2020).
 
     The parameter is one number for both axes: the mixing weight is ``w = sigmoid(logit)``, the
-    scale ``s = r1 + (r2 - r1) * w`` lies always between the ratios, and ``forward`` gives
-    :func:`mmseg_dynopool.ops.shape_adaptor2d`. It takes the place of a :class:`DynOPool`.
+    scale ``s = r1 + (r2 - r1) * w`` lies always between the ratios, and `forward` gives
+    [`shape_adaptor2d`][mmseg_dynopool.ops.shape_adaptor2d]. It takes the place of a `DynOPool`.
 
     Args:
         scale: initial scale factor, one number, or two equal ones.
         ratios: ``(r1, r2)``. The authors' (0.5, 1.0) never reach 0.5 itself, where ``w`` is 0:
             a network that is to start at the stock network's sizes needs a smaller ``r1``.
-        pooling, align_corners: see :func:`mmseg_dynopool.ops.shape_adaptor2d`.
+        pooling: ``'max'`` or ``'average'``: how a branch pools.
+        align_corners: how a branch is resized, as in `torch.nn.functional.interpolate`.
 
     Attributes:
         logit: parameter without dimensions; ``w = sigmoid(logit)``.
@@ -39,7 +40,9 @@ class ShapeAdaptor(ResizingPool):
         ValueError: an option is malformed, the scale is not one for both axes, or it does not
             lie between the ratios.
 
-    Example:
+    Examples:
+        >>> import torch
+        >>> from mmseg_dynopool.layers import ShapeAdaptor
         >>> adaptor = ShapeAdaptor(scale=0.75, ratios=(0.5, 1.0))
         >>> adaptor(torch.rand(1, 8, 64, 64)).shape
         torch.Size([1, 8, 48, 48])
@@ -104,7 +107,8 @@ class ShapeAdaptor(ResizingPool):
                 f'pooling={self.pooling!r}, align_corners={self.align_corners}')
 
 
-def _check_scale(scale, ratios) -> tuple[float, float]:
+def _check_scale(scale: float | Sequence[float], ratios: tuple[float, float]
+                 ) -> tuple[float, float]:
     pair = check_scale(scale, (1e-9, 1e9))
     if pair[0] != pair[1]:
         raise ValueError(f'scale of a ShapeAdaptor must be one for both axes, got {scale!r}; '

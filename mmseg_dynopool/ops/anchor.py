@@ -23,7 +23,8 @@ def check_anchor(anchor: str, window: float) -> None:
         raise ValueError(f'window must be a number of output cells >= 1, got {window!r}')
 
 
-def query_levers(size_out: int, anchor: str, window: float, device=None) -> Tensor:
+def query_levers(size_out: int, anchor: str, window: float,
+                 device: torch.device | None = None) -> Tensor:
     """Lever ``k - k0`` of each of the ``2 * size_out`` queries of an axis.
 
     Args:

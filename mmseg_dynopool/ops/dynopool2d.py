@@ -1,6 +1,7 @@
 """DynOPool as a function ("Pooling Revisited: Your Receptive Field is Suboptimal", CVPR 2022)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,9 +37,10 @@ def dynopool2d(input: Tensor,
             two numbers, for a fixed scale.
         output_size: ``(H_out, W_out)`` when the caller knows it already; it saves reading
             ``alpha`` back from the device, and ``torch.compile`` a break of its graph. Default:
-            :func:`pooled_size` of ``alpha``.
-        anchor: ``'local'``, ``'center'`` or ``'corner'``, see :func:`query_levers`; or ``'none'``,
-            with which ``alpha`` gets no gradient here.
+            [`pooled_size`][mmseg_dynopool.ops.pooled_size] of `alpha`.
+        anchor: reference point of alpha's gradient: `'local'`, the middle of the query's own
+            window; `'center'` or `'corner'` of the map; or `'none'`, with which `alpha` gets no
+            gradient here.
         window: length of a window of ``'local'`` in output cells, at least 1.
         reduce: ``'max'`` or ``'mean'`` of a cell's queries.
 
@@ -48,7 +50,9 @@ def dynopool2d(input: Tensor,
     Raises:
         ValueError: an argument is malformed; the message shows the value.
 
-    Example:
+    Examples:
+        >>> import torch
+        >>> from mmseg_dynopool.ops import dynopool2d
         >>> alpha = torch.tensor([2.0, 3.0], requires_grad=True)
         >>> dynopool2d(torch.rand(1, 8, 64, 60), alpha).shape
         torch.Size([1, 8, 32, 20])
@@ -57,12 +61,11 @@ def dynopool2d(input: Tensor,
     _check_alpha(alpha)
     check_anchor(anchor, window)
     check_reduce(reduce)
-    fixed = not isinstance(alpha, Tensor)
     if output_size is not None:
         output_size = check_output_size(output_size)
     else:
         output_size = read_size(input.shape[-2:], alpha)
-    learns = not fixed and anchor != 'none' and alpha.requires_grad
+    learns = isinstance(alpha, Tensor) and anchor != 'none' and alpha.requires_grad
     if not torch.is_grad_enabled() or not (learns or input.requires_grad):
         return reduce_queries(read_queries(input, output_size), reduce)
     if not torch.compiler.is_compiling():
@@ -78,13 +81,13 @@ def dynopool2d(input: Tensor,
 
 
 def read_size(size: Sequence[int], alpha: Tensor | Sequence[float]) -> tuple[int, int]:
-    """:func:`pooled_size` of numbers, or of a tensor, which may be on another device."""
-    return (_read_size if isinstance(alpha, Tensor) else pooled_size)(size, alpha)
+    """`pooled_size` of numbers, or of a tensor, which may be on another device."""
+    return _read_size(size, alpha) if isinstance(alpha, Tensor) else pooled_size(size, alpha)
 
 
 @torch.compiler.disable
 def _read_size(size: Sequence[int], alpha: Tensor) -> tuple[int, int]:
-    """:func:`pooled_size` of a tensor.
+    """`pooled_size` of a tensor.
 
     Compiled code calls this as it is. So it sees sizes, integers that may change from call to
     call, and not alpha, whose value changes with every step.
@@ -110,7 +113,7 @@ def check_input(input: Tensor) -> None:
                          'convert it with input.float()')
 
 
-def check_output_size(size) -> tuple[int, int]:
+def check_output_size(size: Sequence[int]) -> tuple[int, int]:
     """Check an ``output_size`` that a caller gives.
 
     Raises:
@@ -119,10 +122,10 @@ def check_output_size(size) -> tuple[int, int]:
     if not isinstance(size, Sequence) or len(size) != 2 or any(
             not isinstance(n, (int, torch.SymInt)) or n < 1 for n in size):
         raise ValueError(f'output_size must be two whole numbers >= 1, got {size!r}')
-    return tuple(size)
+    return size[0], size[1]
 
 
-def _check_alpha(alpha) -> None:
+def _check_alpha(alpha: Tensor | Sequence[float]) -> None:
     if isinstance(alpha, Tensor):
         fits = alpha.shape == (2, ) and alpha.is_floating_point()
     else:
@@ -136,30 +139,33 @@ def _check_alpha(alpha) -> None:
 
 
 class _FixedPool2d(torch.autograd.Function):
-    """:func:`dynopool2d` with a constant scale, and its winners; differentiable twice."""
+    """`dynopool2d` with a constant scale, and its winners; differentiable twice."""
 
     @staticmethod
-    def forward(input, reduce, output_size):
+    def forward(input: Tensor, reduce: str, output_size: tuple[int, int]  # type: ignore[override]
+                ) -> tuple[Tensor, Tensor | None]:
         return reduce_with_winners(read_queries(input, output_size), reduce)
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
+    def setup_context(ctx: Any, inputs: tuple[Any, ...],
+                      output: tuple[Tensor, Tensor | None]) -> None:
         ctx.shape, winners = inputs[0].shape, output[1]
         if winners is not None:
             ctx.mark_non_differentiable(winners)
         ctx.save_for_backward(winners)
 
     @staticmethod
-    def backward(ctx, grad_output, _):
+    def backward(ctx: Any, grad_output: Tensor, _: None) -> tuple[Tensor | None, ...]:
         winners, = ctx.saved_tensors
         return grad_input(spread(grad_output, winners), ctx.shape), None, None
 
 
 class _DynOPool2d(torch.autograd.Function):
-    """:func:`dynopool2d` with the anchored straight-through gradient of alpha."""
+    """`dynopool2d` with the anchored straight-through gradient of alpha."""
 
     @staticmethod
-    def forward(ctx, input, alpha, reduce, output_size, anchor, window):
+    def forward(ctx: Any, input: Tensor, alpha: Tensor, reduce: str, output_size: tuple[int, int],
+                anchor: str, window: float) -> Tensor:
         output, winners = reduce_with_winners(read_queries(input, output_size), reduce)
         ctx.save_for_backward(input, alpha, winners)
         ctx.options = (anchor, window)
@@ -167,10 +173,11 @@ class _DynOPool2d(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_output):
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         input, alpha, winners = ctx.saved_tensors
-        of_input, of_alpha = gradients(grad_output, winners, alpha, input, *ctx.options,
-                                       needs_input=ctx.needs_input_grad[0])
+        anchor, window = ctx.options
+        of_input, of_alpha = gradients(grad_output, winners, alpha, input, anchor, window,
+                                       ctx.needs_input_grad[0])
         return of_input, of_alpha, None, None, None, None
 
 
@@ -178,14 +185,15 @@ class _AlphaGradient(torch.autograd.Function):
     """Passes ``output`` on and adds the anchored straight-through gradient of alpha."""
 
     @staticmethod
-    def forward(ctx, output, alpha, input, winners, anchor, window):
+    def forward(ctx: Any, output: Tensor, alpha: Tensor, input: Tensor, winners: Tensor | None,
+                anchor: str, window: float) -> Tensor:
         ctx.save_for_backward(input, alpha, winners)
         ctx.options = (anchor, window)
         return output.clone()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_output):
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         input, alpha, winners = ctx.saved_tensors
         of_alpha = grad_alpha(grad_output, winners, alpha, input, *ctx.options)
         return grad_output, of_alpha, None, None, None, None

@@ -1,7 +1,8 @@
 """The gradients of DynOPool, from that of its queries: of the input, and of alpha."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,12 +17,13 @@ from .reduce import spread
 _TOGETHER = 2**19
 
 
-def gradients(grad_output, winners, alpha, input, anchor, window, needs_input: bool):
+def gradients(grad_output: Tensor, winners: Tensor | None, alpha: Tensor, input: Tensor,
+              anchor: str, window: float, needs_input: bool) -> tuple[Tensor | None, Tensor]:
     """The gradients of the input, or None, and of alpha.
 
     Args:
         grad_output: of the output, ``(N, C, H_out, W_out)``.
-        winners: see :func:`reduce_with_winners`.
+        winners: see `reduce_with_winners`.
         alpha, input, anchor, window: those of the operator.
         needs_input: whether that of the input is wanted.
     """
@@ -31,13 +33,14 @@ def gradients(grad_output, winners, alpha, input, anchor, window, needs_input: b
     of_cell = torch.zeros(2, dtype=torch.float64, device=input.device)
     for grad, won, values, target in _parts(grad_output, winners, input, of_input):
         of_queries = spread(grad, won)
-        if needs_input:
+        if target is not None:
             target.copy_(grad_input(of_queries, values.shape))
         of_cell += _grad_cell(of_queries, values, axes)
     return of_input, _grad_alpha(of_cell, alpha, size, queries)
 
 
-def grad_alpha(grad_output, winners, alpha, input, anchor, window):
+def grad_alpha(grad_output: Tensor, winners: Tensor | None, alpha: Tensor, input: Tensor,
+               anchor: str, window: float) -> Tensor:
     """Alpha's gradient, ``(2,)``, for the compiler, which needs no parts."""
     size, queries = input.shape[-2:], [2 * n for n in grad_output.shape[-2:]]
     axes = [_Axis.at(n, m, anchor, window, input.device) for n, m in zip(size, queries)]
@@ -45,8 +48,8 @@ def grad_alpha(grad_output, winners, alpha, input, anchor, window):
     return _grad_alpha(of_cell, alpha, size, queries)
 
 
-def grad_input(grad_queries, shape):
-    """The gradient of :func:`read_queries`, by torch's own kernel.
+def grad_input(grad_queries: Tensor, shape: Sequence[int]) -> Tensor:
+    """The gradient of `read_queries`, by torch's own kernel.
 
     Args:
         grad_queries: gradient of the queries, ``(N, C, 2 * H_out, 2 * W_out)``.
@@ -76,7 +79,8 @@ class _Axis(NamedTuple):
     meets_pixels: bool
 
     @classmethod
-    def at(cls, size_in: int, queries: int, anchor: str, window: float, device) -> '_Axis':
+    def at(cls, size_in: int, queries: int, anchor: str, window: float,
+           device: torch.device) -> '_Axis':
         """Positions are compared in integers, as ``query = numerator / (2 * queries)`` in pixels.
 
         So a query on a pixel centre is known as such: there both neighbours count, each half.
@@ -93,19 +97,21 @@ class _Axis(NamedTuple):
         return cls(below, above, factor, numerator.double() / (2 * queries), meets)
 
 
-def _parts(*maps: Tensor | None) -> Iterator[tuple[Tensor | None, ...]]:
+def _parts(grad_output: Tensor, winners: Tensor | None, input: Tensor, of_input: Tensor | None
+           ) -> Iterator[tuple[Tensor, Tensor | None, Tensor, Tensor | None]]:
     """Maps of one batch in parts of some planes each; all of them where that is no gain."""
-    input = maps[2]
     together = max(1, _TOGETHER // (input.shape[2] * input.shape[3]))
     if input.device.type != 'cpu' or not input.is_contiguous() or not input.numel():
-        yield maps
+        yield grad_output, winners, input, of_input
         return
-    planes = [m if m is None else m.reshape(1, -1, *m.shape[2:]).split(together, 1) for m in maps]
-    for k in range(len(planes[2])):
-        yield tuple(m if m is None else m[k] for m in planes)
+
+    def planes(m: Tensor | None) -> Iterable[Any]:
+        return repeat(None) if m is None else m.reshape(1, -1, *m.shape[2:]).split(together, 1)
+
+    yield from zip(planes(grad_output), planes(winners), planes(input), planes(of_input))
 
 
-def _grad_cell(grad_queries, input, axes):
+def _grad_cell(grad_queries: Tensor, input: Tensor, axes: Sequence[_Axis]) -> Tensor:
     """Gradient of the loss by the cell's sides, ``(2,)`` in float64."""
     if input.dtype not in (torch.float32, torch.float64):
         input, grad_queries = input.float(), grad_queries.float()
@@ -125,21 +131,22 @@ def _grad_cell(grad_queries, input, axes):
     return torch.stack([by_height.sum(), by_width.sum()])
 
 
-def _grad_alpha(grad_cell, alpha, size, queries):
+def _grad_alpha(grad_cell: Tensor, alpha: Tensor, size: Sequence[int], queries: Sequence[int]
+                ) -> Tensor:
     """By cell = H_in / H_out and H_out = round(H_in / alpha), straight through."""
     # d cell / d alpha = (cell / alpha) ** 2.
-    cell = [2 * n / m for n, m in zip(size, queries)]
-    cell = torch.tensor(cell, dtype=grad_cell.dtype).to(alpha.device, non_blocking=True)
+    cell = torch.tensor([2 * n / m for n, m in zip(size, queries)], dtype=grad_cell.dtype)
+    cell = cell.to(alpha.device, non_blocking=True)
     return (grad_cell * (cell / alpha)**2).to(alpha.dtype)
 
 
-def _resize(input, size):
+def _resize(input: Tensor, size: Sequence[int]) -> Tensor:
     if equal_sizes(input.shape[-2:], size):
         return input
     return F.interpolate(input, list(size), mode='bilinear', align_corners=False)
 
 
-def _take(input, axis, index):
+def _take(input: Tensor, axis: int, index: Tensor) -> Tensor:
     """Rows or columns of ``input``; the fastest operator for each, by measurement."""
     if is_channels_last(input):  # and so it stays
         return input.permute(0, 2, 3, 1).index_select(1 + axis, index).permute(0, 3, 1, 2)

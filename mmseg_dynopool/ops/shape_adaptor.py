@@ -35,12 +35,12 @@ def shape_adaptor2d(input: Tensor,
         input: floating point tensor of shape ``(N, C, H_in, W_in)``.
         weight: ``w``, a floating point tensor with one value, or a number; 0 to 1.
         output_size: ``(H_out, W_out)`` when the caller knows it already; it saves reading
-            ``weight`` back from the device. Default: ``pooled_size`` of
-            :func:`shape_adaptor_alpha`.
+            `weight` back from the device. Default:
+            [`pooled_size`][mmseg_dynopool.ops.pooled_size] at the target ratio.
         ratios: ``(r1, r2)`` with ``0 < r1 < r2 <= 1``.
         pooling: ``'max'`` or ``'average'``; a branch divides its input into equal windows, at
             ``r1 = 0.5`` and even sides into 2 x 2 pixels.
-        align_corners: as in :func:`torch.nn.functional.interpolate`. The authors' code has True,
+        align_corners: as in `torch.nn.functional.interpolate`. The authors' code has True,
             with which the two branches do not lie over each other; False keeps them aligned.
 
     Returns:
@@ -49,7 +49,9 @@ def shape_adaptor2d(input: Tensor,
     Raises:
         ValueError: an argument is malformed; the message shows the value.
 
-    Example:
+    Examples:
+        >>> import torch
+        >>> from mmseg_dynopool.ops import shape_adaptor2d
         >>> w = torch.tensor(0.5, requires_grad=True)
         >>> shape_adaptor2d(torch.rand(1, 8, 64, 60), w).shape
         torch.Size([1, 8, 48, 45])
@@ -113,7 +115,7 @@ def check_pooling(pooling: str, align_corners: bool) -> None:
         raise ValueError(f'align_corners must be True or False, got {align_corners!r}')
 
 
-def _check_weight(weight) -> Tensor:
+def _check_weight(weight: Tensor | float) -> Tensor:
     if isinstance(weight, Tensor):
         if weight.numel() != 1 or not weight.is_floating_point():
             raise ValueError('weight must be a floating point tensor with one value, got '
@@ -125,7 +127,7 @@ def _check_weight(weight) -> Tensor:
     return torch.tensor(weight, dtype=torch.float64)
 
 
-def _is_number(value) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 

@@ -20,7 +20,8 @@ def pooled_size(size: Sequence[int], alpha: Sequence[float]) -> tuple[int, int]:
     Raises:
         ValueError: an alpha is not a positive, finite number.
 
-    Example:
+    Examples:
+        >>> from mmseg_dynopool.ops import pooled_size
         >>> pooled_size((65, 64), (2.0, 3.0))
         (33, 21)
     """
@@ -29,7 +30,8 @@ def pooled_size(size: Sequence[int], alpha: Sequence[float]) -> tuple[int, int]:
             raise ValueError(
                 f'alpha must be positive and finite, got {tuple(alpha)}; alpha is 1 / scale, '
                 'so a map halved in height and width has alpha = (2, 2)')
-    return tuple(max(1, _round_quotient(n, a)) for n, a in zip(size, alpha))
+    height, width = (max(1, _round_quotient(n, a)) for n, a in zip(size, alpha))
+    return height, width
 
 
 def _round_quotient(n: int, alpha: float) -> int:
