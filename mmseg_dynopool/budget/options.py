@@ -3,9 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from mmseg_dynopool.complexity.count import check_shape
+
+_Kind = TypeVar('_Kind', bound='Budget')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,7 @@ class Budget:
     reach: float = 0.5
     settle: float = 0.85
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         targets = {name: getattr(self, name) for name in ('target', self.absolute)}
         if list(targets.values()).count(None) != 1:
             raise ValueError(
@@ -54,7 +56,7 @@ class Budget:
                              '{!r}, {!r}, {!r}'.format(*phases))
 
     @classmethod
-    def from_options(cls, options: dict) -> 'Budget':
+    def from_options(cls: type[_Kind], options: dict) -> _Kind:
         """The budget of a config's ``dict(...)``."""
         if not isinstance(options, dict):
             raise ValueError(f'{cls.option} must be a dict such as dict(target=0.6), got '
@@ -67,7 +69,7 @@ class Budget:
 
     def wanted(self, initial: float) -> float:
         """The target in the cost's unit, where ``initial`` is the cost at the start."""
-        return getattr(self, self.absolute) or self.target * initial
+        return getattr(self, self.absolute) if self.target is None else self.target * initial
 
     def check_reachable(self, initial: float, low: float, high: float) -> None:
         """Refuse a target outside of what the bounds of the scales allow.
@@ -118,7 +120,7 @@ class LatencyBudget(Budget):
     model: str | None = None
     shape: Sequence[int] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.model is not None and not isinstance(self.model, str):
             raise ValueError('latency_budget model must be the path of a file that '
@@ -127,6 +129,6 @@ class LatencyBudget(Budget):
             check_shape(self.shape, 'latency_budget shape')
 
 
-def _is_number(value) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(
         value)

@@ -104,7 +104,7 @@ class PoolParameters:
                         max(s.inertia for s in steps), any(s.normalized for s in steps),
                         sensitivity)
 
-    def _split(self, values: Tensor):
+    def _split(self, values: Tensor) -> list[tuple[ResizingPool, Tensor]]:
         parts = values.split([pool.parameter.numel() for pool in self.pools.values()])
         return [(pool, part.view_as(pool.parameter))
                 for pool, part in zip(self.pools.values(), parts)]

@@ -3,6 +3,7 @@
 import copy
 
 from mmengine.config import Config, ConfigDict
+from mmengine.model import BaseModel
 from torch import nn
 
 from mmseg_dynopool.config import conversion_of, type_name
@@ -43,7 +44,7 @@ def plain_model(model_cfg: ConfigDict) -> ConfigDict:
     return plain
 
 
-def freeze_config(cfg: Config, model: nn.Module) -> Config:
+def freeze_config(cfg: Config, model: BaseModel) -> Config:
     """The config of :func:`freeze_pools`'s network: a plain segmentor or classifier, fixed scales.
 
     It has no loss of the cost, hooks or lr of the alphas and names no weights: to train on with,

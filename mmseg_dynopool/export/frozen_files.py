@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 from mmengine.config import Config
+from mmengine.model import BaseModel
 from mmengine.runner import save_checkpoint
 
 from mmseg_dynopool.checkpoints import Checkpoint, load_network, save_safetensors
@@ -65,7 +66,7 @@ def _equal(state: dict, other: dict) -> bool:
 
 
 @torch.no_grad()
-def _same_outputs(model, written) -> bool:
+def _same_outputs(model: BaseModel, written: BaseModel) -> bool:
     """Whether every bit is equal on random images."""
     generator = torch.Generator().manual_seed(0)
     images = [torch.randn(1, input_channels(model), *size, generator=generator)

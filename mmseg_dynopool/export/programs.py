@@ -109,7 +109,8 @@ def _example(network: InferenceNetwork, batch: int, shape: Sequence[int]) -> Ten
 
 
 @torch.no_grad()
-def _compare(network, run: Callable[[Tensor], Tensor], batch: int, *shape: int) -> dict:
+def _compare(network: InferenceNetwork, run: Callable[[Tensor], Tensor], batch: int,
+             *shape: int) -> dict:
     image = _example(network, batch, shape)
     expected, found = network(image), run(image)
     if found.shape != expected.shape:
@@ -123,10 +124,10 @@ def _compare(network, run: Callable[[Tensor], Tensor], batch: int, *shape: int) 
     return row
 
 
-def _load_exported(path, shape) -> Callable[[Tensor], Tensor]:
+def _load_exported(path: Path, shape: Sequence[int]) -> Callable[[Tensor], Tensor]:
     program = torch.export.load(path).module()
 
-    def run(image):
+    def run(image: Tensor) -> Tensor:
         try:
             return program(image)
         except (AssertionError, RuntimeError) as error:  # a guard on a size
@@ -138,7 +139,8 @@ def _load_exported(path, shape) -> Callable[[Tensor], Tensor]:
     return run
 
 
-def _write_onnx(network, path, shape, dynamic) -> None:
+def _write_onnx(network: InferenceNetwork, path: Path, shape: Sequence[int], dynamic: bool
+                ) -> None:
     try:
         import onnxscript  # noqa: F401  else torch's own message names no extra
     except ImportError as error:
@@ -152,7 +154,7 @@ def _write_onnx(network, path, shape, dynamic) -> None:
                           external_data=False, verbose=False)
 
 
-def _load_onnx(path) -> Callable[[Tensor], Tensor]:
+def _load_onnx(path: Path) -> Callable[[Tensor], Tensor]:
     try:
         import onnxruntime
     except ImportError as error:
@@ -161,7 +163,7 @@ def _load_onnx(path) -> Callable[[Tensor], Tensor]:
     return lambda image: torch.from_numpy(session.run(None, {'image': image.numpy()})[0])
 
 
-def _describe(path, model: BaseModel, shape: list[int] | None) -> None:
+def _describe(path: Path, model: BaseModel, shape: list[int] | None) -> None:
     """Check the operators and add the metadata."""
     import onnx
     program = onnx.load(path)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from mmseg.models.backbones import HRNet
@@ -56,7 +57,7 @@ class DynOPoolHRNet(HRNet):
         [(1, 48, 16, 16), (1, 96, 8, 8), (1, 192, 4, 4), (1, 384, 2, 2)]
     """
 
-    def __init__(self, *args, dynopool: dict | None = None, **kwargs):
+    def __init__(self, *args: Any, dynopool: dict | None = None, **kwargs: Any):
         super().__init__(*args, **kwargs)
         streams = max(self.extra[f'stage{i}']['num_branches'] for i in (2, 3, 4))
         self.dynopools = build_dynopools(dynopool, streams=streams)
@@ -65,10 +66,10 @@ class DynOPoolHRNet(HRNet):
             unstride_(self.conv2)
         self._freeze_stages()
 
-    def _make_transition_layer(self, *args, **kwargs) -> nn.ModuleList:
+    def _make_transition_layer(self, *args: Any, **kwargs: Any) -> nn.ModuleList:
         return unstride_(super()._make_transition_layer(*args, **kwargs))
 
-    def _make_stage(self, *args, **kwargs):
+    def _make_stage(self, *args: Any, **kwargs: Any) -> tuple[nn.Sequential, list[int]]:
         stage, channels = super()._make_stage(*args, **kwargs)
         for i, module in enumerate(stage):
             stage[i] = DynOPoolHRModule(module)
@@ -126,8 +127,9 @@ class DynOPoolHRNet(HRNet):
         Returns:
             ``{'stem1', 'stem2' (if they learn), 'stream0', 'stream1', ...: (h, w)}``.
         """
-        sizes = self._chain_sizes(image_size, alphas or read_alphas(self.dynopools))
-        learned = {name: sizes.pop(name) for name in ('stem1', 'stem2') if name in sizes}
+        sizes = self._chain_sizes(image_size, alphas or self._read_alphas())
+        learned: dict[str, tuple[int, int]] = {
+            name: sizes.pop(name) for name in ('stem1', 'stem2') if name in sizes}
         first = learned.get('stem2') or self._convolved_size(
             self._convolved_size(image_size, self.conv1), self.conv2)
         return {**learned, 'stream0': first, **sizes}
@@ -139,13 +141,16 @@ class DynOPoolHRNet(HRNet):
             return {n: partial(_pool_like, self.dynopools[n], models[n]) for n in models}
         # Every forward pass reads the alphas anew: moving averages swap parameters without
         # leaving a trace that a cache could see.
-        sizes = self._chain_sizes(image_size, read_alphas(self.dynopools))
+        sizes = self._chain_sizes(image_size, self._read_alphas())
         return {n: partial(self.dynopools[n], output_size=sizes[n]) for n in sizes}
+
+    def _read_alphas(self) -> dict[str, tuple[float, float]]:
+        return read_alphas(self.dynopools)  # type: ignore[arg-type]
 
     @torch.compiler.disable
     def _read_models(self, image_size: Sequence[int]) -> dict[str, Tensor]:
         """The sizes, see :func:`as_dynamic_shapes`."""
-        return as_dynamic_shapes(self._chain_sizes(image_size, read_alphas(self.dynopools)))
+        return as_dynamic_shapes(self._chain_sizes(image_size, self._read_alphas()))
 
     def _chain_sizes(self, size: Sequence[int], alphas: dict) -> dict[str, tuple[int, int]]:
         """Size of each DynOPool's output: the stem's, then from stream to stream."""
@@ -162,15 +167,18 @@ class DynOPoolHRNet(HRNet):
 
     @staticmethod
     def _convolved_size(size: Sequence[int], conv: nn.Conv2d) -> tuple[int, int]:
-        return tuple((n + 2 * p - k) // s + 1 for n, p, k, s in zip(
+        assert not isinstance(conv.padding, str)
+        height, width = ((n + 2 * p - k) // s + 1 for n, p, k, s in zip(
             size, conv.padding, conv.kernel_size, conv.stride))
+        return height, width
 
 
-def _pool_like(pool, model: Tensor, x: Tensor) -> Tensor:
+def _pool_like(pool: nn.Module, model: Tensor, x: Tensor) -> Tensor:
     return pool(x, tuple(model.shape))
 
 
-def _run_transition(transition, features: list[Tensor], pools) -> list[Tensor]:
+def _run_transition(transition: nn.ModuleList, features: list[Tensor], pools: Sequence[Pool]
+                    ) -> list[Tensor]:
     """Adapt the channels of the streams there are and start the new ones from the last."""
     last = len(features) - 1
     pooled = None
@@ -180,5 +188,6 @@ def _run_transition(transition, features: list[Tensor], pools) -> list[Tensor]:
             outputs.append(features[i] if layer is None else layer(features[i]))
         else:
             pooled = pooled or Pooled(pools[last], features[-1])
-            outputs.append(run_downsampling(layer, pooled, pools[last + 1:i]))
+            outputs.append(run_downsampling(
+                layer, pooled, pools[last + 1:i]))  # type: ignore[arg-type]
     return outputs

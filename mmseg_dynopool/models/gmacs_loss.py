@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from mmseg_dynopool.budget import Budget, GMACsBudget, LatencyBudget
+from mmseg_dynopool.budget import GMACsBudget, LatencyBudget
 from mmseg_dynopool.complexity import ComplexityModel, GMACsCounter, probe_complexity
 from mmseg_dynopool.complexity.count import check_shape
 from mmseg_dynopool.latency import LatencyModel, fit_latency
@@ -17,10 +18,15 @@ from mmseg_dynopool.layers.find import input_channels
 from .converted import check_other_sizes
 from .cost import forward_without_postprocessing, network_counter
 
+if TYPE_CHECKING:  # what it is inherited beside
+    from mmengine.model import BaseModel as _Model
+else:
+    _Model = object
+
 PAPER_WEIGHT = 7e-5
 
 
-class GMACsLoss:
+class GMACsLoss(_Model):
     """Adds ``loss_gmacs = weight * GMACs`` to the losses of a segmentor or a classifier.
 
     To be inherited before the class of mmseg or mmpretrain that it adds to.
@@ -40,13 +46,13 @@ class GMACsLoss:
     """
 
     def __init__(self,
-                 *args,
+                 *args: Any,
                  dynopool: dict | None = None,
                  gmacs_weight: float | None = None,
                  gmacs_budget: dict | None = None,
                  latency_budget: dict | None = None,
                  gmacs_shape: Sequence[int] | None = None,
-                 **kwargs):
+                 **kwargs: Any):
         steering = dict(gmacs_weight=gmacs_weight, gmacs_budget=gmacs_budget,
                         latency_budget=latency_budget)
         given = {name: value for name, value in steering.items() if value is not None}
@@ -66,8 +72,8 @@ class GMACsLoss:
                                       dynopool=dynopool)
         super().__init__(*args, **kwargs)
         self.cost_weight = gmacs_weight
-        self.gmacs_budget: Budget | None = None
-        self.latency_budget: Budget | None = None
+        self.gmacs_budget: GMACsBudget | None = None
+        self.latency_budget: LatencyBudget | None = None
         if gmacs_budget is not None:
             self.gmacs_budget = GMACsBudget.from_options(gmacs_budget)
         if latency_budget is not None:
@@ -134,6 +140,7 @@ class GMACsLoss:
             ValueError: the file cannot be read, or is of another network or shape.
         """
         budget = self.latency_budget
+        assert budget is not None  # its hook alone asks
         if budget.model is None:
             return fit_latency(self, self._known_shape(budget.shape), input_channels(self),
                                forward_without_postprocessing)
@@ -146,15 +153,17 @@ class GMACsLoss:
 
     def latency_counter(self) -> Callable[[Mapping[str, Sequence[float]]], float]:
         """Milliseconds by :attr:`latency` as a function of alphas, rounded sizes."""
+        assert self.latency is not None
         return self.latency.counted(self.gmacs_counter(self.latency.shape),
                                     self.complexity(self.latency.shape))
 
     def measure_ms(self, scales: Scales) -> float:
         """Time the network at ``{instance: (scale_h, scale_w)}``, see :func:`measure_again`."""
+        assert self.latency is not None
         return measure_again(self.latency, self, scales, input_channels(self),
                              forward_without_postprocessing)[0]
 
-    def loss(self, inputs: Tensor, data_samples) -> dict:
+    def loss(self, inputs: Tensor, data_samples: Sequence) -> dict[str, Tensor]:
         """Losses of the task and of the cost, and the cost itself.
 
         ``loss_gmacs``, ``gmacs`` and ``gmacs_ratio``, the cost relative to the start of training;
@@ -167,11 +176,13 @@ class GMACsLoss:
         """
         if self.cost_weight is None:
             budget = self.gmacs_budget or self.latency_budget
+            assert budget is not None  # else the weight is a number
             raise ValueError(f'{budget.option} needs the hook that adapts the weight: set '
                              "custom_hooks=[dict(type='DynOPoolHook')]")
         losses = super().loss(inputs, data_samples)
         if self.cost is None:
             self.prepare_cost(self.counted_shape or inputs.shape[-2:])
+        assert self.cost is not None
         alphas = {name: pool.bounded_alpha() for name, pool in self.pools().items()}
         gmacs = self.cost.gmacs(alphas)
         losses['gmacs'] = gmacs.detach().float()
@@ -181,6 +192,7 @@ class GMACsLoss:
             if self.gmacs_budget is not None:
                 losses['gmacs_lambda'] = losses['gmacs'].new_tensor(self.cost_weight)
         else:
+            assert self.latency is not None  # set by the hook that sets the weight
             ms = self.latency.milliseconds(alphas)
             losses['loss_latency'] = (self.cost_weight * ms).float()
             losses['latency_ms'] = ms.detach().float()
@@ -188,7 +200,7 @@ class GMACsLoss:
             losses['latency_lambda'] = losses['latency_ms'].new_tensor(self.cost_weight)
         return losses
 
-    def _known_shape(self, shape: Sequence[int] | None) -> tuple[int, int]:
+    def _known_shape(self, shape: Sequence[int] | None) -> tuple[int, ...]:
         shape = shape or self.counted_shape
         if shape is None:
             raise ValueError('the size at which GMACs count is not known; set '
@@ -196,14 +208,14 @@ class GMACsLoss:
                              'of a latency_budget')
         return tuple(shape)
 
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         # Version 0.1 kept a budget's controller among the weights; its hook reads it.
         for key in [key for key in state_dict if key.startswith(f'{prefix}gmacs_budget.')]:
             del state_dict[key]
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def _check_weight(weight) -> None:
+def _check_weight(weight: object) -> None:
     if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not (
             math.isfinite(weight) and weight >= 0):
         raise ValueError(f'gmacs_weight must be a finite number >= 0, got {weight!r}; '
