@@ -40,6 +40,11 @@ class BudgetHook(Hook):
 
     Raises:
         ValueError: the model has no budget, or it is out of reach.
+
+    Examples:
+        >>> from mmseg_dynopool.budget import GMACsBudgetHook, LatencyBudgetHook
+        >>> [hook.kind.option for hook in (GMACsBudgetHook, LatencyBudgetHook)]
+        ['gmacs_budget', 'latency_budget']
     """
 
     priority = 41  # after DynOPoolHook (40), before moving averages (50) and checkpoints
@@ -162,7 +167,19 @@ def trained_network(runner: Runner) -> 'GMACsLoss':
 class GMACsBudgetHook(BudgetHook):
     """Makes a training end at the multiply-adds of the model's ``gmacs_budget``.
 
-    :class:`DynOPoolHook` brings it along where the model has one; see :class:`BudgetHook`.
+    [`DynOPoolHook`][mmseg_dynopool.hooks.DynOPoolHook] brings it along where the model has one;
+    see [`BudgetHook`][mmseg_dynopool.budget.BudgetHook].
+
+    Raises:
+        ValueError: the model has no budget, or it is out of reach.
+
+    Examples:
+        >>> from mmseg.registry import HOOKS
+        >>> import mmseg_dynopool
+        >>> custom_hooks = [dict(type='GMACsBudgetHook')]  # beside model.gmacs_budget
+        >>> hook = HOOKS.build(custom_hooks[0])
+        >>> hook.kind.option, hook.kind.unit
+        ('gmacs_budget', 'GMACs')
     """
 
     kind = GMACsBudget

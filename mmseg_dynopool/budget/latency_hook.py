@@ -30,16 +30,28 @@ _POOR = 0.1
 class LatencyBudgetHook(BudgetHook):
     """Makes a training end at the time of the model's ``latency_budget``.
 
-    :class:`DynOPoolHook` brings it along where the model has one; see :class:`BudgetHook`. The
-    cost is a :class:`LatencyModel`: read from the budget's file, or measured before the first
-    step; a run that is resumed goes on with it, unless it names another file or shape. Where the
-    device is the one that was measured, the settled network is timed beside the network at the
-    scales that were timed then; where it misses the target, it settles again by that much
-    further. The time is logged as ``latency_measured_ms``.
+    [`DynOPoolHook`][mmseg_dynopool.hooks.DynOPoolHook] brings it along where the model has one;
+    see [`BudgetHook`][mmseg_dynopool.budget.BudgetHook]. The cost is a
+    [`LatencyModel`][mmseg_dynopool.latency.LatencyModel]: read from the budget's file, or measured
+    before the first step; a run that is resumed goes on with it, unless it names another file or
+    shape. Where the device is the one that was measured, the settled network is timed beside the
+    network at the scales that were timed then; where it misses the target, it settles again by
+    that much further. The time is logged as ``latency_measured_ms``.
 
     Attributes:
         measured_ms: time of the settled network as measured; None before, and on another device
             than the latency model's.
+
+    Raises:
+        ValueError: the model has no budget, it is out of reach, or its file does not fit.
+
+    Examples:
+        >>> from mmseg.registry import HOOKS
+        >>> import mmseg_dynopool
+        >>> custom_hooks = [dict(type='LatencyBudgetHook')]  # beside model.latency_budget
+        >>> hook = HOOKS.build(custom_hooks[0])
+        >>> hook.kind.option, hook.kind.unit
+        ('latency_budget', 'ms')
     """
 
     kind = LatencyBudget

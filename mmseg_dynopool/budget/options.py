@@ -23,13 +23,20 @@ class Budget:
 
     Attributes:
         target: wanted cost relative to the start, e.g. 0.6.
-        begin, reach, settle: shares of the training, ``0 <= begin < reach < settle < 1``.
+        begin: share of the training, ``0 <= begin < reach < settle < 1``.
+        reach: share of the training.
+        settle: share of the training.
         option: name of the model's option.
         absolute: the field that gives the target in the unit, in the place of ``target``.
         unit: of the cost.
 
     Raises:
         ValueError: an option is malformed.
+
+    Examples:
+        >>> from mmseg_dynopool.budget import GMACsBudget
+        >>> GMACsBudget.from_options(dict(target=0.6, settle=0.9))  # a config's gmacs_budget
+        GMACsBudget(target=0.6, begin=0.1, reach=0.5, settle=0.9, target_gmacs=None)
     """
 
     option: ClassVar[str]
@@ -57,7 +64,11 @@ class Budget:
 
     @classmethod
     def from_options(cls: type[_Kind], options: dict) -> _Kind:
-        """The budget of a config's ``dict(...)``."""
+        """The budget of a config's ``dict(...)``.
+
+        Raises:
+            ValueError: an option is unknown or malformed.
+        """
         if not isinstance(options, dict):
             raise ValueError(f'{cls.option} must be a dict such as dict(target=0.6), got '
                              f'{options!r}')
@@ -73,6 +84,11 @@ class Budget:
 
     def check_reachable(self, initial: float, low: float, high: float) -> None:
         """Refuse a target outside of what the bounds of the scales allow.
+
+        Args:
+            initial: cost at the start, in the cost's unit as the others.
+            low: lowest cost that the bounds allow.
+            high: highest cost that they allow.
 
         Raises:
             ValueError: with the reachable range.
@@ -92,6 +108,16 @@ class GMACsBudget(Budget):
 
     Attributes:
         target_gmacs: wanted cost in 1e9 multiply-adds at the training crop.
+
+    Raises:
+        ValueError: an option is malformed.
+
+    Examples:
+        >>> from mmseg_dynopool.budget import GMACsBudget
+        >>> GMACsBudget(target=0.6).wanted(initial=150.0)  # GMACs of the stock network
+        90.0
+        >>> GMACsBudget(target_gmacs=100.0).wanted(initial=150.0)
+        100.0
     """
 
     option: ClassVar[str] = 'gmacs_budget'
@@ -110,6 +136,15 @@ class LatencyBudget(Budget):
         model: file that ``tools/latency.py`` wrote, on any machine; default: the network is
             measured where it is trained, before the first step.
         shape: input size ``(H, W)`` that is timed; default: the training crop. A file has its own.
+
+    Raises:
+        ValueError: an option is malformed.
+
+    Examples:
+        >>> from mmseg_dynopool.budget import LatencyBudget
+        >>> budget = LatencyBudget(target=0.7, shape=(512, 1024))
+        >>> budget.wanted(initial=40.0), budget.unit
+        (28.0, 'ms')
     """
 
     option: ClassVar[str] = 'latency_budget'

@@ -22,7 +22,7 @@ class Response(NamedTuple):
         per_multiplier: by how much a step lowers ``log(cost)`` per unit of the multiplier.
         inertia: iterations that the optimizer's momentum averages over.
         normalized: whether the optimizer divides by the gradient's size.
-        sensitivity: see :meth:`PoolParameters.sensitivity`.
+        sensitivity: see `PoolParameters.sensitivity`.
     """
 
     cost: float

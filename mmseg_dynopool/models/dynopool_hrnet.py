@@ -27,34 +27,42 @@ class DynOPoolHRNet(HRNet):
     checkpoints load: the only new keys are ``dynopools.*.alpha``.
 
     Args:
-        *args, **kwargs: the arguments of mmseg's ``HRNet``.
+        *args: the arguments of mmseg's ``HRNet``.
         dynopool: options of the DynOPools:
 
             - ``type`` ('DynOPool'): or 'ShapeAdaptor', the baseline of the supplement's section
               2, with the options ``scale``, ``ratios`` ((0.25, 1.0)), ``pooling`` ('max'),
-              ``align_corners`` (False), see :class:`ShapeAdaptor`, and ``stem``;
+              `align_corners` (False), see [`ShapeAdaptor`][mmseg_dynopool.layers.ShapeAdaptor],
+              and ``stem``;
             - ``scale`` (0.5): initial scale, a number, a pair (h, w), or a dict by instance,
               e.g. ``dict(stream1=(0.5, 0.4))``; instances that it leaves out start at 0.5;
             - ``bounds`` ((0.125, 1.0)): lowest and highest scale;
             - ``anchor`` ('local') and ``window`` (8): reference point of alpha's gradient, see
-              :func:`mmseg_dynopool.ops.dynopool2d`;
+              [`dynopool2d`][mmseg_dynopool.ops.dynopool2d];
             - ``stem`` (False): the stem's two strided convolutions, too, become DynOPools, each
               with an instance of its own;
             - ``learn`` (True): False makes the scales constants, as ``tools/freeze.py`` does: no
               alphas, and a network that can be exported.
+        **kwargs: further arguments of `HRNet`.
 
     Attributes:
         dynopools: ``ModuleDict`` with ``stream1``, ``stream2``, ... and, if asked for,
-            ``stem1`` and ``stem2``: each a :class:`DynOPool` (or :class:`ShapeAdaptor`), or a
-            :class:`FixedDynOPool` with ``learn=False``.
+            ``stem1`` and ``stem2``: each a [`DynOPool`][mmseg_dynopool.layers.DynOPool] (or
+            [`ShapeAdaptor`][mmseg_dynopool.layers.ShapeAdaptor]), or a
+            [`FixedDynOPool`][mmseg_dynopool.layers.FixedDynOPool] with ``learn=False``.
 
     Raises:
         ValueError: an option is unknown or malformed.
 
-    Example:
-        >>> net = DynOPoolHRNet(extra, dynopool=dict(scale=0.5))
-        >>> [tuple(y.shape) for y in net(torch.rand(1, 3, 64, 64))]
-        [(1, 48, 16, 16), (1, 96, 8, 8), (1, 192, 4, 4), (1, 384, 2, 2)]
+    Examples:
+        >>> import torch
+        >>> from mmseg_dynopool.models import DynOPoolHRNet
+        >>> extra = {f'stage{n}': dict(  # of a tiny HRNet
+        ...     num_modules=1, num_branches=n, block='BASIC', num_blocks=(1, ) * n,
+        ...     num_channels=(4, 8, 12, 16)[:n]) for n in (1, 2, 3, 4)}
+        >>> net = DynOPoolHRNet(extra, dynopool=dict(scale=dict(stream1=(0.5, 0.25))))
+        >>> [tuple(features.shape) for features in net(torch.rand(1, 3, 64, 64))]
+        [(1, 4, 16, 16), (1, 8, 8, 4), (1, 12, 4, 2), (1, 16, 2, 1)]
     """
 
     def __init__(self, *args: Any, dynopool: dict | None = None, **kwargs: Any):
@@ -149,7 +157,7 @@ class DynOPoolHRNet(HRNet):
 
     @torch.compiler.disable
     def _read_models(self, image_size: Sequence[int]) -> dict[str, Tensor]:
-        """The sizes, see :func:`as_dynamic_shapes`."""
+        """The sizes, see `as_dynamic_shapes`."""
         return as_dynamic_shapes(self._chain_sizes(image_size, self._read_alphas()))
 
     def _chain_sizes(self, size: Sequence[int], alphas: dict) -> dict[str, tuple[int, int]]:

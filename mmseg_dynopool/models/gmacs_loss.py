@@ -33,15 +33,16 @@ class GMACsLoss(_Model):
 
     GMACs are those of backbone and heads (without auxiliary ones) at the training crop and the
     current scales, in units of 1e9. The weight is fixed (``gmacs_weight``, the paper's lambda) or
-    adapted by :class:`GMACsBudgetHook` to meet a budget (``gmacs_budget``). With a
+    adapted by `GMACsBudgetHook` to meet a budget (`gmacs_budget`). With a
     ``latency_budget`` it is ``loss_latency = weight * milliseconds`` instead, adapted by
-    :class:`LatencyBudgetHook`.
+    `LatencyBudgetHook`.
 
     Attributes:
         cost_weight: lambda, per 1e9 multiply-adds, or per millisecond with a latency budget; None
             with a budget before its hook sets it.
-        gmacs_budget, latency_budget: the budget, or None; one of them at most.
-        cost: the network's cost as a function of its alphas; None before :meth:`prepare_cost`.
+        gmacs_budget: the budget of multiply-adds, or None.
+        latency_budget: the budget of time, or None; one of them at most.
+        cost: the network's cost as a function of its alphas; None before `prepare_cost`.
         latency: its time as such a function; None where no hook has set it.
     """
 
@@ -108,7 +109,7 @@ class GMACsLoss(_Model):
         """The network's cost as a function of its alphas.
 
         Args:
-            shape: input size ``(H, W)``; default :attr:`counted_shape`.
+            shape: input size `(H, W)`; default `counted_shape`.
 
         Raises:
             ValueError: no size is known.
@@ -117,20 +118,20 @@ class GMACsLoss(_Model):
                                 forward_without_postprocessing)
 
     def prepare_cost(self, shape: Sequence[int] | None = None) -> None:
-        """Set :attr:`cost`, which the loss uses, to :meth:`complexity`.
+        """Set `cost`, which the loss uses, to `complexity`.
 
-        :meth:`loss` does it at the first batch. Call it before FSDP2 shards the network, which
+        `loss` does it at the first batch. Call it before FSDP2 shards the network, which
         cannot be probed afterwards.
         """
         self.cost = self.complexity(shape)
 
     def gmacs_counter(self, shape: Sequence[int] | None = None) -> GMACsCounter:
-        """Counts GMACs operator by operator, rounded sizes, at any alphas; see :meth:`complexity`.
+        """Counts GMACs operator by operator, rounded sizes, at any alphas; see `complexity`.
         """
         return network_counter(self, self._known_shape(shape))
 
     def count_gmacs(self, shape: Sequence[int] | None = None) -> float:
-        """GMACs at the current sizes; see :meth:`gmacs_counter`."""
+        """GMACs at the current sizes; see `gmacs_counter`."""
         return self.gmacs_counter(shape).gmacs()
 
     def find_latency(self) -> LatencyModel:
@@ -152,13 +153,13 @@ class GMACsLoss(_Model):
         return found.at_scales_of(self.complexity(found.shape))
 
     def latency_counter(self) -> Callable[[Mapping[str, Sequence[float]]], float]:
-        """Milliseconds by :attr:`latency` as a function of alphas, rounded sizes."""
+        """Milliseconds by `latency` as a function of alphas, rounded sizes."""
         assert self.latency is not None
         return self.latency.counted(self.gmacs_counter(self.latency.shape),
                                     self.complexity(self.latency.shape))
 
     def measure_ms(self, scales: Scales) -> float:
-        """Time the network at ``{instance: (scale_h, scale_w)}``, see :func:`measure_again`."""
+        """Time the network at `{instance: (scale_h, scale_w)}`, see `measure_again`."""
         assert self.latency is not None
         return measure_again(self.latency, self, scales, input_channels(self),
                              forward_without_postprocessing)[0]
@@ -170,6 +171,10 @@ class GMACsLoss(_Model):
         with a ``gmacs_budget`` also ``gmacs_lambda``, the current weight. With a
         ``latency_budget`` instead ``loss_latency``, ``latency_ms``, ``latency_ratio`` and
         ``latency_lambda`` beside ``gmacs`` and ``gmacs_ratio``.
+
+        Args:
+            inputs: normalized images ``(N, 3, H, W)``.
+            data_samples: their labels, as mmseg and mmpretrain have them.
 
         Raises:
             ValueError: there is a budget, and no hook that adapts the weight.

@@ -107,7 +107,7 @@ def run_downsampling(steps: Sequence[nn.Sequential], pooled: Pooled, pools: Sequ
 
 
 class DynOPoolHRModule(BaseModule):
-    """A stock :class:`HRModule` whose fuse chains are reduced by the streams' DynOPools.
+    """A stock `HRModule` whose fuse chains are reduced by the streams' DynOPools.
 
     Built from the stock module, whose layers (and their names) it takes over: strided
     convolutions get the stride 1, and the fixed ``Upsample`` factors go, since each stream is
