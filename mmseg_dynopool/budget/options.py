@@ -23,9 +23,9 @@ class Budget:
 
     Attributes:
         target: wanted cost relative to the start, e.g. 0.6.
-        begin: share of the training, ``0 <= begin < reach < settle < 1``.
-        reach: share of the training.
-        settle: share of the training.
+        begin: share of the training after which the cost is steered, from 0 on.
+        reach: share after which it is to be at the target, above ``begin``.
+        settle: share after which the scales stay, above ``reach`` and below 1.
         option: name of the model's option.
         absolute: the field that gives the target in the unit, in the place of ``target``.
         unit: of the cost.

@@ -44,6 +44,7 @@ def freeze_checkpoint(cfg: Config, checkpoint: str, out: Path) -> dict[str, list
 
     Examples:
         >>> import tempfile
+        >>> from contextlib import redirect_stdout
         >>> from pathlib import Path
         >>> import torch
         >>> from mmengine import Config
@@ -54,7 +55,8 @@ def freeze_checkpoint(cfg: Config, checkpoint: str, out: Path) -> dict[str, list
         ...     backbone=dict(type='ResNet', depth=18, base_channels=8),
         ...     decode_head=dict(type='FCNHead', in_channels=64, channels=8, num_classes=19),
         ...     test_cfg=dict(mode='whole'))))
-        >>> with tempfile.TemporaryDirectory() as folder:
+        >>> quiet = redirect_stdout(None)  # mmengine logs deprecations of its own
+        >>> with tempfile.TemporaryDirectory() as folder, quiet:
         ...     torch.save(MODELS.build(cfg.model).state_dict(), f'{folder}/net.pth')
         ...     scales = freeze_checkpoint(cfg, f'{folder}/net.pth', Path(folder, 'frozen'))
         ...     files = sorted(path.name for path in Path(folder, 'frozen').iterdir())
