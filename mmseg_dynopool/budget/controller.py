@@ -35,7 +35,7 @@ class BudgetController:
                     start_cost=self._start_cost, sensitivity=self._sensitivity)
 
     def load_state_dict(self, state: dict[str, float], sensitivity: float) -> None:
-        """Go on where :meth:`state_dict` was taken.
+        """Go on where `state_dict` was taken.
 
         ``sensitivity`` stands for that of states before 0.3, which lack it.
         """

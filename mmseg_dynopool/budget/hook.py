@@ -2,9 +2,11 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.hooks import EMAHook, Hook
+from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from mmseg_dynopool.layers.find import unwrap
@@ -13,6 +15,9 @@ from .controller import BudgetController
 from .options import Budget, GMACsBudget
 from .plant import Cost, PoolParameters
 from .settle import settle
+
+if TYPE_CHECKING:  # which imports the budgets
+    from mmseg_dynopool.models.gmacs_loss import GMACsLoss
 
 
 class BudgetHook(Hook):
@@ -35,37 +40,42 @@ class BudgetHook(Hook):
 
     Raises:
         ValueError: the model has no budget, or it is out of reach.
+
+    Examples:
+        >>> from mmseg_dynopool.budget import GMACsBudgetHook, LatencyBudgetHook
+        >>> [hook.kind.option for hook in (GMACsBudgetHook, LatencyBudgetHook)]
+        ['gmacs_budget', 'latency_budget']
     """
 
     priority = 41  # after DynOPoolHook (40), before moving averages (50) and checkpoints
     kind: type[Budget]
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.controller: BudgetController | None = None
         self.settled: torch.Tensor | None = None
         self._loaded: dict | None = None
 
     @abstractmethod
-    def cost(self, model) -> Cost:
+    def cost(self, model: 'GMACsLoss') -> Cost:
         """The cost as a function of the alphas."""
 
     @abstractmethod
-    def initial(self, model) -> float:
+    def initial(self, model: 'GMACsLoss') -> float:
         """The cost at the initial scales."""
 
     @abstractmethod
-    def counter(self, model) -> Callable[[Mapping[str, Sequence[float]]], float]:
+    def counter(self, model: 'GMACsLoss') -> Callable[[Mapping[str, Sequence[float]]], float]:
         """The cost as a function of alphas as numbers, sizes rounded."""
 
-    def prepare(self, runner, state: dict) -> None:
+    def prepare(self, runner: Runner, state: dict) -> None:
         """Make the cost known, before the first step; ``state`` is that of a resumed run."""
-        unwrap(runner.model).prepare_cost()
+        trained_network(runner).prepare_cost()
 
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         self._loaded = checkpoint.get(self.kind.option)
 
-    def before_train(self, runner) -> None:
-        model, option = unwrap(runner.model), self.kind.option
+    def before_train(self, runner: Runner) -> None:
+        model, option = trained_network(runner), self.kind.option
         budget = getattr(model, option, None)
         if budget is None:
             raise ValueError(f'{type(self).__name__}: the model has no budget; set '
@@ -81,24 +91,27 @@ class BudgetHook(Hook):
             self.settled = state['settled']
         model.cost_weight = self.controller.multiplier
 
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if self.controller is not None:
-            checkpoint[self.kind.option] = self.state_dict(unwrap(runner.model))
+            checkpoint[self.kind.option] = self.state_dict(trained_network(runner))
 
-    def state_dict(self, model) -> dict:
+    def state_dict(self, model: 'GMACsLoss') -> dict:
         """What an exact resume needs."""
+        assert self.controller is not None  # since before_train
         return dict(self.controller.state_dict(), settled=self.settled)
 
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
+                         outputs: dict | None = None) -> None:
         # While gradients accumulate no alpha moves: time counts in the optimizer's steps.
         if runner.optim_wrapper.should_update():
             every = runner.optim_wrapper._accumulative_counts
-            self.step(unwrap(runner.model), runner.optim_wrapper.optimizer,
+            self.step(trained_network(runner), runner.optim_wrapper.optimizer,
                       -(-(runner.iter + 1) // every), -(-runner.max_iters // every))
         if self.settled is not None:
             self._settle_averages(runner)
 
-    def step(self, model, optimizer: torch.optim.Optimizer, done: int, iterations: int) -> None:
+    def step(self, model: 'GMACsLoss', optimizer: torch.optim.Optimizer, done: int,
+             iterations: int) -> None:
         """Adapt the weight, or keep the settled scales.
 
         Args:
@@ -107,6 +120,7 @@ class BudgetHook(Hook):
             done: steps of the optimizer so far.
             iterations: steps of the whole training.
         """
+        assert self.controller is not None  # since before_train
         budget, parameters = self.controller.budget, PoolParameters(model.pools())
         initial = self.initial(model)
         wanted = budget.wanted(initial)
@@ -122,7 +136,8 @@ class BudgetHook(Hook):
             parameters.write_(self.settled)
         model.cost_weight = self.controller.multiplier
 
-    def settle(self, model, parameters: PoolParameters, wanted: float) -> torch.Tensor:
+    def settle(self, model: 'GMACsLoss', parameters: PoolParameters, wanted: float
+               ) -> torch.Tensor:
         """The parameters ``(n,)`` at which the counted cost is nearest to ``wanted``."""
         counter = self.counter(model)
 
@@ -133,34 +148,54 @@ class BudgetHook(Hook):
         _, slope = parameters.slope(self.cost(model))
         return settle(parameters.read(), slope.float(), parameters.limits(), count, wanted)
 
-    def _settle_averages(self, runner) -> None:
+    def _settle_averages(self, runner: Runner) -> None:
         """Give moving averages the settled scales: they lag behind and would miss the budget."""
-        names = unwrap(runner.model).pools()
+        assert self.settled is not None
+        names = trained_network(runner).pools()
         for hook in runner.hooks:
             if isinstance(hook, EMAHook):
                 averaged = dict(hook.ema_model.module.named_modules())
                 PoolParameters({name: averaged[name] for name in names}).write_(self.settled)
 
 
+def trained_network(runner: Runner) -> 'GMACsLoss':
+    """The network that is trained; `before_train` refuses one that is none of ours."""
+    return unwrap(runner.model)  # type: ignore[return-value]
+
+
 @HOOKS.register_module()
 class GMACsBudgetHook(BudgetHook):
     """Makes a training end at the multiply-adds of the model's ``gmacs_budget``.
 
-    :class:`DynOPoolHook` brings it along where the model has one; see :class:`BudgetHook`.
+    [`DynOPoolHook`][mmseg_dynopool.hooks.DynOPoolHook] brings it along where the model has one;
+    see [`BudgetHook`][mmseg_dynopool.budget.BudgetHook].
+
+    Raises:
+        ValueError: the model has no budget, or it is out of reach.
+
+    Examples:
+        >>> from mmseg.registry import HOOKS
+        >>> import mmseg_dynopool
+        >>> custom_hooks = [dict(type='GMACsBudgetHook')]  # beside model.gmacs_budget
+        >>> hook = HOOKS.build(custom_hooks[0])
+        >>> hook.kind.option, hook.kind.unit
+        ('gmacs_budget', 'GMACs')
     """
 
     kind = GMACsBudget
 
-    def cost(self, model) -> Cost:
+    def cost(self, model: 'GMACsLoss') -> Cost:
+        assert model.cost is not None  # since prepare
         return model.cost.gmacs
 
-    def initial(self, model) -> float:
+    def initial(self, model: 'GMACsLoss') -> float:
+        assert model.cost is not None
         return model.cost.initial_gmacs
 
-    def counter(self, model) -> Callable[[Mapping[str, Sequence[float]]], float]:
+    def counter(self, model: 'GMACsLoss') -> Callable[[Mapping[str, Sequence[float]]], float]:
         return model.gmacs_counter().gmacs
 
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         super().after_load_checkpoint(runner, checkpoint)
         self._loaded = self._loaded or _state_of_version_0_1(checkpoint)
 

@@ -3,9 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from mmseg_dynopool.complexity.count import check_shape
+
+_Kind = TypeVar('_Kind', bound='Budget')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,13 +23,20 @@ class Budget:
 
     Attributes:
         target: wanted cost relative to the start, e.g. 0.6.
-        begin, reach, settle: shares of the training, ``0 <= begin < reach < settle < 1``.
+        begin: share of the training after which the cost is steered, from 0 on.
+        reach: share after which it is to be at the target, above ``begin``.
+        settle: share after which the scales stay, above ``reach`` and below 1.
         option: name of the model's option.
         absolute: the field that gives the target in the unit, in the place of ``target``.
         unit: of the cost.
 
     Raises:
         ValueError: an option is malformed.
+
+    Examples:
+        >>> from mmseg_dynopool.budget import GMACsBudget
+        >>> GMACsBudget.from_options(dict(target=0.6, settle=0.9))  # a config's gmacs_budget
+        GMACsBudget(target=0.6, begin=0.1, reach=0.5, settle=0.9, target_gmacs=None)
     """
 
     option: ClassVar[str]
@@ -39,7 +48,7 @@ class Budget:
     reach: float = 0.5
     settle: float = 0.85
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         targets = {name: getattr(self, name) for name in ('target', self.absolute)}
         if list(targets.values()).count(None) != 1:
             raise ValueError(
@@ -54,8 +63,12 @@ class Budget:
                              '{!r}, {!r}, {!r}'.format(*phases))
 
     @classmethod
-    def from_options(cls, options: dict) -> 'Budget':
-        """The budget of a config's ``dict(...)``."""
+    def from_options(cls: type[_Kind], options: dict) -> _Kind:
+        """The budget of a config's ``dict(...)``.
+
+        Raises:
+            ValueError: an option is unknown or malformed.
+        """
         if not isinstance(options, dict):
             raise ValueError(f'{cls.option} must be a dict such as dict(target=0.6), got '
                              f'{options!r}')
@@ -67,10 +80,15 @@ class Budget:
 
     def wanted(self, initial: float) -> float:
         """The target in the cost's unit, where ``initial`` is the cost at the start."""
-        return getattr(self, self.absolute) or self.target * initial
+        return getattr(self, self.absolute) if self.target is None else self.target * initial
 
     def check_reachable(self, initial: float, low: float, high: float) -> None:
         """Refuse a target outside of what the bounds of the scales allow.
+
+        Args:
+            initial: cost at the start, in the cost's unit as the others.
+            low: lowest cost that the bounds allow.
+            high: highest cost that they allow.
 
         Raises:
             ValueError: with the reachable range.
@@ -90,6 +108,16 @@ class GMACsBudget(Budget):
 
     Attributes:
         target_gmacs: wanted cost in 1e9 multiply-adds at the training crop.
+
+    Raises:
+        ValueError: an option is malformed.
+
+    Examples:
+        >>> from mmseg_dynopool.budget import GMACsBudget
+        >>> GMACsBudget(target=0.6).wanted(initial=150.0)  # GMACs of the stock network
+        90.0
+        >>> GMACsBudget(target_gmacs=100.0).wanted(initial=150.0)
+        100.0
     """
 
     option: ClassVar[str] = 'gmacs_budget'
@@ -108,6 +136,15 @@ class LatencyBudget(Budget):
         model: file that ``tools/latency.py`` wrote, on any machine; default: the network is
             measured where it is trained, before the first step.
         shape: input size ``(H, W)`` that is timed; default: the training crop. A file has its own.
+
+    Raises:
+        ValueError: an option is malformed.
+
+    Examples:
+        >>> from mmseg_dynopool.budget import LatencyBudget
+        >>> budget = LatencyBudget(target=0.7, shape=(512, 1024))
+        >>> budget.wanted(initial=40.0), budget.unit
+        (28.0, 'ms')
     """
 
     option: ClassVar[str] = 'latency_budget'
@@ -118,7 +155,7 @@ class LatencyBudget(Budget):
     model: str | None = None
     shape: Sequence[int] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.model is not None and not isinstance(self.model, str):
             raise ValueError('latency_budget model must be the path of a file that '
@@ -127,6 +164,6 @@ class LatencyBudget(Budget):
             check_shape(self.shape, 'latency_budget shape')
 
 
-def _is_number(value) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(
         value)

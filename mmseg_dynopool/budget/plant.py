@@ -22,7 +22,7 @@ class Response(NamedTuple):
         per_multiplier: by how much a step lowers ``log(cost)`` per unit of the multiplier.
         inertia: iterations that the optimizer's momentum averages over.
         normalized: whether the optimizer divides by the gradient's size.
-        sensitivity: see :meth:`PoolParameters.sensitivity`.
+        sensitivity: see `PoolParameters.sensitivity`.
     """
 
     cost: float
@@ -104,7 +104,7 @@ class PoolParameters:
                         max(s.inertia for s in steps), any(s.normalized for s in steps),
                         sensitivity)
 
-    def _split(self, values: Tensor):
+    def _split(self, values: Tensor) -> list[tuple[ResizingPool, Tensor]]:
         parts = values.split([pool.parameter.numel() for pool in self.pools.values()])
         return [(pool, part.view_as(pool.parameter))
                 for pool, part in zip(self.pools.values(), parts)]

@@ -3,6 +3,7 @@
 import copy
 
 from mmengine.config import Config, ConfigDict
+from mmengine.model import BaseModel
 from torch import nn
 
 from mmseg_dynopool.config import conversion_of, type_name
@@ -18,7 +19,7 @@ _HOOKS = ('DynOPoolHook', 'GMACsBudgetHook', 'LatencyBudgetHook', 'MeasuredGradi
 
 
 def frozen_state(model: nn.Module) -> dict:
-    """The weights of :func:`freeze_pools`'s network, by the stock network's keys."""
+    """The weights of `freeze_pools`'s network, by the stock network's keys."""
     learned = {f'{name}.{key}' for name, pool in learned_pools(model).items()
                for key in pool.state_dict()}
     return {key: value for key, value in model.state_dict().items() if key not in learned}
@@ -43,15 +44,31 @@ def plain_model(model_cfg: ConfigDict) -> ConfigDict:
     return plain
 
 
-def freeze_config(cfg: Config, model: nn.Module) -> Config:
-    """The config of :func:`freeze_pools`'s network: a plain segmentor or classifier, fixed scales.
+def freeze_config(cfg: Config, model: BaseModel) -> Config:
+    """The config of a plain segmentor or classifier with the fixed scales of a trained network.
 
-    It has no loss of the cost, hooks or lr of the alphas and names no weights: to train on with,
-    test or deploy. ``model`` is the trained network of ``cfg``, with a ``DynOPoolHRNet`` or a
-    converted backbone.
+    It is of the network that [`freeze_pools`][mmseg_dynopool.layers.freeze_pools] gives. It has no
+    loss of the cost, hooks or lr of the alphas and names no weights: to train on with, test or
+    deploy.
+
+    Args:
+        cfg: the config of a network with a ``DynOPoolHRNet`` or a converted backbone.
+        model: the trained network of ``cfg``.
 
     Raises:
         ValueError: the backbone takes no ``dynopool`` options, or nothing in it learns.
+
+    Examples:
+        >>> from mmengine import Config
+        >>> from mmseg.registry import MODELS
+        >>> from mmseg_dynopool.export import freeze_config
+        >>> cfg = Config(dict(model=dict(
+        ...     type='DynOPoolEncoderDecoder', dynopool=dict(rule='before', scale=0.4),
+        ...     backbone=dict(type='ResNet', depth=18, base_channels=8),
+        ...     decode_head=dict(type='FCNHead', in_channels=64, channels=8, num_classes=19))))
+        >>> frozen = freeze_config(cfg, MODELS.build(cfg.model)).model
+        >>> frozen.type, frozen.backbone.dynopool.learn, frozen.backbone.dynopool.scale.stride2
+        ('EncoderDecoder', False, (0.4, 0.4))
     """
     backbone = type_name(cfg.model.backbone)
     if backbone != 'DynOPoolHRNet' and conversion_of(cfg.model) is None:

@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 from mmengine.config import Config
+from mmengine.model import BaseModel
 from mmengine.runner import save_checkpoint
 
 from mmseg_dynopool.checkpoints import Checkpoint, load_network, save_safetensors
@@ -27,13 +28,40 @@ def freeze_checkpoint(cfg: Config, checkpoint: str, out: Path) -> dict[str, list
     The written files are read and built anew. Their weights and that network's outputs are
     compared with the trained one's before they get their names.
 
+    Args:
+        cfg: the config of the trained network.
+        checkpoint: its weights: a file or URL.
+        out: folder for ``config.py``, ``checkpoint.pth`` and ``weights.safetensors``; made where
+            it is missing.
+
     Returns:
         The frozen scales, ``{instance: [scale_h, scale_w]}``.
 
     Raises:
         ValueError: the checkpoint does not fit, or there is nothing to freeze; see
-            :func:`freeze_config`.
+            [`freeze_config`][mmseg_dynopool.export.freeze_config].
         RuntimeError: what was written is not the trained network.
+
+    Examples:
+        >>> import tempfile
+        >>> from contextlib import redirect_stdout
+        >>> from pathlib import Path
+        >>> import torch
+        >>> from mmengine import Config
+        >>> from mmseg.registry import MODELS
+        >>> from mmseg_dynopool.export import freeze_checkpoint
+        >>> cfg = Config(dict(model=dict(
+        ...     type='DynOPoolEncoderDecoder', dynopool=dict(rule='before'),
+        ...     backbone=dict(type='ResNet', depth=18, base_channels=8),
+        ...     decode_head=dict(type='FCNHead', in_channels=64, channels=8, num_classes=19),
+        ...     test_cfg=dict(mode='whole'))))
+        >>> quiet = redirect_stdout(None)  # mmengine logs deprecations of its own
+        >>> with tempfile.TemporaryDirectory() as folder, quiet:
+        ...     torch.save(MODELS.build(cfg.model).state_dict(), f'{folder}/net.pth')
+        ...     scales = freeze_checkpoint(cfg, f'{folder}/net.pth', Path(folder, 'frozen'))
+        ...     files = sorted(path.name for path in Path(folder, 'frozen').iterdir())
+        >>> files, scales['stride2']
+        (['checkpoint.pth', 'config.py', 'weights.safetensors'], [0.5, 0.5])
     """
     model = load_network(cfg, checkpoint)
     frozen_cfg = freeze_config(cfg, model)
@@ -65,7 +93,7 @@ def _equal(state: dict, other: dict) -> bool:
 
 
 @torch.no_grad()
-def _same_outputs(model, written) -> bool:
+def _same_outputs(model: BaseModel, written: BaseModel) -> bool:
     """Whether every bit is equal on random images."""
     generator = torch.Generator().manual_seed(0)
     images = [torch.randn(1, input_channels(model), *size, generator=generator)

@@ -15,11 +15,32 @@ class OnnxSegmentor(EncoderDecoder):
     """A segmentor for ``mmseg.apis.inference_model`` whose network is an ONNX file.
 
     Pipeline, normalization, sliding windows and post-processing are mmseg's own, by the network's
-    config; ``path`` is a file of :func:`export_program`.
+    config.
+
+    Args:
+        path: file that [`export_program`][mmseg_dynopool.export.export_program] wrote.
+        cfg: the config of the exported network.
 
     Raises:
         ValueError: the file is no such ONNX file.
         ImportError: onnxruntime is missing.
+
+    Examples:
+        >>> import tempfile
+        >>> import torch
+        >>> from mmengine import Config
+        >>> from mmseg.registry import MODELS
+        >>> from mmseg_dynopool.export import OnnxSegmentor, export_program
+        >>> cfg = Config(dict(model=dict(
+        ...     type='DynOPoolEncoderDecoder', dynopool=dict(rule='before'),
+        ...     backbone=dict(type='ResNet', depth=18, base_channels=8),
+        ...     decode_head=dict(type='FCNHead', in_channels=64, channels=8, num_classes=19),
+        ...     test_cfg=dict(mode='whole'))))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     rows = export_program(MODELS.build(cfg.model), f'{folder}/net.onnx', (64, 96))
+        ...     segmentor = OnnxSegmentor(f'{folder}/net.onnx', cfg)
+        >>> segmentor.encode_decode(torch.rand(1, 3, 64, 96), [{}]).shape
+        torch.Size([1, 19, 64, 96])
     """
 
     def __init__(self, path: str | Path, cfg: Config):

@@ -25,7 +25,26 @@ _MISSING = "ONNX needs onnx, onnxscript and onnxruntime: pip install 'mmseg_dyno
 
 
 class InferenceNetwork(nn.Module):
-    """A copy of a network as a function of tensors: image to logits, with fixed scales."""
+    """A copy of a network as a function of tensors: image to logits, with fixed scales.
+
+    Args:
+        model: a segmentor or classifier; it is not changed.
+
+    Raises:
+        ValueError: it holds a ShapeAdaptor, which has no form with a constant scale.
+
+    Examples:
+        >>> import torch
+        >>> from mmseg.registry import MODELS
+        >>> from mmseg_dynopool.export import InferenceNetwork
+        >>> model = MODELS.build(dict(
+        ...     type='DynOPoolEncoderDecoder', dynopool=dict(rule='before'),
+        ...     backbone=dict(type='ResNet', depth=18, base_channels=8),
+        ...     decode_head=dict(type='FCNHead', in_channels=64, channels=8, num_classes=19),
+        ...     test_cfg=dict(mode='whole')))
+        >>> InferenceNetwork(model)(torch.rand(1, 3, 64, 96)).shape
+        torch.Size([1, 19, 64, 96])
+    """
 
     def __init__(self, model: BaseModel):
         super().__init__()
@@ -51,10 +70,11 @@ def export_program(model: BaseModel, path: str | Path, shape: Sequence[int],
 
     The program maps ``image`` ``(N, 3, H, W)``, normalized, to ``logits`` ``(N, classes, H, W)``,
     of a classifier ``(N, classes)``, float32. An ONNX file has ordinary operators only and, as
-    metadata, its classes and what :class:`OnnxSegmentor` needs. ``path`` is written when the
-    comparison has succeeded.
+    metadata, its classes and what [`OnnxSegmentor`][mmseg_dynopool.export.OnnxSegmentor] needs.
 
     Args:
+        model: a segmentor or classifier; it is not changed.
+        path: file to write, ``.onnx`` or ``.pt2``; written when the comparison has succeeded.
         shape: height and width of the image in pixels.
         format: ``'onnx'`` or ``'torch-export'`` (a file for ``torch.export.load``).
         dynamic: leave batch, height and width open; else they are 1 and ``shape``.
@@ -65,6 +85,20 @@ def export_program(model: BaseModel, path: str | Path, shape: Sequence[int],
     Raises:
         ValueError: an option is malformed, or the program's logits are not those of PyTorch.
         ImportError: a package of the extra ``export`` is missing.
+
+    Examples:
+        >>> import tempfile
+        >>> from mmseg.registry import MODELS
+        >>> from mmseg_dynopool.export import export_program
+        >>> model = MODELS.build(dict(
+        ...     type='DynOPoolEncoderDecoder', dynopool=dict(rule='before'),
+        ...     backbone=dict(type='ResNet', depth=18, base_channels=8),
+        ...     decode_head=dict(type='FCNHead', in_channels=64, channels=8, num_classes=19),
+        ...     test_cfg=dict(mode='whole')))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     rows = export_program(model, f'{folder}/net.pt2', (64, 96), 'torch-export')
+        >>> rows[0]['shape'], round(rows[0]['max_difference'], 3)  # from PyTorch's logits
+        ((1, 3, 64, 96), 0.0)
     """
     if format not in FORMATS:
         raise ValueError(f'format must be one of {list(FORMATS)}, got {format!r}')
@@ -109,7 +143,8 @@ def _example(network: InferenceNetwork, batch: int, shape: Sequence[int]) -> Ten
 
 
 @torch.no_grad()
-def _compare(network, run: Callable[[Tensor], Tensor], batch: int, *shape: int) -> dict:
+def _compare(network: InferenceNetwork, run: Callable[[Tensor], Tensor], batch: int,
+             *shape: int) -> dict:
     image = _example(network, batch, shape)
     expected, found = network(image), run(image)
     if found.shape != expected.shape:
@@ -123,10 +158,10 @@ def _compare(network, run: Callable[[Tensor], Tensor], batch: int, *shape: int) 
     return row
 
 
-def _load_exported(path, shape) -> Callable[[Tensor], Tensor]:
+def _load_exported(path: Path, shape: Sequence[int]) -> Callable[[Tensor], Tensor]:
     program = torch.export.load(path).module()
 
-    def run(image):
+    def run(image: Tensor) -> Tensor:
         try:
             return program(image)
         except (AssertionError, RuntimeError) as error:  # a guard on a size
@@ -138,7 +173,8 @@ def _load_exported(path, shape) -> Callable[[Tensor], Tensor]:
     return run
 
 
-def _write_onnx(network, path, shape, dynamic) -> None:
+def _write_onnx(network: InferenceNetwork, path: Path, shape: Sequence[int], dynamic: bool
+                ) -> None:
     try:
         import onnxscript  # noqa: F401  else torch's own message names no extra
     except ImportError as error:
@@ -152,7 +188,7 @@ def _write_onnx(network, path, shape, dynamic) -> None:
                           external_data=False, verbose=False)
 
 
-def _load_onnx(path) -> Callable[[Tensor], Tensor]:
+def _load_onnx(path: Path) -> Callable[[Tensor], Tensor]:
     try:
         import onnxruntime
     except ImportError as error:
@@ -161,7 +197,7 @@ def _load_onnx(path) -> Callable[[Tensor], Tensor]:
     return lambda image: torch.from_numpy(session.run(None, {'image': image.numpy()})[0])
 
 
-def _describe(path, model: BaseModel, shape: list[int] | None) -> None:
+def _describe(path: Path, model: BaseModel, shape: list[int] | None) -> None:
     """Check the operators and add the metadata."""
     import onnx
     program = onnx.load(path)

@@ -19,7 +19,9 @@ _OPTIONS = ('rule', 'scale', 'bounds', 'anchor', 'window', 'type', 'merge', 'ski
 @MODELS.register_module()
 def DynOPoolBackbone(backbone: dict, dynopool: dict | None = None,
                      pretrained: str | None = None) -> nn.Module:
-    """Build a backbone and convert it, see :func:`mmseg_dynopool.conversion.convert_dynopool`.
+    """Build a backbone and convert it.
+
+    See [`convert_dynopool`][mmseg_dynopool.conversion.convert_dynopool].
 
     What is built is the backbone itself, converted in place: its checkpoints load, its
     ``init_cfg`` and ``frozen_stages`` act. Segmentors and classifiers do this by their option
@@ -33,6 +35,16 @@ def DynOPoolBackbone(backbone: dict, dynopool: dict | None = None,
 
     Raises:
         ValueError: an option is unknown or malformed, or the backbone cannot be converted.
+
+    Examples:
+        >>> import torch
+        >>> from mmseg.registry import MODELS
+        >>> import mmseg_dynopool
+        >>> net = MODELS.build(dict(
+        ...     type='DynOPoolBackbone', dynopool=dict(rule='before', scale=dict(stride4=0.25)),
+        ...     backbone=dict(type='ResNet', depth=18, base_channels=8)))
+        >>> [tuple(features.shape) for features in net(torch.rand(1, 3, 128, 128))]  # stock: 32
+        [(1, 8, 16, 16), (1, 16, 8, 8), (1, 32, 4, 4), (1, 64, 2, 2)]
     """
     if not isinstance(dynopool or {}, dict):
         raise ValueError(f'dynopool must be a dict of options, got {dynopool!r}')

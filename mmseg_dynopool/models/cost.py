@@ -13,7 +13,7 @@ from mmseg_dynopool.layers.find import input_channels, unwrap
 _SHOWN = 5
 
 
-def forward_without_postprocessing(network: BaseModel, image: Tensor):
+def forward_without_postprocessing(network: BaseModel, image: Tensor) -> Tensor:
     """Run backbone and heads; the ``forward`` of counts and probes."""
     return network(image, mode='tensor')
 
@@ -49,7 +49,7 @@ def watch_shapes(model: nn.Module) -> Iterator[Counter]:
         The counter; it fills while the block runs.
     """
     seen: Counter = Counter()
-    handle = unwrap(model).backbone.register_forward_pre_hook(
+    handle = unwrap(model).backbone.register_forward_pre_hook(  # type: ignore[union-attr]
         lambda module, args: seen.update([tuple(args[0].shape[-2:])]))
     try:
         yield seen

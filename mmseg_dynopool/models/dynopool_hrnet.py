@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from mmseg.models.backbones import HRNet
@@ -26,37 +27,45 @@ class DynOPoolHRNet(HRNet):
     checkpoints load: the only new keys are ``dynopools.*.alpha``.
 
     Args:
-        *args, **kwargs: the arguments of mmseg's ``HRNet``.
+        *args: the arguments of mmseg's ``HRNet``.
         dynopool: options of the DynOPools:
 
             - ``type`` ('DynOPool'): or 'ShapeAdaptor', the baseline of the supplement's section
               2, with the options ``scale``, ``ratios`` ((0.25, 1.0)), ``pooling`` ('max'),
-              ``align_corners`` (False), see :class:`ShapeAdaptor`, and ``stem``;
+              `align_corners` (False), see [`ShapeAdaptor`][mmseg_dynopool.layers.ShapeAdaptor],
+              and ``stem``;
             - ``scale`` (0.5): initial scale, a number, a pair (h, w), or a dict by instance,
               e.g. ``dict(stream1=(0.5, 0.4))``; instances that it leaves out start at 0.5;
             - ``bounds`` ((0.125, 1.0)): lowest and highest scale;
             - ``anchor`` ('local') and ``window`` (8): reference point of alpha's gradient, see
-              :func:`mmseg_dynopool.ops.dynopool2d`;
+              [`dynopool2d`][mmseg_dynopool.ops.dynopool2d];
             - ``stem`` (False): the stem's two strided convolutions, too, become DynOPools, each
               with an instance of its own;
             - ``learn`` (True): False makes the scales constants, as ``tools/freeze.py`` does: no
               alphas, and a network that can be exported.
+        **kwargs: further arguments of `HRNet`.
 
     Attributes:
         dynopools: ``ModuleDict`` with ``stream1``, ``stream2``, ... and, if asked for,
-            ``stem1`` and ``stem2``: each a :class:`DynOPool` (or :class:`ShapeAdaptor`), or a
-            :class:`FixedDynOPool` with ``learn=False``.
+            ``stem1`` and ``stem2``: each a [`DynOPool`][mmseg_dynopool.layers.DynOPool] (or
+            [`ShapeAdaptor`][mmseg_dynopool.layers.ShapeAdaptor]), or a
+            [`FixedDynOPool`][mmseg_dynopool.layers.FixedDynOPool] with ``learn=False``.
 
     Raises:
         ValueError: an option is unknown or malformed.
 
-    Example:
-        >>> net = DynOPoolHRNet(extra, dynopool=dict(scale=0.5))
-        >>> [tuple(y.shape) for y in net(torch.rand(1, 3, 64, 64))]
-        [(1, 48, 16, 16), (1, 96, 8, 8), (1, 192, 4, 4), (1, 384, 2, 2)]
+    Examples:
+        >>> import torch
+        >>> from mmseg_dynopool.models import DynOPoolHRNet
+        >>> extra = {f'stage{n}': dict(  # of a tiny HRNet
+        ...     num_modules=1, num_branches=n, block='BASIC', num_blocks=(1, ) * n,
+        ...     num_channels=(4, 8, 12, 16)[:n]) for n in (1, 2, 3, 4)}
+        >>> net = DynOPoolHRNet(extra, dynopool=dict(scale=dict(stream1=(0.5, 0.25))))
+        >>> [tuple(features.shape) for features in net(torch.rand(1, 3, 64, 64))]
+        [(1, 4, 16, 16), (1, 8, 8, 4), (1, 12, 4, 2), (1, 16, 2, 1)]
     """
 
-    def __init__(self, *args, dynopool: dict | None = None, **kwargs):
+    def __init__(self, *args: Any, dynopool: dict | None = None, **kwargs: Any):
         super().__init__(*args, **kwargs)
         streams = max(self.extra[f'stage{i}']['num_branches'] for i in (2, 3, 4))
         self.dynopools = build_dynopools(dynopool, streams=streams)
@@ -65,10 +74,10 @@ class DynOPoolHRNet(HRNet):
             unstride_(self.conv2)
         self._freeze_stages()
 
-    def _make_transition_layer(self, *args, **kwargs) -> nn.ModuleList:
+    def _make_transition_layer(self, *args: Any, **kwargs: Any) -> nn.ModuleList:
         return unstride_(super()._make_transition_layer(*args, **kwargs))
 
-    def _make_stage(self, *args, **kwargs):
+    def _make_stage(self, *args: Any, **kwargs: Any) -> tuple[nn.Sequential, list[int]]:
         stage, channels = super()._make_stage(*args, **kwargs)
         for i, module in enumerate(stage):
             stage[i] = DynOPoolHRModule(module)
@@ -126,8 +135,9 @@ class DynOPoolHRNet(HRNet):
         Returns:
             ``{'stem1', 'stem2' (if they learn), 'stream0', 'stream1', ...: (h, w)}``.
         """
-        sizes = self._chain_sizes(image_size, alphas or read_alphas(self.dynopools))
-        learned = {name: sizes.pop(name) for name in ('stem1', 'stem2') if name in sizes}
+        sizes = self._chain_sizes(image_size, alphas or self._read_alphas())
+        learned: dict[str, tuple[int, int]] = {
+            name: sizes.pop(name) for name in ('stem1', 'stem2') if name in sizes}
         first = learned.get('stem2') or self._convolved_size(
             self._convolved_size(image_size, self.conv1), self.conv2)
         return {**learned, 'stream0': first, **sizes}
@@ -139,13 +149,16 @@ class DynOPoolHRNet(HRNet):
             return {n: partial(_pool_like, self.dynopools[n], models[n]) for n in models}
         # Every forward pass reads the alphas anew: moving averages swap parameters without
         # leaving a trace that a cache could see.
-        sizes = self._chain_sizes(image_size, read_alphas(self.dynopools))
+        sizes = self._chain_sizes(image_size, self._read_alphas())
         return {n: partial(self.dynopools[n], output_size=sizes[n]) for n in sizes}
+
+    def _read_alphas(self) -> dict[str, tuple[float, float]]:
+        return read_alphas(self.dynopools)  # type: ignore[arg-type]
 
     @torch.compiler.disable
     def _read_models(self, image_size: Sequence[int]) -> dict[str, Tensor]:
-        """The sizes, see :func:`as_dynamic_shapes`."""
-        return as_dynamic_shapes(self._chain_sizes(image_size, read_alphas(self.dynopools)))
+        """The sizes, see `as_dynamic_shapes`."""
+        return as_dynamic_shapes(self._chain_sizes(image_size, self._read_alphas()))
 
     def _chain_sizes(self, size: Sequence[int], alphas: dict) -> dict[str, tuple[int, int]]:
         """Size of each DynOPool's output: the stem's, then from stream to stream."""
@@ -162,15 +175,18 @@ class DynOPoolHRNet(HRNet):
 
     @staticmethod
     def _convolved_size(size: Sequence[int], conv: nn.Conv2d) -> tuple[int, int]:
-        return tuple((n + 2 * p - k) // s + 1 for n, p, k, s in zip(
+        assert not isinstance(conv.padding, str)
+        height, width = ((n + 2 * p - k) // s + 1 for n, p, k, s in zip(
             size, conv.padding, conv.kernel_size, conv.stride))
+        return height, width
 
 
-def _pool_like(pool, model: Tensor, x: Tensor) -> Tensor:
+def _pool_like(pool: nn.Module, model: Tensor, x: Tensor) -> Tensor:
     return pool(x, tuple(model.shape))
 
 
-def _run_transition(transition, features: list[Tensor], pools) -> list[Tensor]:
+def _run_transition(transition: nn.ModuleList, features: list[Tensor], pools: Sequence[Pool]
+                    ) -> list[Tensor]:
     """Adapt the channels of the streams there are and start the new ones from the last."""
     last = len(features) - 1
     pooled = None
@@ -180,5 +196,6 @@ def _run_transition(transition, features: list[Tensor], pools) -> list[Tensor]:
             outputs.append(features[i] if layer is None else layer(features[i]))
         else:
             pooled = pooled or Pooled(pools[last], features[-1])
-            outputs.append(run_downsampling(layer, pooled, pools[last + 1:i]))
+            outputs.append(run_downsampling(
+                layer, pooled, pools[last + 1:i]))  # type: ignore[arg-type]
     return outputs

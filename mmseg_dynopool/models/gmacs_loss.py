@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from mmseg_dynopool.budget import Budget, GMACsBudget, LatencyBudget
+from mmseg_dynopool.budget import GMACsBudget, LatencyBudget
 from mmseg_dynopool.complexity import ComplexityModel, GMACsCounter, probe_complexity
 from mmseg_dynopool.complexity.count import check_shape
 from mmseg_dynopool.latency import LatencyModel, fit_latency
@@ -17,36 +18,42 @@ from mmseg_dynopool.layers.find import input_channels
 from .converted import check_other_sizes
 from .cost import forward_without_postprocessing, network_counter
 
+if TYPE_CHECKING:  # what it is inherited beside
+    from mmengine.model import BaseModel as _Model
+else:
+    _Model = object
+
 PAPER_WEIGHT = 7e-5
 
 
-class GMACsLoss:
+class GMACsLoss(_Model):
     """Adds ``loss_gmacs = weight * GMACs`` to the losses of a segmentor or a classifier.
 
     To be inherited before the class of mmseg or mmpretrain that it adds to.
 
     GMACs are those of backbone and heads (without auxiliary ones) at the training crop and the
     current scales, in units of 1e9. The weight is fixed (``gmacs_weight``, the paper's lambda) or
-    adapted by :class:`GMACsBudgetHook` to meet a budget (``gmacs_budget``). With a
+    adapted by `GMACsBudgetHook` to meet a budget (`gmacs_budget`). With a
     ``latency_budget`` it is ``loss_latency = weight * milliseconds`` instead, adapted by
-    :class:`LatencyBudgetHook`.
+    `LatencyBudgetHook`.
 
     Attributes:
         cost_weight: lambda, per 1e9 multiply-adds, or per millisecond with a latency budget; None
             with a budget before its hook sets it.
-        gmacs_budget, latency_budget: the budget, or None; one of them at most.
-        cost: the network's cost as a function of its alphas; None before :meth:`prepare_cost`.
+        gmacs_budget: the budget of multiply-adds, or None.
+        latency_budget: the budget of time, or None; one of them at most.
+        cost: the network's cost as a function of its alphas; None before `prepare_cost`.
         latency: its time as such a function; None where no hook has set it.
     """
 
     def __init__(self,
-                 *args,
+                 *args: Any,
                  dynopool: dict | None = None,
                  gmacs_weight: float | None = None,
                  gmacs_budget: dict | None = None,
                  latency_budget: dict | None = None,
                  gmacs_shape: Sequence[int] | None = None,
-                 **kwargs):
+                 **kwargs: Any):
         steering = dict(gmacs_weight=gmacs_weight, gmacs_budget=gmacs_budget,
                         latency_budget=latency_budget)
         given = {name: value for name, value in steering.items() if value is not None}
@@ -66,8 +73,8 @@ class GMACsLoss:
                                       dynopool=dynopool)
         super().__init__(*args, **kwargs)
         self.cost_weight = gmacs_weight
-        self.gmacs_budget: Budget | None = None
-        self.latency_budget: Budget | None = None
+        self.gmacs_budget: GMACsBudget | None = None
+        self.latency_budget: LatencyBudget | None = None
         if gmacs_budget is not None:
             self.gmacs_budget = GMACsBudget.from_options(gmacs_budget)
         if latency_budget is not None:
@@ -102,7 +109,7 @@ class GMACsLoss:
         """The network's cost as a function of its alphas.
 
         Args:
-            shape: input size ``(H, W)``; default :attr:`counted_shape`.
+            shape: input size `(H, W)`; default `counted_shape`.
 
         Raises:
             ValueError: no size is known.
@@ -111,20 +118,20 @@ class GMACsLoss:
                                 forward_without_postprocessing)
 
     def prepare_cost(self, shape: Sequence[int] | None = None) -> None:
-        """Set :attr:`cost`, which the loss uses, to :meth:`complexity`.
+        """Set `cost`, which the loss uses, to `complexity`.
 
-        :meth:`loss` does it at the first batch. Call it before FSDP2 shards the network, which
+        `loss` does it at the first batch. Call it before FSDP2 shards the network, which
         cannot be probed afterwards.
         """
         self.cost = self.complexity(shape)
 
     def gmacs_counter(self, shape: Sequence[int] | None = None) -> GMACsCounter:
-        """Counts GMACs operator by operator, rounded sizes, at any alphas; see :meth:`complexity`.
+        """Counts GMACs operator by operator, rounded sizes, at any alphas; see `complexity`.
         """
         return network_counter(self, self._known_shape(shape))
 
     def count_gmacs(self, shape: Sequence[int] | None = None) -> float:
-        """GMACs at the current sizes; see :meth:`gmacs_counter`."""
+        """GMACs at the current sizes; see `gmacs_counter`."""
         return self.gmacs_counter(shape).gmacs()
 
     def find_latency(self) -> LatencyModel:
@@ -134,6 +141,7 @@ class GMACsLoss:
             ValueError: the file cannot be read, or is of another network or shape.
         """
         budget = self.latency_budget
+        assert budget is not None  # its hook alone asks
         if budget.model is None:
             return fit_latency(self, self._known_shape(budget.shape), input_channels(self),
                                forward_without_postprocessing)
@@ -145,16 +153,18 @@ class GMACsLoss:
         return found.at_scales_of(self.complexity(found.shape))
 
     def latency_counter(self) -> Callable[[Mapping[str, Sequence[float]]], float]:
-        """Milliseconds by :attr:`latency` as a function of alphas, rounded sizes."""
+        """Milliseconds by `latency` as a function of alphas, rounded sizes."""
+        assert self.latency is not None
         return self.latency.counted(self.gmacs_counter(self.latency.shape),
                                     self.complexity(self.latency.shape))
 
     def measure_ms(self, scales: Scales) -> float:
-        """Time the network at ``{instance: (scale_h, scale_w)}``, see :func:`measure_again`."""
+        """Time the network at `{instance: (scale_h, scale_w)}`, see `measure_again`."""
+        assert self.latency is not None
         return measure_again(self.latency, self, scales, input_channels(self),
                              forward_without_postprocessing)[0]
 
-    def loss(self, inputs: Tensor, data_samples) -> dict:
+    def loss(self, inputs: Tensor, data_samples: Sequence) -> dict[str, Tensor]:
         """Losses of the task and of the cost, and the cost itself.
 
         ``loss_gmacs``, ``gmacs`` and ``gmacs_ratio``, the cost relative to the start of training;
@@ -162,16 +172,22 @@ class GMACsLoss:
         ``latency_budget`` instead ``loss_latency``, ``latency_ms``, ``latency_ratio`` and
         ``latency_lambda`` beside ``gmacs`` and ``gmacs_ratio``.
 
+        Args:
+            inputs: normalized images ``(N, 3, H, W)``.
+            data_samples: their labels, as mmseg and mmpretrain have them.
+
         Raises:
             ValueError: there is a budget, and no hook that adapts the weight.
         """
         if self.cost_weight is None:
             budget = self.gmacs_budget or self.latency_budget
+            assert budget is not None  # else the weight is a number
             raise ValueError(f'{budget.option} needs the hook that adapts the weight: set '
                              "custom_hooks=[dict(type='DynOPoolHook')]")
         losses = super().loss(inputs, data_samples)
         if self.cost is None:
             self.prepare_cost(self.counted_shape or inputs.shape[-2:])
+        assert self.cost is not None
         alphas = {name: pool.bounded_alpha() for name, pool in self.pools().items()}
         gmacs = self.cost.gmacs(alphas)
         losses['gmacs'] = gmacs.detach().float()
@@ -181,6 +197,7 @@ class GMACsLoss:
             if self.gmacs_budget is not None:
                 losses['gmacs_lambda'] = losses['gmacs'].new_tensor(self.cost_weight)
         else:
+            assert self.latency is not None  # set by the hook that sets the weight
             ms = self.latency.milliseconds(alphas)
             losses['loss_latency'] = (self.cost_weight * ms).float()
             losses['latency_ms'] = ms.detach().float()
@@ -188,7 +205,7 @@ class GMACsLoss:
             losses['latency_lambda'] = losses['latency_ms'].new_tensor(self.cost_weight)
         return losses
 
-    def _known_shape(self, shape: Sequence[int] | None) -> tuple[int, int]:
+    def _known_shape(self, shape: Sequence[int] | None) -> tuple[int, ...]:
         shape = shape or self.counted_shape
         if shape is None:
             raise ValueError('the size at which GMACs count is not known; set '
@@ -196,14 +213,14 @@ class GMACsLoss:
                              'of a latency_budget')
         return tuple(shape)
 
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         # Version 0.1 kept a budget's controller among the weights; its hook reads it.
         for key in [key for key in state_dict if key.startswith(f'{prefix}gmacs_budget.')]:
             del state_dict[key]
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def _check_weight(weight) -> None:
+def _check_weight(weight: object) -> None:
     if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not (
             math.isfinite(weight) and weight >= 0):
         raise ValueError(f'gmacs_weight must be a finite number >= 0, got {weight!r}; '

@@ -1,6 +1,7 @@
 """HRNet's parallel streams and their fusion, with learned resolutions."""
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from mmengine.model import BaseModule
@@ -15,15 +16,17 @@ from mmseg_dynopool.ops import dynopool2d
 # Reduces stream k to stream k + 1: the shared DynOPool with its size for this forward pass.
 Pool = Callable[[Tensor], Tensor]
 
+_Module = TypeVar('_Module', bound=nn.Module)
 
-def unstride_(module: nn.Module) -> nn.Module:
+
+def unstride_(module: _Module) -> _Module:
     """Give every strided convolution in ``module`` the stride 1, in place.
 
     The weights keep shape and name, so checkpoints of the strided network load.
     """
     for layer in module.modules():
         if isinstance(getattr(layer, 'stride', None), tuple):
-            layer.stride = (1, 1)
+            layer.stride = (1, 1)  # type: ignore[assignment]
     return module
 
 
@@ -104,7 +107,7 @@ def run_downsampling(steps: Sequence[nn.Sequential], pooled: Pooled, pools: Sequ
 
 
 class DynOPoolHRModule(BaseModule):
-    """A stock :class:`HRModule` whose fuse chains are reduced by the streams' DynOPools.
+    """A stock `HRModule` whose fuse chains are reduced by the streams' DynOPools.
 
     Built from the stock module, whose layers (and their names) it takes over: strided
     convolutions get the stride 1, and the fixed ``Upsample`` factors go, since each stream is
@@ -148,11 +151,13 @@ class DynOPoolHRModule(BaseModule):
             for i, row in enumerate(self.fuse_layers)
         ]
 
-    def _fuse(self, row, i, features, pooled, pools) -> Tensor:
+    def _fuse(self, row: nn.ModuleList, i: int, features: Sequence[Tensor],
+              pooled: Sequence[Pooled], pools: Sequence[Pool]) -> Tensor:
         total = features[i]
         for j, layer in enumerate(row):
             if j < i:
-                total = total + run_downsampling(layer, pooled[j], pools[j + 1:i])
+                total = total + run_downsampling(
+                    layer, pooled[j], pools[j + 1:i])  # type: ignore[arg-type]
             elif j > i:
                 total = total + resize(
                     layer(features[j]),

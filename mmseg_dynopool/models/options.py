@@ -14,7 +14,7 @@ def build_dynopools(options: dict | None, streams: int) -> nn.ModuleDict:
     """Make a network's DynOPool instances from the options of its config.
 
     Args:
-        options: see :class:`DynOPoolHRNet`.
+        options: see `DynOPoolHRNet`.
         streams: number of streams; each but the first gets an instance.
 
     Returns:
