@@ -2,22 +2,18 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from mmseg_dynopool.layers.find import unwrap
-
 from .controller import BudgetController
+from .network import Network, trained_network
 from .options import Budget, GMACsBudget
 from .plant import Cost, PoolParameters
 from .settle import settle
-
-if TYPE_CHECKING:  # which imports the budgets
-    from mmseg_dynopool.models.gmacs_loss import GMACsLoss
 
 
 class BudgetHook(Hook):
@@ -56,15 +52,15 @@ class BudgetHook(Hook):
         self._loaded: dict | None = None
 
     @abstractmethod
-    def cost(self, model: 'GMACsLoss') -> Cost:
+    def cost(self, model: Network) -> Cost:
         """The cost as a function of the alphas."""
 
     @abstractmethod
-    def initial(self, model: 'GMACsLoss') -> float:
+    def initial(self, model: Network) -> float:
         """The cost at the initial scales."""
 
     @abstractmethod
-    def counter(self, model: 'GMACsLoss') -> Callable[[Mapping[str, Sequence[float]]], float]:
+    def counter(self, model: Network) -> Callable[[Mapping[str, Sequence[float]]], float]:
         """The cost as a function of alphas as numbers, sizes rounded."""
 
     def prepare(self, runner: Runner, state: dict) -> None:
@@ -95,7 +91,7 @@ class BudgetHook(Hook):
         if self.controller is not None:
             checkpoint[self.kind.option] = self.state_dict(trained_network(runner))
 
-    def state_dict(self, model: 'GMACsLoss') -> dict:
+    def state_dict(self, model: Network) -> dict:
         """What an exact resume needs."""
         assert self.controller is not None  # since before_train
         return dict(self.controller.state_dict(), settled=self.settled)
@@ -110,7 +106,7 @@ class BudgetHook(Hook):
         if self.settled is not None:
             self._settle_averages(runner)
 
-    def step(self, model: 'GMACsLoss', optimizer: torch.optim.Optimizer, done: int,
+    def step(self, model: Network, optimizer: torch.optim.Optimizer, done: int,
              iterations: int) -> None:
         """Adapt the weight, or keep the settled scales.
 
@@ -136,7 +132,7 @@ class BudgetHook(Hook):
             parameters.write_(self.settled)
         model.cost_weight = self.controller.multiplier
 
-    def settle(self, model: 'GMACsLoss', parameters: PoolParameters, wanted: float
+    def settle(self, model: Network, parameters: PoolParameters, wanted: float
                ) -> torch.Tensor:
         """The parameters ``(n,)`` at which the counted cost is nearest to ``wanted``."""
         counter = self.counter(model)
@@ -156,11 +152,6 @@ class BudgetHook(Hook):
             if isinstance(hook, EMAHook):
                 averaged = dict(hook.ema_model.module.named_modules())
                 PoolParameters({name: averaged[name] for name in names}).write_(self.settled)
-
-
-def trained_network(runner: Runner) -> 'GMACsLoss':
-    """The network that is trained; `before_train` refuses one that is none of ours."""
-    return unwrap(runner.model)  # type: ignore[return-value]
 
 
 @HOOKS.register_module()
@@ -184,15 +175,15 @@ class GMACsBudgetHook(BudgetHook):
 
     kind = GMACsBudget
 
-    def cost(self, model: 'GMACsLoss') -> Cost:
+    def cost(self, model: Network) -> Cost:
         assert model.cost is not None  # since prepare
         return model.cost.gmacs
 
-    def initial(self, model: 'GMACsLoss') -> float:
+    def initial(self, model: Network) -> float:
         assert model.cost is not None
         return model.cost.initial_gmacs
 
-    def counter(self, model: 'GMACsLoss') -> Callable[[Mapping[str, Sequence[float]]], float]:
+    def counter(self, model: Network) -> Callable[[Mapping[str, Sequence[float]]], float]:
         return model.gmacs_counter().gmacs
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:

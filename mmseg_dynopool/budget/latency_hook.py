@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from mmengine.dist import broadcast_object_list, is_main_process
@@ -13,12 +13,10 @@ from mmseg.registry import HOOKS
 
 from mmseg_dynopool.latency import LatencyModel, device_name
 
-from .hook import BudgetHook, trained_network
+from .hook import BudgetHook
+from .network import Network, trained_network
 from .options import LatencyBudget
 from .plant import Cost, PoolParameters
-
-if TYPE_CHECKING:  # which imports the budgets
-    from mmseg_dynopool.models.gmacs_loss import GMACsLoss
 
 _Result = TypeVar('_Result')
 _CORRECTIONS = 2
@@ -72,18 +70,18 @@ class LatencyBudgetHook(BudgetHook):
             _tell(model.latency)
         model.prepare_cost(model.counted_shape or model.latency.shape)
 
-    def cost(self, model: 'GMACsLoss') -> Cost:
+    def cost(self, model: Network) -> Cost:
         assert model.latency is not None  # since prepare
         return model.latency.milliseconds
 
-    def initial(self, model: 'GMACsLoss') -> float:
+    def initial(self, model: Network) -> float:
         assert model.latency is not None
         return model.latency.initial_ms
 
-    def counter(self, model: 'GMACsLoss') -> Callable[[Mapping[str, Sequence[float]]], float]:
+    def counter(self, model: Network) -> Callable[[Mapping[str, Sequence[float]]], float]:
         return model.latency_counter()
 
-    def state_dict(self, model: 'GMACsLoss') -> dict:
+    def state_dict(self, model: Network) -> dict:
         assert model.latency is not None and model.latency_budget is not None
         return dict(super().state_dict(model), latency=model.latency.to_dict(),
                     source=_source(model.latency_budget), measured_ms=self.measured_ms)
@@ -93,7 +91,7 @@ class LatencyBudgetHook(BudgetHook):
         if self.measured_ms is not None:
             runner.message_hub.update_scalar('train/latency_measured_ms', self.measured_ms)
 
-    def settle(self, model: 'GMACsLoss', parameters: PoolParameters, wanted: float
+    def settle(self, model: Network, parameters: PoolParameters, wanted: float
                ) -> torch.Tensor:
         assert model.latency is not None
         here = device_name(next(model.parameters()).device)
@@ -107,7 +105,7 @@ class LatencyBudgetHook(BudgetHook):
                   'current')
         return values
 
-    def _settle_by_time(self, model: 'GMACsLoss', parameters: PoolParameters, wanted: float
+    def _settle_by_time(self, model: Network, parameters: PoolParameters, wanted: float
                         ) -> tuple[torch.Tensor, float]:
         """Settle, and again by as much further as the measured time misses the target."""
         found, aim = [], wanted
@@ -120,7 +118,7 @@ class LatencyBudgetHook(BudgetHook):
             aim *= wanted / ms
         return min(found, key=lambda entry: entry[0])[1:]
 
-    def _measure(self, model: 'GMACsLoss', parameters: PoolParameters, values: torch.Tensor
+    def _measure(self, model: Network, parameters: PoolParameters, values: torch.Tensor
                  ) -> float:
         """Milliseconds at ``values``."""
         return model.measure_ms({name: (1 / alpha).tolist()
