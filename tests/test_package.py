@@ -15,9 +15,9 @@ import mmseg_dynopool
 from support.toys import ROOT
 
 # From the bottom up; a room may import from those before it.
-HOUSE = ['version', 'installed', 'files', 'ops', 'layers', 'complexity', 'latency', 'conversion', 'config',
-         'budget', 'models', 'data', 'checkpoints', 'resume', 'hooks', 'classification', 'export',
-         'analysis', 'cli', 'report']
+HOUSE = ['version', 'installed', 'files', 'ops', 'layers', 'complexity', 'latency', 'conversion',
+         'config', 'budget', 'models', 'data', 'checkpoints', 'resume', 'hooks', 'classification',
+         'export', 'analysis', 'cli', 'report']
 
 
 @pytest.fixture(scope='module')

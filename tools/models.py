@@ -18,7 +18,6 @@ from pathlib import Path
 
 import torch
 from rich.progress import track
-from study.models_page import LINES, ROOT, read_measured, write_metafile, write_page
 
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.cli.options import add_device, check_device, positive_int
@@ -33,6 +32,7 @@ from mmseg_dynopool.config import (
 from mmseg_dynopool.latency import device_name, time_alternately
 from mmseg_dynopool.layers.find import input_channels
 from mmseg_dynopool.models.cost import count_network_gmacs, forward_without_postprocessing
+from study.models_page import LINES, ROOT, read_measured, write_metafile, write_page
 
 BATCH = 2  # images of a training step; some heads cannot normalize one
 

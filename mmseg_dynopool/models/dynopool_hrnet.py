@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmseg_dynopool.layers.pool import as_dynamic_shapes, read_alphas
 from mmseg_dynopool.ops import pooled_size
-from mmseg_dynopool.ops.dynopool2d import check_input
+from mmseg_dynopool.ops.pooling import check_input
 
 from .hr_module import DynOPoolHRModule, Pool, Pooled, run_downsampling, unstride_
 from .options import build_dynopools

@@ -1,6 +1,6 @@
 """The mathematics of DynOPool and Shape Adaptor on plain tensors; needs torch alone."""
 
-from .dynopool2d import dynopool2d
+from .pooling import dynopool2d
 from .shape_adaptor import shape_adaptor2d
 from .size import pooled_size
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .dynopool2d import check_input, check_output_size, read_size
+from .pooling import check_input, check_output_size, read_size
 from .queries import equal_sizes
 from .size import pooled_size
 
