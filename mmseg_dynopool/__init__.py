@@ -8,6 +8,7 @@ installed; a config does so by ``custom_imports = dict(imports=['mmseg_dynopool'
 import warnings
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 from .version import __version__
 
@@ -41,7 +42,7 @@ def _register() -> str | None:
 _problem = _register()
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in _ROOMS:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     if _problem is not None:

@@ -1,6 +1,7 @@
 """Weights as safetensors: numbers and names, nothing that a reader would have to execute."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -31,14 +32,15 @@ def save_safetensors(state: dict, path: str | Path, meta: dict | None = None) ->
     write_file(path, save(state, {'format': 'pt', 'meta': json.dumps(meta or {}, default=_plain)}))
 
 
-def _plain(value):
+def _plain(value: object) -> object:
     """A palette may be an array."""
     return np.asarray(value).tolist()
 
 
 # The first goes before mmengine's own loader of URLs, in the order of its list.
 @CheckpointLoader.register_scheme(prefixes=(r'https?://.*\.safetensors$', r'.*\.safetensors$'))
-def load_from_safetensors(filename: str, map_location='cpu') -> dict:
+def load_from_safetensors(filename: str,
+                          map_location: str | torch.device | Callable | None = 'cpu') -> dict:
     """Load such a file wherever mmengine takes a checkpoint: ``load_from``, ``init_model``.
 
     Args:

@@ -1,5 +1,7 @@
 """MobileNetV2 for images of 32 x 32."""
 
+from typing import Any
+
 from mmpretrain.models import MobileNetV2
 from mmpretrain.registry import MODELS
 
@@ -14,6 +16,6 @@ class MobileNetV2CIFAR(MobileNetV2):
     arch_settings = [[expansion, channels, blocks, 1 if channels == 24 else stride]
                      for expansion, channels, blocks, stride in MobileNetV2.arch_settings]
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.conv1.conv.stride = (1, 1)

@@ -1,5 +1,7 @@
 """Fashion-MNIST's garments on textured canvases: a data set whose right resolution is known."""
 
+from typing import Any
+
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
@@ -20,5 +22,5 @@ class FashionScenesDataset(BaseSegDataset):
                  [245, 130, 48], [145, 30, 180], [70, 240, 240], [240, 50, 230], [210, 245, 60],
                  [250, 190, 212]])
 
-    def __init__(self, img_suffix='.png', seg_map_suffix='.png', **kwargs):
+    def __init__(self, img_suffix: str = '.png', seg_map_suffix: str = '.png', **kwargs: Any):
         super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)

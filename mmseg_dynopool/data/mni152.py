@@ -1,5 +1,7 @@
 """Brain tissue in slices of the MNI152 template: the demo's data set."""
 
+from typing import Any
+
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
@@ -16,5 +18,5 @@ class MNI152TissueDataset(BaseSegDataset):
         classes=('background', 'grey matter', 'white matter'),
         palette=[[0, 0, 0], [220, 120, 90], [245, 235, 200]])
 
-    def __init__(self, img_suffix='.png', seg_map_suffix='.png', **kwargs):
+    def __init__(self, img_suffix: str = '.png', seg_map_suffix: str = '.png', **kwargs: Any):
         super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)

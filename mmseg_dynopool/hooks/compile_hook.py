@@ -1,8 +1,10 @@
 """torch.compile for a part of the network."""
 
 from operator import attrgetter
+from typing import Any
 
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import nn
 
@@ -24,13 +26,13 @@ class CompileHook(Hook):
         ValueError: ``part`` names no module of the model.
     """
 
-    def __init__(self, part: str = 'backbone', **options):
+    def __init__(self, part: str = 'backbone', **options: Any):
         if not isinstance(part, str) or not part:
             raise ValueError(f"part must be a module's name such as 'backbone', got {part!r}")
         self.part = part
         self.options = options
 
-    def before_run(self, runner) -> None:
+    def before_run(self, runner: Runner) -> None:
         model = unwrap(runner.model)
         try:
             module = attrgetter(self.part)(model)

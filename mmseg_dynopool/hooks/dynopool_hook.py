@@ -1,6 +1,8 @@
 """Keeps the learned scales inside their bounds."""
 
 from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
+from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from mmseg_dynopool.budget import GMACsBudgetHook, LatencyBudgetHook
@@ -26,7 +28,7 @@ class DynOPoolHook(Hook):
 
     priority = 'ABOVE_NORMAL'
 
-    def before_run(self, runner) -> None:
+    def before_run(self, runner: Runner) -> None:
         # Before the checkpoint is loaded, in which the budget's hook has its state.
         wanted = [ShapeLogHook]
         for kind in (GMACsBudgetHook, LatencyBudgetHook):
@@ -36,7 +38,7 @@ class DynOPoolHook(Hook):
             if not any(isinstance(hook, kind) for hook in runner.hooks):
                 runner.register_hook(kind())
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: Runner) -> None:
         pools = named_pools(runner)
         if not pools:
             raise ValueError('DynOPoolHook: the model holds no DynOPool; set '
@@ -53,7 +55,8 @@ class DynOPoolHook(Hook):
                     "dict(custom_keys={'dynopools': dict(lr_mult=0.5, decay_mult=0.)})",
                     group['weight_decay'])
 
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None,
+                         outputs: dict | None = None) -> None:
         pools = named_pools(runner)
         try:
             read_alphas(pools)  # the values after the projection, or what it would hide

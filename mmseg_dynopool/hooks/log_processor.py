@@ -1,6 +1,6 @@
 """A log line that a person can read."""
 
-from mmengine.runner import LogProcessor
+from mmengine.runner import LogProcessor, Runner
 from mmseg.registry import LOG_PROCESSORS
 
 from .shape_scalar import ShapeScalar
@@ -18,7 +18,7 @@ class DynOPoolLogProcessor(LogProcessor):
     :class:`mmengine.runner.LogProcessor`'s.
     """
 
-    def get_log_after_iter(self, runner, batch_idx: int, mode: str) -> tuple[dict, str]:
+    def get_log_after_iter(self, runner: Runner, batch_idx: int, mode: str) -> tuple[dict, str]:
         """The scalars, all of them, and the line."""
         tag, text = super().get_log_after_iter(runner, batch_idx, mode)  # without the shapes
         windows = self._parse_windows_size(runner, batch_idx, self.custom_cfg)
@@ -26,7 +26,8 @@ class DynOPoolLogProcessor(LogProcessor):
         shapes = {key: value for key, value in every.items() if ShapeScalar.parse(key)}
         return {**tag, **shapes}, '  '.join([text, *_entries(shapes)])
 
-    def _collect_scalars(self, custom_cfg, runner, mode, reserve_prefix=False) -> dict:
+    def _collect_scalars(self, custom_cfg: list[dict], runner: Runner, mode: str,
+                         reserve_prefix: bool = False) -> dict:
         """Of these mmengine makes the line."""
         scalars = super()._collect_scalars(custom_cfg, runner, mode, reserve_prefix)
         return {key: value for key, value in scalars.items() if not ShapeScalar.parse(key)}
@@ -34,12 +35,14 @@ class DynOPoolLogProcessor(LogProcessor):
 
 def _entries(shapes: dict[str, float]) -> list[str]:
     """``'stream1: 0.458 x 0.461 (18 x 18)'`` of each instance."""
-    values = {ShapeScalar.parse(key): value for key, value in shapes.items()}
+    values = {scalar: value for key, value in shapes.items()
+              if (scalar := ShapeScalar.parse(key))}
     entries = []
     for name in dict.fromkeys(scalar.instance for scalar in values):
-        scale, size = ([values.get(ShapeScalar(name, quantity, axis)) for axis in 'hw']
+        scale, size = ([values[key] for axis in 'hw'
+                        if (key := ShapeScalar(name, quantity, axis)) in values]
                        for quantity in ('scale', 'size'))
-        if None not in scale:
+        if len(scale) == 2:
             entry = '{}: {:.3f} x {:.3f}'.format(name, *scale)
-            entries.append(entry if None in size else '{} ({:.0f} x {:.0f})'.format(entry, *size))
+            entries.append('{} ({:.0f} x {:.0f})'.format(entry, *size) if len(size) == 2 else entry)
     return entries

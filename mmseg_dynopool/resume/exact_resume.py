@@ -8,8 +8,9 @@ and the place in the training. What is lost with a partly written file is in ``c
 from mmengine.config import Config
 from mmengine.dist import get_rank
 from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks.hook import DATA_BATCH
 from mmengine.logging import print_log
-from mmengine.runner import EpochBasedTrainLoop, set_random_seed
+from mmengine.runner import EpochBasedTrainLoop, Runner, set_random_seed
 from mmseg.registry import HOOKS
 
 from mmseg_dynopool.config import type_name
@@ -54,7 +55,7 @@ class IterationSeedHook(Hook):
 
     priority = 'VERY_HIGH'
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: Runner) -> None:
         if not isinstance(runner.train_dataloader.sampler, SeededSampler):
             runner.logger.warning(
                 'random augmentation will not repeat when this run is resumed; start it with '
@@ -68,7 +69,7 @@ class IterationSeedHook(Hook):
                         "type='SafeCheckpointHook'", type(hook).__name__)
 
     @staticmethod
-    def _check_interval(runner, hook: CheckpointHook) -> None:
+    def _check_interval(runner: Runner, hook: CheckpointHook) -> None:
         accumulated = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
         in_epochs = isinstance(runner.train_loop, EpochBasedTrainLoop)
         saves = [('checkpoint', hook.interval, hook.by_epoch)]
@@ -86,5 +87,6 @@ class IterationSeedHook(Hook):
                 'checkpoints within an epoch: a resumed run starts its epoch anew; set '
                 'by_epoch=True of the checkpoint hook for an exact one')
 
-    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
+                          ) -> None:
         set_random_seed(combined_seed(runner.seed, get_rank(), runner.iter))

@@ -71,7 +71,7 @@ def checkpoint_differences(path: str | Path, other: str | Path) -> list[str]:
     return list(_differences('', *pair))
 
 
-def _differences(name: str, a, b) -> Iterator[str]:
+def _differences(name: str, a: object, b: object) -> Iterator[str]:
     if isinstance(a, dict) and isinstance(b, dict):
         for key in sorted({*a, *b}, key=str):
             if key in a and key in b:

@@ -7,8 +7,8 @@ the number of workers.
 """
 
 import random
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from torch.utils.data import Dataset, Sampler
 class SeededIndex(NamedTuple):
     """Index of a sample, with the seed to draw it with."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # not the method of tuples
     seed: int
 
 
@@ -31,7 +31,7 @@ class SeededSampler(Sampler):
     ``sampler`` is its config, e.g. ``dict(type='InfiniteSampler', shuffle=True)``.
     """
 
-    def __init__(self, dataset, sampler: dict, seed: int | None = None):
+    def __init__(self, dataset: Dataset, sampler: dict, seed: int | None = None):
         self.seed = sync_random_seed() if seed is None else seed
         self.sampler = DATA_SAMPLERS.build(
             sampler, default_args=dict(dataset=dataset, seed=self.seed))
@@ -52,7 +52,7 @@ class SeededSampler(Sampler):
         if hasattr(self.sampler, 'set_epoch'):
             self.sampler.set_epoch(epoch)
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Callable[[int], None]:
         # mmengine fast-forwards samplers that have this method, when it resumes.
         if name == 'skip' and hasattr(self.__dict__.get('sampler'), 'skip'):
             return self._skip
@@ -82,7 +82,7 @@ class SeededDataset(Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: SeededIndex | int):
+    def __getitem__(self, index: SeededIndex | int) -> Any:
         if not isinstance(index, SeededIndex):
             return self.dataset[index]
         # The model's own random numbers go on where they were.
