@@ -97,7 +97,8 @@ def starting_scales(stretch: float, streams: int = 3, bounds: Sequence[float] = 
     Raises:
         ValueError: ``stretch`` is not positive and finite, or 0.5 lies outside ``bounds``.
 
-    Example:
+    Examples:
+        >>> from mmseg_dynopool.analysis.data_set import starting_scales
         >>> starting_scales(2.25)['stream1']
         (0.333, 0.75)
     """

@@ -28,6 +28,21 @@ class Checkpoint:
     Attributes:
         path: the file or URL.
         content: what mmengine's runner saved, or a state dict alone.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> import torch
+        >>> from torch import nn
+        >>> from mmseg_dynopool.checkpoints import Checkpoint
+        >>> model = nn.Conv2d(3, 8, 3)
+        >>> with TemporaryDirectory() as folder:
+        ...     torch.save(dict(state_dict=model.state_dict(), meta=dict(iter=1000)),
+        ...                f'{folder}/iter_1000.pth')
+        ...     checkpoint = Checkpoint.read(f'{folder}/iter_1000.pth')
+        >>> checkpoint.verify(model)  # a ValueError would say what does not fit
+        >>> checkpoint.load_into(model)
+        >>> checkpoint.name, checkpoint.meta
+        ('iter_1000.pth', {'iter': 1000})
     """
 
     path: str
@@ -35,7 +50,7 @@ class Checkpoint:
 
     @classmethod
     def read(cls, path: str | Path) -> 'Checkpoint':
-        """Read a checkpoint without running code of it; see :func:`read_file`.
+        """Read a checkpoint without running code of it.
 
         Raises:
             ValueError: it cannot be read, holds more than a training writes, or no weights.

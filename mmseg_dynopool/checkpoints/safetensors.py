@@ -21,6 +21,20 @@ def save_safetensors(state: dict, path: str | Path, meta: dict | None = None) ->
         state: a network's ``state_dict()``.
         path: the file.
         meta: what mmseg keeps beside the weights, e.g. ``dict(dataset_meta=...)``; as JSON.
+
+    Raises:
+        ImportError: the package safetensors is not installed.
+        ValueError, OSError: the file cannot be written.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> from torch import nn
+        >>> from mmseg_dynopool.checkpoints import load_from_safetensors, save_safetensors
+        >>> model = nn.Conv2d(3, 8, 3)
+        >>> with TemporaryDirectory() as folder:
+        ...     save_safetensors(model.state_dict(), f'{folder}/model.safetensors', dict(iter=1000))
+        ...     print(load_from_safetensors(f'{folder}/model.safetensors')['meta'])
+        {'iter': 1000}
     """
     try:
         from safetensors.torch import save
@@ -48,10 +62,21 @@ def load_from_safetensors(filename: str,
         map_location: device of the tensors; what is no device leaves them on the CPU.
 
     Returns:
-        ``{'state_dict', 'meta'}``.
+        A dict of `state_dict` and `meta`.
 
     Raises:
+        ImportError: the package safetensors is not installed.
         ValueError: it is no safetensors file, or cut off.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> from torch import nn
+        >>> from mmseg_dynopool.checkpoints import load_from_safetensors, save_safetensors
+        >>> with TemporaryDirectory() as folder:
+        ...     save_safetensors(nn.Conv2d(3, 8, 3).state_dict(), f'{folder}/model.safetensors')
+        ...     content = load_from_safetensors(f'{folder}/model.safetensors')
+        >>> content['state_dict']['weight'].shape
+        torch.Size([8, 3, 3, 3])
     """
     try:
         from safetensors import SafetensorError, safe_open

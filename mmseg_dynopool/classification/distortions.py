@@ -23,6 +23,14 @@ class StretchImage(BaseTransform):
 
     Raises:
         ValueError: an argument is out of range.
+
+    Examples:
+        >>> import numpy as np
+        >>> from mmpretrain.registry import TRANSFORMS
+        >>> import mmseg_dynopool.classification
+        >>> stretch = TRANSFORMS.build(dict(type='StretchImage', factor=2.0, axis='height'))
+        >>> stretch(dict(img=np.zeros((32, 32, 3), np.uint8)))['img_shape']
+        (64, 32)
     """
 
     def __init__(self, factor: float = 2., axis: str = 'height'):
@@ -49,6 +57,14 @@ class EnlargeImage(BaseTransform):
 
     Raises:
         ValueError: it is out of range.
+
+    Examples:
+        >>> import numpy as np
+        >>> from mmpretrain.registry import TRANSFORMS
+        >>> import mmseg_dynopool.classification
+        >>> enlarge = TRANSFORMS.build(dict(type='EnlargeImage', factor=1.5))
+        >>> enlarge(dict(img=np.zeros((32, 32, 3), np.uint8)))['img_shape']
+        (48, 48)
     """
 
     def __init__(self, factor: float = 2.):
@@ -67,10 +83,19 @@ class TileImage(BaseTransform):
     Changes ``img`` ``(H, W, C)`` and ``img_shape``.
 
     Args:
-        rows, columns: how often it stands below and beside itself.
+        rows: how often it stands below itself.
+        columns: how often it stands beside itself.
 
     Raises:
         ValueError: one is no whole number >= 1.
+
+    Examples:
+        >>> import numpy as np
+        >>> from mmpretrain.registry import TRANSFORMS
+        >>> import mmseg_dynopool.classification
+        >>> tile = TRANSFORMS.build(dict(type='TileImage', rows=2, columns=3))
+        >>> tile(dict(img=np.zeros((32, 32, 3), np.uint8)))['img_shape']
+        (64, 96)
     """
 
     def __init__(self, rows: int = 2, columns: int = 2):

@@ -11,8 +11,21 @@ class FashionScenesDataset(BaseSegDataset):
     """Scenes of garments, ten classes and background.
 
     ``tools/dataset_converters/fashion_scenes.py`` prepares the files. Images and label maps are
-    PNG files of the same name; a label's value is its class. Arguments: those of
-    ``BaseSegDataset``.
+    PNG files of the same name; a label's value is its class.
+
+    Args:
+        img_suffix: of the images' files.
+        seg_map_suffix: of the label maps' files.
+        **kwargs: those of mmseg's `BaseSegDataset`.
+
+    Examples:
+        >>> from mmseg.registry import DATASETS
+        >>> import mmseg_dynopool
+        >>> dataset = DATASETS.build(dict(
+        ...     type='FashionScenesDataset', data_root='data/fashion_scenes', lazy_init=True,
+        ...     data_prefix=dict(img_path='images/train', seg_map_path='labels/train')))
+        >>> len(dataset.metainfo['classes']), dataset.metainfo['classes'][9]
+        (11, 'bag')
     """
 
     METAINFO = dict(

@@ -20,10 +20,18 @@ class CompileHook(Hook):
 
     Args:
         part: dotted name of the module in the model, e.g. ``'backbone'``.
-        **options: of ``torch.compile``, e.g. ``mode='max-autotune'`` or ``backend='aot_eager'``.
+        **options: of `torch.compile`, e.g. ``mode='max-autotune'`` or ``backend='aot_eager'``.
 
     Raises:
         ValueError: ``part`` names no module of the model.
+
+    Examples:
+        >>> from mmseg.registry import HOOKS
+        >>> import mmseg_dynopool  # as a config does by custom_imports
+        >>> custom_hooks = [dict(type='CompileHook', part='backbone', mode='max-autotune')]
+        >>> hook = HOOKS.build(custom_hooks[0])
+        >>> hook.part, hook.options
+        ('backbone', {'mode': 'max-autotune'})
     """
 
     def __init__(self, part: str = 'backbone', **options: Any):

@@ -16,14 +16,27 @@ from .shape_log_hook import ShapeLogHook, named_pools, parameter_groups
 class DynOPoolHook(Hook):
     """Projects every alpha into its bounds after each step.
 
-    Brings along :class:`ShapeLogHook`, which logs the shapes, and where the model has a
-    ``gmacs_budget`` or ``latency_budget`` its hook, :class:`GMACsBudgetHook` or
-    :class:`LatencyBudgetHook`; they run right after it, in the order budget, log.
+    Brings along [`ShapeLogHook`][mmseg_dynopool.hooks.ShapeLogHook], which logs the shapes, and
+    where the model has a `gmacs_budget` or `latency_budget` its hook,
+    [`GMACsBudgetHook`][mmseg_dynopool.budget.GMACsBudgetHook] or
+    [`LatencyBudgetHook`][mmseg_dynopool.budget.LatencyBudgetHook]; they run right after it, in
+    the order budget, log.
 
     Runs before moving averages and checkpoints see the new alphas.
 
     Raises:
         ValueError: the model holds no DynOPool, or an alpha became NaN or infinite.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> from mmseg.registry import HOOKS
+        >>> from mmseg_dynopool.layers import DynOPool
+        >>> custom_hooks = [dict(type='DynOPoolHook')]
+        >>> pool = DynOPool(scale=0.5, bounds=(0.125, 1.0))
+        >>> _ = pool.alpha.data.fill_(0.8)  # a step of the optimizer, to a scale of 1.25
+        >>> HOOKS.build(custom_hooks[0]).after_train_iter(SimpleNamespace(model=pool, iter=0), 0)
+        >>> pool.scale
+        tensor([1., 1.])
     """
 
     priority = 'ABOVE_NORMAL'

@@ -17,6 +17,22 @@ class LabelCheckHook(Hook):
 
     Raises:
         ValueError: a label is out of range.
+
+    Examples:
+        >>> from types import SimpleNamespace as Namespace
+        >>> import torch
+        >>> from mmengine.structures import PixelData
+        >>> from mmseg.structures import SegDataSample
+        >>> from mmseg_dynopool.hooks import LabelCheckHook  # custom_hooks: type='LabelCheckHook'
+        >>> label = PixelData(data=torch.tensor([[[0, 1], [2, 7]]]))
+        >>> sample = SegDataSample(gt_sem_seg=label, metainfo=dict(seg_map_path='a.png'))
+        >>> runner = Namespace(model=Namespace(decode_head=Namespace(num_classes=3)), iter=0)
+        >>> try:
+        ...     LabelCheckHook().before_train_iter(runner, 0, dict(data_samples=[sample]))
+        ... except ValueError as error:
+        ...     print(str(error).partition('. ')[0])
+        train, iteration 1: the label map a.png holds 7, but decode_head.num_classes=3 allows
+        0 to 2, and 255 for pixels to ignore
     """
 
     def _before_iter(self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None,

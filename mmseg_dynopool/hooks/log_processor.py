@@ -12,10 +12,25 @@ class DynOPoolLogProcessor(LogProcessor):
 
     ``stream1: 0.458 x 0.461 (18 x 18)``: the learned scales and, where they are logged, the
     feature size, height first. Only the text is shorter: the visualizer's backends, and with them
-    TensorBoard and ``scalars.json``, get every scalar of :class:`ShapeLogHook`.
+    TensorBoard and `scalars.json`, get every scalar of
+    [`ShapeLogHook`][mmseg_dynopool.hooks.ShapeLogHook].
 
-    Use it by ``log_processor=dict(type='DynOPoolLogProcessor', ...)``; options are
-    :class:`mmengine.runner.LogProcessor`'s.
+    Use it by ``log_processor=dict(type='DynOPoolLogProcessor', ...)``; options are those of
+    mmengine's `LogProcessor`.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> from mmengine.logging import MessageHub
+        >>> from mmengine.registry import LOG_PROCESSORS
+        >>> import mmseg_dynopool
+        >>> log_processor = dict(type='mmseg.DynOPoolLogProcessor', by_epoch=False)
+        >>> hub = MessageHub('a run')
+        >>> hub.update_scalars({'train/loss': 0.5, 'train/dynopool/stream1/scale_h': 0.458,
+        ...                     'train/dynopool/stream1/scale_w': 0.461})
+        >>> runner = SimpleNamespace(message_hub=hub, iter=49, max_iters=80000, _train_loop=None)
+        >>> tag, text = LOG_PROCESSORS.build(log_processor).get_log_after_iter(runner, 49, 'train')
+        >>> print(text.partition('loss: ')[2])
+        0.5000  stream1: 0.458 x 0.461
     """
 
     def get_log_after_iter(self, runner: Runner, batch_idx: int, mode: str) -> tuple[dict, str]:

@@ -23,9 +23,10 @@ class MeasuredGradientHook(Hook):
     """Gives the DynOPools a gradient that is measured, in the place of the straight-through one.
 
     Every few steps of the optimizer the batch's task loss is evaluated at two other scales of one
-    of them, see :func:`mmseg_dynopool.layers.measure_alpha_gradient`. The estimate times
-    ``every`` is added to alpha's gradient right before the step, after clipping; the gradient of
-    the cost is not measured and acts in every step. Once a budget has settled, nothing is measured.
+    of them, see
+    [`measure_alpha_gradient`][mmseg_dynopool.layers.measure_alpha_gradient]. The estimate times
+    `every` is added to alpha's gradient right before the step, after clipping; the gradient of the
+    cost is not measured and acts in every step. Once a budget has settled, nothing is measured.
 
     An estimate is noisier than the straight-through gradient and takes a lower lr, about 0.4 of it.
 
@@ -37,6 +38,14 @@ class MeasuredGradientHook(Hook):
 
     Raises:
         ValueError: an argument is out of range, or the model's poolings are no DynOPools.
+
+    Examples:
+        >>> from mmseg.registry import HOOKS
+        >>> import mmseg_dynopool
+        >>> custom_hooks = [dict(type='DynOPoolHook'), dict(type='MeasuredGradientHook', every=2)]
+        >>> hook = HOOKS.build(custom_hooks[1])
+        >>> hook.every, hook.step
+        (2, 0.1)
     """
 
     priority = 39  # before DynOPoolHook (40), whose log reads the gradient

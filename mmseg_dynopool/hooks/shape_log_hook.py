@@ -20,12 +20,13 @@ from .shape_scalar import LEARNING_RATE, ShapeScalar
 class ShapeLogHook(Hook):
     """Logs the learned shapes in each line of the log and each of the visualizer's backends.
 
-    :class:`DynOPoolHook` brings it along. Logged (``_h`` and ``_w`` each):
+    [`DynOPoolHook`][mmseg_dynopool.hooks.DynOPoolHook] brings it along. Logged (`_h` and `_w`
+    each):
 
     - ``dynopool/<instance>/alpha_h``, and ``scale_h`` = 1 / alpha;
     - ``dynopool/<instance>/grad_mean_h``, ``grad_std_h``, ``grad_snr_h``: mean and sample standard
       deviation of alpha's gradient over the optimizer's steps since the last log line, and
-      |mean| / std. As the optimizer gets it, see :class:`GradientWindow`. Noise alone gives about
+      |mean| / std. As the optimizer gets it, see `GradientWindow`. Noise alone gives about
       0.8 / sqrt(steps): a ratio that stays there says that the shape no longer learns, but
       wanders. A window with less than two steps goes on to the next line. A ShapeAdaptor, whose
       alpha is no parameter, has none;
@@ -37,6 +38,22 @@ class ShapeLogHook(Hook):
 
     The networks' loss logs ``gmacs`` and ``gmacs_ratio``, the cost now and relative to the
     start.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> from mmengine.hooks import LoggerHook
+        >>> from mmengine.logging import MessageHub
+        >>> from mmengine.optim import OptimWrapper
+        >>> from torch import nn, optim
+        >>> from mmseg_dynopool.hooks import ShapeLogHook
+        >>> from mmseg_dynopool.layers import DynOPool
+        >>> model = nn.ModuleDict({'stream1': DynOPool(scale=(0.5, 0.25))})
+        >>> runner = SimpleNamespace(
+        ...     model=model, optim_wrapper=OptimWrapper(optim.SGD(model.parameters(), lr=0.01)),
+        ...     hooks=[LoggerHook(interval=1)], message_hub=MessageHub('run'), train_dataloader=[0])
+        >>> ShapeLogHook().after_train_iter(runner, 0)
+        >>> print(runner.message_hub.get_scalar('train/dynopool/stream1/scale_w').current())
+        0.25
     """
 
     priority = 42  # after the projection and the budget (41), whose alphas count

@@ -20,12 +20,23 @@ from .safe_files import BACKEND
 class SafeCheckpointHook(CheckpointHook):
     """mmengine's CheckpointHook, safe against a kill or a full disk at any moment.
 
-    - A checkpoint appears under its name when it is complete (:func:`write_file`).
+    - A checkpoint appears under its name when it is complete (`files.write_file`).
     - With ``max_keep_ckpts`` the oldest goes after the new one is there; mmengine removes it
       first, and a kill in between would leave none. So does the best one (``save_best``).
     - The note ``last_checkpoint`` is written in the same way.
 
-    The arguments are those of CheckpointHook.
+    Args:
+        *args: those of mmengine's `CheckpointHook`.
+        **kwargs: likewise, by name.
+
+    Examples:
+        >>> from mmseg.registry import HOOKS
+        >>> import mmseg_dynopool
+        >>> default_hooks = dict(checkpoint=dict(
+        ...     type='SafeCheckpointHook', by_epoch=False, interval=1000, max_keep_ckpts=2))
+        >>> hook = HOOKS.build(default_hooks['checkpoint'])
+        >>> hook.interval, hook.backend_args
+        (1000, {'backend': 'mmseg_dynopool.whole_file'})
     """
 
     file_backend: BaseStorageBackend
