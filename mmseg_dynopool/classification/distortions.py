@@ -26,9 +26,8 @@ class StretchImage(BaseTransform):
 
     Examples:
         >>> import numpy as np
-        >>> from mmpretrain.registry import TRANSFORMS
-        >>> import mmseg_dynopool.classification
-        >>> stretch = TRANSFORMS.build(dict(type='StretchImage', factor=2.0, axis='height'))
+        >>> from mmseg_dynopool.classification import StretchImage
+        >>> stretch = StretchImage(factor=2.0, axis='height')  # in a pipeline: dict(type='StretchImage', ...)
         >>> stretch(dict(img=np.zeros((32, 32, 3), np.uint8)))['img_shape']
         (64, 32)
     """
@@ -60,9 +59,8 @@ class EnlargeImage(BaseTransform):
 
     Examples:
         >>> import numpy as np
-        >>> from mmpretrain.registry import TRANSFORMS
-        >>> import mmseg_dynopool.classification
-        >>> enlarge = TRANSFORMS.build(dict(type='EnlargeImage', factor=1.5))
+        >>> from mmseg_dynopool.classification import EnlargeImage
+        >>> enlarge = EnlargeImage(factor=1.5)  # in a pipeline: dict(type='EnlargeImage', ...)
         >>> enlarge(dict(img=np.zeros((32, 32, 3), np.uint8)))['img_shape']
         (48, 48)
     """
@@ -91,9 +89,8 @@ class TileImage(BaseTransform):
 
     Examples:
         >>> import numpy as np
-        >>> from mmpretrain.registry import TRANSFORMS
-        >>> import mmseg_dynopool.classification
-        >>> tile = TRANSFORMS.build(dict(type='TileImage', rows=2, columns=3))
+        >>> from mmseg_dynopool.classification import TileImage
+        >>> tile = TileImage(rows=2, columns=3)  # in a pipeline: dict(type='TileImage', ...)
         >>> tile(dict(img=np.zeros((32, 32, 3), np.uint8)))['img_shape']
         (64, 96)
     """
