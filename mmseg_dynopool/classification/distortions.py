@@ -27,7 +27,7 @@ class StretchImage(BaseTransform):
     Examples:
         >>> import numpy as np
         >>> from mmseg_dynopool.classification import StretchImage
-        >>> stretch = StretchImage(factor=2.0, axis='height')  # in a pipeline: dict(type='StretchImage', ...)
+        >>> stretch = StretchImage(factor=2.0, axis='height')  # dict(type='StretchImage', ...)
         >>> stretch(dict(img=np.zeros((32, 32, 3), np.uint8)))['img_shape']
         (64, 32)
     """
@@ -60,7 +60,7 @@ class EnlargeImage(BaseTransform):
     Examples:
         >>> import numpy as np
         >>> from mmseg_dynopool.classification import EnlargeImage
-        >>> enlarge = EnlargeImage(factor=1.5)  # in a pipeline: dict(type='EnlargeImage', ...)
+        >>> enlarge = EnlargeImage(factor=1.5)  # dict(type='EnlargeImage', ...)
         >>> enlarge(dict(img=np.zeros((32, 32, 3), np.uint8)))['img_shape']
         (48, 48)
     """
@@ -90,7 +90,7 @@ class TileImage(BaseTransform):
     Examples:
         >>> import numpy as np
         >>> from mmseg_dynopool.classification import TileImage
-        >>> tile = TileImage(rows=2, columns=3)  # in a pipeline: dict(type='TileImage', ...)
+        >>> tile = TileImage(rows=2, columns=3)  # dict(type='TileImage', ...)
         >>> tile(dict(img=np.zeros((32, 32, 3), np.uint8)))['img_shape']
         (64, 96)
     """
