@@ -28,7 +28,7 @@ def read_config(path: str, options: dict | None = None, needs: Sequence[str] = (
     try:
         cfg = Config.fromfile(path)
     except Exception as error:  # a config is code
-        cause = error
+        cause: BaseException = error
         while cause.__context__ is not None:
             cause = cause.__context__
         raise ValueError(f'the config {path!r} cannot be read: {type(error).__name__}: {error}. '
@@ -125,7 +125,7 @@ def adapt_to_devices(cfg: Config) -> Config:
     return cfg
 
 
-def replace_sync_bn(node) -> None:
+def replace_sync_bn(node: object) -> None:
     """Replace SyncBN by BN wherever settings name it, in place."""
     if isinstance(node, dict):
         if node.get('type') == 'SyncBN':

@@ -84,4 +84,4 @@ def check_cell(cell: Sequence[int], output_size: Sequence[int]) -> tuple[int, in
     if any(not 0 <= k < n for k, n in zip(cell, output_size, strict=True)):
         raise ValueError(f'--cell {tuple(cell)} lies outside of the output of {output_size[0]} x '
                          f'{output_size[1]} bins; rows and columns count from 0')
-    return tuple(cell)
+    return cell[0], cell[1]

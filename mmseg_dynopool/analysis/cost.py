@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import torch
 from mmengine.config import ConfigDict
+from mmengine.model import BaseModel
 from mmseg.registry import MODELS
 from torch import nn
 
@@ -77,7 +78,7 @@ def stock_model(model_cfg: ConfigDict, is_stock: bool = False) -> ConfigDict | N
     return stock
 
 
-def build(model_cfg: ConfigDict, device: str) -> nn.Module:
+def build(model_cfg: ConfigDict, device: str) -> BaseModel:
     """A network of the default scope with random weights, in evaluation mode."""
     network = MODELS.build(copy.deepcopy(model_cfg)).to(device)
     network.eval()
@@ -85,7 +86,7 @@ def build(model_cfg: ConfigDict, device: str) -> nn.Module:
 
 
 @torch.no_grad()
-def measure(models: dict[str, nn.Module], shape: Sequence[int], repeats: int) -> dict[str, Cost]:
+def measure(models: dict[str, BaseModel], shape: Sequence[int], repeats: int) -> dict[str, Cost]:
     """Count and time networks on the same random image of ``shape = (H, W)``.
 
     They are in evaluation mode, on one device; see :func:`time_alternately`, :func:`check_shape`.
@@ -99,7 +100,7 @@ def measure(models: dict[str, nn.Module], shape: Sequence[int], repeats: int) ->
                                 for name, model in models.items()}, repeats, device)
     return {name: Cost(params=sum(p.numel() for p in model.parameters()),
                        gmacs=count_network_gmacs(model, shape),
-                       sizes=[tuple(y.shape[2:]) for y in outputs_of(model.backbone, image)],
+                       sizes=[(y.shape[2], y.shape[3]) for y in outputs_of(model.backbone, image)],
                        seconds=seconds[name]) for name, model in models.items()}
 
 

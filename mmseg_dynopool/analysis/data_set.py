@@ -97,7 +97,8 @@ def starting_scales(stretch: float, streams: int = 3, bounds: Sequence[float] = 
     Raises:
         ValueError: ``stretch`` is not positive and finite, or 0.5 lies outside ``bounds``.
 
-    Example:
+    Examples:
+        >>> from mmseg_dynopool.analysis.data_set import starting_scales
         >>> starting_scales(2.25)['stream1']
         (0.333, 0.75)
     """
@@ -118,15 +119,15 @@ def starting_scales(stretch: float, streams: int = 3, bounds: Sequence[float] = 
 class _Curves:
     """The curves of each image, along both axes; NaN for an image of one color."""
 
-    def __init__(self):
-        self.energy = []  # (2, frequencies) each
-        self.difference = []  # (2, lags) each
-        self.boundaries = []  # (2,) each
+    def __init__(self) -> None:
+        self.energy: list[np.ndarray] = []  # (2, frequencies) each
+        self.difference: list[np.ndarray] = []  # (2, lags) each
+        self.boundaries: list[list[float]] = []  # (2,) each
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return bool(np.isfinite(self.difference).any())
 
-    def add(self, array, compared, boundaries=False):
+    def add(self, array: np.ndarray, compared: np.ndarray, boundaries: bool = False) -> None:
         energy = np.array([cumulative_energy(array, axis) for axis in (0, 1)])
         difference = np.array([structure_function(compared, axis) for axis in (0, 1)])
         if np.isnan([energy[:, 0], difference[:, 0]]).any():

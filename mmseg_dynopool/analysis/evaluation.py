@@ -9,9 +9,11 @@ from mmengine.dataset import pseudo_collate
 from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from mmengine.structures import BaseDataElement
 from mmseg.evaluation import IoUMetric
 from mmseg.models import BaseSegmentor
 from rich.progress import track
+from torch.utils.data import Dataset
 
 from mmseg_dynopool.config import is_segmentor
 
@@ -31,7 +33,7 @@ class Evaluation:
     union: np.ndarray
     predicted: np.ndarray
     truth: np.ndarray
-    dataset: object
+    dataset: Dataset
     ignore_index: int = 255
     score_name = 'mIoU'
     class_score_name = 'IoU'
@@ -116,7 +118,8 @@ def evaluate(model: BaseModel, cfg: Config) -> Evaluation:
     # Classes to which the data set gives no color are black, as in mmseg.
     palette = [list(color) for color in loader.dataset.metainfo.get('palette') or []]
     palette = (palette + [[0, 0, 0]] * len(classes))[:len(classes)]
-    areas, paths = [], []
+    areas: list[torch.Tensor] = []
+    paths: list[str] = []
     with torch.no_grad():
         for batch in track(loader, description='evaluating', transient=True):
             for sample in model.val_step(batch):
@@ -124,11 +127,12 @@ def evaluate(model: BaseModel, cfg: Config) -> Evaluation:
                 areas.append(torch.stack(IoUMetric.intersect_and_union(
                     label, truth, len(classes), ignore_index)).to(kind.dtype))
                 paths.append(str(sample.get('img_path', f'image {len(paths)}')))
-    return kind(list(classes), palette, paths, *torch.stack(areas, 1).numpy(),
-                dataset=loader.dataset, ignore_index=ignore_index)
+    intersection, union, predicted, truth = torch.stack(areas, 1).numpy()
+    return kind(list(classes), palette, paths, intersection, union, predicted, truth,
+                loader.dataset, ignore_index)
 
 
-def _labels(sample) -> tuple[torch.Tensor, torch.Tensor]:
+def _labels(sample: BaseDataElement) -> tuple[torch.Tensor, torch.Tensor]:
     """Predicted and true labels, ``(H, W)`` of a segmentor, ``(1,)`` of a classifier."""
     if 'pred_label' in sample:
         return sample.pred_label, sample.gt_label.to(sample.pred_label)
@@ -136,7 +140,7 @@ def _labels(sample) -> tuple[torch.Tensor, torch.Tensor]:
     return label, sample.gt_sem_seg.data.squeeze(0).to(label)
 
 
-def segment(model: BaseSegmentor, dataset, index: int
+def segment(model: BaseSegmentor, dataset: Dataset, index: int
             ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A validation image ``(H, W, 3)`` in RGB, its true and its predicted labels ``(H, W)``."""
     item = dataset[index]

@@ -7,9 +7,10 @@ from functools import partial
 
 import numpy as np
 import torch
+from mmseg.models import BaseSegmentor
 from torch import Tensor, nn
 
-from mmseg_dynopool.layers import freeze_pools
+from mmseg_dynopool.layers import FixedDynOPool, freeze_pools
 from mmseg_dynopool.layers.find import all_pools
 
 from .theoretical_field import Box, centre, outputs_of, theoretical_field
@@ -40,8 +41,8 @@ class ReceptiveField:
     theoretical: Box | None
 
 
-def measure_fields(network: nn.Module, image: Tensor, head: Callable | None = None
-                   ) -> list[ReceptiveField]:
+def measure_fields(network: nn.Module, image: Tensor,
+                   head: Callable[[list[Tensor]], Tensor] | None = None) -> list[ReceptiveField]:
     """Receptive fields of the centre units of a network's outputs.
 
     Effective fields are gradients (Luo et al., "Understanding the Effective Receptive Field in
@@ -67,7 +68,7 @@ def measure_fields(network: nn.Module, image: Tensor, head: Callable | None = No
     outputs = outputs_of(network, image)
     kind = 'stream' if 'stream1' in getattr(network, 'dynopools', ()) else 'output'
     units = [(f'{kind} {k}', output, centre(output).sum()) for k, output in enumerate(outputs)]
-    boxes = theoretical_field(network, image.shape[2:])
+    boxes: list[Box | None] = [*theoretical_field(network, image.shape[2:])]
     if head is not None:
         logits = head(outputs)
         units.append(('logit', logits, centre(logits).max()))
@@ -78,8 +79,8 @@ def measure_fields(network: nn.Module, image: Tensor, head: Callable | None = No
 
 def _measure(name: str, output: Tensor, unit: Tensor, image: Tensor, box: Box | None
              ) -> ReceptiveField:
-    gradient, = torch.autograd.grad(unit, image, retain_graph=True)
-    gradient = gradient[0].abs().mean(0).double().cpu().numpy()
+    derivative, = torch.autograd.grad(unit, image, retain_graph=True)
+    gradient = derivative[0].abs().mean(0).double().cpu().numpy()
     total = gradient.sum()
     if not np.isfinite(total):
         raise ValueError(f'the gradient of the centre unit of {name} is not finite: the training '
@@ -89,7 +90,7 @@ def _measure(name: str, output: Tensor, unit: Tensor, image: Tensor, box: Box | 
         gradient /= total
         effective, core = (Box(*_middle(gradient.sum(1), mass), *_middle(gradient.sum(0), mass))
                            for mass in (0.95, 0.5))
-    return ReceptiveField(name, tuple(output.shape[2:]), gradient, effective, core, box)
+    return ReceptiveField(name, (output.shape[2], output.shape[3]), gradient, effective, core, box)
 
 
 def _middle(profile: np.ndarray, mass: float) -> tuple[int, int]:
@@ -107,7 +108,7 @@ def check_pools(model: nn.Module) -> None:
                          'model.dynopool or a DynOPoolHRNet, and its checkpoint')
 
 
-def compare_fields(model: nn.Module, image: Tensor) -> dict[str, list[ReceptiveField]]:
+def compare_fields(model: BaseSegmentor, image: Tensor) -> dict[str, list[ReceptiveField]]:
     """Fields of a segmentor's feature maps and centre logit, ``'learned'`` and ``'r = 0.5'``.
 
     The latter has the same weights, with every scale at 0.5, the sizes of the stock network
@@ -122,7 +123,7 @@ def compare_fields(model: nn.Module, image: Tensor) -> dict[str, list[ReceptiveF
     model = freeze_pools(model).requires_grad_(False)  # a copy; constants can take any scale
     head = partial(_logits, model)
     learned = measure_fields(model.backbone, image, head)
-    pools = all_pools(model).values()
+    pools = [pool for pool in all_pools(model).values() if isinstance(pool, FixedDynOPool)]
     for pool in pools:
         pool.set_scale_(pool.stock_scale)
     halves = all(tuple(pool.stock_scale) == (0.5, 0.5) for pool in pools)
@@ -130,7 +131,7 @@ def compare_fields(model: nn.Module, image: Tensor) -> dict[str, list[ReceptiveF
             STRIDE_2 if halves else STOCK: measure_fields(model.backbone, image, head)}
 
 
-def _logits(model, features: list[Tensor]) -> Tensor:
+def _logits(model: BaseSegmentor, features: list[Tensor]) -> Tensor:
     if model.with_neck:
         features = model.neck(features)
     if not isinstance(model.decode_head, nn.ModuleList):

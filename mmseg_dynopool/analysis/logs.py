@@ -44,13 +44,13 @@ class RunLog:
 
         Empty where the run logged no sizes.
         """
-        sizes = {}
+        sizes: dict[str, tuple[int, int]] = {}
         for instance in self.instances('size'):
             heights, widths = map(dict, self.shape(instance, 'size').values())
             pairs = [(heights[step], widths[step]) for step in heights if step in widths]
             finite = [pair for pair in pairs if all(map(isfinite, pair))]
             if finite:
-                sizes[instance] = tuple(map(int, finite[-1]))
+                sizes[instance] = int(finite[-1][0]), int(finite[-1][1])
         sizes.pop('stem2', None)  # stream0 has the same
         return sizes if 'input' in sizes else {}
 

@@ -46,9 +46,10 @@ class NetworkSizes:
             raise ValueError(f'the network of {name!r} holds no DynOPool: its sizes are the stock '
                              'ones; give the config and checkpoint of a DynOPoolHRNet or of a '
                              'converted network')
-        sizes = model.backbone.feature_sizes(tuple(input_size))
+        height, width = input_size
+        sizes = model.backbone.feature_sizes((height, width))
         sizes.pop('stem2', None)  # stream0 has the same
-        return cls(name, tuple(input_size), sizes)
+        return cls(name, (height, width), sizes)
 
 
 def stock_sizes(input_size: Sequence[int], names: Sequence[str]) -> dict[str, Size]:
@@ -57,7 +58,10 @@ def stock_sizes(input_size: Sequence[int], names: Sequence[str]) -> dict[str, Si
     Raises:
         ValueError: a name is none of them.
     """
-    return {name: tuple(ceil(n / s) for n, s in zip(input_size, _strides(name))) for name in names}
+    height, width = input_size
+    strides = {name: _strides(name) for name in names}
+    return {name: (ceil(height / down), ceil(width / right))
+            for name, (down, right) in strides.items()}
 
 
 def _strides(name: str) -> tuple[int, int]:

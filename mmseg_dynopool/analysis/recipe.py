@@ -74,7 +74,7 @@ def machine(device: str) -> dict[str, str]:
             'System': f'{platform.system()} {platform.machine()}'}
 
 
-def _as_list(settings) -> list:
+def _as_list(settings: object) -> list:
     return list(settings) if isinstance(settings, (list, tuple)) else [settings]
 
 
@@ -101,7 +101,8 @@ def _settled_time(run: Run) -> str:
 
 
 def _progress(run: Run) -> str:
-    notes, meta = [run.checkpoint.name], run.checkpoint.meta
+    notes: list[str | None] = [run.checkpoint.name]
+    meta = run.checkpoint.meta
     if 'iter' in meta:
         notes += [f'after {meta["iter"]} iterations', meta.get('time')]
     return ', '.join(filter(None, notes))

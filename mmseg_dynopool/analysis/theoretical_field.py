@@ -8,7 +8,7 @@ is measured on a narrow canvas as long as necessary, across which nothing slides
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -75,8 +75,8 @@ def _axis_fields(network: nn.Module, size: Sequence[int], axis: int) -> list[tup
                      f'{"height" if axis == 0 else "width"}')
 
 
-def _fields_on_canvas(network, ratios: dict[str, float], length: int, axis: int,
-                      width: int) -> list:
+def _fields_on_canvas(network: nn.Module, ratios: dict[str, float], length: int, axis: int,
+                      width: int) -> list[tuple[int, int]]:
     canvas = _canvas(length, axis, width).requires_grad_()
     fields = []
     for output in outputs_of(_positive_copy(network, ratios, axis), canvas):
@@ -111,7 +111,8 @@ def _pool_ratios(network: nn.Module, size: Sequence[int], axis: int
     ratios = {}
     positive = _positive_copy(network, {}, axis)
     for name, pool in all_pools(positive).items():
-        def note(module, inputs, output, name=name):
+        def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor,
+                 name: str = name) -> None:
             ratios[name] = inputs[0].shape[2 + axis] / output.shape[2 + axis]
         pool.register_forward_hook(note)
     for width in _WIDTHS:
@@ -158,9 +159,7 @@ def _positive_copy(network: nn.Module, ratios: dict[str, float], axis: int) -> n
     return positive
 
 
-def _along(pair, axis: int, across: int):
-    if isinstance(pair, str):  # padding 'same' or 'valid'
-        return pair
+def _along(pair: int | tuple[int, ...], axis: int, across: int) -> tuple[int, int]:
     pair = (pair, pair) if isinstance(pair, int) else pair
     return (pair[0], across) if axis == 0 else (across, pair[1])
 
@@ -181,11 +180,13 @@ def _mean_window(pool: nn.MaxPool2d | nn.AvgPool2d, axis: int) -> nn.AvgPool2d:
 
 def _unit_conv(conv: nn.Conv2d, replaced: dict, axis: int) -> nn.Conv2d:
     """The convolution along one axis; across it of size and stride 1."""
-    options = dict(kernel_size=_along(conv.kernel_size, axis, 1),
-                   padding=_along(conv.padding, axis, 0),
-                   dilation=_along(conv.dilation, axis, 1), bias=False)
+    padding = conv.padding  # a pair, 'same' or 'valid'
+    options: dict[str, Any] = dict(
+        kernel_size=_along(conv.kernel_size, axis, 1), bias=False,
+        padding=padding if isinstance(padding, str) else _along(padding, axis, 0),
+        dilation=_along(conv.dilation, axis, 1))
     if isinstance(conv, DynOPoolConv2d):
-        unit = DynOPoolConv2d(replaced[conv.pool], 1, 1, shared=True, **options)
+        unit: nn.Conv2d = DynOPoolConv2d(replaced[conv.pool], 1, 1, shared=True, **options)
     else:
         unit = _UnitConv(1, 1, stride=_along(conv.stride, axis, 1), **options)
     # The weights sum to 1: gradients of deep networks stay far from overflow and underflow.

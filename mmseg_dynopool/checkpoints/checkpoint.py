@@ -1,6 +1,6 @@
 """A checkpoint: read once, verified against a network, loaded into it."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,21 @@ class Checkpoint:
     Attributes:
         path: the file or URL.
         content: what mmengine's runner saved, or a state dict alone.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> import torch
+        >>> from torch import nn
+        >>> from mmseg_dynopool.checkpoints import Checkpoint
+        >>> model = nn.Conv2d(3, 8, 3)
+        >>> with TemporaryDirectory() as folder:
+        ...     torch.save(dict(state_dict=model.state_dict(), meta=dict(iter=1000)),
+        ...                f'{folder}/iter_1000.pth')
+        ...     checkpoint = Checkpoint.read(f'{folder}/iter_1000.pth')
+        >>> checkpoint.verify(model)  # a ValueError would say what does not fit
+        >>> checkpoint.load_into(model)
+        >>> checkpoint.name, checkpoint.meta
+        ('iter_1000.pth', {'iter': 1000})
     """
 
     path: str
@@ -35,7 +50,7 @@ class Checkpoint:
 
     @classmethod
     def read(cls, path: str | Path) -> 'Checkpoint':
-        """Read a checkpoint without running code of it; see :func:`read_file`.
+        """Read a checkpoint without running code of it.
 
         Raises:
             ValueError: it cannot be read, holds more than a training writes, or no weights.
@@ -140,7 +155,8 @@ class Checkpoint:
                              "it is a stock network's; give a checkpoint that was trained with "
                              'DynOPool')
 
-    def _verify_weights(self, weights: dict, optional) -> None:
+    def _verify_weights(self, weights: dict[str, torch.Tensor],
+                        optional: Collection[str]) -> None:
         state = self.state
         missing = [k for k in weights if k not in state and k not in optional
                    and not k.endswith('num_batches_tracked')]
@@ -169,7 +185,7 @@ def read_pretrained(cfg: Config) -> None:
             read_file(path)
 
 
-def _pretrained_files(node) -> Iterator[str]:
+def _pretrained_files(node: object) -> Iterator[str]:
     if isinstance(node, dict):
         for key, value in node.items():
             if isinstance(value, str) and (key == 'pretrained' or (
@@ -187,7 +203,7 @@ def _are_close(scales: dict, others: dict) -> bool:
         abs(a - b) <= 1e-6 * b for name in scales for a, b in zip(scales[name], others[name]))
 
 
-def _shape(value) -> tuple:
+def _shape(value: object) -> tuple[int | str, ...]:
     return value.shape if torch.is_tensor(value) else (type(value).__name__, )
 
 

@@ -29,6 +29,18 @@ def load_network(cfg: Config, checkpoint: Checkpoint | str | None, device: str =
 
     Raises:
         ValueError: a file does not exist, cannot be read, or belongs to another architecture.
+
+    Examples:
+        >>> import torch
+        >>> from mmengine.config import Config
+        >>> from mmseg_dynopool.checkpoints import load_network
+        >>> cfg = Config(dict(model=dict(
+        ...     type='DynOPoolEncoderDecoder', dynopool=dict(rule='before'),
+        ...     backbone=dict(type='ResNetV1c', depth=18, stem_channels=8, base_channels=8),
+        ...     decode_head=dict(type='FCNHead', in_channels=64, channels=8, num_classes=3))))
+        >>> network = load_network(cfg, checkpoint=None)  # or 'work_dirs/.../iter_80000.pth'
+        >>> network(torch.rand(1, 3, 64, 96)).shape
+        torch.Size([1, 3, 2, 3])
     """
     if not isinstance(checkpoint, Checkpoint | None):
         checkpoint = Checkpoint.read(checkpoint)

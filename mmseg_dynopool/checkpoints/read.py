@@ -6,7 +6,9 @@ alone; allowed here, too, is what mmengine's runner writes beside them.
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +22,7 @@ TRUST = 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
 _SHOWN = 5
 
 
-def _history_statistic(owner, name: str):
+def _history_statistic(owner: object, name: str) -> Callable:
     """The one use that a HistoryBuffer makes of ``getattr``: to name its own statistics."""
     if owner is not HistoryBuffer or name not in ('min', 'max', 'current', 'mean'):
         raise ValueError(f'getattr({owner!r}, {name!r})')
@@ -39,7 +41,7 @@ def _training_types() -> list:
             *numpys, *dtypes]
 
 
-def read_file(path: str) -> object:
+def read_file(path: str) -> Any:
     """The content of a checkpoint, its tensors on the CPU.
 
     Args:

@@ -10,10 +10,25 @@ from .checkpoint import Checkpoint
 
 
 class Runner(runner.Runner):
-    """mmengine's ``Runner``, whose ``load_from`` and ``resume`` load a :class:`Checkpoint`.
+    """mmengine's `Runner`, which reads a checkpoint once and runs no code of it.
+
+    `load_from` and `resume` load a [`Checkpoint`][mmseg_dynopool.checkpoints.Checkpoint]. The
+    arguments are those of mmengine's.
 
     Attributes:
         checkpoint: one that was read already, used when its path is asked for, then dropped.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> import torch
+        >>> from torch import nn
+        >>> from mmseg_dynopool.checkpoints import Runner
+        >>> model = nn.Conv2d(3, 8, 3)
+        >>> with TemporaryDirectory() as work_dir:  # a config: Runner.from_cfg(cfg).train()
+        ...     torch.save(model.state_dict(), f'{work_dir}/iter_1000.pth')
+        ...     runner = Runner(model, work_dir, default_scope='mmseg', log_level='ERROR')
+        ...     print(list(runner.load_checkpoint(f'{work_dir}/iter_1000.pth')))
+        ['weight', 'bias']
     """
 
     checkpoint: Checkpoint | None = None
@@ -23,8 +38,10 @@ class Runner(runner.Runner):
         """Load a checkpoint's weights, and give hooks what belongs to them.
 
         Args:
-            filename, strict, revise_keys: as in mmengine.
+            filename: the file or URL.
             map_location: not used: tensors are read to the CPU, and copied to where they belong.
+            strict: refuse weights that are missing or left over.
+            revise_keys: pairs of a pattern and its replacement, applied to the weights' names.
 
         Raises:
             ValueError: it cannot be read, or holds more than a training writes.

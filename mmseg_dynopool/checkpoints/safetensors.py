@@ -1,6 +1,7 @@
 """Weights as safetensors: numbers and names, nothing that a reader would have to execute."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,6 +21,20 @@ def save_safetensors(state: dict, path: str | Path, meta: dict | None = None) ->
         state: a network's ``state_dict()``.
         path: the file.
         meta: what mmseg keeps beside the weights, e.g. ``dict(dataset_meta=...)``; as JSON.
+
+    Raises:
+        ImportError: the package safetensors is not installed.
+        ValueError, OSError: the file cannot be written.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> from torch import nn
+        >>> from mmseg_dynopool.checkpoints import load_from_safetensors, save_safetensors
+        >>> model = nn.Conv2d(3, 8, 3)
+        >>> with TemporaryDirectory() as folder:
+        ...     save_safetensors(model.state_dict(), f'{folder}/model.safetensors', dict(iter=1000))
+        ...     print(load_from_safetensors(f'{folder}/model.safetensors')['meta'])
+        {'iter': 1000}
     """
     try:
         from safetensors.torch import save
@@ -31,14 +46,15 @@ def save_safetensors(state: dict, path: str | Path, meta: dict | None = None) ->
     write_file(path, save(state, {'format': 'pt', 'meta': json.dumps(meta or {}, default=_plain)}))
 
 
-def _plain(value):
+def _plain(value: object) -> object:
     """A palette may be an array."""
     return np.asarray(value).tolist()
 
 
 # The first goes before mmengine's own loader of URLs, in the order of its list.
 @CheckpointLoader.register_scheme(prefixes=(r'https?://.*\.safetensors$', r'.*\.safetensors$'))
-def load_from_safetensors(filename: str, map_location='cpu') -> dict:
+def load_from_safetensors(filename: str,
+                          map_location: str | torch.device | Callable | None = 'cpu') -> dict:
     """Load such a file wherever mmengine takes a checkpoint: ``load_from``, ``init_model``.
 
     Args:
@@ -46,10 +62,21 @@ def load_from_safetensors(filename: str, map_location='cpu') -> dict:
         map_location: device of the tensors; what is no device leaves them on the CPU.
 
     Returns:
-        ``{'state_dict', 'meta'}``.
+        A dict of `state_dict` and `meta`.
 
     Raises:
+        ImportError: the package safetensors is not installed.
         ValueError: it is no safetensors file, or cut off.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> from torch import nn
+        >>> from mmseg_dynopool.checkpoints import load_from_safetensors, save_safetensors
+        >>> with TemporaryDirectory() as folder:
+        ...     save_safetensors(nn.Conv2d(3, 8, 3).state_dict(), f'{folder}/model.safetensors')
+        ...     content = load_from_safetensors(f'{folder}/model.safetensors')
+        >>> content['state_dict']['weight'].shape
+        torch.Size([8, 3, 3, 3])
     """
     try:
         from safetensors import SafetensorError, safe_open

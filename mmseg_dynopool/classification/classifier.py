@@ -11,13 +11,30 @@ class DynOPoolImageClassifier(GMACsLoss, ImageClassifier):
     """mmpretrain's ``ImageClassifier`` with the cost of the learned resolutions in its loss.
 
     Args:
-        *args, **kwargs: the arguments of ``ImageClassifier``.
-        dynopool: convert the backbone with these options, see :func:`DynOPoolBackbone`; the
-            paper's classifiers have ``rule='after'`` (supplement, section 1.1).
-        gmacs_weight, gmacs_budget, latency_budget: see :class:`DynOPoolEncoderDecoder`.
+        *args: the arguments of mmpretrain's `ImageClassifier`.
+        dynopool: convert the backbone with these options, see
+            [`DynOPoolBackbone`][mmseg_dynopool.models.DynOPoolBackbone]; the paper's classifiers
+            have ``rule='after'`` (supplement, section 1.1).
+        gmacs_weight: lambda of the loss per 1e9 multiply-adds, see
+            [`DynOPoolEncoderDecoder`][mmseg_dynopool.models.DynOPoolEncoderDecoder].
+        gmacs_budget: options of a budget of multiply-adds, see there.
+        latency_budget: options of a budget of time, see there.
         gmacs_shape: input size ``(H, W)`` at which GMACs count; default: that of the first
             training batch.
+        **kwargs: the arguments of mmpretrain's `ImageClassifier` by name.
 
     Raises:
         ValueError: a value is malformed, or the network holds no DynOPool.
+
+    Examples:
+        >>> from mmengine.registry import init_default_scope
+        >>> from mmseg_dynopool.classification import DynOPoolImageClassifier
+        >>> init_default_scope('mmpretrain')
+        >>> model = DynOPoolImageClassifier(
+        ...     backbone=dict(type='ResNet_CIFAR', depth=18, stem_channels=8, base_channels=8),
+        ...     neck=dict(type='GlobalAveragePooling'),
+        ...     head=dict(type='LinearClsHead', num_classes=10, in_channels=64),
+        ...     dynopool=dict(rule='after'), gmacs_shape=(32, 32))
+        >>> print(f'{1e3 * model.count_gmacs():.2f} million multiply-adds')
+        12.05 million multiply-adds
     """

@@ -23,6 +23,13 @@ class StretchImage(BaseTransform):
 
     Raises:
         ValueError: an argument is out of range.
+
+    Examples:
+        >>> import numpy as np
+        >>> from mmseg_dynopool.classification import StretchImage
+        >>> stretch = StretchImage(factor=2.0, axis='height')  # dict(type='StretchImage', ...)
+        >>> stretch(dict(img=np.zeros((32, 32, 3), np.uint8)))['img_shape']
+        (64, 32)
     """
 
     def __init__(self, factor: float = 2., axis: str = 'height'):
@@ -49,6 +56,13 @@ class EnlargeImage(BaseTransform):
 
     Raises:
         ValueError: it is out of range.
+
+    Examples:
+        >>> import numpy as np
+        >>> from mmseg_dynopool.classification import EnlargeImage
+        >>> enlarge = EnlargeImage(factor=1.5)  # dict(type='EnlargeImage', ...)
+        >>> enlarge(dict(img=np.zeros((32, 32, 3), np.uint8)))['img_shape']
+        (48, 48)
     """
 
     def __init__(self, factor: float = 2.):
@@ -67,10 +81,18 @@ class TileImage(BaseTransform):
     Changes ``img`` ``(H, W, C)`` and ``img_shape``.
 
     Args:
-        rows, columns: how often it stands below and beside itself.
+        rows: how often it stands below itself.
+        columns: how often it stands beside itself.
 
     Raises:
         ValueError: one is no whole number >= 1.
+
+    Examples:
+        >>> import numpy as np
+        >>> from mmseg_dynopool.classification import TileImage
+        >>> tile = TileImage(rows=2, columns=3)  # dict(type='TileImage', ...)
+        >>> tile(dict(img=np.zeros((32, 32, 3), np.uint8)))['img_shape']
+        (64, 96)
     """
 
     def __init__(self, rows: int = 2, columns: int = 2):

@@ -18,7 +18,8 @@ from mmseg_dynopool.files import make_folder
 class ConfigOptions(DictAction):
     """mmengine's ``KEY=VALUE`` options, with a message for what is none."""
 
-    def __call__(self, parser, namespace, values, option_string=None):
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
+                 values: Sequence[str], option_string: str | None = None) -> None:
         for value in values or []:
             if '=' not in value[1:]:
                 parser.error(f'{option_string} takes KEY=VALUE, got {value!r}')

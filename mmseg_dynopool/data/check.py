@@ -10,7 +10,7 @@ from mmseg.registry import DATASETS
 
 from mmseg_dynopool.config import is_segmentor, type_name
 
-from .labels import describe_strays, label_range, stray_labels
+from .labels import LabelRange, describe_strays, label_range, stray_labels
 from .listing import loading_transforms, plain_datasets
 
 _SHOWN = 5
@@ -39,7 +39,7 @@ def check_data(cfg: Config, *dataloaders: str) -> None:
                 _check_samples(name, dataset, cfg.model)
 
 
-def _check_classes(name: str, dataset, head) -> None:
+def _check_classes(name: str, dataset: dict, head: dict) -> None:
     root = dataset.get('data_root') or ''
     if not ('://' in root or dataset.get('download') or Path(root).is_dir()):
         raise ValueError(f'{name}: the folder {root!r} does not exist; see docs/classification.md, '
@@ -72,7 +72,7 @@ def _spread(count: int) -> list[int]:
     return np.unique(np.linspace(0, count - 1, _SAMPLES).round().astype(int)).tolist()
 
 
-def _check_folders(name: str, dataset) -> None:
+def _check_folders(name: str, dataset: dict) -> None:
     root = dataset.get('data_root') or ''
     if '://' in root:  # an object store
         return
@@ -87,7 +87,7 @@ def _check_folders(name: str, dataset) -> None:
                          'docs/data.md')
 
 
-def _check_pairs(name: str, dataset) -> None:
+def _check_pairs(name: str, dataset: dict) -> None:
     # Without its pipeline the data set lists its files and reads none.
     listed = DATASETS.build({**dataset, 'pipeline': [], 'lazy_init': True})
     infos = listed.load_data_list()
@@ -113,7 +113,7 @@ def _first(paths: list[str]) -> str:
     return ', '.join(paths[:_SHOWN]) + more
 
 
-def _check_samples(name: str, dataset, model) -> None:
+def _check_samples(name: str, dataset: dict, model: dict) -> None:
     """Read a few samples, evenly spread, as the data set's own pipeline loads them."""
     pipeline = loading_transforms(dataset)
     if 'LoadAnnotations' not in map(type_name, pipeline):
@@ -132,7 +132,7 @@ def _check_samples(name: str, dataset, model) -> None:
         _check_label(name, info['seg_map_path'], sample, allowed)
 
 
-def _check_label(name: str, path: str, sample: dict, allowed) -> None:
+def _check_label(name: str, path: str, sample: dict, allowed: LabelRange | None) -> None:
     label, image = sample['gt_seg_map'], sample['img']
     if label.ndim != 2:
         raise ValueError(f'{name}: the label map {path} has shape {label.shape}; it must have one '
@@ -147,5 +147,5 @@ def _check_label(name: str, path: str, sample: dict, allowed) -> None:
                          'keeps the lower 8 bits alone; convert it to 8 bits, or load it with a '
                          'transform of your own')
     strays = stray_labels(label, allowed)
-    if strays:
+    if allowed and strays:
         raise ValueError(f'{name}: {describe_strays(path, strays, allowed)}')

@@ -70,8 +70,8 @@ def _check_jpeg(content: bytes, path: str | Path) -> None:
                          'again') from error
 
 
-def paint_labels(image: np.ndarray, label: np.ndarray, palette: Sequence, opacity: float,
-                 ignore_index: int | None = None) -> np.ndarray:
+def paint_labels(image: np.ndarray, label: np.ndarray, palette: Sequence | np.ndarray,
+                 opacity: float, ignore_index: int | None = None) -> np.ndarray:
     """Blend an image ``(H, W, C)``, 8 bits, with the colors of its labels ``(H, W)``.
 
     The ``palette`` has a color in the image's order of channels for each class; labels beyond it

@@ -4,9 +4,10 @@ On a GPU such a value ends the process by a device-side assertion that names nei
 file; in an evaluation mmseg leaves it out of the metric without a word.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from torch import Tensor, nn
 
 _SHOWN = 5
 
@@ -18,7 +19,7 @@ class LabelRange(NamedTuple):
     ignored: int
 
 
-def label_range(model) -> LabelRange | None:
+def label_range(model: dict | nn.Module) -> LabelRange | None:
     """What the (last) decode head of a segmentor or its config allows; None without such a head."""
     head = _get(model, 'decode_head')
     if isinstance(head, (list, tuple)) or type(head).__name__ == 'ModuleList':
@@ -30,7 +31,7 @@ def label_range(model) -> LabelRange | None:
     return LabelRange(max(classes, 2), _get(head, 'ignore_index', 255))
 
 
-def stray_labels(label, allowed: LabelRange | None) -> list[int]:
+def stray_labels(label: np.ndarray | Tensor, allowed: LabelRange | None) -> list[int]:
     """Values of a label map (array or tensor on the CPU) that are no class and not ignored."""
     if allowed is None:
         return []
@@ -50,6 +51,6 @@ def describe_strays(path: str, strays: list[int], allowed: LabelRange) -> str:
             'or set num_classes, or reduce_zero_label=True where 0 stands for no class')
 
 
-def _get(owner, name: str, default=None):
+def _get(owner: object, name: str, default: object = None) -> Any:
     """An entry of a config or an attribute of a module."""
     return owner.get(name, default) if isinstance(owner, dict) else getattr(owner, name, default)

@@ -9,7 +9,7 @@ from mmseg.registry import DATASETS
 from mmseg_dynopool.config import type_name
 
 
-def plain_datasets(dataset) -> list:
+def plain_datasets(dataset: dict) -> list[dict]:
     """The data sets inside wrappers such as ConcatDataset and RepeatDataset."""
     if 'datasets' in dataset:
         return [plain for part in dataset['datasets'] for plain in plain_datasets(part)]
@@ -18,12 +18,13 @@ def plain_datasets(dataset) -> list:
     return [dataset]
 
 
-def loading_transforms(dataset) -> list:
+def loading_transforms(dataset: dict) -> list[dict]:
     """Those transforms of a data set's pipeline that load images and annotations."""
     return [t for t in dataset.get('pipeline') or [] if type_name(t).startswith('Load')]
 
 
-def read_samples(dataset, images: int) -> Iterator[tuple[str, np.ndarray, np.ndarray, int]]:
+def read_samples(dataset: dict, images: int
+                 ) -> Iterator[tuple[str, np.ndarray, np.ndarray, int]]:
     """Images and label maps of a config's data set as they lie on the disk, evenly spread.
 
     Yields:

@@ -44,7 +44,7 @@ class SceneVariant:
     @property
     def shape(self) -> tuple[int, int]:
         """Size ``(H, W)`` of the images in pixels."""
-        return tuple(round(n * s) for n, s in zip(self.base, self.stretch))
+        return round(self.base[0] * self.stretch[0]), round(self.base[1] * self.stretch[1])
 
 
 # All have about 16,000 pixels.
@@ -178,8 +178,8 @@ def _warper(variant: SceneVariant, size: float, corner: tuple[float, float]
     """Draws an image of 28 x 28 at ``size`` with its upper left corner at ``corner``, in units."""
     (top, left), (down, right) = corner, variant.stretch
     # Pixel centres lie at 0.5, 1.5, ... of an image's length.
-    matrix = np.float64([[size * right, 0, right * (left + size / 2) - 0.5],
-                         [0, size * down, down * (top + size / 2) - 0.5]])
+    matrix = np.array([[size * right, 0, right * (left + size / 2) - 0.5],
+                       [0, size * down, down * (top + size / 2) - 0.5]], np.float64)
     return lambda image: cv2.warpAffine(image, matrix, variant.shape[::-1],
                                         flags=cv2.INTER_LINEAR)
 
@@ -191,7 +191,7 @@ def _texture(variant: SceneVariant, rng: np.random.Generator) -> np.ndarray:
         grid = rng.normal(0, contrast, [n // length + 3 for n in variant.base])
         down, right = (length * s for s in variant.stretch)
         shift = rng.uniform(-2, -1, 2)
-        matrix = np.float64([[right, 0, right * shift[1]], [0, down, down * shift[0]]])
+        matrix = np.array([[right, 0, right * shift[1]], [0, down, down * shift[0]]], np.float64)
         canvas += cv2.warpAffine(grid.astype(np.float32), matrix, variant.shape[::-1],
                                  flags=cv2.INTER_CUBIC)
     return canvas

@@ -37,7 +37,7 @@ def prepare_mni152(out_dir: str | Path) -> dict[str, int]:
         counts[split] += 1
         for folder, volume in (('images', image), ('labels', label)):
             # Rows run from the front of the head to its back.
-            slice_ = np.ascontiguousarray(volume[(*_BOX, z)].T[::-1])
+            slice_ = np.ascontiguousarray(volume[_BOX[0], _BOX[1], z].T[::-1])
             write_image(Path(out_dir, folder, split, f'axial_{z:03d}.png'),
                         slice_.round().astype(np.uint8))
     return counts
@@ -51,4 +51,5 @@ def _load(kind: str) -> np.ndarray:
         raise ModuleNotFoundError(
             f"{error.name} is missing: the MNI152 template comes with nilearn; install it with "
             "pip install 'mmseg_dynopool[demo]'") from error
-    return nibabel.load(str(folder / _FILE.format(kind))).get_fdata(dtype=np.float32)
+    return nibabel.Nifti1Image.from_filename(str(folder / _FILE.format(kind))).get_fdata(
+        dtype=np.float32)

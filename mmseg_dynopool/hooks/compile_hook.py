@@ -1,8 +1,10 @@
 """torch.compile for a part of the network."""
 
 from operator import attrgetter
+from typing import Any
 
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import nn
 
@@ -18,19 +20,27 @@ class CompileHook(Hook):
 
     Args:
         part: dotted name of the module in the model, e.g. ``'backbone'``.
-        **options: of ``torch.compile``, e.g. ``mode='max-autotune'`` or ``backend='aot_eager'``.
+        **options: of `torch.compile`, e.g. ``mode='max-autotune'`` or ``backend='aot_eager'``.
 
     Raises:
         ValueError: ``part`` names no module of the model.
+
+    Examples:
+        >>> from mmseg.registry import HOOKS
+        >>> import mmseg_dynopool  # as a config does by custom_imports
+        >>> custom_hooks = [dict(type='CompileHook', part='backbone', mode='max-autotune')]
+        >>> hook = HOOKS.build(custom_hooks[0])
+        >>> hook.part, hook.options
+        ('backbone', {'mode': 'max-autotune'})
     """
 
-    def __init__(self, part: str = 'backbone', **options):
+    def __init__(self, part: str = 'backbone', **options: Any):
         if not isinstance(part, str) or not part:
             raise ValueError(f"part must be a module's name such as 'backbone', got {part!r}")
         self.part = part
         self.options = options
 
-    def before_run(self, runner) -> None:
+    def before_run(self, runner: Runner) -> None:
         model = unwrap(runner.model)
         try:
             module = attrgetter(self.part)(model)

@@ -69,7 +69,7 @@ class GradientWindow:
         """Take the hook off the optimizer."""
         self._handle.remove()
 
-    def _note(self, optimizer: Optimizer, args, kwargs) -> None:
+    def _note(self, optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
         row = torch.stack([_gradient(alpha) for alpha in self._alphas])
         self._rows.append(row / loss_scale(optimizer))
 

@@ -1,6 +1,8 @@
 """Label values that are no class, found batch by batch."""
 
 from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
+from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from mmseg_dynopool.data.labels import describe_strays, label_range, stray_labels
@@ -15,15 +17,32 @@ class LabelCheckHook(Hook):
 
     Raises:
         ValueError: a label is out of range.
+
+    Examples:
+        >>> from types import SimpleNamespace as Namespace
+        >>> import torch
+        >>> from mmengine.structures import PixelData
+        >>> from mmseg.structures import SegDataSample
+        >>> from mmseg_dynopool.hooks import LabelCheckHook  # custom_hooks: type='LabelCheckHook'
+        >>> label = PixelData(data=torch.tensor([[[0, 1], [2, 7]]]))
+        >>> sample = SegDataSample(gt_sem_seg=label, metainfo=dict(seg_map_path='a.png'))
+        >>> runner = Namespace(model=Namespace(decode_head=Namespace(num_classes=3)), iter=0)
+        >>> try:
+        ...     LabelCheckHook().before_train_iter(runner, 0, dict(data_samples=[sample]))
+        ... except ValueError as error:
+        ...     print(str(error).partition('. ')[0])
+        train, iteration 1: the label map a.png holds 7, but decode_head.num_classes=3 allows
+        0 to 2, and 255 for pixels to ignore
     """
 
-    def _before_iter(self, runner, batch_idx, data_batch=None, mode='train') -> None:
+    def _before_iter(self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None,
+                     mode: str = 'train') -> None:
         allowed = label_range(unwrap(runner.model))
         samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
         for sample in samples or []:
             label = getattr(sample, 'gt_sem_seg', None)
             strays = [] if label is None else stray_labels(label.data, allowed)
-            if strays:
+            if allowed and strays:
                 path = sample.get('seg_map_path', 'of this batch')
                 raise ValueError(f'{mode}, iteration {runner.iter + 1}: '
                                  f'{describe_strays(path, strays, allowed)}')

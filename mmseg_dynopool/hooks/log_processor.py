@@ -1,6 +1,6 @@
 """A log line that a person can read."""
 
-from mmengine.runner import LogProcessor
+from mmengine.runner import LogProcessor, Runner
 from mmseg.registry import LOG_PROCESSORS
 
 from .shape_scalar import ShapeScalar
@@ -12,13 +12,28 @@ class DynOPoolLogProcessor(LogProcessor):
 
     ``stream1: 0.458 x 0.461 (18 x 18)``: the learned scales and, where they are logged, the
     feature size, height first. Only the text is shorter: the visualizer's backends, and with them
-    TensorBoard and ``scalars.json``, get every scalar of :class:`ShapeLogHook`.
+    TensorBoard and `scalars.json`, get every scalar of
+    [`ShapeLogHook`][mmseg_dynopool.hooks.ShapeLogHook].
 
-    Use it by ``log_processor=dict(type='DynOPoolLogProcessor', ...)``; options are
-    :class:`mmengine.runner.LogProcessor`'s.
+    Use it by ``log_processor=dict(type='DynOPoolLogProcessor', ...)``; options are those of
+    mmengine's `LogProcessor`.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> from mmengine.logging import MessageHub
+        >>> from mmengine.registry import LOG_PROCESSORS
+        >>> import mmseg_dynopool
+        >>> log_processor = dict(type='mmseg.DynOPoolLogProcessor', by_epoch=False)
+        >>> hub = MessageHub('a run')
+        >>> hub.update_scalars({'train/loss': 0.5, 'train/dynopool/stream1/scale_h': 0.458,
+        ...                     'train/dynopool/stream1/scale_w': 0.461})
+        >>> runner = SimpleNamespace(message_hub=hub, iter=49, max_iters=80000, _train_loop=None)
+        >>> tag, text = LOG_PROCESSORS.build(log_processor).get_log_after_iter(runner, 49, 'train')
+        >>> print(text.partition('loss: ')[2])
+        0.5000  stream1: 0.458 x 0.461
     """
 
-    def get_log_after_iter(self, runner, batch_idx: int, mode: str) -> tuple[dict, str]:
+    def get_log_after_iter(self, runner: Runner, batch_idx: int, mode: str) -> tuple[dict, str]:
         """The scalars, all of them, and the line."""
         tag, text = super().get_log_after_iter(runner, batch_idx, mode)  # without the shapes
         windows = self._parse_windows_size(runner, batch_idx, self.custom_cfg)
@@ -26,7 +41,8 @@ class DynOPoolLogProcessor(LogProcessor):
         shapes = {key: value for key, value in every.items() if ShapeScalar.parse(key)}
         return {**tag, **shapes}, '  '.join([text, *_entries(shapes)])
 
-    def _collect_scalars(self, custom_cfg, runner, mode, reserve_prefix=False) -> dict:
+    def _collect_scalars(self, custom_cfg: list[dict], runner: Runner, mode: str,
+                         reserve_prefix: bool = False) -> dict:
         """Of these mmengine makes the line."""
         scalars = super()._collect_scalars(custom_cfg, runner, mode, reserve_prefix)
         return {key: value for key, value in scalars.items() if not ShapeScalar.parse(key)}
@@ -34,12 +50,14 @@ class DynOPoolLogProcessor(LogProcessor):
 
 def _entries(shapes: dict[str, float]) -> list[str]:
     """``'stream1: 0.458 x 0.461 (18 x 18)'`` of each instance."""
-    values = {ShapeScalar.parse(key): value for key, value in shapes.items()}
+    values = {scalar: value for key, value in shapes.items()
+              if (scalar := ShapeScalar.parse(key))}
     entries = []
     for name in dict.fromkeys(scalar.instance for scalar in values):
-        scale, size = ([values.get(ShapeScalar(name, quantity, axis)) for axis in 'hw']
+        scale, size = ([values[key] for axis in 'hw'
+                        if (key := ShapeScalar(name, quantity, axis)) in values]
                        for quantity in ('scale', 'size'))
-        if None not in scale:
+        if len(scale) == 2:
             entry = '{}: {:.3f} x {:.3f}'.format(name, *scale)
-            entries.append(entry if None in size else '{} ({:.0f} x {:.0f})'.format(entry, *size))
+            entries.append('{} ({:.0f} x {:.0f})'.format(entry, *size) if len(size) == 2 else entry)
     return entries

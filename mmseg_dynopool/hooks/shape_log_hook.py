@@ -1,7 +1,12 @@
 """Logs the learned shapes."""
 
+from collections.abc import Iterable, Sequence
+
 import torch
 from mmengine.hooks import Hook, LoggerHook
+from mmengine.hooks.hook import DATA_BATCH
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from mmseg_dynopool.layers import ResizingPool, learned_pools
@@ -15,12 +20,13 @@ from .shape_scalar import LEARNING_RATE, ShapeScalar
 class ShapeLogHook(Hook):
     """Logs the learned shapes in each line of the log and each of the visualizer's backends.
 
-    :class:`DynOPoolHook` brings it along. Logged (``_h`` and ``_w`` each):
+    [`DynOPoolHook`][mmseg_dynopool.hooks.DynOPoolHook] brings it along. Logged (`_h` and `_w`
+    each):
 
     - ``dynopool/<instance>/alpha_h``, and ``scale_h`` = 1 / alpha;
     - ``dynopool/<instance>/grad_mean_h``, ``grad_std_h``, ``grad_snr_h``: mean and sample standard
       deviation of alpha's gradient over the optimizer's steps since the last log line, and
-      |mean| / std. As the optimizer gets it, see :class:`GradientWindow`. Noise alone gives about
+      |mean| / std. As the optimizer gets it, see `GradientWindow`. Noise alone gives about
       0.8 / sqrt(steps): a ratio that stays there says that the shape no longer learns, but
       wanders. A window with less than two steps goes on to the next line. A ShapeAdaptor, whose
       alpha is no parameter, has none;
@@ -32,25 +38,42 @@ class ShapeLogHook(Hook):
 
     The networks' loss logs ``gmacs`` and ``gmacs_ratio``, the cost now and relative to the
     start.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> from mmengine.hooks import LoggerHook
+        >>> from mmengine.logging import MessageHub
+        >>> from mmengine.optim import OptimWrapper
+        >>> from torch import nn, optim
+        >>> from mmseg_dynopool.hooks import ShapeLogHook
+        >>> from mmseg_dynopool.layers import DynOPool
+        >>> model = nn.ModuleDict({'stream1': DynOPool(scale=(0.5, 0.25))})
+        >>> runner = SimpleNamespace(
+        ...     model=model, optim_wrapper=OptimWrapper(optim.SGD(model.parameters(), lr=0.01)),
+        ...     hooks=[LoggerHook(interval=1)], message_hub=MessageHub('run'), train_dataloader=[0])
+        >>> ShapeLogHook().after_train_iter(runner, 0)
+        >>> print(runner.message_hub.get_scalar('train/dynopool/stream1/scale_w').current())
+        0.25
     """
 
     priority = 42  # after the projection and the budget (41), whose alphas count
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._gradients: GradientWindow | None = None
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: Runner) -> None:
         self.after_train(runner)
         if any(isinstance(hook, LoggerHook) for hook in runner.hooks):  # else nobody reads them
             alphas = [pool.parameter for pool in named_pools(runner).values()]
             self._gradients = GradientWindow(runner.optim_wrapper.optimizer, alphas)
 
-    def after_train(self, runner) -> None:
+    def after_train(self, runner: Runner) -> None:
         if self._gradients is not None:
             self._gradients.remove()
             self._gradients = None
 
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None,
+                         outputs: dict | None = None) -> None:
         if not _is_line(runner, batch_idx):
             return
         pools = named_pools(runner)
@@ -71,19 +94,19 @@ class ShapeLogHook(Hook):
             runner.message_hub.update_scalar(f'train/{key}', value)
 
 
-def named_pools(runner) -> dict[str, ResizingPool]:
+def named_pools(runner: Runner) -> dict[str, ResizingPool]:
     """The poolings of a runner's model that learn, by their names in logs."""
     return by_short_name(learned_pools(unwrap(runner.model)))
 
 
-def parameter_groups(runner, pools: dict[str, ResizingPool]) -> list[dict]:
+def parameter_groups(runner: Runner, pools: dict[str, ResizingPool]) -> list[dict]:
     """The optimizer's groups that hold the poolings' parameters."""
     parameters = {id(pool.parameter) for pool in pools.values()}
     return [group for group in runner.optim_wrapper.param_groups
             if any(id(p) in parameters for p in group['params'])]
 
 
-def _is_line(runner, batch_idx) -> bool:
+def _is_line(runner: Runner, batch_idx: int) -> bool:
     """Whether a LoggerHook, which runs later, writes a line in this iteration."""
     loader = runner.train_dataloader
     return any(
@@ -93,7 +116,8 @@ def _is_line(runner, batch_idx) -> bool:
         for hook in runner.hooks if isinstance(hook, LoggerHook))
 
 
-def _alpha_scalars(pools, alphas) -> dict[ShapeScalar, float]:
+def _alpha_scalars(pools: Iterable[str], alphas: Sequence[Sequence[float]]
+                   ) -> dict[ShapeScalar, float]:
     scalars = {}
     for name, pair in zip(pools, alphas):
         for axis, alpha in zip('hw', pair):
@@ -102,7 +126,8 @@ def _alpha_scalars(pools, alphas) -> dict[ShapeScalar, float]:
     return scalars
 
 
-def _gradient_scalars(pools, gradients) -> dict[ShapeScalar, float]:
+def _gradient_scalars(pools: Iterable[str], gradients: Sequence[Sequence[Sequence[float]]]
+                      ) -> dict[ShapeScalar, float]:
     """Of a window's gradients, ``(steps, pools, 2)``."""
     scalars = {}
     for name, steps in zip(pools, zip(*gradients)):
@@ -114,11 +139,12 @@ def _gradient_scalars(pools, gradients) -> dict[ShapeScalar, float]:
     return scalars
 
 
-def _size_scalars(model, pools, alphas) -> dict[ShapeScalar, int]:
+def _size_scalars(model: BaseModel, pools: dict[str, ResizingPool],
+                  alphas: Sequence[Sequence[float]]) -> dict[ShapeScalar, int]:
     shape = getattr(model, 'counted_shape', None) or getattr(
         getattr(model, 'data_preprocessor', None), 'size', None)
     backbone = getattr(model, 'backbone', None)
-    if shape is None or not hasattr(backbone, 'feature_sizes'):
+    if shape is None or backbone is None or not hasattr(backbone, 'feature_sizes'):
         return {}
     # The backbone knows its instances by names of its own.
     logged = {id(pool): (name, alpha) for (name, pool), alpha in zip(pools.items(), alphas)}

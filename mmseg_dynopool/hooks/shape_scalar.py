@@ -17,7 +17,8 @@ class ShapeScalar(NamedTuple):
             ``'grad_snr'``.
         axis: ``'h'`` or ``'w'``.
 
-    Example:
+    Examples:
+        >>> from mmseg_dynopool.hooks.shape_scalar import ShapeScalar
         >>> ShapeScalar.parse('dynopool/stream1/scale_h')
         ShapeScalar(instance='stream1', quantity='scale', axis='h')
     """
@@ -33,6 +34,6 @@ class ShapeScalar(NamedTuple):
 
     @classmethod
     def parse(cls, key: str) -> 'ShapeScalar | None':
-        """The inverse of :attr:`key`, with or without ``train/``; None for another scalar."""
+        """The inverse of `key`, with or without ``train/``; None for another scalar."""
         match = _KEY.fullmatch(key)
         return cls(*match.groups()) if match else None

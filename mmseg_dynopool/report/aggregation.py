@@ -1,11 +1,14 @@
 """Which input bins make up an output bin, for DynOPool and Shape Adaptor (supplement, Figure 1)."""
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
@@ -43,7 +46,8 @@ def draw_aggregations(aggregations: Sequence[Aggregation], cell: Sequence[int],
     return figure
 
 
-def _draw_panel(axis: Axes, aggregation: Aggregation, cell, highest):
+def _draw_panel(axis: Axes, aggregation: Aggregation, cell: Sequence[int], highest: float
+                ) -> AxesImage:
     out_h, out_w, height, width = aggregation.weights.shape
     weights = aggregation.weights[tuple(cell)]
     image = axis.imshow(weights, cmap='Blues', vmin=0, vmax=highest, extent=(0, width, height, 0))
@@ -58,7 +62,8 @@ def _draw_panel(axis: Axes, aggregation: Aggregation, cell, highest):
     axis.hlines(np.linspace(0, height, out_h + 1), 0, width, color=_GRID, lw=1.8)
     axis.vlines(np.linspace(0, width, out_w + 1), 0, height, color=_GRID, lw=1.8)
     corner = cell[1] * width / out_w, cell[0] * height / out_h
-    for look in (dict(hatch='///', alpha=0.45, gid='cell'), dict(lw=3.5)):
+    looks: list[dict[str, Any]] = [dict(hatch='///', alpha=0.45, gid='cell'), dict(lw=3.5)]
+    for look in looks:
         axis.add_patch(Rectangle(corner, width / out_w, height / out_h, fill=False,
                                  edgecolor=_GRID, **look))
     bins, rows, columns = aggregation.reach(cell)
@@ -66,13 +71,13 @@ def _draw_panel(axis: Axes, aggregation: Aggregation, cell, highest):
     axis.set_title(f'{aggregation.title}\n{bins} {have} a weight, in a block of {rows} x '
                    f'{columns}', fontsize=10)
     axis.set(xlabel='column of the input (bins)', ylabel='row of the input (bins)')
-    axis.set_xticks(np.arange(width) + 0.5, range(width))
-    axis.set_yticks(np.arange(height) + 0.5, range(height))
+    axis.set_xticks(np.arange(width) + 0.5, [*map(str, range(width))])
+    axis.set_yticks(np.arange(height) + 0.5, [*map(str, range(height))])
     axis.tick_params(length=0)
     return image
 
 
-def add_options(parser):
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument('--size', nargs=2, type=int, default=(8, 8), metavar=('H', 'W'),
                         help='size of the input in bins, default 8 8')
@@ -87,7 +92,7 @@ def add_options(parser):
                         help='the picture')
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Run the command."""
     check_png(args.out)
     aggregations = compute_aggregations(args.size, args.scale, tuple(args.ratios))

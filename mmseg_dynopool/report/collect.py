@@ -87,8 +87,10 @@ def collect(run: Run, baseline: Run | None, shape: Sequence[int] | None, images:
     runs = [run] if baseline is None else [run, baseline]
     for each in runs:
         check_data(each.cfg, 'val_dataloader')
-    ours, other = ([_evaluate(each, device) for each in runs] + [None])[:2]
-    shape = tuple(shape or counted_shape(run.cfg) or ours.seen.most_common(1)[0][0])
+    ours = _evaluate(run, device)
+    other = None if baseline is None else _evaluate(baseline, device)
+    height, width = shape or counted_shape(run.cfg) or ours.seen.most_common(1)[0][0]
+    shape = height, width
     # A classifier's image is right or wrong: none is the best.
     best, worst = ours.evaluation.extremes(images) if is_segmentor(run.cfg.model) else ([], [])
     return Report(ours, other, shape, measure(_networks(ours, other, device), shape, repeats),

@@ -39,7 +39,7 @@ def draw_comparison(image: np.ndarray, labels: dict[str, np.ndarray], dataset_me
         axis.imshow(panel)
         axis.set_title(title)
         axis.set_axis_off()
-    handles = [Patch(facecolor=np.array(color) / 255, edgecolor='gray', label=name)
+    handles = [Patch(facecolor=tuple(np.array(color) / 255), edgecolor='gray', label=name)
                for name, color in zip(dataset_meta['classes'], palette, strict=True)]
     figure.legend(handles=handles, loc='outside lower center', ncols=len(handles))
     save_figure(figure, path, dpi=110)

@@ -1,21 +1,23 @@
 """What runs logged, drawn over the iterations: in one figure for all, or a figure per panel."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, FigureBase
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from matplotlib.typing import LineStyleType
 
 from mmseg_dynopool.analysis.logs import RunLog, Series
 
 from .figures import AXIS_COLORS, BLUE
 
 GRAY = '#767676'
-STYLES = ('-', '--', ':', '-.', (0, (6, 2, 1, 2, 1, 2)), (0, (1, 3)), (0, (8, 4)), (0, (3, 1)))
-_STRIDE_2 = dict(color=GRAY, lw=1, ls=':', label='stride 2', zorder=1)
+STYLES: Sequence[LineStyleType] = (
+    '-', '--', ':', '-.', (0, (6, 2, 1, 2, 1, 2)), (0, (1, 3)), (0, (8, 4)), (0, (3, 1)))
+_STRIDE_2: dict[str, Any] = dict(color=GRAY, lw=1, ls=':', label='stride 2', zorder=1)
 YLABELS = {
     'scale': 'scale r = 1 / alpha',
     'size': 'feature size (pixels)',
@@ -36,7 +38,7 @@ class Curve(NamedTuple):
     label: str
     points: Series
     color: str
-    style: str | tuple = '-'
+    style: LineStyleType = '-'
 
 
 @dataclass
@@ -53,7 +55,7 @@ class Panel:
     title: str = ''
     limits: tuple[float, float] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.curves = [curve for curve in self.curves if curve.points]
 
     def describe(self) -> str:
@@ -79,7 +81,7 @@ def draw_panel(axis: Axes, panel: Panel) -> None:
     if panel.limits:
         axis.set_ylim(panel.limits)
     axis.set_xlim(0, 1.02 * max(curve.points[-1][0] for curve in panel.curves))
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.locator_params('x', integer=True)
     axis.set_title(panel.title, fontsize=11)
     axis.set(xlabel='iteration', ylabel=YLABELS[panel.quantity])
     axis.grid(color='0.93')
@@ -90,9 +92,10 @@ def draw_panel(axis: Axes, panel: Panel) -> None:
 def report_panels(run: RunLog, baseline: RunLog | None = None) -> list[Panel]:
     """A run beside its baseline; panels of what the run did not log are omitted."""
     baseline = baseline or RunLog('no baseline')  # whose curves are empty, and so omitted
-    runs = [('this run', run, BLUE, '-'), ('baseline', baseline, GRAY, '--')]
+    runs: list[tuple[str, RunLog, str, LineStyleType]] = [
+        ('this run', run, BLUE, '-'), ('baseline', baseline, GRAY, '--')]
 
-    def panel(title, quantity, read):
+    def panel(title: str, quantity: str, read: Callable[[RunLog], Series]) -> Panel:
         return Panel(quantity, [Curve(label, read(log), color, style)
                                 for label, log, color, style in runs], title=title)
 
@@ -158,7 +161,7 @@ def evolution_size(runs: Sequence[RunLog]) -> tuple[float, float]:
     return width, 2.3 * len(rows) + 0.9 + 0.2 * -(-(3 + len(runs)) // _legend_columns(runs, width))
 
 
-def draw_evolution(figure: FigureBase, runs: Sequence[RunLog]) -> None:
+def draw_evolution(figure: Figure | SubFigure, runs: Sequence[RunLog]) -> None:
     """Draw :func:`evolution`: a column per instance, h and w in two colours, a style per run.
 
     The figure, or a part of one, has ``layout='constrained'``; names of runs differ.

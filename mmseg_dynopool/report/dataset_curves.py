@@ -1,6 +1,9 @@
 """Draw what an analysis of a data set found."""
 
+from collections.abc import Iterator
+
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .figures import AXIS_COLORS
@@ -33,7 +36,7 @@ def describe(stretch: float | None, error: float | None = None) -> str:
     return f'{stretch:.2f} times' if error is None else f'{stretch:.2f} ± {error:.2f} times'
 
 
-def _draw_energy(axis, title: str, part: dict) -> None:
+def _draw_energy(axis: Axes, title: str, part: dict) -> None:
     curves = part['curves']
     scale = 2 * np.array(curves['frequency'])
     lowest = min(row['scale'] for row in part['energy_above']) / 1.3
@@ -50,7 +53,7 @@ def _draw_energy(axis, title: str, part: dict) -> None:
             'scale r of the feature map to the image', 'energy above r / 2 cycles/pixel (%)')
 
 
-def _draw_difference(axis, title: str, part: dict) -> None:
+def _draw_difference(axis: Axes, title: str, part: dict) -> None:
     curves = part['curves']
     lag = np.array(curves['lag'])
     values = np.array(curves['difference'], dtype=float)  # None becomes NaN
@@ -65,12 +68,12 @@ def _draw_difference(axis, title: str, part: dict) -> None:
             'distance of two pixels (pixels)', 'difference (1: unrelated pixels)')
 
 
-def _finish(axis, title: str, xlabel: str, ylabel: str) -> None:
+def _finish(axis: Axes, title: str, xlabel: str, ylabel: str) -> None:
     axis.set_ylim(bottom=0)
     axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axis.grid(alpha=0.3)
     axis.legend()
 
 
-def _axes(pair):
+def _axes(pair: list | np.ndarray) -> Iterator[tuple]:
     return zip(('height', 'width'), AXIS_COLORS.values(), pair, strict=True)

@@ -1,7 +1,9 @@
 """A network drawn to scale: feature maps as rectangles, beside those of the stock network."""
 
 from collections.abc import Sequence
+from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.patches import Rectangle
 
@@ -66,7 +68,7 @@ def draw_network(figure: FigureBase, networks: Sequence[NetworkSizes]) -> None:
                     '{} x {}'.format(*networks[0].input_size), fontsize=11)
 
 
-def _text(name: str, size, stock) -> str:
+def _text(name: str, size: Size, stock: Size) -> str:
     """``'13 x 40'``, of a learned size with its area relative to the stock one's."""
     text = '{} x {}'.format(*size)
     if name != STOCK:
@@ -74,10 +76,12 @@ def _text(name: str, size, stock) -> str:
     return text
 
 
-def _draw_map(axis, layout: _Layout, name: str, stream: str, size, stock) -> None:
+def _draw_map(axis: Axes, layout: _Layout, name: str, stream: str, size: Size, stock: Size
+              ) -> None:
     corner = layout.left[name], layout.top[stream]
     height, width = (n * layout.inch for n in size)
-    look = dict(facecolor=STOCK_COLOR, edgecolor='0.4') if name == STOCK else dict(
+    look: dict[str, Any] = dict(
+        facecolor=STOCK_COLOR, edgecolor='0.4') if name == STOCK else dict(
         facecolor=SKY_BLUE, edgecolor='black')
     axis.add_patch(Rectangle(corner, width, height, lw=0.8, label=f'{name} {stream}', **look))
     text = _text(name, size, stock)
@@ -93,7 +97,7 @@ def _draw_map(axis, layout: _Layout, name: str, stream: str, size, stock) -> Non
         axis.text(corner[0], corner[1] + below + 0.05, text, fontsize=9, va='top')
 
 
-def _draw_scale_bar(axis, layout: _Layout, columns: dict) -> None:
+def _draw_scale_bar(axis: Axes, layout: _Layout, columns: dict[str, dict[str, Size]]) -> None:
     widest = max(w for _, w in columns[STOCK].values())
     length = max(n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if n <= max(1, widest / 2))
     y = layout.height - 0.35

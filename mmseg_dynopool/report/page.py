@@ -8,6 +8,7 @@ from itertools import zip_longest
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mmseg_dynopool.analysis.recipe import recipe, seed
+from mmseg_dynopool.analysis.work_dir import Run
 
 from .collect import BASELINE, RUN, STOCK, Report
 from .curves import draw_report_panel, report_panels
@@ -90,7 +91,7 @@ def _feature_maps(report: Report) -> list[dict[str, tuple[int, int]]]:
     return [sizes for sizes in maps if 'run' in sizes]
 
 
-def _notes(run) -> str:
+def _notes(run: Run) -> str:
     """What a checkpoint notes of its training."""
     notes = {'seed': seed(run), 'mmengine': run.checkpoint.meta.get('mmengine_version'),
              'written': run.checkpoint.meta.get('time')}

@@ -1,5 +1,8 @@
 """Receptive fields of each feature map, learned beside stock, on an image."""
 
+import argparse
+from typing import Any
+
 import cv2
 import numpy as np
 import torch
@@ -7,9 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
+from mmseg.models import BaseSegmentor
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmseg_dynopool.analysis.fields import ReceptiveField, check_pools, compare_fields
 from mmseg_dynopool.checkpoints import load_network
@@ -21,7 +25,7 @@ from mmseg_dynopool.files import check_png
 from .figures import ORANGE, SKY_BLUE, save_figure
 
 # The boxes of a ReceptiveField by their names, as drawn.
-_BOXES = {
+_BOXES: dict[str, dict[str, Any]] = {
     'core': dict(edgecolor=SKY_BLUE, ls=':', label='effective, middle 50 % along each axis'),
     'effective': dict(edgecolor=SKY_BLUE, ls='-', label='effective, middle 95 %'),
     'theoretical': dict(edgecolor=ORANGE, ls='--',
@@ -29,7 +33,7 @@ _BOXES = {
 }
 
 
-def prepare_image(model: nn.Module, image: np.ndarray) -> tuple[np.ndarray, Tensor]:
+def prepare_image(model: BaseSegmentor, image: np.ndarray) -> tuple[np.ndarray, Tensor]:
     """An image ``(H, W, 3)``, BGR, 8 bits, as the network gets it in a test.
 
     Returns:
@@ -89,7 +93,7 @@ def draw_fields(fields: dict[str, list[ReceptiveField]], image: np.ndarray) -> F
 
 def _describe(title: str, field: ReceptiveField) -> str:
     lines = ['{}, {}: map {} x {}'.format(title, field.name, *field.size)]
-    if field.effective is None:
+    if field.effective is None or field.core is None:
         lines.append('no gradient: the unit is off')
     else:
         lines.append('50 %: {} x {}, 95 %: {} x {}'.format(*field.core.extent,
@@ -112,7 +116,7 @@ def field_table(fields: dict[str, list[ReceptiveField]]) -> Table:
     return table
 
 
-def add_options(parser):
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint or .safetensors file')
@@ -122,7 +126,7 @@ def add_options(parser):
     add_cfg_options(parser)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Run the command."""
     cfg = read_config(args.config, args.cfg_options)
     check_segmentor(cfg, 'visualize receptive-field')

@@ -8,8 +8,9 @@ and the place in the training. What is lost with a partly written file is in ``c
 from mmengine.config import Config
 from mmengine.dist import get_rank
 from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks.hook import DATA_BATCH
 from mmengine.logging import print_log
-from mmengine.runner import EpochBasedTrainLoop, set_random_seed
+from mmengine.runner import EpochBasedTrainLoop, Runner, set_random_seed
 from mmseg.registry import HOOKS
 
 from mmseg_dynopool.config import type_name
@@ -22,7 +23,25 @@ def make_resumable(cfg: Config) -> Config:
     """Make a training config's runs resume exactly, in place; ``tools/train.py`` calls it.
 
     The sampler, the data set and mmengine's CheckpointHook are replaced by ours, and
-    :class:`IterationSeedHook` is added. Calling it again changes nothing.
+    [`IterationSeedHook`][mmseg_dynopool.resume.IterationSeedHook] is added. Calling it again
+    changes nothing.
+
+    Args:
+        cfg: the config, which is changed.
+
+    Returns:
+        The same config.
+
+    Examples:
+        >>> from mmengine.config import Config
+        >>> from mmseg_dynopool.resume import make_resumable
+        >>> cfg = Config(dict(train_dataloader=dict(
+        ...     sampler=dict(type='InfiniteSampler'), dataset=dict(type='CityscapesDataset'))))
+        >>> cfg = make_resumable(cfg)
+        >>> cfg.train_dataloader.sampler.type, cfg.default_hooks.checkpoint.type
+        ('SeededSampler', 'SafeCheckpointHook')
+        >>> cfg.custom_hooks
+        [{'type': 'IterationSeedHook'}]
     """
     loader = cfg.get('train_dataloader')
     if loader is not None and loader.get('sampler') and loader.get('batch_sampler') is None:
@@ -50,11 +69,22 @@ class IterationSeedHook(Hook):
 
     Dropout and the like then repeat in a resumed run, on every rank, with no state to save. Data
     have seeds of their own. Warns of settings with which a resumed run cannot be exact.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> import torch
+        >>> from mmseg_dynopool.resume import IterationSeedHook  # custom_hooks: by its name
+        >>> hook, runner = IterationSeedHook(), SimpleNamespace(seed=0, iter=500)
+        >>> hook.before_train_iter(runner, 500)
+        >>> noise = torch.rand(4)
+        >>> hook.before_train_iter(runner, 500)  # of the run that was killed and resumed
+        >>> (torch.rand(4) - noise).abs().max()
+        tensor(0.)
     """
 
     priority = 'VERY_HIGH'
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: Runner) -> None:
         if not isinstance(runner.train_dataloader.sampler, SeededSampler):
             runner.logger.warning(
                 'random augmentation will not repeat when this run is resumed; start it with '
@@ -68,7 +98,7 @@ class IterationSeedHook(Hook):
                         "type='SafeCheckpointHook'", type(hook).__name__)
 
     @staticmethod
-    def _check_interval(runner, hook: CheckpointHook) -> None:
+    def _check_interval(runner: Runner, hook: CheckpointHook) -> None:
         accumulated = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
         in_epochs = isinstance(runner.train_loop, EpochBasedTrainLoop)
         saves = [('checkpoint', hook.interval, hook.by_epoch)]
@@ -86,5 +116,6 @@ class IterationSeedHook(Hook):
                 'checkpoints within an epoch: a resumed run starts its epoch anew; set '
                 'by_epoch=True of the checkpoint hook for an exact one')
 
-    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
+                          ) -> None:
         set_random_seed(combined_seed(runner.seed, get_rank(), runner.iter))

@@ -18,7 +18,19 @@ def latest_checkpoint(*folders: str | Path) -> str | None:
     mmengine notes its name in the file ``last_checkpoint``. Where that note was cut off by a
     kill, or names a file that was moved, the ``iter_*.pth`` or ``epoch_*.pth`` of the highest
     number counts; if there is none, the note stands, and loading it says that the file is gone.
-    ``folders`` are the work dir, and where else its checkpoints may be.
+
+    Args:
+        *folders: the work dir, and where else its checkpoints may be.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from mmseg_dynopool.resume import latest_checkpoint
+        >>> with TemporaryDirectory() as work_dir:
+        ...     for name in ('iter_9000.pth', 'iter_10000.pth', 'best_mIoU_iter_9000.pth'):
+        ...         Path(work_dir, name).touch()
+        ...     print(Path(latest_checkpoint(work_dir)).name)
+        iter_10000.pth
     """
     note = Path(folders[0], 'last_checkpoint')
     noted = note.read_text().strip() if note.is_file() else ''
@@ -36,10 +48,29 @@ def resume_from_latest(cfg: Config) -> Checkpoint | None:
 
     Without one the training starts, from the weights of ``load_from`` where the config names
     some. A run without a seed of its own goes on with the one it was started with: else its data
-    would be shuffled in another order. The checkpoint is returned, read.
+    would be shuffled in another order.
+
+    Args:
+        cfg: the config, with its `work_dir`; it is changed.
+
+    Returns:
+        The checkpoint, read; None without one.
 
     Raises:
         ValueError: it cannot be read.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> import torch
+        >>> from mmengine.config import Config
+        >>> from mmseg_dynopool.resume import resume_from_latest
+        >>> with TemporaryDirectory() as work_dir:
+        ...     torch.save(dict(state_dict=dict(weight=torch.ones(2)), meta=dict(seed=7)),
+        ...                f'{work_dir}/iter_1000.pth')
+        ...     cfg = Config(dict(work_dir=work_dir))
+        ...     checkpoint = resume_from_latest(cfg)
+        >>> checkpoint.name, cfg.resume, cfg.randomness
+        ('iter_1000.pth', True, {'seed': 7})
     """
     folders = [cfg.work_dir]
     out_dir = (cfg.get('default_hooks', {}).get('checkpoint') or {}).get('out_dir')
@@ -71,7 +102,7 @@ def checkpoint_differences(path: str | Path, other: str | Path) -> list[str]:
     return list(_differences('', *pair))
 
 
-def _differences(name: str, a, b) -> Iterator[str]:
+def _differences(name: str, a: object, b: object) -> Iterator[str]:
     if isinstance(a, dict) and isinstance(b, dict):
         for key in sorted({*a, *b}, key=str):
             if key in a and key in b:

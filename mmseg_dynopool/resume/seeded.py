@@ -7,8 +7,8 @@ the number of workers.
 """
 
 import random
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,18 +20,31 @@ from torch.utils.data import Dataset, Sampler
 class SeededIndex(NamedTuple):
     """Index of a sample, with the seed to draw it with."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # not the method of tuples
     seed: int
 
 
 @DATA_SAMPLERS.register_module()
 class SeededSampler(Sampler):
-    """A sampler of mmengine that gives :class:`SeededIndex`, for :class:`SeededDataset`.
+    """A sampler of mmengine that gives each index with a seed to draw the sample with.
 
-    ``sampler`` is its config, e.g. ``dict(type='InfiniteSampler', shuffle=True)``.
+    For [`SeededDataset`][mmseg_dynopool.resume.SeededDataset].
+
+    Args:
+        dataset: the data set to sample from.
+        sampler: the sampler's config, e.g. `dict(type='InfiniteSampler', shuffle=True)`.
+        seed: of order and augmentation; default: one that all processes agree on.
+
+    Examples:
+        >>> from mmseg.registry import DATA_SAMPLERS
+        >>> import mmseg_dynopool
+        >>> cfg = dict(type='SeededSampler', sampler=dict(type='InfiniteSampler', shuffle=False))
+        >>> sampler = DATA_SAMPLERS.build(cfg, default_args=dict(dataset=range(4), seed=0))
+        >>> next(iter(sampler))
+        SeededIndex(index=0, seed=2968811710)
     """
 
-    def __init__(self, dataset, sampler: dict, seed: int | None = None):
+    def __init__(self, dataset: Dataset, sampler: dict, seed: int | None = None):
         self.seed = sync_random_seed() if seed is None else seed
         self.sampler = DATA_SAMPLERS.build(
             sampler, default_args=dict(dataset=dataset, seed=self.seed))
@@ -52,7 +65,7 @@ class SeededSampler(Sampler):
         if hasattr(self.sampler, 'set_epoch'):
             self.sampler.set_epoch(epoch)
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Callable[[int], None]:
         # mmengine fast-forwards samplers that have this method, when it resumes.
         if name == 'skip' and hasattr(self.__dict__.get('sampler'), 'skip'):
             return self._skip
@@ -65,7 +78,24 @@ class SeededSampler(Sampler):
 
 @DATASETS.register_module()
 class SeededDataset(Dataset):
-    """The data set of a config, each sample drawn with the seed beside its index."""
+    """The data set of a config, each sample drawn with the seed beside its index.
+
+    The indices are those of [`SeededSampler`][mmseg_dynopool.resume.SeededSampler].
+
+    Args:
+        dataset: the data set's config.
+
+    Examples:
+        >>> import torch
+        >>> from mmseg_dynopool.resume import SeededDataset, SeededSampler
+        >>> class Noise:
+        ...     def __getitem__(self, index):
+        ...         return torch.rand(3, 64, 64)
+        >>> dataset = SeededDataset(dict(type=Noise))  # or dict(type='CityscapesDataset', ...)
+        >>> sample = next(iter(SeededSampler(range(4), dict(type='InfiniteSampler'), seed=0)))
+        >>> (dataset[sample] - dataset[sample]).abs().max()
+        tensor(0.)
+    """
 
     def __init__(self, dataset: dict):
         self.dataset = DATASETS.build(dataset)
@@ -82,7 +112,7 @@ class SeededDataset(Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: SeededIndex | int):
+    def __getitem__(self, index: SeededIndex | int) -> Any:
         if not isinstance(index, SeededIndex):
             return self.dataset[index]
         # The model's own random numbers go on where they were.
