@@ -51,7 +51,7 @@ test: lint
 	$(PYTEST) -m "not docs" $(EXAMPLES) tests mmseg_dynopool
 
 docs: $(VENV)/.docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 test-docs: $(VENV)/.docs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m docs tests/docs

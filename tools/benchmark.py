@@ -32,7 +32,7 @@ from mmseg_dynopool.export.freeze import plain_model
 from mmseg_dynopool.files import check_folder, write_file
 from mmseg_dynopool.latency import device_name, time_alternately
 from mmseg_dynopool.layers.find import all_pools, input_channels
-from mmseg_dynopool.models.cost import count_network_gmacs
+from mmseg_dynopool.models import count_network_gmacs
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 

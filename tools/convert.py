@@ -19,7 +19,7 @@ from mmseg_dynopool.cli.options import add_cfg_options, positive_int
 from mmseg_dynopool.config import adapt_to_devices, conversion_of, counted_shape, read_config
 from mmseg_dynopool.conversion import convert_dynopool, plan_conversion
 from mmseg_dynopool.conversion.plan import RULES
-from mmseg_dynopool.models.cost import count_network_gmacs
+from mmseg_dynopool.models import count_network_gmacs
 
 
 def main():

@@ -18,7 +18,7 @@ from rich.table import Table
 from mmseg_dynopool.cli.options import add_cfg_options, positive_int
 from mmseg_dynopool.data.check import check_data
 from mmseg_dynopool.data.prepare_mni152 import prepare_mni152
-from mmseg_dynopool.models.cost import count_network_gmacs
+from mmseg_dynopool.models import count_network_gmacs
 from mmseg_dynopool.report.comparison import draw_comparison
 from mmseg_dynopool.report.run_report import run_report
 

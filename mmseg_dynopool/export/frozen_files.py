@@ -22,7 +22,7 @@ WRITTEN = ('config.py', 'checkpoint.pth', 'weights.safetensors')
 _TRIALS = ((128, 256), (97, 131), (224, 96))
 
 
-def freeze_checkpoint(cfg: Config, checkpoint: str, out: Path) -> dict[str, list[float]]:
+def freeze_checkpoint(cfg: Config, checkpoint: str, out: str | Path) -> dict[str, list[float]]:
     """Write the config and the weights of a trained network with constant scales.
 
     The written files are read and built anew. Their weights and that network's outputs are
@@ -58,7 +58,7 @@ def freeze_checkpoint(cfg: Config, checkpoint: str, out: Path) -> dict[str, list
         >>> quiet = redirect_stdout(None)  # mmengine logs deprecations of its own
         >>> with tempfile.TemporaryDirectory() as folder, quiet:
         ...     torch.save(MODELS.build(cfg.model).state_dict(), f'{folder}/net.pth')
-        ...     scales = freeze_checkpoint(cfg, f'{folder}/net.pth', Path(folder, 'frozen'))
+        ...     scales = freeze_checkpoint(cfg, f'{folder}/net.pth', f'{folder}/frozen')
         ...     files = sorted(path.name for path in Path(folder, 'frozen').iterdir())
         >>> files, scales['stride2']
         (['checkpoint.pth', 'config.py', 'weights.safetensors'], [0.5, 0.5])
@@ -83,7 +83,7 @@ def freeze_checkpoint(cfg: Config, checkpoint: str, out: Path) -> dict[str, list
             raise RuntimeError('what was written differs from the trained network, so it was '
                                'removed. Please report this')
         for name in WRITTEN:
-            os.replace(folder / name, out / name)
+            os.replace(folder / name, Path(out, name))
     return scales
 
 

@@ -49,8 +49,8 @@ class InferenceNetwork(nn.Module):
     def __init__(self, model: BaseModel):
         super().__init__()
         self.network = freeze_pools(model).cpu().float()
-        self.network.eval()
-        self.network.requires_grad_(False)
+        self.requires_grad_(False)
+        self.eval()
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits ``(N, classes, H, W)``, of a classifier ``(N, classes)``, as float32.

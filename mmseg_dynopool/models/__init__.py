@@ -1,9 +1,11 @@
 """What mmseg's ``MODELS`` registry gets."""
 
 from .converted import DynOPoolBackbone
+from .cost import count_network_gmacs
 from .dynopool_hrnet import DynOPoolHRNet
 from .segmentors import DynOPoolCascadeEncoderDecoder, DynOPoolEncoderDecoder
 
 __all__ = [
-    'DynOPoolBackbone', 'DynOPoolCascadeEncoderDecoder', 'DynOPoolEncoderDecoder', 'DynOPoolHRNet'
+    'DynOPoolBackbone', 'DynOPoolCascadeEncoderDecoder', 'DynOPoolEncoderDecoder',
+    'DynOPoolHRNet', 'count_network_gmacs'
 ]

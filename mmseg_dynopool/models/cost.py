@@ -34,7 +34,21 @@ def network_counter(network: BaseModel, shape: Sequence[int]) -> GMACsCounter:
 
 
 def count_network_gmacs(network: BaseModel, shape: Sequence[int]) -> float:
-    """GMACs of one image of ``shape = (H, W)`` at the current sizes, rounding included."""
+    """Multiply-adds in 1e9 of one image at the current sizes, rounding included.
+
+    Args:
+        network: a segmentor or classifier, stock or with DynOPools; backbone and heads count.
+        shape: `(H, W)` of the image.
+
+    Examples:
+        >>> from mmengine.config import Config
+        >>> from mmseg_dynopool import config_path
+        >>> from mmseg_dynopool.checkpoints import load_network
+        >>> from mmseg_dynopool.models import count_network_gmacs
+        >>> cfg = Config.fromfile(config_path('demo_dynopool_mni152.py'))
+        >>> round(count_network_gmacs(load_network(cfg, None), (160, 160)), 2)
+        0.46
+    """
     return network_counter(network, shape).gmacs()
 
 

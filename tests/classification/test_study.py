@@ -9,7 +9,7 @@ pytest.importorskip('mmpretrain', reason='make test-classification has an enviro
 from mmpretrain.registry import MODELS, TRANSFORMS
 
 from mmseg_dynopool.layers.find import all_pools
-from mmseg_dynopool.models.cost import count_network_gmacs
+from mmseg_dynopool.models import count_network_gmacs
 from study import classifiers
 from study.classifier_runs import DISTORTIONS, ClassifierRun, all_runs
 from support.toys import ROOT

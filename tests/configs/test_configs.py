@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 
 from mmseg_dynopool.config import adapt_to_devices
-from mmseg_dynopool.models.cost import count_network_gmacs
+from mmseg_dynopool.models import count_network_gmacs
 from support.toys import ROOT
 
 CONFIGS = sorted((ROOT / 'configs').glob('*.py'))

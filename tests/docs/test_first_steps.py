@@ -12,6 +12,7 @@ from mmseg_dynopool.ops import pooled_size
 from support.notebook import NOTEBOOK, code_cells, digest, execute, printed, recorded_digest
 from support.toys import ROOT
 
+pytestmark = pytest.mark.docs
 NUMBER = r'(\d+(?:\.\d+)?(?:e[-+]\d+)?)'
 LEVELS = ['stride2', 'stride4', 'stride8']
 CROP = 128
@@ -79,7 +80,6 @@ def check_values(outputs):
     assert 'equal labels: True' in outputs['onnx']
 
 
-@pytest.mark.docs
 @pytest.mark.slow
 def test_it_runs_and_shows_what_it_says(tmp_path, monkeypatch):
     here, temporary = tmp_path / 'here', tmp_path / 'temporary'

@@ -8,7 +8,7 @@ from mmseg.registry import MODELS
 from torch import nn
 from torch.testing import assert_close
 
-from mmseg_dynopool.models.cost import count_network_gmacs
+from mmseg_dynopool.models import count_network_gmacs
 from support.toys import converted_config, readme_config, segmentor_config
 
 

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 
 from mmseg_dynopool.conversion import plan_conversion
-from mmseg_dynopool.models.cost import count_network_gmacs
+from mmseg_dynopool.models import count_network_gmacs
 from support.commands import tool
 from support.toys import SIZE, converted_config
 

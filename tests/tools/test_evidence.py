@@ -11,7 +11,7 @@ from mmseg.registry import MODELS
 from scipy.stats import t
 
 from mmseg_dynopool.data.prepare_fashion_scenes import VARIANTS
-from mmseg_dynopool.models.cost import count_network_gmacs
+from mmseg_dynopool.models import count_network_gmacs
 from study import lines as study_lines
 from study import train as training
 from study.candidates import describe, gmacs, load

@@ -23,7 +23,7 @@ import mmseg_dynopool
 from mmseg_dynopool.latency import time_alternately
 from mmseg_dynopool.layers import ShapeAdaptor, freeze_pools
 from mmseg_dynopool.layers.find import all_pools, by_short_name
-from mmseg_dynopool.models.cost import count_network_gmacs
+from mmseg_dynopool.models import count_network_gmacs
 
 from .candidates import describe, load
 from .runs import Run
