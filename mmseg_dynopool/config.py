@@ -22,7 +22,7 @@ def read_config(path: str, options: dict | None = None, needs: Sequence[str] = (
     """
     if not Path(path).is_file():
         try:
-            path = config_path(path.removeprefix('configs/'))
+            path = config_path(path)
         except FileNotFoundError as error:
             raise SystemExit(error) from None
     try:

@@ -24,8 +24,8 @@ def config_path(name: str) -> str:
     """Path of a config that the package brings, for mmengine's ``Config`` or as a ``_base_``.
 
     Args:
-        name: a file's name, as ``hrnet_w48_dynopool_cityscapes.py``, or its path below
-            ``configs/``, as ``_base_/schedules/iters_80k.py``.
+        name: a file's name, as ``hrnet_w48_dynopool_cityscapes.py``, or its path in ``configs/``,
+            with or without that, as ``_base_/schedules/iters_80k.py``.
 
     Raises:
         FileNotFoundError: there is no such config; the message names the nearest ones. Or the
@@ -42,13 +42,14 @@ def config_path(name: str) -> str:
         'configs'
     """
     configs = installed_folder('configs')
-    if (configs / name).is_file():
-        return str(configs / name)
+    below = name.removeprefix('configs/')
+    if (configs / below).is_file():
+        return str(configs / below)
     by_name = {path.name: path for path in sorted(configs.rglob('*.py'))
                if '_base_' not in path.relative_to(configs).parts}
-    if name not in by_name:
-        nearest = ', '.join(get_close_matches(name, by_name, cutoff=0))
+    if below not in by_name:
+        nearest = ', '.join(get_close_matches(below, by_name, cutoff=0))
         raise FileNotFoundError(
             f'there is no config {name!r}, neither here nor in mmseg_dynopool; nearest to it '
             f'there: {nearest}')
-    return str(by_name[name])
+    return str(by_name[below])

@@ -140,3 +140,11 @@ def test_imports_point_downwards():
     assert checked > 100
     rooms = {p.stem for p in package.iterdir()} - {'__pycache__', '__init__', '__main__', 'py'}
     assert rooms == set(HOUSE)
+
+
+def test_the_house_is_described_in_its_order():
+    """The page of how it is built has each room of the package, from the top down."""
+    page = (ROOT / 'docs' / 'house.md').read_text()
+    rooms = re.findall(r'^\| `(\w+)(?:/|\.py)` \|', page, re.M)
+    assert rooms == [room for room in reversed(HOUSE)
+                     if room not in ('version', 'installed', 'files')]

@@ -8,6 +8,10 @@ def config_missing(bench):
     return bench.train(config='lost.py')
 
 
+def config_misspelt(bench):
+    return bench.train(config='configs/hrnet_w48_dynopol_cityscapes.py')
+
+
 def config_folder(bench):
     return bench.train(config=bench.folder)
 
