@@ -1,6 +1,6 @@
 # make demo: train on real images in minutes.
 # make check: lint, types, and the quick tests of operators, layers, costs, conversion, budget, models.
-# make test: the same and the whole test suite, in minutes.
+# make test: lint and the whole test suite, in minutes.
 # make docs: the documentation site, in site/.
 # make test-docs: the site, in a browser if there is one, and its notebook.
 # make gallery: the pictures of docs/gallery anew.
@@ -33,7 +33,7 @@ CHECKED = ops layers complexity latency conversion budget models
 EXAMPLES = --doctest-modules --ignore mmseg_dynopool/classification
 
 .PHONY: demo gallery check test docs test-docs test-upstream test-networks test-classification networks-table \
-	table3 classification-evidence lint benchmark clean
+	table3 classification-evidence lint types benchmark clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python tools/demo.py
@@ -44,7 +44,7 @@ gallery: work_dirs/demo/report.html
 work_dirs/demo/report.html: | $(VENV)/.demo
 	$(BIN)/python tools/demo.py
 
-check: lint
+check: lint types
 	$(PYTEST) -m "not slow" $(CHECKED:%=tests/%) $(EXAMPLES) $(CHECKED:%=mmseg_dynopool/%)
 
 test: lint
@@ -83,6 +83,8 @@ networks-table: $(NETWORKS_VENV)/.test
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/codespell
+
+types: $(VENV)/.test
 	$(BIN)/mypy
 
 benchmark: $(VENV)/.test

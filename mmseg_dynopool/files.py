@@ -1,4 +1,4 @@
-"""Write files so that none is left by halves."""
+"""Write files atomically: a whole file or none."""
 
 import os
 from pathlib import Path
@@ -46,7 +46,7 @@ def write_file(path: str | Path, content: bytes) -> None:
     Also when the process is killed on the way; then the hidden file stays.
 
     Raises:
-        ValueError, OSError: see :func:`make_folder`, or the disk is full.
+        ValueError, OSError: see `make_folder`, or the disk is full.
     """
     path = Path(path)
     part = make_folder(path.parent) / f'.{path.name}.part'
@@ -65,5 +65,5 @@ def write_file(path: str | Path, content: bytes) -> None:
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:
-    """Write ``(H, W)``, or ``(H, W, 3)`` in BGR, 8 or 16 bits, as PNG; see :func:`write_file`."""
+    """Write ``(H, W)``, or ``(H, W, 3)`` in BGR, 8 or 16 bits, as PNG; see `write_file`."""
     write_file(path, cv2.imencode('.png', image)[1].tobytes())

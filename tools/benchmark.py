@@ -140,7 +140,7 @@ def _kind(event):
 
 
 def show_profile(models, image, samples, cast):
-    """Print :func:`profile` of each network, its first run left out."""
+    """Print `profile` of each network, its first run left out."""
     for run in (train_step, eval_pass):
         found = {}
         for name, model in models.items():

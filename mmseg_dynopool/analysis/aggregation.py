@@ -2,7 +2,7 @@
 
 The weights are the Jacobians of the package's own operators. A maximum picks one of what it
 compares, so it is replaced by the average: for DynOPool the mean of the four queries that
-:func:`mmseg_dynopool.ops.read_queries` reads, for Shape Adaptor the average of each window of its
+`mmseg_dynopool.ops.read_queries` reads, for Shape Adaptor the average of each window of its
 pooled branch.
 """
 

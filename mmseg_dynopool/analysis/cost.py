@@ -89,7 +89,7 @@ def build(model_cfg: ConfigDict, device: str) -> BaseModel:
 def measure(models: dict[str, BaseModel], shape: Sequence[int], repeats: int) -> dict[str, Cost]:
     """Count and time networks on the same random image of ``shape = (H, W)``.
 
-    They are in evaluation mode, on one device; see :func:`time_alternately`, :func:`check_shape`.
+    They are in evaluation mode, on one device; see `time_alternately`, `check_shape`.
     """
     check_shape(shape)
     first = next(iter(models.values()))

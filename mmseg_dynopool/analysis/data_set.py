@@ -49,7 +49,7 @@ def analyze(samples: Iterable[tuple[str, np.ndarray, np.ndarray, int]]) -> dict:
           of the frequency scales, width to height): the geometric mean of the images' and the
           label maps'; ``stretch_error``: standard error by leaving out one image at a time, None
           for one image;
-        - ``starting_scales``: of :func:`starting_scales`.
+        - ``starting_scales``: of `starting_scales`.
 
     Raises:
         ValueError: there are no samples, one is too small or does not fit its label map, or

@@ -50,7 +50,7 @@ class Evaluation:
         return {name: 100 * np.asarray(value) for name, value in metrics.items()}
 
     def class_scores(self) -> dict[str, float]:
-        """``class_metric`` of :meth:`totals` by the class's name."""
+        """``class_metric`` of `totals` by the class's name."""
         return dict(zip(self.classes, self.totals()[self.class_metric].tolist(), strict=True))
 
     def score(self) -> float:
@@ -96,7 +96,7 @@ def evaluate(model: BaseModel, cfg: Config) -> Evaluation:
     """Run the validation images of a config through a network in evaluation mode.
 
     The ``ignore_index`` is that of the config's IoUMetric. A classifier gets an
-    :class:`ImageEvaluation`.
+    `ImageEvaluation`.
 
     Raises:
         ValueError: the data set has no class names.

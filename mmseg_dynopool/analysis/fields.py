@@ -47,7 +47,7 @@ def measure_fields(network: nn.Module, image: Tensor,
 
     Effective fields are gradients (Luo et al., "Understanding the Effective Receptive Field in
     Deep Convolutional Neural Networks", NeurIPS 2016), theoretical ones those of
-    :func:`mmseg_dynopool.analysis.theoretical_field.theoretical_field`.
+    `mmseg_dynopool.analysis.theoretical_field.theoretical_field`.
 
     Args:
         network: takes ``image`` and returns one or more feature maps: an HRNet's streams,
@@ -117,7 +117,7 @@ def compare_fields(model: BaseSegmentor, image: Tensor) -> dict[str, list[Recept
     ``image (1, 3, H, W)`` is as the data preprocessor returns it.
 
     Raises:
-        ValueError: the backbone holds no DynOPool; see :func:`measure_fields`.
+        ValueError: the backbone holds no DynOPool; see `measure_fields`.
     """
     check_pools(model)
     model = freeze_pools(model).requires_grad_(False)  # a copy; constants can take any scale

@@ -26,7 +26,7 @@ class RunLog:
         return self.series.get(key, [])
 
     def shape(self, instance: str, quantity: str) -> dict[str, Series]:
-        """``{'h': series, 'w': series}`` of a quantity of :class:`ShapeScalar`."""
+        """``{'h': series, 'w': series}`` of a quantity of `ShapeScalar`."""
         return {axis: self.get(ShapeScalar(instance, quantity, axis).key) for axis in 'hw'}
 
     def instances(self, quantity: str = 'scale') -> list[str]:
@@ -59,7 +59,7 @@ def read_logs(paths: Sequence[str | Path]) -> list[RunLog]:
     """Read several runs that learned; where two have one name, folders tell them apart.
 
     Raises:
-        ValueError: a run is given twice; see :func:`read_log`.
+        ValueError: a run is given twice; see `read_log`.
     """
     parts = [_run_folder(path).parts for path in paths]
     repeated = [str(path) for path, p in zip(paths, parts) if parts.count(p) > 1]

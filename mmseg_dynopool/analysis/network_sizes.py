@@ -53,7 +53,7 @@ class NetworkSizes:
 
 
 def stock_sizes(input_size: Sequence[int], names: Sequence[str]) -> dict[str, Size]:
-    """Feature sizes of the stock network by the names of :class:`NetworkSizes`.
+    """Feature sizes of the stock network by the names of `NetworkSizes`.
 
     Raises:
         ValueError: a name is none of them.

@@ -117,7 +117,7 @@ def stretch_between(along_h: np.ndarray, along_w: np.ndarray) -> float:
     """How many times as long in height as in width an image's contents are.
 
     The factor by which lags along the height must be divided for the one structure function to
-    lie on the other (of :func:`structure_function`, or means of such): the mean, over a range of
+    lie on the other (of `structure_function`, or means of such): the mean, over a range of
     levels, of the shift of their logarithms. NaN where nothing changes along an axis.
     """
     noise = min(_pixel_noise(along_h), _pixel_noise(along_w))

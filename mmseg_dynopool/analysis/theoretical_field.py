@@ -165,7 +165,7 @@ def _along(pair: int | tuple[int, ...], axis: int, across: int) -> tuple[int, in
 
 
 def _padding_along(padding: tuple[int, ...], axis: int) -> tuple[int, ...]:
-    """Of :func:`torch.nn.functional.pad`: left, right, top, bottom."""
+    """Of `torch.nn.functional.pad`: left, right, top, bottom."""
     if not padding:
         return padding
     return (0, 0, *padding[2:]) if axis == 0 else (*padding[:2], 0, 0)

@@ -46,7 +46,7 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add ``--device``; see :func:`check_device`."""
+    """Add ``--device``; see `check_device`."""
     parser.add_argument('--device', default='cuda:0' if torch.cuda.is_available() else 'cpu',
                         help='default: a GPU if there is one')
 
@@ -81,7 +81,7 @@ def check_segmentor(cfg: Config, command: str) -> None:
 def load_run_config(args: argparse.Namespace, needs: Sequence[str] = ('model', )) -> Config:
     """Read the config of a command line, apply its options and make its work dir.
 
-    ``args`` are ``config`` and the options of :func:`add_run_options`; see :func:`read_config`.
+    ``args`` are ``config`` and the options of `add_run_options`; see `read_config`.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = read_config(args.config, args.cfg_options, needs)

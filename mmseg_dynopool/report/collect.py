@@ -83,7 +83,7 @@ class Report:
 
 def collect(run: Run, baseline: Run | None, shape: Sequence[int] | None, images: int,
             repeats: int, device: str) -> Report:
-    """Evaluate, count and time; the arguments are those of :func:`run_report`."""
+    """Evaluate, count and time; the arguments are those of `run_report`."""
     runs = [run] if baseline is None else [run, baseline]
     for each in runs:
         check_data(each.cfg, 'val_dataloader')

@@ -122,7 +122,7 @@ def report_panels(run: RunLog, baseline: RunLog | None = None) -> list[Panel]:
 
 
 def draw_report_panel(panel: Panel) -> Figure:
-    """Draw one of :func:`report_panels` with its legend."""
+    """Draw one of `report_panels` with its legend."""
     figure = Figure(figsize=(4.6, 3.3), layout='constrained')
     draw_panel(figure.subplots(), panel)
     if len(figure.axes[0].get_lines()) > 1:
@@ -155,14 +155,14 @@ def evolution(runs: Sequence[RunLog]) -> list[list[Panel]]:
 
 
 def evolution_size(runs: Sequence[RunLog]) -> tuple[float, float]:
-    """Width and height in inches that :func:`draw_evolution` needs."""
+    """Width and height in inches that `draw_evolution` needs."""
     rows = evolution(runs)
     width = max(7.5, 3.1 * max(map(len, rows)))
     return width, 2.3 * len(rows) + 0.9 + 0.2 * -(-(3 + len(runs)) // _legend_columns(runs, width))
 
 
 def draw_evolution(figure: Figure | SubFigure, runs: Sequence[RunLog]) -> None:
-    """Draw :func:`evolution`: a column per instance, h and w in two colours, a style per run.
+    """Draw `evolution`: a column per instance, h and w in two colours, a style per run.
 
     The figure, or a part of one, has ``layout='constrained'``; names of runs differ.
     """

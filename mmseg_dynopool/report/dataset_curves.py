@@ -10,7 +10,7 @@ from .figures import AXIS_COLORS
 
 
 def draw_analysis(result: dict) -> Figure:
-    """Curves of :func:`mmseg_dynopool.analysis.data_set.analyze`.
+    """Curves of `mmseg_dynopool.analysis.data_set.analyze`.
 
     Above, by the scale, the share of the energy that lies above what the scale keeps; below, by
     the distance, how much two pixels differ, and the height's curve moved by the stretch found.

@@ -45,7 +45,7 @@ class _Layout:
 
 
 def network_size(networks: Sequence[NetworkSizes]) -> tuple[float, float]:
-    """Width and height in inches that :func:`draw_network` needs."""
+    """Width and height in inches that `draw_network` needs."""
     layout = _Layout(compare_sizes(networks))
     return max(layout.width, 6.0), layout.height + 0.6
 

@@ -55,7 +55,7 @@ def prepare_image(model: BaseSegmentor, image: np.ndarray) -> tuple[np.ndarray, 
 
 
 def draw_fields(fields: dict[str, list[ReceptiveField]], image: np.ndarray) -> Figure:
-    """Draw :func:`compare_fields` on an image ``(H, W, 3)``, BGR: a row for each network."""
+    """Draw `compare_fields` on an image ``(H, W, 3)``, BGR: a row for each network."""
     rows, columns = len(fields), len(next(iter(fields.values())))
     height, width = image.shape[:2]
     tall = min(max(height / width, 0.4), 2)

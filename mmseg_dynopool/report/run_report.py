@@ -31,7 +31,7 @@ def run_report(work_dir: str | Path, baseline: str | Path | None = None,
         options: settings of the configs to override, e.g. where the data are now.
 
     Raises:
-        ValueError: the data are not there; or see :func:`read_run`.
+        ValueError: the data are not there; or see `read_run`.
     """
     for name, value in (('images', images), ('repeats', repeats)):
         if not isinstance(value, int) or value < 1:

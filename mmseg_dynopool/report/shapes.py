@@ -67,7 +67,7 @@ def draw_shapes(runs: Sequence[RunLog], networks: Sequence[NetworkSizes],
     both. The files written are returned.
 
     Raises:
-        ValueError: see :func:`evolution` and :func:`compare_sizes`.
+        ValueError: see `evolution` and `compare_sizes`.
     """
     parts = {}
     if runs:

@@ -11,7 +11,7 @@ BACKEND = 'mmseg_dynopool.whole_file'
 
 
 class WholeFileBackend(LocalBackend):
-    """mmengine's local files, written by :func:`write_file`."""
+    """mmengine's local files, written by `write_file`."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         """Write bytes."""

@@ -1,7 +1,7 @@
 """docs/bad_input.md is the truth: each of its rows is tried, and its words must appear.
 
 To add a row: write it in the table, and a function of its name (with ``_`` for ``-``) in a module
-``cases_*.py`` beside this file. The function gets a :class:`Bench` and returns what the user sees.
+``cases_*.py`` beside this file. The function gets a `Bench` and returns what the user sees.
 """
 
 import re

@@ -87,7 +87,7 @@ class Bench:
 
     Attributes:
         folder: an empty folder, the working directory of the case.
-        project: shared with other cases: read it, don't write it; :meth:`copy_data` copies.
+        project: shared with other cases: read it, don't write it; `copy_data` copies.
     """
 
     def __init__(self, folder: Path, project: Project):

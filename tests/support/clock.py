@@ -5,7 +5,7 @@ from mmseg_dynopool.layers import FixedDynOPool
 
 
 class Clock:
-    """Stands for the clock of :func:`time_alternately` while networks with fixed scales run.
+    """Stands for the clock of `time_alternately` while networks with fixed scales run.
 
     A pass takes ``constant`` and, for each value that a pooling puts out, ``per_value``; where
     ``step`` is given, it returns a factor of a pooling's time from its output's size. Each pass

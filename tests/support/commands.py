@@ -102,7 +102,7 @@ def process(*command, cwd: Path, ok: bool = True) -> str:
 
 
 def tool_process(name: str, *args, cwd: Path, ok: bool = True) -> str:
-    """:func:`tool` in a process of its own, as a user starts it."""
+    """`tool` in a process of its own, as a user starts it."""
     return process(sys.executable, ROOT / 'tools' / f'{name}.py', *args, cwd=cwd, ok=ok)
 
 

@@ -54,7 +54,7 @@ def digest(notebook: NotebookNode) -> str:
 
 
 def recorded_digest(notebook: NotebookNode) -> str | None:
-    """Of the sources that gave the outputs, as :func:`write` noted it."""
+    """Of the sources that gave the outputs, as `write` noted it."""
     return notebook.metadata.get(_STAMP)
 
 

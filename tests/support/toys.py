@@ -170,7 +170,7 @@ def write_project(folder, data_root, modules=(1, 1, 1, 1)):
 
 
 def write_converted_project(folder, data_root, kind='ResNet', **options):
-    """A config ``my_converted_config.py`` beside those of :func:`write_project`, and its stock one.
+    """A config ``my_converted_config.py`` beside those of `write_project`, and its stock one.
 
     Options are those of the model.
     """
