@@ -16,7 +16,9 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import torch
+from mmengine.dataset import Compose
 from rich.progress import track
 
 from mmseg_dynopool.checkpoints import load_network
@@ -32,7 +34,7 @@ from mmseg_dynopool.config import (
 from mmseg_dynopool.latency import device_name, time_alternately
 from mmseg_dynopool.layers.find import input_channels
 from mmseg_dynopool.models.cost import count_network_gmacs, forward_without_postprocessing
-from study.models_page import LINES, ROOT, read_measured, write_metafile, write_page
+from study.models_page import LINES, ROOT, metafile, page, read_measured
 
 BATCH = 2  # images of a training step; some heads cannot normalize one
 
@@ -40,20 +42,22 @@ BATCH = 2  # images of a training step; some heads cannot normalize one
 def measure(name: str, device: str, repeats: int) -> dict:
     """The line of a config; in a process of its own, whose peak of memory is this network's."""
     torch.manual_seed(0)
-    cfg = read_config(str(ROOT / 'configs' / name),
-                      {'model.pretrained': None, 'model.backbone.init_cfg': None})
+    cfg = read_config(str(ROOT / 'configs' / name))
+    for part in (cfg.model, cfg.model.backbone):  # pretrained weights would be downloaded
+        part.pop('pretrained', None)
+        part.pop('init_cfg', None)
+    dataset = cfg.train_dataloader.dataset
+    while inner := dataset.get('dataset') or dataset.get('datasets', [None])[0]:
+        dataset = inner  # of a wrapper
     end = goal(cfg.model)
     if cfg.model.pop('gmacs_budget', None):  # which needs a training's hook
         cfg.model.gmacs_weight = 1e-3
     model = load_network(adapt_to_devices(cfg), None, device)
-    shape = counted_shape(model.cfg)
+    shape = counted_shape(model.cfg) or trained_shape(dataset.pipeline)
     image = torch.rand(1, input_channels(model), *shape, device=device)
     with torch.no_grad():
         seconds = time_alternately({name: partial(forward_without_postprocessing, model, image)},
                                    repeats, device)[name]
-    dataset = cfg.train_dataloader.dataset
-    while 'dataset' in dataset:  # in a wrapper
-        dataset = dataset.dataset
     return dict(config=name, device=device_name(device), on_cpu=not image.is_cuda,
                 segments=is_segmentor(cfg.model), data=dataset.type.removesuffix('Dataset'),
                 network=f'{type_name((conversion_of(cfg.model) or [cfg.model.backbone])[0])}, '
@@ -62,6 +66,15 @@ def measure(name: str, device: str, repeats: int) -> dict:
                 gmacs=count_network_gmacs(model, shape), ms=1e3 * statistics.median(seconds),
                 train_mib=training_memory(model, image, is_segmentor(cfg.model)),
                 torch=version('torch'))
+
+
+def trained_shape(pipeline: list[dict]) -> tuple[int, int]:
+    """``(H, W)`` of what a classifier's pipeline makes of an image."""
+    transforms = [step for step in pipeline if step['type'] != 'LoadImageFromFile']
+    image = np.zeros((32, 32, 3), np.uint8)
+    packed = Compose(transforms)(dict(img=image, img_shape=image.shape[:2], gt_label=0))
+    height, width = packed['inputs'].shape[1:]
+    return height, width
 
 
 def heads(model_cfg: dict) -> str:
@@ -122,8 +135,8 @@ def main():
     add_device(parser)
     args = parser.parse_args()
     if args.command == 'page':
-        write_page()
-        write_metafile()
+        (ROOT / 'docs' / 'models.md').write_text(page())
+        (ROOT / 'configs' / 'metafile.yml').write_text(metafile())
         return
     check_device(args.device)
     folders = ['', 'classification/'] if find_spec('mmpretrain') else ['']

@@ -47,8 +47,8 @@ def spread(values: list[float]) -> str:
     return f'{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}'
 
 
-def write_page() -> None:
-    """Write docs/models.md: a table for each data set, a row for each config."""
+def page() -> str:
+    """docs/models.md: a table for each data set, a row for each config."""
     measured, scores = read_measured(), read_scores()
     cpu = {name: line for (name, _), line in measured.items() if line['on_cpu']}
     gpu = {name: line for (name, _), line in measured.items() if not line['on_cpu']}
@@ -58,14 +58,13 @@ def write_page() -> None:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True,
         lstrip_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    text = environment.get_template('models.md.jinja').render(
+    return environment.get_template('models.md.jinja').render(
         data=data, cpu=cpu, gpu=gpu, scores=scores, spread=spread,
         devices=sorted({line['device'] for line in measured.values()}))
-    (ROOT / 'docs' / 'models.md').write_text(text)
 
 
-def write_metafile() -> None:
-    """Write what mim and mmengine read about the configs."""
+def metafile() -> str:
+    """configs/metafile.yml, which mim and mmengine read."""
     scores, models = read_scores(), []
     for (name, _), line in sorted(read_measured().items()):
         if not line['on_cpu']:
@@ -83,7 +82,5 @@ def write_metafile() -> None:
     collection = dict(Name=COLLECTION, Paper=dict(
         URL='https://arxiv.org/abs/2205.15254',
         Title='Pooling Revisited: Your Receptive Field is Suboptimal'))
-    text = yaml.safe_dump(dict(Collections=[collection], Models=models), sort_keys=False)
-    (ROOT / 'configs' / 'metafile.yml').write_text(
-        '# Written by tools/models.py page. FLOPs are multiply-adds of one image at the crop.\n'
-        + text)
+    return ('# Written by tools/models.py page. FLOPs are multiply-adds of one image at the crop.\n'
+            + yaml.safe_dump(dict(Collections=[collection], Models=models), sort_keys=False))
