@@ -14,14 +14,21 @@ import sys
 from functools import cache
 from pkgutil import resolve_name
 
+import cv2
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.config import Config
+from mmseg.apis import inference_model
 from mmseg.registry import DATASETS, HOOKS, LOG_PROCESSORS, MODELS, VISBACKENDS
 from torch import nn
 from torch.testing import assert_close
 
+from mmseg_dynopool import config_path
 from mmseg_dynopool.budget import GMACsBudget
+from mmseg_dynopool.checkpoints import load_network
+from mmseg_dynopool.export import export_program
 from mmseg_dynopool.layers import DynOPool
 from mmseg_dynopool.models.options import build_dynopools
 from mmseg_dynopool.ops import dynopool2d
@@ -264,6 +271,30 @@ def test_the_readme_block_learns():
         alpha.fill_(100)
     block.conv.pool.project_()
     assert block.conv.pool.scale.tolist() == [0.125, 0.125]
+
+
+@pytest.mark.slow
+def test_the_script_without_mmseg_labels_as_mmseg_does(tmp_path, monkeypatch):
+    """That of the page of adopting, on a network with random weights."""
+    code = next(code for code in PYTHON if 'InferenceSession' in code)
+    assert 'import mm' not in code
+    cfg = Config.fromfile(config_path('deeplabv3plus_r50_dynopool_cityscapes.py'))
+    cfg.model.pretrained = cfg.model.auxiliary_head = None
+    cfg.model.backbone = dict(type='ResNet', depth=18, base_channels=8)
+    cfg.model.decode_head = dict(type='FCNHead', in_channels=8, in_index=0, channels=8,
+                                 num_classes=19)
+    cfg.test_pipeline = [step for step in cfg.test_pipeline if step.type != 'Resize']
+    model = load_network(cfg, None)
+    nn.init.normal_(model.decode_head.conv_seg.weight, generator=torch.Generator().manual_seed(0))
+    monkeypatch.chdir(tmp_path)
+    export_program(model, 'net.onnx', (64, 64), dynamic=True)
+    image = np.random.default_rng(0).integers(0, 256, (96, 80, 3), np.uint8)
+    cv2.imwrite('image.png', image)
+    exec(code, {})
+    expected = inference_model(model, image).pred_sem_seg.data[0].numpy()
+    labels = cv2.imread('labels.png', cv2.IMREAD_GRAYSCALE)
+    assert (labels == expected).mean() > 0.999  # logits that are equal up to rounding
+    assert len(np.unique(labels)) > 1
 
 
 def test_make_targets():

@@ -7,9 +7,9 @@ import pytest
 import yaml
 from mmengine.config import Config
 from mmseg.registry import MODELS
-from study.models_page import metafile, page, read_measured, read_scores
 
 import models
+from study.models_page import metafile, page, read_measured, read_scores
 from support.toys import ROOT
 
 DEMO = 'demo_fixed_mni152.py'

@@ -53,7 +53,7 @@ def page() -> str:
     cpu = {name: line for (name, _), line in measured.items() if line['on_cpu']}
     gpu = {name: line for (name, _), line in measured.items() if not line['on_cpu']}
     data: dict[str, list[str]] = {}
-    for name in sorted(cpu):
+    for name in sorted(cpu, key=lambda name: (not cpu[name]['segments'], name)):
         data.setdefault(cpu[name]['data'], []).append(name)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True,
