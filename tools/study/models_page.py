@@ -23,7 +23,8 @@ def read_measured() -> dict[tuple[str, str], dict]:
 def read_scores() -> dict[str, dict]:
     """By config: ``values``, a score of each seed in per cent, and ``log``, its file in docs/.
 
-    Of trainings of a config as it stands, in the evidence or with a log beside the page.
+    Of trainings of a config as it stands, in the evidence or with a log beside the page. Of a
+    learned network also ``ratios``, the multiply-adds relative to the start.
     """
     scores: dict[str, dict] = {}
     for study, key, stock, folder in (
@@ -36,9 +37,13 @@ def read_scores() -> dict[str, dict]:
                     (stock, 1, 'isotropic'), (stock, 1, 'mni152'), (stock, 1, 'plain')):
                 scores.setdefault(config, dict(log=log, values=[]))['values'].append(line[key])
     for log in sorted(FOLDER.glob('*.seed*.json')):
-        last = [line for line in map(json.loads, log.read_text().splitlines()) if 'mIoU' in line]
-        scores.setdefault(log.name.partition('.')[0] + '.py', dict(
-            log=f'models/{log.name}', values=[]))['values'].append(last[-1]['mIoU'])
+        last: dict = {}
+        for line in log.read_text().splitlines():
+            last.update(json.loads(line))
+        score = scores.setdefault(log.name.partition('.')[0] + '.py', dict(
+            log=f'models/{log.name}', values=[], ratios=[]))
+        score['values'].append(last['mIoU'])
+        score['ratios'] += [last['gmacs_ratio']] if 'gmacs_ratio' in last else []
     return scores
 
 
@@ -60,6 +65,7 @@ def page() -> str:
         lstrip_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     return environment.get_template('models.md.jinja').render(
         data=data, cpu=cpu, gpu=gpu, scores=scores, spread=spread,
+        mean=statistics.mean,
         devices=sorted({line['device'] for line in measured.values()}))
 
 
