@@ -57,7 +57,7 @@ test-docs: $(VENV)/.docs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m docs tests/docs
 
 test-upstream: $(UPSTREAM_VENV)/.test
-	OMP_NUM_THREADS=1 $(UPSTREAM_BIN)/python -m pytest $(DISTRIBUTE)
+	OMP_NUM_THREADS=1 $(UPSTREAM_BIN)/python -m pytest $(DISTRIBUTE) -m "not docs"
 
 # Without tests/conftest.py, which imports mmseg before tests/networks/conftest.py could act.
 test-networks: $(NETWORKS_VENV)/.test

@@ -7,10 +7,10 @@ installed; a config does so by ``custom_imports = dict(imports=['mmseg_dynopool'
 
 import warnings
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from .installed import config_path
+from .stack import STACK_PROBLEM, require_stack
 from .version import __version__
 
 # Without the classifier, which needs mmpretrain, too.
@@ -20,8 +20,7 @@ __all__ = [
     'config_path'
 ]
 
-_missing = [name for name in ('mmseg', 'mmcv', 'mmengine') if find_spec(name) is None]
-_problem = f'these are not installed: {", ".join(_missing)}' if _missing else ''
+_problem = STACK_PROBLEM
 if not _problem:
     try:
         import_module('.checkpoints', __name__)
@@ -40,19 +39,10 @@ if not _problem:
         warnings.warn(f'mmseg_dynopool registers nothing with mmseg: {_problem}', stacklevel=2)
 
 
-def check_stack(name: str) -> None:
-    """Raise an ImportError where ``name`` needs the OpenMMLab packages, and they are not usable."""
-    if _problem:
-        raise ImportError(
-            f'{name} needs mmsegmentation with its mmcv and mmengine, and {_problem}. Install them '
-            "with pip install 'mmseg_dynopool[mmlab]'. On PyTorch alone there are "
-            'mmseg_dynopool.ops, .layers, .complexity, .latency and .conversion')
-
-
 def __getattr__(name: str) -> Any:
     if name == 'DynOPoolImageClassifier':
-        check_stack(f'{__name__}.{name}')
+        require_stack(f'{__name__}.{name}', _problem)
         return import_module('.classification', __name__).DynOPoolImageClassifier
     if name in __all__:
-        check_stack(f'{__name__}.{name}')
+        require_stack(f'{__name__}.{name}', _problem)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -4,8 +4,9 @@ import runpy
 import sys
 from difflib import get_close_matches
 
-from mmseg_dynopool import check_stack
+from mmseg_dynopool import __version__
 from mmseg_dynopool.installed import installed_folder
+from mmseg_dynopool.stack import require_stack
 
 
 def main() -> None:
@@ -17,11 +18,14 @@ def main() -> None:
     if name in ('-h', '--help'):
         print(listed + '. TOOL --help tells more')
         return
+    if name == '--version':
+        print(__version__)
+        return
     if name not in tools:
         raise SystemExit(f'there is no tool {name!r}; nearest to it: '
                          + ', '.join(get_close_matches(name, tools, cutoff=0)) + f'\n{listed}')
     try:
-        check_stack(f'the tool {name}')
+        require_stack(f'the tool {name}')
     except ImportError as error:
         raise SystemExit(error) from None
     # As if the file had been called: its own name and folder come first.

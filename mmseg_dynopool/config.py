@@ -24,7 +24,7 @@ def read_config(path: str, options: dict | None = None, needs: Sequence[str] = (
         try:
             path = config_path(path)
         except FileNotFoundError as error:
-            raise SystemExit(error) from None
+            raise SystemExit(f'there is no such file, and {error}') from None
     try:
         cfg = Config.fromfile(path)
     except Exception as error:  # a config is code

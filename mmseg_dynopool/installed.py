@@ -42,14 +42,14 @@ def config_path(name: str) -> str:
         'configs'
     """
     configs = installed_folder('configs')
-    below = name.removeprefix('configs/')
-    if (configs / below).is_file():
-        return str(configs / below)
-    by_name = {path.name: path for path in sorted(configs.rglob('*.py'))
-               if '_base_' not in path.relative_to(configs).parts}
-    if below not in by_name:
-        nearest = ', '.join(get_close_matches(below, by_name, cutoff=0))
-        raise FileNotFoundError(
-            f'there is no config {name!r}, neither here nor in mmseg_dynopool; nearest to it '
-            f'there: {nearest}')
-    return str(by_name[below])
+    known = {}
+    for path in sorted(configs.rglob('*.py')):
+        known[str(path.relative_to(configs))] = path
+        if '_base_' not in path.relative_to(configs).parts:
+            known[path.name] = path
+    below = str(name).removeprefix('configs/')
+    if below not in known:
+        nearest = ', '.join(get_close_matches(below, known, cutoff=0))
+        raise FileNotFoundError(f'there is no config {name!r} in mmseg_dynopool; nearest to it: '
+                                f'{nearest}')
+    return str(known[below])

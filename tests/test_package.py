@@ -15,9 +15,9 @@ import mmseg_dynopool
 from support.toys import ROOT
 
 # From the bottom up; a room may import from those before it.
-HOUSE = ['version', 'installed', 'files', 'ops', 'layers', 'complexity', 'latency', 'conversion',
-         'config', 'budget', 'models', 'data', 'checkpoints', 'resume', 'hooks', 'classification',
-         'export', 'analysis', 'cli', 'report']
+HOUSE = ['version', 'stack', 'needs_stack', 'installed', 'files', 'ops', 'layers', 'complexity',
+         'latency', 'conversion', 'config', 'budget', 'models', 'data', 'checkpoints', 'resume',
+         'hooks', 'classification', 'export', 'analysis', 'cli', 'report']
 
 
 @pytest.fixture(scope='module')
@@ -45,6 +45,8 @@ def test_a_name_that_needs_mmseg_says_which_extra_to_install(torch_alone):
     assert 'mmseg_dynopool[mmlab]' in last and 'not installed: mmseg, mmcv, mmengine' in last
     done = python('from mmseg_dynopool import DynOPoolHRNet', torch_alone)
     assert 'mmseg_dynopool.DynOPoolHRNet needs mmsegmentation' in done.stderr
+    done = python('import mmseg_dynopool.models', torch_alone)
+    assert 'ImportError: this part of mmseg_dynopool needs mmsegmentation' in done.stderr
     done = python('import mmseg_dynopool\nmmseg_dynopool.nothing', torch_alone)
     assert "AttributeError: module 'mmseg_dynopool' has no attribute 'nothing'" in done.stderr
 
@@ -101,6 +103,8 @@ def test_tools_by_name(monkeypatch, capsys):
     run()
     listed = capsys.readouterr().out
     assert set(re.findall(r'\w+', listed)) >= {path.stem for path in ROOT.glob('tools/*.py')}
+    run('--version')
+    assert capsys.readouterr().out == f'{mmseg_dynopool.__version__}\n'
     with pytest.raises(SystemExit, match="no tool 'conver'; nearest to it: convert, "):
         run('conver')
     with pytest.raises(SystemExit) as left:
@@ -147,4 +151,4 @@ def test_the_house_is_described_in_its_order():
     page = (ROOT / 'docs' / 'house.md').read_text()
     rooms = re.findall(r'^\| `(\w+)(?:/|\.py)` \|', page, re.M)
     assert rooms == [room for room in reversed(HOUSE)
-                     if room not in ('version', 'installed', 'files')]
+                     if room not in ('version', 'stack', 'needs_stack', 'installed', 'files')]

@@ -89,8 +89,8 @@ def test_a_config_of_ones_own_inherits_from_the_wheels(installed):
 def test_a_tool_finds_a_config_by_its_name_and_names_the_nearest(installed):
     _, errors = installed('-m', 'mmseg_dynopool', 'convert', 'unet_dynopol_cityscapes.py')
     assert errors.splitlines()[-1].startswith(
-        "there is no config 'unet_dynopol_cityscapes.py', neither here nor in mmseg_dynopool; "
-        'nearest to it there: unet_dynopool_cityscapes.py, ')
+        "there is no such file, and there is no config 'unet_dynopol_cityscapes.py' in "
+        'mmseg_dynopool; nearest to it: unet_dynopool_cityscapes.py, ')
 
 
 def test_without_the_extra(installed):

@@ -16,7 +16,13 @@ from mmseg.registry import MODELS
 
 from mmseg_dynopool.analysis.cost import stock_model
 from mmseg_dynopool.cli.options import add_cfg_options, positive_int
-from mmseg_dynopool.config import adapt_to_devices, conversion_of, counted_shape, read_config
+from mmseg_dynopool.config import (
+    adapt_to_devices,
+    conversion_of,
+    counted_shape,
+    read_config,
+    type_name,
+)
 from mmseg_dynopool.conversion import convert_dynopool, plan_conversion
 from mmseg_dynopool.conversion.plan import RULES
 from mmseg_dynopool.models import count_network_gmacs
@@ -62,6 +68,9 @@ def main():
         print(f'GMACs of one image of {at}: stock {result["stock_gmacs"]:.4g}'
               + (f', converted {result["gmacs"]:.4g} '
                  f'({result["gmacs"] / result["stock_gmacs"]:.3f})' if 'gmacs' in result else ''))
+        if type_name(cfg.model.backbone) == 'DynOPoolHRNet':
+            print('This converts the stock HRNet. The DynOPoolHRNet of the config places its '
+                  'DynOPools by itself: tools/get_flops.py shows them')
     if plan.refusals:
         raise SystemExit(1)
 

@@ -26,6 +26,8 @@ from mmseg_dynopool.latency.fit import measure_again
 from mmseg_dynopool.layers.find import all_pools, input_channels, short_names
 from mmseg_dynopool.models.cost import forward_without_postprocessing
 
+ALIKE = 0.15  # times of one network differ by as much between processes
+
 
 def show(found):
     """Print the fit."""
@@ -77,6 +79,9 @@ def compare(model, found, device, shape, path, repeats):
     print(f'{measured:.4g} ms at the present scales, the model says {predicted:.4g} ms '
           f'({predicted / measured - 1:+.1%}); at the scales of its start '
           f'{start_ms:.4g} ms now, {found.start_ms:.4g} ms then')
+    if abs(start_ms / found.start_ms - 1) > ALIKE:
+        print('now is unlike then: another load, or memory that goes back to the system between '
+              'passes; the page Speed, A latency model, has the settings that keep it')
 
 
 def main():

@@ -8,18 +8,19 @@ page: the page and the metafile, from these lines, the logs beside them and the 
 import argparse
 import json
 import multiprocessing
-import resource
 import statistics
+import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path
+from itertools import accumulate
 
 import numpy as np
 import torch
 from mmengine.dataset import Compose
 from rich.progress import track
+from torch.profiler import ProfilerActivity
 
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.cli.options import add_device, check_device, positive_int
@@ -39,8 +40,8 @@ from study.models_page import LINES, ROOT, metafile, page, read_measured
 BATCH = 2  # images of a training step; some heads cannot normalize one
 
 
-def measure(name: str, device: str, repeats: int) -> dict:
-    """The line of a config; in a process of its own, whose peak of memory is this network's."""
+def measure(name: str, device: str, repeats: int | None) -> dict:
+    """The line of a config."""
     torch.manual_seed(0)
     cfg = read_config(str(ROOT / 'configs' / name))
     for part in (cfg.model, cfg.model.backbone):  # pretrained weights would be downloaded
@@ -55,9 +56,12 @@ def measure(name: str, device: str, repeats: int) -> dict:
     model = load_network(adapt_to_devices(cfg), None, device)
     shape = counted_shape(model.cfg) or trained_shape(dataset.pipeline)
     image = torch.rand(1, input_channels(model), *shape, device=device)
+    run = partial(forward_without_postprocessing, model, image)
     with torch.no_grad():
-        seconds = time_alternately({name: partial(forward_without_postprocessing, model, image)},
-                                   repeats, device)[name]
+        start = time.perf_counter()
+        run()
+        repeats = repeats or min(100, max(7, int(10 / (time.perf_counter() - start))))
+        seconds = time_alternately({name: run}, repeats, device)[name]
     return dict(config=name, device=device_name(device), on_cpu=not image.is_cuda,
                 segments=is_segmentor(cfg.model), data=dataset.type.removesuffix('Dataset'),
                 network=f'{type_name((conversion_of(cfg.model) or [cfg.model.backbone])[0])}, '
@@ -86,31 +90,34 @@ def heads(model_cfg: dict) -> str:
 def goal(model_cfg: dict) -> str:
     """Where a training ends."""
     if model_cfg.get('gmacs_budget'):
-        return f'{model_cfg["gmacs_budget"]["target"]} of them'
+        return f'{model_cfg["gmacs_budget"]["target"]:.0%}'
     weight = model_cfg.get('gmacs_weight')
-    return f'weight {weight:g}' if weight else 'fixed'
+    return 'fixed' if weight is None else f'weight {weight:g}'
 
 
 def training_memory(model: torch.nn.Module, image: torch.Tensor, segments: bool) -> float:
-    """MiB at the peak of a training step of ``BATCH`` images, beyond weights and program."""
+    """MiB that a training step of ``BATCH`` images allocates at its peak, beyond the weights."""
     images = image.expand(BATCH, -1, -1, -1).contiguous()
+    data_samples = samples(images, segments)
     model.train()
+
+    def step() -> None:
+        loss, _ = model.parse_losses(model.loss(images, data_samples))
+        loss.backward()
+        model.zero_grad()
+
+    step()  # what is made once, such as the cost's terms
     if image.is_cuda:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-    else:
-        before = reset_peak()
-    loss, _ = model.parse_losses(model.loss(images, samples(images, segments)))
-    loss.backward()
-    peak = torch.cuda.max_memory_allocated() if image.is_cuda else 1024 * resource.getrusage(
-        resource.RUSAGE_SELF).ru_maxrss
-    return (peak - before) / 2**20
-
-
-def reset_peak() -> int:
-    """Forget the peak of this process's memory (Linux); returns the bytes that it holds now."""
-    Path('/proc/self/clear_refs').write_text('5')
-    return int(Path('/proc/self/statm').read_text().split()[1]) * resource.getpagesize()
+        step()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    with torch.profiler.profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        step()
+    events = profiler.profiler.kineto_results.events()
+    changes = sorted((event.start_ns(), event.nbytes()) for event in events
+                     if event.name() == '[memory]')
+    return max(accumulate(change for _, change in changes)) / 2**20
 
 
 def samples(images: torch.Tensor, segments: bool) -> list:
@@ -131,7 +138,8 @@ def main():
     parser.add_argument('command', choices=('measure', 'page'))
     parser.add_argument('configs', nargs='*', help='of measure: names below configs/; default: all '
                         'whose packages are installed')
-    parser.add_argument('--repeats', type=positive_int, default=7, help='timed passes')
+    parser.add_argument('--repeats', type=positive_int,
+                        help='timed passes; default: 7, of fast networks up to 100, in 10 s')
     add_device(parser)
     args = parser.parse_args()
     if args.command == 'page':

@@ -1,9 +1,9 @@
 """An exact budget of compute or time: its options, the controller, the settling, the hooks."""
 
-from .hook import BudgetHook, GMACsBudgetHook
-from .latency_hook import LatencyBudgetHook
-from .options import Budget, GMACsBudget, LatencyBudget
+import mmseg_dynopool.needs_stack  # noqa: F401
 
-__all__ = [
-    'Budget', 'BudgetHook', 'GMACsBudget', 'GMACsBudgetHook', 'LatencyBudget', 'LatencyBudgetHook'
-]
+from .hook import GMACsBudgetHook
+from .latency_hook import LatencyBudgetHook
+from .options import GMACsBudget, LatencyBudget
+
+__all__ = ['GMACsBudget', 'GMACsBudgetHook', 'LatencyBudget', 'LatencyBudgetHook']

@@ -36,11 +36,6 @@ class BudgetHook(Hook):
 
     Raises:
         ValueError: the model has no budget, or it is out of reach.
-
-    Examples:
-        >>> from mmseg_dynopool.budget import GMACsBudgetHook, LatencyBudgetHook
-        >>> [hook.kind.option for hook in (GMACsBudgetHook, LatencyBudgetHook)]
-        ['gmacs_budget', 'latency_budget']
     """
 
     priority = 41  # after DynOPoolHook (40), before moving averages (50) and checkpoints
@@ -159,7 +154,7 @@ class GMACsBudgetHook(BudgetHook):
     """Makes a training end at the multiply-adds of the model's ``gmacs_budget``.
 
     [`DynOPoolHook`][mmseg_dynopool.hooks.DynOPoolHook] brings it along where the model has one;
-    see [`BudgetHook`][mmseg_dynopool.budget.BudgetHook].
+    see `BudgetHook`.
 
     Raises:
         ValueError: the model has no budget, or it is out of reach.

@@ -29,7 +29,7 @@ class LatencyBudgetHook(BudgetHook):
     """Makes a training end at the time of the model's ``latency_budget``.
 
     [`DynOPoolHook`][mmseg_dynopool.hooks.DynOPoolHook] brings it along where the model has one;
-    see [`BudgetHook`][mmseg_dynopool.budget.BudgetHook]. The cost is a
+    see `BudgetHook`. The cost is a
     [`LatencyModel`][mmseg_dynopool.latency.LatencyModel]: read from the budget's file, or measured
     before the first step; a run that is resumed goes on with it, unless it names another file or
     shape. Where the device is the one that was measured, the settled network is timed beside the

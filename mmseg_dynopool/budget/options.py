@@ -32,11 +32,6 @@ class Budget:
 
     Raises:
         ValueError: an option is malformed.
-
-    Examples:
-        >>> from mmseg_dynopool.budget import GMACsBudget
-        >>> GMACsBudget.from_options(dict(target=0.6, settle=0.9))  # a config's gmacs_budget
-        GMACsBudget(target=0.6, begin=0.1, reach=0.5, settle=0.9, target_gmacs=None)
     """
 
     option: ClassVar[str]
@@ -99,7 +94,8 @@ class Budget:
                 f'{self.option} of {wanted:.4g} {self.unit} (ratio {wanted / initial:.3f}) is out '
                 f'of reach: the bounds of the scales allow {low:.4g} to {high:.4g} {self.unit} '
                 f'(ratio {low / initial:.3f} to {high / initial:.3f}). Choose a target in this '
-                'range, widen the bounds, or let the stem learn (dynopool.stem=True)')
+                'range, widen the bounds, or let an HRNet\'s stem learn, too '
+                '(backbone.dynopool.stem=True)')
 
 
 @dataclass(frozen=True, kw_only=True)

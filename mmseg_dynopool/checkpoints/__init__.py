@@ -1,5 +1,7 @@
 """Checkpoints: read once, verified, loaded; weights without pickle."""
 
+import mmseg_dynopool.needs_stack  # noqa: F401
+
 from .checkpoint import Checkpoint
 from .load import load_network
 from .runner import Runner

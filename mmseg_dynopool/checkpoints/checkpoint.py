@@ -136,11 +136,14 @@ class Checkpoint:
                 raise ValueError(f'{self.path} belongs to a network that was frozen at the scales '
                                  f"{frozen}, and this config's are {there}; use the config.py "
                                  'that tools/freeze.py wrote beside it')
-        alphas = [f'{name}.alpha' for name in all_pools(model) if f'{name}.alpha' in self.state]
-        if alphas and not learned_pools(model):
-            raise ValueError(f"{self.path} holds learned scales ({alphas[0]}, ...), and this "
-                             "config's are fixed; use the config it was trained with, or freeze "
-                             'it anew by tools/freeze.py')
+        pools = all_pools(model)
+        learned = [key for key in self.state if key.endswith(('.alpha', '.logit')) and (
+            'dynopools.' in key or key.rpartition('.')[0] in pools)]
+        if learned and not learned_pools(model):
+            there = 'are fixed' if pools else 'network is the stock one'
+            raise ValueError(f"{self.path} holds learned scales ({learned[0]}, ...), and this "
+                             f"config's {there}; use the config it was trained with, or freeze "
+                             'it by tools/freeze.py')
 
     def _verify_learned_scales(self, learned: dict[str, str], required: bool) -> None:
         for key, kind in learned.items():

@@ -51,8 +51,6 @@ def _plain(value: object) -> object:
     return np.asarray(value).tolist()
 
 
-# The first goes before mmengine's own loader of URLs, in the order of its list.
-@CheckpointLoader.register_scheme(prefixes=(r'https?://.*\.safetensors$', r'.*\.safetensors$'))
 def load_from_safetensors(filename: str,
                           map_location: str | torch.device | Callable | None = 'cpu') -> dict:
     """Load such a file wherever mmengine takes a checkpoint: ``load_from``, ``init_model``.
@@ -97,3 +95,9 @@ def load_from_safetensors(filename: str,
     if isinstance(map_location, (str, torch.device)):
         state = {key: value.to(map_location) for key, value in state.items()}
     return dict(state_dict=state, meta=meta)
+
+
+# The first goes before mmengine's own loader of URLs, in the order of its list. As a decorator it
+# would hide the types.
+CheckpointLoader.register_scheme(
+    prefixes=(r'https?://.*\.safetensors$', r'.*\.safetensors$'), loader=load_from_safetensors)

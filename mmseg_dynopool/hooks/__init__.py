@@ -1,5 +1,7 @@
 """What mmengine's runner gets: hooks, one job each, the log line, mixed precision on CPUs."""
 
+import mmseg_dynopool.needs_stack  # noqa: F401
+
 from .compile_hook import CompileHook
 from .cpu_amp import CPUAmpOptimWrapper
 from .dynopool_hook import DynOPoolHook

@@ -1,5 +1,7 @@
 """What mmseg's ``MODELS`` registry gets."""
 
+import mmseg_dynopool.needs_stack  # noqa: F401
+
 from .converted import DynOPoolBackbone
 from .cost import count_network_gmacs
 from .dynopool_hrnet import DynOPoolHRNet

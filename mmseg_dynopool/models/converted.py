@@ -16,7 +16,6 @@ _PARTS = (0.9, 0.7)
 _OPTIONS = ('rule', 'scale', 'bounds', 'anchor', 'window', 'type', 'merge', 'skip', 'learn')
 
 
-@MODELS.register_module()
 def DynOPoolBackbone(backbone: dict, dynopool: dict | None = None,
                      pretrained: str | None = None) -> nn.Module:
     """Build a backbone and convert it.
@@ -54,6 +53,9 @@ def DynOPoolBackbone(backbone: dict, dynopool: dict | None = None,
     if pretrained is not None:
         backbone = dict(backbone, pretrained=pretrained)
     return convert_dynopool(MODELS.build(backbone), **(dynopool or {}))
+
+
+MODELS.register_module(module=DynOPoolBackbone)  # as a decorator it would hide the types
 
 
 def check_other_sizes(network: BaseModel) -> None:

@@ -142,7 +142,7 @@ class _FixedPool2d(torch.autograd.Function):
     """`dynopool2d` with a constant scale, and its winners; differentiable twice."""
 
     @staticmethod
-    def forward(input: Tensor, reduce: str, output_size: tuple[int, int]  # type: ignore[override]
+    def forward(input: Tensor, reduce: str, output_size: tuple[int, int]
                 ) -> tuple[Tensor, Tensor | None]:
         return reduce_with_winners(read_queries(input, output_size), reduce)
 

@@ -1,5 +1,7 @@
 """A killed run, resumed, ends as if nothing had happened."""
 
+import mmseg_dynopool.needs_stack  # noqa: F401
+
 from .checkpoint_hook import SafeCheckpointHook
 from .exact_resume import IterationSeedHook, make_resumable
 from .latest import latest_checkpoint, resume_from_latest

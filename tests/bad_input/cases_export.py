@@ -4,6 +4,7 @@ import os
 
 import onnx
 import pytest
+import torch
 
 from mmseg_dynopool.checkpoints.safetensors import save_safetensors
 
@@ -38,7 +39,11 @@ def freeze_twice(bench):
 
 
 def freeze_stock(bench):
-    return _freeze(bench, bench.write_config(base=_stock(bench)))
+    checkpoint = torch.load(bench.project.checkpoint, weights_only=True)
+    weights = {key: value for key, value in checkpoint['state_dict'].items()
+               if not key.endswith('.alpha')}
+    torch.save(weights, bench.folder / 'stock.pth')
+    return _freeze(bench, bench.write_config(base=_stock(bench)), bench.folder / 'stock.pth')
 
 
 def freeze_out_is_a_file(bench):
@@ -64,6 +69,10 @@ def freeze_an_onnx_file(bench):
 
 def frozen_weights_in_the_training_config(bench):
     return _infer(bench, bench.project.frozen / 'weights.safetensors')
+
+
+def learned_weights_in_the_stock_config(bench):
+    return _infer(bench, bench.project.checkpoint, config=bench.write_config(base=_stock(bench)))
 
 
 def learned_weights_in_the_frozen_config(bench):

@@ -226,4 +226,3 @@ def adaptor_bounds(bench):
 
 def adaptor_learn_false(bench):
     return _adaptor(bench, learn=False)
-

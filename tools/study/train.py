@@ -150,5 +150,3 @@ def circumstances() -> dict:
         f'{platform.machine()}, one thread',
         versions=dict(mmseg_dynopool=mmseg_dynopool.__version__, torch=torch.__version__,
                       mmengine=mmengine.__version__, mmseg=mmseg.__version__))
-
-
