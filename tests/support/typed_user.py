@@ -20,7 +20,8 @@ def use(network: nn.Module) -> dict[str, tuple[float, ...]]:
     gmacs: Tensor = cost.gmacs({name: torch.ones(2) for name in cost.initial_scales})
     total: float = count_gmacs(freeze_pools(converted), (64, 64)) + gmacs.item()
     print(total, GMACsBudget(target=0.6).wanted(total))
-    return {name: (float(pool.scale[0]), float(pool.scale[1])) for name, pool in learned_pools(converted).items()}
+    return {name: (float(pool.scale[0]), float(pool.scale[1]))
+            for name, pool in learned_pools(converted).items()}
 
 
 def pool(image: Tensor) -> Tensor:
