@@ -2,7 +2,7 @@
 # make check: lint, types, and the quick tests of operators, layers, costs, conversion, budget, models.
 # make test: lint and the whole test suite, in minutes.
 # make docs: the documentation site, in site/.
-# make test-docs: the site, in a browser if there is one, and its notebook.
+# make test-docs: the docstrings' examples, the notebook, the site, in a browser if there is one.
 # make gallery: the pictures of docs/gallery anew.
 # make test-upstream: the suite on upstream's last OpenMMLab releases; compiles mmcv for minutes.
 # make test-networks: conversion of the networks of torchvision, timm and segmentation_models.
@@ -48,13 +48,13 @@ check: lint types
 	$(PYTEST) -m "not slow" $(CHECKED:%=tests/%) $(EXAMPLES) $(CHECKED:%=mmseg_dynopool/%)
 
 test: lint
-	$(PYTEST) -m "not docs" $(EXAMPLES) tests mmseg_dynopool
+	$(PYTEST) -m "not docs"
 
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 test-docs: $(VENV)/.docs
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m docs tests/docs
+	$(PYTEST) $(EXAMPLES) tests/docs mmseg_dynopool
 
 test-upstream: $(UPSTREAM_VENV)/.test
 	OMP_NUM_THREADS=1 $(UPSTREAM_BIN)/python -m pytest $(DISTRIBUTE) -m "not docs"
