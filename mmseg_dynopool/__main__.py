@@ -2,10 +2,9 @@
 
 import runpy
 import sys
-from difflib import get_close_matches
 
 from mmseg_dynopool import __version__
-from mmseg_dynopool.installed import installed_folder
+from mmseg_dynopool.installed import installed_folder, nearest
 from mmseg_dynopool.stack import require_stack
 
 
@@ -22,8 +21,8 @@ def main() -> None:
         print(__version__)
         return
     if name not in tools:
-        raise SystemExit(f'there is no tool {name!r}; nearest to it: '
-                         + ', '.join(get_close_matches(name, tools, cutoff=0)) + f'\n{listed}')
+        raise SystemExit(f'there is no tool {name!r}; nearest to it: {nearest(name, tools)}'
+                         f'\n{listed}')
     try:
         require_stack(f'the tool {name}')
     except ImportError as error:

@@ -1,5 +1,6 @@
 """Where the configs and tools are: in the wheel, or beside the package in a clone."""
 
+from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -44,12 +45,17 @@ def config_path(name: str) -> str:
     configs = installed_folder('configs')
     known = {}
     for path in sorted(configs.rglob('*.py')):
-        known[str(path.relative_to(configs))] = path
-        if '_base_' not in path.relative_to(configs).parts:
+        place = path.relative_to(configs)
+        known[str(place)] = path
+        if '_base_' not in place.parts:
             known[path.name] = path
     below = str(name).removeprefix('configs/')
     if below not in known:
-        nearest = ', '.join(get_close_matches(below, known, cutoff=0))
         raise FileNotFoundError(f'there is no config {name!r} in mmseg_dynopool; nearest to it: '
-                                f'{nearest}')
+                                + nearest(below, known))
     return str(known[below])
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known names that are most like a misspelt one, for a message."""
+    return ', '.join(get_close_matches(name, known, cutoff=0))

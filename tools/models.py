@@ -22,6 +22,7 @@ from mmengine.dataset import Compose
 from rich.progress import track
 from torch.profiler import ProfilerActivity
 
+from benchmark import label_maps, train_step
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.cli.options import add_device, check_device, positive_int
 from mmseg_dynopool.config import (
@@ -98,14 +99,7 @@ def goal(model_cfg: dict) -> str:
 def training_memory(model: torch.nn.Module, image: torch.Tensor, segments: bool) -> float:
     """MiB that a training step of ``BATCH`` images allocates at its peak, beyond the weights."""
     images = image.expand(BATCH, -1, -1, -1).contiguous()
-    data_samples = samples(images, segments)
-    model.train()
-
-    def step() -> None:
-        loss, _ = model.parse_losses(model.loss(images, data_samples))
-        loss.backward()
-        model.zero_grad()
-
+    step = partial(train_step, model, images, samples(images, segments))
     step()  # what is made once, such as the cost's terms
     if image.is_cuda:
         torch.cuda.reset_peak_memory_stats()
@@ -121,15 +115,12 @@ def training_memory(model: torch.nn.Module, image: torch.Tensor, segments: bool)
 
 
 def samples(images: torch.Tensor, segments: bool) -> list:
-    """Random labels of two classes."""
+    """Labels of two classes."""
     if segments:
-        from mmengine.structures import PixelData
-        from mmseg.structures import SegDataSample
-        return [SegDataSample(gt_sem_seg=PixelData(data=torch.randint(
-            2, (1, *images.shape[2:]), device=images.device))) for _ in images]
-    from mmpretrain.structures import DataSample
+        return label_maps(BATCH, images.shape[2:], images.device)
+    from mmpretrain.structures import DataSample  # of the extra classification
     return [DataSample().set_gt_label(torch.tensor([n % 2], device=images.device))
-            for n, _ in enumerate(images)]
+            for n in range(BATCH)]
 
 
 def main():

@@ -6,13 +6,13 @@ Needs the extra classification. Counts the networks of configs/classification.
 import argparse
 from pathlib import Path
 
-import jinja2
 from mmengine.config import Config
 
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.complexity import GMACsCounter
 from mmseg_dynopool.layers.find import input_channels
 from mmseg_dynopool.models.cost import forward_without_postprocessing
+from study.template import render
 
 ROOT = Path(__file__).resolve().parent.parent
 NETWORKS = dict(vgg16='VGG-16', resnet50='ResNet-50', mobilenet_v2='MobileNetV2')
@@ -67,11 +67,8 @@ def write_page():
                              implied=implied(counted, printed)))
     later = count('vgg16', 'imagenet', with_last_pool=True, skip=['features.2'])
     residual = count('resnet50', 'cifar100')
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / 'study'), trim_blocks=True,
-        lstrip_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    text = environment.get_template('table3.md.jinja').render(
-        rows=rows, per_value=PER_VALUE, vgg_later=percent(later),
+    text = render(
+        'table3', rows=rows, per_value=PER_VALUE, vgg_later=percent(later),
         vgg_later_implied=implied(later, 0.07), vgg_levels=list(later)[1:],
         resnet_first=percent(residual, ['stride2']))
     (ROOT / 'docs' / 'table3.md').write_text(text)

@@ -3,12 +3,12 @@
 import statistics
 from pathlib import Path
 
-import jinja2
 import matplotlib
 import matplotlib.pyplot as plt
 
 from .classifier_runs import DISTORTIONS, METHODS, SEEDS, all_runs
 from .tables import Group, difference, markdown, total_stride_ratio
+from .template import render
 
 # Method and relative cost, from the dearest down.
 SETTINGS = list(dict.fromkeys((run.method, run.ratio) for run in sorted(
@@ -103,11 +103,8 @@ def write_page(done: dict[str, dict], path: Path) -> None:
     tables = Tables(done)
     listed = all_runs()
     lines = [done[run.key] for run in listed if run.key in done]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True,
-        lstrip_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    path.write_text(environment.get_template('classifier_page.md.jinja').render(
-        table=tables, done=len(lines), listed=len(listed), seeds=SEEDS,
+    path.write_text(render(
+        'classifier_page', table=tables, done=len(lines), listed=len(listed), seeds=SEEDS,
         seconds=statistics.median(line['seconds'] for line in lines)))
     folder = path.with_suffix('')
     folder.mkdir(exist_ok=True)

@@ -4,8 +4,10 @@ import json
 import statistics
 from pathlib import Path
 
-import jinja2
 import yaml
+
+from .tables import spread
+from .template import render
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / 'docs' / 'models'
@@ -47,11 +49,6 @@ def read_scores() -> dict[str, dict]:
     return scores
 
 
-def spread(values: list[float]) -> str:
-    """Mean ± standard deviation."""
-    return f'{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}'
-
-
 def page() -> str:
     """docs/models.md: a table for each data set, a row for each config."""
     measured, scores = read_measured(), read_scores()
@@ -60,11 +57,8 @@ def page() -> str:
     data: dict[str, list[str]] = {}
     for name in sorted(cpu, key=lambda name: (not cpu[name]['segments'], name)):
         data.setdefault(cpu[name]['data'], []).append(name)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True,
-        lstrip_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    return environment.get_template('models.md.jinja').render(
-        data=data, cpu=cpu, gpu=gpu, scores=scores, spread=spread,
+    return render(
+        'models', data=data, cpu=cpu, gpu=gpu, scores=scores, spread=spread,
         mean=statistics.mean,
         devices=sorted({line['device'] for line in measured.values()}))
 

@@ -3,7 +3,6 @@
 import statistics
 from pathlib import Path
 
-import jinja2
 import matplotlib
 import matplotlib.pyplot as plt
 
@@ -18,6 +17,7 @@ from .tables import (
     method_rows,
     total_stride_ratio,
 )
+from .template import render
 
 NAMES = dict(hrnet='HRNet', deeplab='DeepLabV3+')
 _HEAD = ['', 'mIoU', 'cost', 'time, inference', 'time, training step at the end', 'seeds']
@@ -34,12 +34,10 @@ def write_page(done: dict[str, dict], times: dict[str, float], path: Path) -> No
     """
     runs = all_runs()
     results = Results(done, runs)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True,
-        lstrip_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     listed = [run for run in runs if run.key in done]
-    text = environment.get_template('page.md.jinja').render(
-        table=Tables(results, times), group=results.group, difference=difference, done=len(listed),
+    text = render(
+        'page', table=Tables(results, times), group=results.group, difference=difference,
+        done=len(listed),
         listed=len(runs), line=next(iter(done.values())),
         minutes=statistics.median(done[run.key]['seconds'] for run in listed) / 60)
     path.write_text(text)

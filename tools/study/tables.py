@@ -10,6 +10,14 @@ from scipy.stats import ttest_ind
 from .runs import METHODS, Run
 
 
+def spread(values: list[float], digits: int = 2) -> str:
+    """Mean ± sample standard deviation; of one seed, the value."""
+    if not values:
+        return '-'
+    text = f'{statistics.fmean(values):.{digits}f}'
+    return f'{text} ± {statistics.stdev(values):.{digits}f}' if len(values) > 1 else text
+
+
 @dataclass(frozen=True)
 class Group:
     """The finished seeds of one setting.
@@ -33,12 +41,8 @@ class Group:
         return statistics.median(self.values(name))
 
     def spread(self, name: str, digits: int = 2) -> str:
-        """Mean ± sample standard deviation; of one seed, the value."""
-        values = self.values(name)
-        if not values:
-            return '-'
-        text = f'{statistics.fmean(values):.{digits}f}'
-        return f'{text} ± {statistics.stdev(values):.{digits}f}' if len(values) > 1 else text
+        """`spread` of one number over the seeds."""
+        return spread(self.values(name), digits)
 
     @property
     def seeds(self) -> str:
