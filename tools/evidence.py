@@ -13,6 +13,7 @@ demo's networks, all measured by turns.
 import json
 from pathlib import Path
 
+from study import learner_runs
 from study.command_line import ROOT, chosen_runs, finished_lines, list_runs, study_parser
 from study.lines import train
 from study.runs import all_runs
@@ -20,8 +21,11 @@ from study.runs import all_runs
 
 def main():
     parser = study_parser(__doc__, 'evidence', 'hrnet/stretched_h/*/0.5/*', ('times', ))
+    parser.add_argument('--learner', action='store_true', help='the runs of docs/learner.md')
     args = parser.parse_args()
-    runs = chosen_runs(parser, args, all_runs())
+    if args.learner and args.lines == parser.get_default('lines'):
+        args.lines = ROOT / 'docs' / 'learner' / 'runs.jsonl'
+    runs = chosen_runs(parser, args, learner_runs.all_runs() if args.learner else all_runs())
     if args.command == 'list':
         list_runs(runs, args.lines)
     elif args.command == 'run':

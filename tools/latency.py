@@ -18,11 +18,11 @@ from rich.table import Table
 
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_device, positive_int
-from mmseg_dynopool.complexity import probe_complexity
+from mmseg_dynopool.costs import probe_complexity
 from mmseg_dynopool.config import counted_shape, read_config
 from mmseg_dynopool.files import check_folder
-from mmseg_dynopool.latency import LatencyModel, device_name, fit_latency
-from mmseg_dynopool.latency.fit import measure_again
+from mmseg_dynopool.costs import LatencyModel, device_name, fit_latency
+from mmseg_dynopool.costs.latency_fit import measure_again
 from mmseg_dynopool.layers.find import all_pools, input_channels, short_names
 from mmseg_dynopool.models.cost import forward_without_postprocessing
 

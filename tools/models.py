@@ -33,7 +33,7 @@ from mmseg_dynopool.config import (
     read_config,
     type_name,
 )
-from mmseg_dynopool.latency import device_name, time_alternately
+from mmseg_dynopool.costs import device_name, time_alternately
 from mmseg_dynopool.layers.find import input_channels
 from mmseg_dynopool.models.cost import count_network_gmacs, forward_without_postprocessing
 from study.models_page import LINES, ROOT, metafile, page, read_measured

@@ -14,7 +14,7 @@ from rich.table import Table
 from torch import nn
 
 from mmseg_dynopool.cli.options import add_device, check_device, positive_int
-from mmseg_dynopool.latency import device_name, time_alternately
+from mmseg_dynopool.costs import device_name, time_alternately
 
 
 def excess_times(channels, sizes, batch, train, repeats, device):

@@ -9,7 +9,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmseg_dynopool.checkpoints import load_network
-from mmseg_dynopool.complexity import GMACsCounter
+from mmseg_dynopool.costs import GMACsCounter
 from mmseg_dynopool.layers.find import input_channels
 from mmseg_dynopool.models.cost import forward_without_postprocessing
 from study.template import render

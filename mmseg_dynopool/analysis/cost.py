@@ -13,10 +13,10 @@ from mmengine.model import BaseModel
 from mmseg.registry import MODELS
 from torch import nn
 
-from mmseg_dynopool.complexity.count import check_shape
 from mmseg_dynopool.config import conversion_of, type_name
+from mmseg_dynopool.costs import time_alternately
+from mmseg_dynopool.costs.count import check_shape
 from mmseg_dynopool.export.freeze import plain_model
-from mmseg_dynopool.latency import time_alternately
 from mmseg_dynopool.layers.find import all_pools, by_short_name, input_channels
 from mmseg_dynopool.models.cost import count_network_gmacs, forward_without_postprocessing
 

@@ -8,8 +8,8 @@ import mmseg
 import torch
 
 from mmseg_dynopool.config import conversion_of, type_name
+from mmseg_dynopool.costs import device_name
 from mmseg_dynopool.data.listing import plain_datasets
-from mmseg_dynopool.latency import device_name
 from mmseg_dynopool.version import __version__
 
 from .work_dir import Run

@@ -3,11 +3,11 @@
 from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 
-from mmseg_dynopool.models.gmacs_loss import GMACsLoss
+from mmseg_dynopool.models.learned_network import LearnedNetwork
 
 
 @MODELS.register_module()
-class DynOPoolImageClassifier(GMACsLoss, ImageClassifier):
+class DynOPoolImageClassifier(LearnedNetwork, ImageClassifier):
     """mmpretrain's ``ImageClassifier`` with the cost of the learned resolutions in its loss.
 
     Args:

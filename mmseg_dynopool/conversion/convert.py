@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from mmseg_dynopool.complexity.meta_copy import run_plainly, to_meta_copy
+from mmseg_dynopool.costs.meta_copy import run_plainly, to_meta_copy
 from mmseg_dynopool.layers import (
     DynOPool,
     FixedDynOPool,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from mmseg_dynopool.complexity.meta_copy import to_meta_copy
+from mmseg_dynopool.costs.meta_copy import to_meta_copy
 from mmseg_dynopool.layers.dynopool import check_scale
 from mmseg_dynopool.layers.find import all_pools, input_channels
 

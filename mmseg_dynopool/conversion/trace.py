@@ -15,7 +15,7 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mmseg_dynopool.complexity.meta_copy import run_on_meta
+from mmseg_dynopool.costs.meta_copy import run_on_meta
 
 from .resolution import Loss, Resolution, Step, Value, Window
 

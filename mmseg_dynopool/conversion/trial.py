@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from mmseg_dynopool.complexity.meta_copy import QuickShapes, note_running
+from mmseg_dynopool.costs.meta_copy import QuickShapes, note_running
 from mmseg_dynopool.layers import FixedDynOPool
 
 from .levels import Refusal

@@ -11,7 +11,7 @@ from mmseg.models import BaseSegmentor
 from torch import Tensor, nn
 from torch.export import Dim
 
-from mmseg_dynopool.complexity.count import check_shape
+from mmseg_dynopool.costs.count import check_shape
 from mmseg_dynopool.files import make_folder
 from mmseg_dynopool.layers import freeze_pools
 from mmseg_dynopool.layers.find import input_channels

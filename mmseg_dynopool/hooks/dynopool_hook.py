@@ -1,75 +1,307 @@
-"""Keeps the learned scales inside their bounds."""
+"""The hook of a training whose network learns its scales."""
 
-from mmengine.hooks import Hook
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import broadcast_object_list
+from mmengine.hooks import EMAHook, Hook
 from mmengine.hooks.hook import DATA_BATCH
+from mmengine.registry import TASK_UTILS
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-from mmseg_dynopool.budget import GMACsBudgetHook, LatencyBudgetHook
-from mmseg_dynopool.layers.find import unwrap
+from mmseg_dynopool.costs import ComplexityModel, Cost, probe_complexity
+from mmseg_dynopool.costs.options import CostOptions
+from mmseg_dynopool.layers import ShapeAdaptor, learned_pools
+from mmseg_dynopool.layers.find import input_channels, unwrap
 from mmseg_dynopool.layers.pool import read_alphas
+from mmseg_dynopool.learning import (
+    BudgetKeeper,
+    LearnedScales,
+    ScaleLearner,
+    TwoPasses,
+    add_cost_gradient,
+)
+from mmseg_dynopool.learning.cost_gradient import PAPER_WEIGHT, cost_of
+from mmseg_dynopool.learning.learner import check_options
+from mmseg_dynopool.models.cost import forward_without_postprocessing
 
-from .shape_log_hook import ShapeLogHook, named_pools, parameter_groups
+from .old_state import check_optimizer, state_of_0_3
+from .optimizers import accumulation, has_stepped, loss_scale, optimizers_of, wrappers
+from .shape_log_hook import ShapeLogHook, named_pools
+
+_STATE = 'dynopool'  # in checkpoints
 
 
 @HOOKS.register_module()
 class DynOPoolHook(Hook):
-    """Projects every alpha into its bounds after each step.
+    """Makes the scales of a network learn, at the cost that is wanted.
 
-    Brings along [`ShapeLogHook`][mmseg_dynopool.hooks.ShapeLogHook], which logs the shapes, and
-    where the model has a `gmacs_budget` or `latency_budget` its hook,
-    [`GMACsBudgetHook`][mmseg_dynopool.budget.GMACsBudgetHook] or
-    [`LatencyBudgetHook`][mmseg_dynopool.budget.LatencyBudgetHook]; they run right after it, in
-    the order budget, log.
+    With a budget the scales have a learner of their own
+    ([`ScaleLearner`][mmseg_dynopool.learning.ScaleLearner]); the training ends at the budget. With
+    ``gmacs_weight``, the paper's lambda, they learn by the straight-through gradient, in the
+    optimizer, with an lr of their own by ``paramwise_cfg``; its gradient is added right before the
+    optimizer's step. Without both the cost is left out, but for one of our segmentors, which has
+    version 0.3's lambda of 7e-5 then.
 
-    Runs before moving averages and checkpoints see the new alphas.
+    Brings along [`ShapeLogHook`][mmseg_dynopool.hooks.ShapeLogHook]. Logged are the cost now and
+    relative to the initial scales (``gmacs``, ``gmacs_ratio``; with a budget in time also
+    ``latency_ms``, ``latency_ratio``), the plan that it follows (``gmacs_plan``, relative, too),
+    and the slope of the loss per one per cent of the cost (``gmacs_slope``); with ``gmacs_weight``
+    also ``loss_gmacs``, which is part of ``loss``.
+
+    Once a budget has settled, each ``EMAHook`` averages with the settled scales.
+
+    Args:
+        gmacs_budget: ``dict(target=0.6)``, or ``dict(target_gmacs=100.)``, see
+            [`GMACsBudget`][mmseg_dynopool.costs.GMACsBudget].
+        latency_budget: ``dict(target=0.7)``, or ``dict(target_ms=25.)``, see
+            [`LatencyBudget`][mmseg_dynopool.costs.LatencyBudget].
+        budget: of another kind of cost, ``dict(type=..., target=0.6)``; the type is a
+            [`Budget`][mmseg_dynopool.costs.Budget] in mmengine's ``TASK_UTILS``.
+        gmacs_weight: lambda, per 1e9 multiply-adds.
+        gmacs_shape: input size ``(H, W)`` at which the cost counts; default: the data
+            preprocessor's ``size``, else the size of the first training batch.
+        gradient: ``'learner'`` or ``'straight_through'``; default: the learner with a budget, of
+            DynOPools. ``dict(type=...)`` is the learner with another estimator of the slope, a
+            [`SlopeEstimator`][mmseg_dynopool.learning.SlopeEstimator] in ``TASK_UTILS``.
+        travel: how far, in log(scale), a lasting slope of usual size takes a scale.
+        every: steps of the optimizer from one estimate to the next. Two forward passes are about
+            two thirds of a training step.
+        step: by how much the logarithm of a scale is changed for an estimate, up and down.
+        jitter: standard deviation, in log(scale), of the scales at which the training's passes run.
+        smallest: rows and columns that a learned map keeps at least at the training crop.
+
+    Attributes:
+        learner: of the scales; None with the straight-through gradient.
+        keeper: of the budget, or None.
+        cost: of the budget or weight; None before it is known.
+        shape: input size ``(H, W)`` at which it counts.
 
     Raises:
-        ValueError: the model holds no DynOPool, or an alpha became NaN or infinite.
+        ValueError: the model holds no DynOPool, an argument is malformed, a budget is out of
+            reach, or an alpha became NaN or infinite.
 
     Examples:
-        >>> from types import SimpleNamespace
         >>> from mmseg.registry import HOOKS
-        >>> from mmseg_dynopool.layers import DynOPool
-        >>> custom_hooks = [dict(type='DynOPoolHook')]
-        >>> pool = DynOPool(scale=0.5, bounds=(0.125, 1.0))
-        >>> _ = pool.alpha.data.fill_(0.8)  # a step of the optimizer, to a scale of 1.25
-        >>> HOOKS.build(custom_hooks[0]).after_train_iter(SimpleNamespace(model=pool, iter=0), 0)
-        >>> pool.scale
-        tensor([1., 1.])
+        >>> import mmseg_dynopool
+        >>> custom_hooks = [dict(type='DynOPoolHook', gmacs_budget=dict(target=0.5))]
+        >>> HOOKS.build(custom_hooks[0]).options.budget.wanted(initial=150.0)
+        75.0
     """
 
-    priority = 'ABOVE_NORMAL'
+    # Before all others: its passes' scales are gone before another hook looks at the network.
+    priority = 'HIGHEST'
+
+    def __init__(self, gmacs_budget: dict | None = None, latency_budget: dict | None = None,
+                 budget: dict | None = None, gmacs_weight: float | None = None,
+                 gmacs_shape: Sequence[int] | None = None, gradient: str | dict | None = None,
+                 travel: float = 3.0, every: int = 2, step: float = 0.1, jitter: float = 0.1,
+                 smallest: int = 2):
+        if gradient not in (None, 'learner', 'straight_through') and not isinstance(gradient, dict):
+            raise ValueError("gradient must be 'learner', 'straight_through' or the dict(type=...) "
+                             f'of an estimator, got {gradient!r}')
+        check_options(travel, every, jitter)
+        if isinstance(smallest, bool) or not isinstance(smallest, int) or smallest < 1:
+            raise ValueError(f'smallest must be a whole number of cells >= 1, got {smallest!r}')
+        self._given = dict(gmacs_weight=gmacs_weight, gmacs_budget=gmacs_budget,
+                           latency_budget=latency_budget, gmacs_shape=gmacs_shape,
+                           budget=_build(budget))
+        self.options = CostOptions.of(**self._given)  # type: ignore[arg-type]
+        self.gradient = gradient
+        self.travel, self.every, self.jitter, self.smallest = travel, every, jitter, smallest
+        self.estimator = TwoPasses(step)
+        self.learner: ScaleLearner | None = None
+        self.keeper: BudgetKeeper | None = None
+        self.cost: Cost | None = None
+        self.shape: tuple[int, ...] | None = None
+        self._gmacs: ComplexityModel | None = None
+        self._loaded: dict | None = None
+        self._handles: list[RemovableHandle] = []
+        self._scalars: dict[str, Any] = {}
+        self._ready = False
 
     def before_run(self, runner: Runner) -> None:
-        # Before the checkpoint is loaded, in which the budget's hook has its state.
-        wanted = [ShapeLogHook]
-        for kind in (GMACsBudgetHook, LatencyBudgetHook):
-            if getattr(unwrap(runner.model), kind.kind.option, None) is not None:
-                wanted.insert(0, kind)
-        for kind in wanted:
-            if not any(isinstance(hook, kind) for hook in runner.hooks):
-                runner.register_hook(kind())
+        # Before the checkpoint is loaded, in which the state lies.
+        model = unwrap(runner.model)
+        for hook in runner.hooks:
+            if isinstance(hook, OldHook):
+                hook.hand_over(self)
+        if not any(isinstance(hook, ShapeLogHook) for hook in runner.hooks):
+            runner.register_hook(ShapeLogHook())
+        of_model = getattr(model, 'cost_options', {})
+        twice = [name for name in of_model if self._given.get(name) is not None]
+        if twice:
+            raise ValueError(f'{", ".join(twice)} is given to the model and to DynOPoolHook; leave '
+                             'it out at the model')
+        given = {**self._given, **of_model}
+        if hasattr(model, 'cost_options') and all(
+                given[name] is None for name in given if name != 'gmacs_shape'):
+            given['gmacs_weight'] = PAPER_WEIGHT
+            runner.logger.info(
+                f'no cost is given: lambda is {PAPER_WEIGHT:g} as in version 0.3. Set '
+                "DynOPoolHook's gmacs_budget=dict(target=0.5) for a budget, or gmacs_weight")
+        self.options = CostOptions.of(**given)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        self._loaded = checkpoint.get(_STATE) or state_of_0_3(checkpoint)
+        check_optimizer(runner, checkpoint)
 
     def before_train(self, runner: Runner) -> None:
+        model = unwrap(runner.model)
         pools = named_pools(runner)
         if not pools:
             raise ValueError('DynOPoolHook: the model holds no DynOPool; set '
                              "model.dynopool=dict(rule='before') to convert its backbone, or "
                              "model.backbone.type='DynOPoolHRNet', or remove the hook")
-        if getattr(unwrap(runner.model), 'counted_shape', 'not asked for') is None:
-            runner.logger.warning(
-                'GMACs will count at the size of the first batch, after a resume at another one; '
-                'set model.gmacs_shape=(H, W)')
-        for group in parameter_groups(runner, pools):
-            if group.get('weight_decay', 0) > 0:
+        if runner.iter == 0:
+            self._loaded = None  # load_from starts another run
+        self.after_train(runner)
+        self._ready = False
+        if hasattr(model, 'has_cost_hook'):
+            model.has_cost_hook = True
+        if torch.backends.cudnn.benchmark:
+            torch.backends.cudnn.benchmark = False
+            runner.logger.info('cudnn_benchmark is switched off: sizes change in every step, and '
+                               'cuDNN would search for its fastest kernels again and again')
+        if not self._learns_by_measuring(model):
+            for group in (g for o in optimizers_of(runner, pools) for g in o.param_groups
+                          if g.get('weight_decay', 0) > 0 and _holds(g, pools.values())):
                 runner.logger.warning(
                     'weight decay %g acts on alpha and pulls the scales up; set paramwise_cfg='
                     "dict(custom_keys={'dynopools': dict(lr_mult=0.5, decay_mult=0.)})",
                     group['weight_decay'])
+        shape = self.options.shape or getattr(
+            getattr(model, 'data_preprocessor', None), 'size', None)
+        if shape is None and self._loaded:
+            shape = self._loaded['shape']
+        if shape is not None or not self._has_cost:
+            self._prepare(runner, shape)
+
+    def after_train(self, runner: Runner) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        model = unwrap(runner.model)
+        if hasattr(model, 'has_cost_hook'):
+            model.has_cost_hook = False
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
+                          ) -> None:
+        if not self._ready:
+            self._prepare(runner, _shape_of(unwrap(runner.model), data_batch))
+        self._scalars = self._costs_now(runner)
+        if self.learner is not None:
+            self.learner.measure(_loss_on(runner, data_batch))
+            self.learner.begin_pass()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None,
                          outputs: dict | None = None) -> None:
+        if self.learner is not None:
+            self.learner.end_pass()
+        self._log(runner, outputs)
+        if has_stepped(runner):
+            if self.learner is not None:
+                self.learner.advance()
+            else:
+                self._after_optimizer(runner)
+        if self.keeper is not None and self.keeper.settled is not None:
+            self._settle_averages(runner, self.keeper)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        if self._ready and (self.cost is not None or self.learner is not None):
+            state: dict[str, Any] = dict(shape=self.shape,
+                                         cost=self.cost and self.cost.state_dict())
+            if self.learner is not None:
+                state['learner'] = self.learner.state_dict()
+            elif self.keeper is not None:
+                state['keeper'] = self.keeper.state_dict()
+            checkpoint[_STATE] = state
+
+    @property
+    def _has_cost(self) -> bool:
+        return self.options.budget is not None or self.options.weight is not None
+
+    def _learns_by_measuring(self, model: nn.Module) -> bool:
+        if self.gradient is not None:
+            return self.gradient != 'straight_through'
+        adaptors = any(isinstance(pool, ShapeAdaptor) for pool in learned_pools(model).values())
+        return self.options.budget is not None and not adaptors
+
+    def _prepare(self, runner: Runner, shape: Sequence[int] | None) -> None:
+        """Make the cost known, and what steers it."""
+        model, budget, state = unwrap(runner.model), self.options.budget, self._loaded or {}
+        self.shape, self._ready = shape and tuple(shape), True
+        self.cost = self._gmacs = self.keeper = self.learner = None
+        if self._has_cost:
+            assert shape is not None  # asked for before
+            network = (model, shape, input_channels(model), forward_without_postprocessing)
+            if budget is not None:
+                self.cost = budget.cost(*network, state=state.get('cost'))
+                runner.logger.info(self.cost.describe())
+            self._gmacs = (self.cost if isinstance(self.cost, ComplexityModel)
+                           else probe_complexity(*network))
+            self.cost = self.cost or self._gmacs
+        maps = self._gmacs.maps() if self._gmacs else ()
+        target = phases = None
+        if budget is not None and self.cost is not None:
+            target = budget.wanted(self.cost.initial)
+        phases = {} if budget is None else dict(
+            begin=budget.begin, reach=budget.reach, settle=budget.settle)
+        if self._learns_by_measuring(model):
+            estimator = _build(self.gradient) if isinstance(self.gradient, dict) else self.estimator
+            seed: list[Any] = [runner.seed]
+            broadcast_object_list(seed)
+            self.learner = ScaleLearner(
+                model, -(-runner.max_iters // accumulation(runner)), self.cost,
+                target and target / self.cost.initial, self.options.weight or 0.0,
+                travel=self.travel, every=self.every, jitter=self.jitter, estimator=estimator,
+                smallest=self.smallest, maps=maps, seed=seed[0] or 0, **phases)
+            self.keeper = self.learner.keeper
+        elif target is not None:
+            scales = LearnedScales(model)
+            self.keeper = BudgetKeeper(scales, self.cost, target,
+                                       scales.limits(maps, self.smallest), **phases)
+        small = LearnedScales(model).small_maps(maps, self.smallest)
+        if small and (self.learner or self.keeper):
+            runner.logger.info(f'at {tuple(shape)} these maps have fewer than smallest='
+                               f'{self.smallest} rows or columns in the network as it begins, and '
+                               f'may stay so: {", ".join(small)}')
+        self._resume(runner, state)
+        if self.options.weight and self.learner is None:
+            self._handles = [optimizer.register_step_pre_hook(
+                lambda optimizer, args, kwargs: self._add_gradient(runner, optimizer))
+                for optimizer in optimizers_of(runner, learned_pools(model))]
+
+    def _resume(self, runner: Runner, state: dict) -> None:
+        """Go on where a checkpoint was written."""
+        learner, keeper = self.learner, self.keeper
+        if learner is not None and state.get('learner'):
+            learner.load_state_dict(state['learner'])
+        elif state:
+            old = state.get('keeper') or (state.get('learner') or {}).get('keeper')
+            if keeper is not None and old:
+                start, settled = old['start'], old['settled']
+                keeper.load_state_dict(dict(
+                    start=keeper.plan.start if start is None else start, measured=old['measured'],
+                    settled=keeper.scales.read().tolist() if settled is True else settled))
+            if learner is not None:  # of version 0.3, or of a run with the other gradient
+                learner.done = runner.iter // accumulation(runner)
+                runner.logger.info('the scales have a learner that is new to this run; it goes on '
+                                   'from where they are, at this place in the plan')
+
+    def _add_gradient(self, runner: Runner, optimizer: torch.optim.Optimizer) -> None:
+        assert self._gmacs is not None and self.options.weight is not None
+        add_cost_gradient(unwrap(runner.model), self._gmacs, self.options.weight,
+                          loss_scale(optimizer))
+
+    def _after_optimizer(self, runner: Runner) -> None:
+        """Keep the alphas that an optimizer has moved in their bounds, and at the plan."""
         pools = named_pools(runner)
         try:
             read_alphas(pools)  # the values after the projection, or what it would hide
@@ -78,3 +310,104 @@ class DynOPoolHook(Hook):
                              'since') from error
         for pool in pools.values():
             pool.project_()
+        if self.keeper is not None:
+            counts = accumulation(runner)
+            progress = -(-(runner.iter + 1) // counts) / -(-runner.max_iters // counts)
+            scales = self.keeper.scales
+            scales.write_(self.keeper.keep(unwrap(runner.model), scales.read(), progress))
+
+    def _costs_now(self, runner: Runner) -> dict[str, Any]:
+        """What is logged of this iteration."""
+        if self.cost is None or self._gmacs is None:
+            return {}
+        scalars: dict[str, Any] = {}
+        model = unwrap(runner.model)
+        for cost in dict.fromkeys([self._gmacs, self.cost]):
+            if self.learner is not None:
+                values = torch.from_numpy(self.learner.values)
+                now = cost(self.learner.scales.tensors(values)).detach()
+            else:
+                with torch.no_grad():
+                    now = cost_of(model, cost)
+            scalars[cost.scalar] = now.float()
+            scalars[f'{cost.name}_ratio'] = (now / cost.initial).float()
+        name = self.cost.name
+        if self.keeper is not None:
+            counts = accumulation(runner)
+            progress = (runner.iter // counts) / -(-runner.max_iters // counts)
+            scalars[f'{name}_plan'] = self.keeper.plan.wanted(progress) / self.cost.initial
+            if self.keeper.measured is not None:
+                scalars[f'{name}_measured_{self.cost.unit.lower()}'] = self.keeper.measured
+            if self.learner is not None and not self.learner.settled:
+                scalars[f'{name}_slope'] = self.learner.slope_per_percent()
+        elif self.options.weight is not None:
+            scalars['loss_gmacs'] = self.options.weight * scalars['gmacs']
+        if self.learner is not None and self.learner.skipped:
+            scalars['slopes_skipped'] = self.learner.skipped
+        return scalars
+
+    def _log(self, runner: Runner, outputs: dict | None) -> None:
+        scalars = dict(self._scalars)
+        if isinstance(outputs, dict):
+            if 'loss_gmacs' in scalars and 'loss' in outputs:
+                outputs['loss'] = outputs['loss'] + scalars['loss_gmacs']
+            outputs.update(scalars)  # which mmengine logs
+        else:
+            for key, value in scalars.items():
+                runner.message_hub.update_scalar(f'train/{key}', value)
+
+    def _settle_averages(self, runner: Runner, keeper: BudgetKeeper) -> None:
+        """Give moving averages the settled scales: they lag behind and would miss the budget."""
+        assert keeper.settled is not None
+        for hook in runner.hooks:
+            if isinstance(hook, EMAHook):
+                averaged = dict(hook.ema_model.module.named_modules())
+                for name, alpha in keeper.scales.alphas(keeper.settled).items():
+                    averaged[name].set_alpha_(alpha)
+
+
+class OldHook(Hook):
+    """A hook of version 0.3, whose options `DynOPoolHook` has now."""
+
+    def hand_over(self, hook: DynOPoolHook) -> None:
+        """Give it the options."""
+
+    def before_run(self, runner: Runner) -> None:
+        if not any(isinstance(hook, DynOPoolHook) for hook in runner.hooks):
+            hook = DynOPoolHook()
+            runner.register_hook(hook)
+            hook.before_run(runner)
+
+
+def _build(options: Any) -> Any:
+    """An object from its ``dict(type=...)`` in mmengine's ``TASK_UTILS``."""
+    return TASK_UTILS.build(dict(options)) if isinstance(options, dict) else options
+
+
+def _holds(group: dict, pools: Any) -> bool:
+    return any(pool.parameter is p for pool in pools for p in group['params'])
+
+
+def _shape_of(model: nn.Module, data_batch: Any) -> tuple[int, int]:
+    """``(H, W)`` of a batch, as the network gets it."""
+    state = np.random.get_state()
+    with torch.random.fork_rng():
+        inputs = model.data_preprocessor(copy.deepcopy(data_batch), True)['inputs']
+    np.random.set_state(state)
+    return inputs.shape[-2], inputs.shape[-1]
+
+
+def _loss_on(runner: Runner, data_batch: Any) -> Callable[[], Tensor]:
+    """The task's loss on a batch, as the training has it.
+
+    Data samples are copied: preprocessors pad their labels in place, and Mixup writes into them.
+    """
+    model, wrapper = unwrap(runner.model), wrappers(runner)[0]
+
+    def loss() -> Tensor:
+        with wrapper.optim_context(model):
+            data = model.data_preprocessor(copy.deepcopy(data_batch), True)
+            losses = model._run_forward(data, mode='loss')
+        return model.parse_losses(losses)[0]
+
+    return loss

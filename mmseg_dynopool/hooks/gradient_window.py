@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from .optimizers import loss_scale
+
 
 @dataclass(frozen=True)
 class GradientNoise:
@@ -72,15 +74,6 @@ class GradientWindow:
     def _note(self, optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
         row = torch.stack([_gradient(alpha) for alpha in self._alphas])
         self._rows.append(row / loss_scale(optimizer))
-
-
-def loss_scale(optimizer: Optimizer) -> Tensor | int:
-    """By what the gradients are still multiplied right before a step.
-
-    A fused optimizer gets them scaled, and the scale with them.
-    """
-    scale = getattr(optimizer, 'grad_scale', None)
-    return 1 if scale is None else scale
 
 
 def _gradient(parameter: Tensor) -> Tensor:

@@ -10,9 +10,11 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from mmseg_dynopool.layers import ResizingPool, learned_pools
-from mmseg_dynopool.layers.find import by_short_name, unwrap
+from mmseg_dynopool.layers.find import by_short_name, short_names, unwrap
+from mmseg_dynopool.learning import ScaleLearner
 
 from .gradient_window import GradientNoise, GradientWindow
+from .optimizers import optimizers_of, parameter_groups
 from .shape_scalar import LEARNING_RATE, ShapeScalar
 
 
@@ -36,8 +38,10 @@ class ShapeLogHook(Hook):
       depend on more than it (networks whose ``feature_sizes`` raises a ValueError);
     - ``dynopool/lr``, the learning rate of the alphas' parameter group.
 
-    The networks' loss logs ``gmacs`` and ``gmacs_ratio``, the cost now and relative to the
-    start.
+    Where the scales have a learner, it has in the place of gradient and lr
+
+    - ``dynopool/<instance>/slope_h``, ``slope_noise_h``: running mean of the loss's slope by
+      log(scale), and its standard error; not before it is known, nor once the scales have settled.
 
     Examples:
         >>> from types import SimpleNamespace
@@ -63,9 +67,12 @@ class ShapeLogHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         self.after_train(runner)
-        if any(isinstance(hook, LoggerHook) for hook in runner.hooks):  # else nobody reads them
-            alphas = [pool.parameter for pool in named_pools(runner).values()]
-            self._gradients = GradientWindow(runner.optim_wrapper.optimizer, alphas)
+        pools = named_pools(runner)
+        optimizers = optimizers_of(runner, pools)
+        # Else nobody reads them.
+        if optimizers and any(isinstance(hook, LoggerHook) for hook in runner.hooks):
+            self._gradients = GradientWindow(optimizers[0],
+                                             [pool.parameter for pool in pools.values()])
 
     def after_train(self, runner: Runner) -> None:
         if self._gradients is not None:
@@ -79,16 +86,23 @@ class ShapeLogHook(Hook):
         pools = named_pools(runner)
         if not pools:
             return
+        learner = next((hook.learner for hook in runner.hooks
+                        if getattr(hook, 'learner', None) is not None), None)
         values = [torch.stack([pool.bounded_alpha().detach() for pool in pools.values()])]
+        if learner is not None:
+            self.after_train(runner)  # of the gradients, which are zero
         if self._gradients is not None and len(self._gradients) > 1:
             values += self._gradients.stack()
             self._gradients.clear()
         # One read from the device for all instances and steps.
         alphas, *gradients = torch.stack(values).tolist()
         scalars = _alpha_scalars(pools, alphas) | _gradient_scalars(pools, gradients)
-        scalars |= _size_scalars(unwrap(runner.model), pools, alphas)
+        shape = next((hook.shape for hook in runner.hooks if getattr(hook, 'shape', None)), None)
+        scalars |= _size_scalars(unwrap(runner.model), pools, alphas, shape)
+        if learner is not None and not learner.settled:
+            scalars |= _slope_scalars(learner)
         named = {scalar.key: value for scalar, value in scalars.items()}
-        for group in parameter_groups(runner, pools)[:1]:
+        for group in parameter_groups(runner, pools)[:1] if learner is None else ():
             named[LEARNING_RATE] = group['lr']
         for key, value in named.items():
             runner.message_hub.update_scalar(f'train/{key}', value)
@@ -97,13 +111,6 @@ class ShapeLogHook(Hook):
 def named_pools(runner: Runner) -> dict[str, ResizingPool]:
     """The poolings of a runner's model that learn, by their names in logs."""
     return by_short_name(learned_pools(unwrap(runner.model)))
-
-
-def parameter_groups(runner: Runner, pools: dict[str, ResizingPool]) -> list[dict]:
-    """The optimizer's groups that hold the poolings' parameters."""
-    parameters = {id(pool.parameter) for pool in pools.values()}
-    return [group for group in runner.optim_wrapper.param_groups
-            if any(id(p) in parameters for p in group['params'])]
 
 
 def _is_line(runner: Runner, batch_idx: int) -> bool:
@@ -139,10 +146,18 @@ def _gradient_scalars(pools: Iterable[str], gradients: Sequence[Sequence[Sequenc
     return scalars
 
 
+def _slope_scalars(learner: ScaleLearner) -> dict[ShapeScalar, float]:
+    slopes = learner.slope_of()
+    return {ShapeScalar(short, quantity, axis): value
+            for name, short in short_names(learner.scales.pools).items() if name in slopes
+            for axis, slope in zip('hw', slopes[name]) if slope is not None
+            for quantity, value in (('slope', slope.mean), ('slope_noise', slope.noise))}
+
+
 def _size_scalars(model: BaseModel, pools: dict[str, ResizingPool],
-                  alphas: Sequence[Sequence[float]]) -> dict[ShapeScalar, int]:
-    shape = getattr(model, 'counted_shape', None) or getattr(
-        getattr(model, 'data_preprocessor', None), 'size', None)
+                  alphas: Sequence[Sequence[float]], shape: Sequence[int] | None
+                  ) -> dict[ShapeScalar, int]:
+    shape = shape or getattr(getattr(model, 'data_preprocessor', None), 'size', None)
     backbone = getattr(model, 'backbone', None)
     if shape is None or backbone is None or not hasattr(backbone, 'feature_sizes'):
         return {}

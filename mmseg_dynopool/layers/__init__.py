@@ -3,11 +3,10 @@
 from .conv import DynOPoolConv2d
 from .dynopool import DynOPool, FixedDynOPool
 from .find import freeze_pools, learned_pools
-from .measured_gradient import measure_alpha_gradient
 from .pool import ResizingPool
 from .shape_adaptor import ShapeAdaptor
 
 __all__ = [
     'DynOPool', 'DynOPoolConv2d', 'FixedDynOPool', 'ResizingPool', 'ShapeAdaptor', 'freeze_pools',
-    'learned_pools', 'measure_alpha_gradient'
+    'learned_pools'
 ]

@@ -65,18 +65,15 @@ class DynOPool(ResizingPool):
     def parameter(self) -> nn.Parameter:
         return self.alpha
 
-    @property
-    def parameter_bounds(self) -> tuple[float, float]:
-        return self.alpha_bounds
-
-    def alpha_of(self, value: Tensor) -> Tensor:
-        return value
-
     def bounded_alpha(self) -> Tensor:
         """Alpha inside its bounds, with a straight-through gradient; shape ``(2,)``."""
         low, high = self.alpha_bounds
         # In this order: the value is the clamped one exactly, however far out alpha is.
         return self.alpha.detach().clamp(low, high) + (self.alpha - self.alpha.detach())
+
+    @torch.no_grad()
+    def set_alpha_(self, alpha: Sequence[float] | Tensor) -> None:
+        self.alpha.copy_(torch.as_tensor(alpha))
 
     @torch.no_grad()
     def project_(self) -> None:
@@ -98,6 +95,10 @@ class DynOPool(ResizingPool):
             output_size: the size when the caller has read alpha already.
             reduce: ``'max'`` or ``'mean'`` of a cell's queries.
         """
+        if self.training and self.trial_alpha is not None:
+            # In the graph, without a gradient: DDP waits for one of each parameter.
+            alpha = self.trial_alpha + (self.alpha - self.alpha.detach())
+            return dynopool2d(input, alpha, output_size, 'none', reduce=reduce)
         return dynopool2d(input, self.bounded_alpha(), output_size, self.anchor, self.window,
                           reduce)
 
@@ -153,9 +154,8 @@ class FixedDynOPool(ResizingPool):
         fixed.macs_per_value = pool.macs_per_value
         return fixed
 
-    def set_alpha_(self, alpha: Sequence[float]) -> None:
-        """Give it another alpha, ``(alpha_h, alpha_w)``."""
-        self._alpha = alpha[0], alpha[1]
+    def set_alpha_(self, alpha: Sequence[float] | Tensor) -> None:
+        self._alpha = float(alpha[0]), float(alpha[1])
 
     def set_scale_(self, scale: float | Sequence[float]) -> None:
         """Give it another scale, as at construction."""

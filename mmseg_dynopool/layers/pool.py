@@ -14,7 +14,7 @@ class ResizingPool(nn.Module):
 
     A subclass defines ``forward(input, output_size=None, reduce='max')`` and
     `bounded_alpha`. One that learns also sets ``learns`` and ``bounds``, and defines `parameter`
-    and `alpha_of`.
+    and `set_alpha_`.
 
     ``reduce`` is an argument of the call: layers that share an instance, and with it a scale, may
     differ in what they replace. ``'max'`` stands for a stride or a max pooling, ``'mean'`` for an
@@ -26,6 +26,9 @@ class ResizingPool(nn.Module):
         stock_scale: the scale that gives the stock network's sizes, ``(scale_h, scale_w)``; an
             instance that replaces something else than a halving carries its own.
         bounds: lowest and highest scale factor.
+        tied: whether both axes have one scale.
+        trial_alpha: the alpha ``(2,)`` of a learner, at which passes in training mode run in the
+            place of the parameter's own; None for no learner.
         macs_per_value: multiply-adds of the pooling itself per value of its output.
 
     Examples:
@@ -39,6 +42,8 @@ class ResizingPool(nn.Module):
     bounds: tuple[float, float]
     initial_scale: tuple[float, float]
     stock_scale: tuple[float, float] = (0.5, 0.5)
+    tied = False
+    trial_alpha: Tensor | None = None
     macs_per_value: int
 
     @property
@@ -51,19 +56,22 @@ class ResizingPool(nn.Module):
         """What is learned: alpha itself, or a number that alpha is a function of."""
         raise NotImplementedError
 
-    @property
-    def parameter_bounds(self) -> tuple[float, float]:
-        """Lowest and highest value of `parameter`."""
-        raise NotImplementedError
-
-    def alpha_of(self, value: Tensor) -> Tensor:
-        """Alpha, ``(2,)``, as a differentiable function of a value of `parameter`."""
-        raise NotImplementedError
-
     def bounded_alpha(self) -> Tensor:
-        """``(1 / scale_h, 1 / scale_w)`` in use, inside the bounds; with the parameter's gradient.
+        """``(1 / scale_h, 1 / scale_w)``, inside the bounds; with the parameter's gradient.
 
         Not finite where the parameter is not.
+        """
+        raise NotImplementedError
+
+    def alpha_in_use(self) -> Tensor:
+        """The alpha ``(2,)`` of a forward pass: `trial_alpha` or `bounded_alpha`; no gradient."""
+        trial = self.trial_alpha if self.training else None
+        return self.bounded_alpha().detach() if trial is None else trial
+
+    def set_alpha_(self, alpha: Sequence[float] | Tensor) -> None:
+        """Give it another alpha, ``(alpha_h, alpha_w)``, inside its bounds.
+
+        Those of a constant scale take any.
         """
         raise NotImplementedError
 
@@ -73,7 +81,7 @@ class ResizingPool(nn.Module):
 
     @property
     def scale(self) -> Tensor:
-        """Scale factors in use, ``(scale_h, scale_w)``, without a gradient."""
+        """Scale factors, ``(scale_h, scale_w)``, without a gradient."""
         return 1 / self.bounded_alpha().detach()
 
     def output_size(self, size: Sequence[int]) -> tuple[int, int]:
@@ -94,8 +102,13 @@ class ResizingPool(nn.Module):
                          "dynopool=dict(type='DynOPool')")
 
 
-def read_alphas(pools: Mapping[str, ResizingPool]) -> dict[str, tuple[float, float]]:
+def read_alphas(pools: Mapping[str, ResizingPool], in_use: bool = False
+                ) -> dict[str, tuple[float, float]]:
     """`ResizingPool.read_alpha` of each pooling, by one read from their device.
+
+    Args:
+        pools: poolings by name.
+        in_use: for a forward pass, see `ResizingPool.alpha_in_use`.
 
     Raises:
         ValueError: an alpha is not finite.
@@ -103,7 +116,8 @@ def read_alphas(pools: Mapping[str, ResizingPool]) -> dict[str, tuple[float, flo
     learned = {name: pool for name, pool in pools.items() if pool.learns}
     alphas = {name: pool.read_alpha() for name, pool in pools.items() if not pool.learns}
     if learned:
-        stacked = torch.stack([pool.bounded_alpha().detach() for pool in learned.values()])
+        stacked = torch.stack([pool.alpha_in_use() if in_use else pool.bounded_alpha().detach()
+                               for pool in learned.values()])
         alphas |= zip(learned, map(tuple, stacked.tolist()))
     for name, alpha in alphas.items():
         if not all(map(math.isfinite, alpha)):

@@ -48,6 +48,7 @@ class ShapeAdaptor(ResizingPool):
         torch.Size([1, 8, 48, 48])
     """
 
+    tied = True
     # Two bilinear reads of four pixels each, and the mix.
     macs_per_value = 10
 
@@ -75,16 +76,15 @@ class ShapeAdaptor(ResizingPool):
     def parameter(self) -> nn.Parameter:
         return self.logit
 
-    @property
-    def parameter_bounds(self) -> tuple[float, float]:
-        return -_STEEPEST, _STEEPEST
-
-    def alpha_of(self, value: Tensor) -> Tensor:
-        return shape_adaptor_alpha(value.double().sigmoid(), self.bounds)
+    @torch.no_grad()
+    def set_alpha_(self, alpha: Sequence[float] | Tensor) -> None:
+        low, high = self.bounds
+        weight = (1 / torch.as_tensor(alpha)[0].double() - low) / (high - low)
+        self.logit.copy_(weight.logit().clamp(-_STEEPEST, _STEEPEST))
 
     def bounded_alpha(self) -> Tensor:
         """``(1 / s, 1 / s)``, with the gradient of ``logit``; within bounds by the sigmoid."""
-        return self.alpha_of(self.logit)
+        return shape_adaptor_alpha(self.weight, self.bounds)
 
     def forward(self,
                 input: Tensor,

@@ -4,8 +4,8 @@ from mmengine.model import BaseModel
 from mmseg.registry import MODELS
 from torch import nn
 
-from mmseg_dynopool.complexity import GMACsCounter
 from mmseg_dynopool.conversion import convert_dynopool
+from mmseg_dynopool.costs import GMACsCounter
 from mmseg_dynopool.layers.find import input_channels
 
 from .cost import forward_without_postprocessing

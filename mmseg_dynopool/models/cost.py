@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from mmseg_dynopool.complexity import GMACsCounter
+from mmseg_dynopool.costs import GMACsCounter
 from mmseg_dynopool.layers.find import input_channels, unwrap
 
 _SHOWN = 5

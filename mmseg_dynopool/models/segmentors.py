@@ -3,11 +3,11 @@
 from mmseg.models.segmentors import CascadeEncoderDecoder, EncoderDecoder
 from mmseg.registry import MODELS
 
-from .gmacs_loss import GMACsLoss
+from .learned_network import LearnedNetwork
 
 
 @MODELS.register_module()
-class DynOPoolEncoderDecoder(GMACsLoss, EncoderDecoder):
+class DynOPoolEncoderDecoder(LearnedNetwork, EncoderDecoder):
     """mmseg's ``EncoderDecoder`` with the cost of the learned resolutions in its loss.
 
     Args:
@@ -45,7 +45,7 @@ class DynOPoolEncoderDecoder(GMACsLoss, EncoderDecoder):
 
 
 @MODELS.register_module()
-class DynOPoolCascadeEncoderDecoder(GMACsLoss, CascadeEncoderDecoder):
+class DynOPoolCascadeEncoderDecoder(LearnedNetwork, CascadeEncoderDecoder):
     """mmseg's ``CascadeEncoderDecoder`` (e.g. HRNet+OCR) with the cost in its loss.
 
     Args:

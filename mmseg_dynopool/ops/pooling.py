@@ -39,8 +39,8 @@ def dynopool2d(input: Tensor,
             ``alpha`` back from the device, and ``torch.compile`` a break of its graph. Default:
             [`pooled_size`][mmseg_dynopool.ops.pooled_size] of `alpha`.
         anchor: reference point of alpha's gradient: `'local'`, the middle of the query's own
-            window; `'center'` or `'corner'` of the map; or `'none'`, with which `alpha` gets no
-            gradient here.
+            window; `'center'` or `'corner'` of the map; or `'none'`, with which `alpha` gets a
+            gradient of zeros.
         window: length of a window of ``'local'`` in output cells, at least 1.
         reduce: ``'max'`` or ``'mean'`` of a cell's queries.
 
@@ -65,7 +65,11 @@ def dynopool2d(input: Tensor,
         output_size = check_output_size(output_size)
     else:
         output_size = read_size(input.shape[-2:], alpha)
-    learns = isinstance(alpha, Tensor) and anchor != 'none' and alpha.requires_grad
+    if anchor == 'none' and isinstance(alpha, Tensor) and alpha.requires_grad \
+            and torch.is_grad_enabled():
+        output = dynopool2d(input, alpha.detach(), output_size, reduce=reduce)
+        return _NoAlphaGradient.apply(output, alpha)
+    learns = isinstance(alpha, Tensor) and alpha.requires_grad
     if not torch.is_grad_enabled() or not (learns or input.requires_grad):
         return reduce_queries(read_queries(input, output_size), reduce)
     if not torch.compiler.is_compiling():
@@ -179,6 +183,19 @@ class _DynOPool2d(torch.autograd.Function):
         of_input, of_alpha = gradients(grad_output, winners, alpha, input, anchor, window,
                                        ctx.needs_input_grad[0])
         return of_input, of_alpha, None, None, None, None
+
+
+class _NoAlphaGradient(torch.autograd.Function):
+    """Passes ``output`` on and gives alpha zeros: who waits for its gradient, as DDP, gets one."""
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, alpha: Tensor) -> Tensor:
+        ctx.save_for_backward(alpha)
+        return output.view_as(output)
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor]:
+        return grad_output, torch.zeros_like(ctx.saved_tensors[0])
 
 
 class _AlphaGradient(torch.autograd.Function):

@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
+from mmengine.registry import OPTIMIZERS, init_default_scope
+from mmseg.registry import HOOKS, MODELS
 
+from mmseg_dynopool import DynOPoolHook
 from mmseg_dynopool.data.prepare_fashion_scenes import VARIANTS
 from mmseg_dynopool.layers.find import short_names
 from mmseg_dynopool.models.cost import count_network_gmacs, network_counter
@@ -18,7 +20,7 @@ from .runs import NETWORKS, Run
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 STRETCH = dict(stretched_h=3., stretched_w=1 / 3)  # height to width
 # Of the weights' lr.
-ALPHA_LR = dict(adaptor=0.1, dynopool=0.1, measured=0.04, latency=0.04)
+ALPHA_LR = dict(adaptor=0.1, dynopool=0.1)
 _TOLERANCE = 0.007  # of counted costs
 
 
@@ -205,47 +207,107 @@ def _fixed(run, overrides, scales):
     return _network(run, False, dict(scale=scale))
 
 
-def _learned(run, overrides, kind: str, hooks=()):
-    options = dict(run.options)
+def _budget(run: Run, overrides: dict, options: dict) -> dict:
+    """Of the hook; takes the phases from ``options``."""
     phases = {name: options.pop(name) for name in ('begin', 'reach', 'settle') if name in options}
+    if run.method == 'latency':
+        return dict(latency_budget=dict(target=run.ratio, **phases))
+    return dict(gmacs_budget=dict(target_gmacs=_target(run, overrides), **phases))
+
+
+def _in_optimizer(run: Run, overrides: dict, kind: str) -> dict:
+    """The alphas learn by a gradient of their own, with an lr of their own."""
+    options = dict(run.options)
     lr = ALPHA_LR[run.method] * options.pop('alpha_lr', 1.)
     if run.network == 'demo':
         lr *= 10  # its weights learn with a tenth of the others' lr
-    budget = {'model.gmacs_budget': dict(target_gmacs=_target(run, overrides), **phases)}
-    if run.method == 'latency':
-        budget = {'model.latency_budget': dict(target=run.ratio, **phases)}
-    return {**_network(run, True, dict(options, type=kind)), **budget,
+    hook = dict(type='DynOPoolHook', gradient='straight_through',
+                **_budget(run, overrides, options))
+    return {**_network(run, True, dict(options, type=kind)),
             'optim_wrapper.paramwise_cfg': dict(
                 custom_keys=dict(dynopools=dict(lr_mult=lr, decay_mult=0.))),
-            'custom_hooks': [dict(type='DynOPoolHook'), *hooks]}
+            'custom_hooks': [hook]}
+
+
+def _learner(run, overrides, scales):
+    options = dict(run.options)
+    hook = dict(type='DynOPoolHook', **_budget(run, overrides, options))
+    hook.update({name: options.pop(name) for name in ('travel', 'every', 'step', 'jitter')
+                 if name in options})
+    if not options.pop('shrink', True):
+        hook['type'] = 'UnshrunkHook'
+    others = {}
+    if 'optimizer' in options:
+        name = options.pop('optimizer')
+        others['optim_wrapper.optimizer'] = dict(_delete_=True, **_OPTIMIZERS[name])
+    if 'clip' in options:
+        others['optim_wrapper.clip_grad'] = dict(max_norm=options.pop('clip'))
+    if options.pop('amp', False):
+        others['optim_wrapper.type'] = 'CPUAmpOptimWrapper'
+    return {**_network(run, True, options), **others, 'custom_hooks': [hook]}
+
+
+def _jittered(run, overrides, scales):
+    """The uniform scales, held, in a training with jitter."""
+    jitter = dict(run.options)['jitter']
+    fixed = _uniform(replace(run, method='uniform', options=()), overrides, scales)
+    options = (fixed['model.backbone.dynopool'] if 'model.backbone.dynopool' in fixed
+               else fixed['model.backbone']['dynopool'])
+    return {**_network(run, True, dict(scale=options['scale'])), 'custom_hooks': [
+        dict(type='DynOPoolHook', gmacs_weight=0., gradient='learner', travel=0., jitter=jitter)]}
 
 
 def _slopes(run, overrides, scales):
     learned = _network(run, True, {})
     learned['model.backbone.dynopool']['stem'] = True
-    return {**learned, 'model.gmacs_weight': 0.,
+    return {**learned,
             'optim_wrapper.paramwise_cfg': dict(
                 custom_keys=dict(dynopools=dict(lr_mult=0., decay_mult=0.))),
-            'custom_hooks': [dict(type='DynOPoolHook')]}
+            'custom_hooks': [dict(type='DynOPoolHook', gmacs_weight=0.)]}
 
 
 def _adaptor(run, overrides, scales):
-    return _learned(run, overrides, 'ShapeAdaptor')
+    return _in_optimizer(run, overrides, 'ShapeAdaptor')
 
 
 def _dynopool(run, overrides, scales):
-    return _learned(run, overrides, 'DynOPool')
+    return _in_optimizer(run, overrides, 'DynOPool')
 
 
-def _measured(run, overrides, scales):
-    options = dict(run.options)
-    every = options.pop('every', 2)
-    learned = replace(run, options=tuple(options.items()))
-    return _learned(learned, overrides, 'DynOPool',
-                    [dict(type='MeasuredGradientHook', every=every)])
+def _of_0_3(run, overrides, scales):
+    raise ValueError(f'{run.key}: version 0.3 trained this, its method is gone; see learner')
 
 
+@HOOKS.register_module()
+class UnshrunkHook(DynOPoolHook):
+    """The means of the slopes are taken as they are, noise included."""
+
+    def before_train(self, runner):
+        super().before_train(runner)
+        self.learner.slopes.shrink = False
+
+
+@OPTIMIZERS.register_module()
+class Lion(torch.optim.Optimizer):
+    """Steps of one size, by the sign of the momentum (Chen et al., NeurIPS 2023)."""
+
+    def __init__(self, params, lr, weight_decay=0., betas=(0.9, 0.99)):
+        super().__init__(params, dict(lr=lr, weight_decay=weight_decay, betas=betas))
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            first, second = group['betas']
+            for p in (p for p in group['params'] if p.grad is not None):
+                momentum = self.state[p].setdefault('momentum', torch.zeros_like(p))
+                p.mul_(1 - group['lr'] * group['weight_decay'])
+                p.sub_(group['lr'] * momentum.lerp(p.grad, 1 - first).sign())
+                momentum.lerp_(p.grad, 1 - second)
+
+
+_OPTIMIZERS = dict(AdamW=dict(type='AdamW', lr=0.01, weight_decay=1e-4),
+                   Lion=dict(type='Lion', lr=0.001, weight_decay=1e-3))
 _METHODS = dict(stock=_stock, input=_input, squeezed=_squeezed, narrow=_narrow, uniform=_uniform,
-                picked=_picked, adaptor=_adaptor, dynopool=_dynopool,
-                measured=_measured, latency=_measured, retrained=_retrained,
-                fixed=_fixed, slopes=_slopes)
+                picked=_picked, adaptor=_adaptor, dynopool=_dynopool, measured=_of_0_3,
+                latency=_of_0_3, retrained=_retrained, fixed=_fixed, slopes=_slopes,
+                learner=_learner, jittered=_jittered)

@@ -10,8 +10,8 @@ import torch
 from mmseg.registry import MODELS
 
 from mmseg_dynopool.files import write_file
-from mmseg_dynopool.latency import measure_latency
-from mmseg_dynopool.latency.fit import relative_times
+from mmseg_dynopool.costs import measure_latency
+from mmseg_dynopool.costs.latency_fit import relative_times
 from mmseg_dynopool.models.cost import forward_without_postprocessing
 
 from .candidates import describe, load

@@ -20,7 +20,7 @@ from mmengine.runner import Runner
 from mmseg.registry import MODELS
 
 import mmseg_dynopool
-from mmseg_dynopool.latency import time_alternately
+from mmseg_dynopool.costs import time_alternately
 from mmseg_dynopool.layers import ShapeAdaptor, freeze_pools
 from mmseg_dynopool.layers.find import all_pools, by_short_name
 from mmseg_dynopool.models import count_network_gmacs
@@ -129,7 +129,8 @@ def _predict(model, batch: dict):
 
 def _gradient_snr(runner, config) -> dict:
     """Mean |mean| / std of alpha's gradient, by instance and axis, of the lines before settling."""
-    settle = config.model.get('gmacs_budget', {}).get('settle', 0.85)
+    settle = next((hook['gmacs_budget'].get('settle', 0.85) for hook in config.get(
+        'custom_hooks') or () if hook.get('gmacs_budget')), 0.85)
     found = {}
     for name, history in runner.message_hub.log_scalars.items():
         if 'grad_snr' in name:

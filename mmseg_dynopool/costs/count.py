@@ -19,11 +19,15 @@ from .meta_copy import note_running, run_on_meta, run_plainly, to_meta_copy
 
 @dataclass(frozen=True)
 class Call:
-    """One counted operator call: the module it ran in, the operator, its multiply-adds."""
+    """One counted operator call: the module it ran in, the operator, its multiply-adds.
+
+    ``size`` is that of a pooling's output, ``(H, W)``.
+    """
 
     module: str
     op: str
     macs: float
+    size: tuple[int, int] | None = None
 
 
 def check_shape(shape: Sequence[int], name: str = 'shape') -> None:
@@ -55,7 +59,7 @@ class GMACsCounter:
         ValueError: ``shape`` is not two positive sizes.
 
     Examples:
-        >>> from mmseg_dynopool.complexity import GMACsCounter
+        >>> from mmseg_dynopool.costs import GMACsCounter
         >>> from mmseg_dynopool.layers import DynOPool
         >>> from torch import nn
         >>> network = nn.Sequential(DynOPool(0.5), nn.Conv2d(3, 8, 3, padding=1))
@@ -110,7 +114,7 @@ def count_gmacs(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
                 forward: Callable | None = None) -> float:
     """GMACs of any network at its current sizes.
 
-    A shorthand for [`GMACsCounter`][mmseg_dynopool.complexity.GMACsCounter].
+    A shorthand for [`GMACsCounter`][mmseg_dynopool.costs.GMACsCounter].
 
     Args:
         model: any network; it is neither run nor changed.
@@ -125,7 +129,7 @@ def count_gmacs(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
         ValueError: `shape` is not two positive sizes.
 
     Examples:
-        >>> from mmseg_dynopool.complexity import count_gmacs
+        >>> from mmseg_dynopool.costs import count_gmacs
         >>> from torch import nn
         >>> count_gmacs(nn.Conv2d(3, 8, 3, stride=2, padding=1), (512, 1024))
         0.028311552
@@ -155,6 +159,8 @@ class _Counter(TorchDispatchMode):
     def pooled(self, name: str, macs_per_value: int) -> Callable[..., None]:
 
         def hook(module: nn.Module, args: object, output: Tensor) -> None:
-            self.calls.append(Call(name, 'dynopool', macs_per_value * output.numel()))
+            height, width = output.shape[-2:]
+            self.calls.append(
+                Call(name, 'dynopool', macs_per_value * output.numel(), (height, width)))
 
         return hook

@@ -62,8 +62,9 @@ def _copy_without_hooks(model: nn.Module, pairs: Sequence[tuple[object, object]]
 def _check_whole(model: nn.Module) -> None:
     if any(hasattr(module, 'reshard') for module in model.modules()):
         raise ValueError('a network that fully_shard has sharded cannot be copied, so its cost '
-                         'cannot be probed; call model.prepare_cost() before fully_shard. '
-                         'A budget counts until the end: use gmacs_weight with FSDP2')
+                         'cannot be probed; probe it before fully_shard, and add its gradient by '
+                         'learning.add_cost_gradient. A budget counts until the end, and does not '
+                         'work with FSDP2')
 
 
 def note_running(network: nn.Module) -> list[str]:

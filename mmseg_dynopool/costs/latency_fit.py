@@ -10,12 +10,13 @@ import torch
 from scipy.optimize import nnls  # type: ignore[import-untyped]
 from torch import nn
 
-from mmseg_dynopool.complexity import GMACsCounter, probe_complexity
-from mmseg_dynopool.complexity.meta_copy import to_fixed_copy
 from mmseg_dynopool.layers import FixedDynOPool, ShapeAdaptor, learned_pools
 from mmseg_dynopool.layers.find import all_pools
 
-from .model import LatencyModel, Scales
+from .count import GMACsCounter
+from .latency_model import LatencyModel, Scales
+from .meta_copy import to_fixed_copy
+from .multiply_adds import probe_complexity
 from .timing import device_name, time_alternately
 
 # Of the initial scales; the multiply-adds of three levels below each other vary 50-fold.
@@ -45,13 +46,13 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
         seed: of the settings.
 
     Returns:
-        A [`LatencyModel`][mmseg_dynopool.latency.LatencyModel] of the network on this device.
+        A [`LatencyModel`][mmseg_dynopool.costs.LatencyModel] of the network on this device.
 
     Raises:
         ValueError: there is no DynOPool in ``model``, or a ShapeAdaptor, or too few settings.
 
     Examples:
-        >>> from mmseg_dynopool.latency import fit_latency
+        >>> from mmseg_dynopool.costs import fit_latency
         >>> from mmseg_dynopool.layers import DynOPool
         >>> from torch import nn
         >>> network = nn.Sequential(DynOPool(0.5), nn.Conv2d(3, 8, 3, padding=1))
@@ -118,7 +119,7 @@ def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[i
         ValueError: ``repeats`` is 1.
 
     Examples:
-        >>> from mmseg_dynopool.latency import measure_latency
+        >>> from mmseg_dynopool.costs import measure_latency
         >>> from mmseg_dynopool.layers import DynOPool
         >>> from torch import nn
         >>> network = nn.Sequential(DynOPool(0.5), nn.Conv2d(3, 8, 3, padding=1))

@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from mmseg_dynopool.complexity import ComplexityModel, GMACsCounter, ScaleTerms
 from mmseg_dynopool.files import write_file
+
+from .cost import Alphas
+from .multiply_adds import ComplexityModel
+from .posynomial import Posynomial
 
 Scales = Mapping[str, Sequence[float]]
 
@@ -23,8 +26,8 @@ class LatencyModel:
     """Time of one forward pass: a constant, and a weight per resolution level of the network.
 
     A level is a product of scales on which multiply-adds depend alike, see
-    [`ComplexityModel`][mmseg_dynopool.complexity.ComplexityModel]; its weight is the time that it
-    takes at the initial scales. Made by [`fit_latency`][mmseg_dynopool.latency.fit_latency].
+    [`ComplexityModel`][mmseg_dynopool.costs.ComplexityModel]; its weight is the time that it
+    takes at the initial scales. Made by [`fit_latency`][mmseg_dynopool.costs.fit_latency].
 
     Attributes:
         initial_scales: ``{instance: (scale_h, scale_w)}``.
@@ -36,7 +39,7 @@ class LatencyModel:
         start_ms: their time in milliseconds, which may be less than the weights' sum.
         shape: input size ``(H, W)`` in pixels.
         batch: images per forward pass.
-        device: its name, see [`device_name`][mmseg_dynopool.latency.device_name].
+        device: its name, see [`device_name`][mmseg_dynopool.costs.device_name].
         torch: the version of PyTorch.
         settings: what was measured: ``{'scales', 'ms', 'predicted_ms'}`` each, where the
             prediction comes from a fit to the other settings.
@@ -46,7 +49,7 @@ class LatencyModel:
 
     Examples:
         >>> import torch
-        >>> from mmseg_dynopool.latency import LatencyModel
+        >>> from mmseg_dynopool.costs import LatencyModel
         >>> scales, levels = {'stride2': (0.5, 0.5)}, {(1.0, 1.0): 8.0, (0.0, 0.0): 2.0}
         >>> found = LatencyModel(scales, levels, levels, scales, 10.0, (512, 1024), 1, 'a GPU',
         ...                      '2.6', [dict(scales=scales, ms=10.0, predicted_ms=9.5)])
@@ -85,8 +88,8 @@ class LatencyModel:
         return float(np.median(errors)), max(errors)
 
     @cached_property
-    def _terms(self) -> ScaleTerms:
-        return ScaleTerms(self.initial_scales, self.weights)
+    def _terms(self) -> Posynomial:
+        return Posynomial(self.initial_scales, self.weights)
 
     def milliseconds(self, alphas: Mapping[str, Tensor]) -> Tensor:
         """Milliseconds at ``alphas``, a float64 scalar that is differentiable in them.
@@ -96,15 +99,16 @@ class LatencyModel:
         """
         return self._terms.parts(alphas).sum()
 
-    def counted(self, counter: GMACsCounter, cost: ComplexityModel
-                ) -> Callable[[Mapping[str, Sequence[float]]], float]:
+    def counted(self, model: nn.Module, cost: ComplexityModel) -> Callable[[Alphas], float]:
         """A function that tells milliseconds at alphas, as `milliseconds`, sizes rounded.
 
         Args:
-            counter: of the network, at `shape`.
-            cost: the network's multiply-adds at `shape`.
+            model: the network.
+            cost: its multiply-adds at `shape`.
         """
-        def count(alphas: Mapping[str, Sequence[float]]) -> float:
+        counter = cost.counter(model)
+
+        def count(alphas: Alphas) -> float:
             for name, alpha in alphas.items():
                 counter.pools[name].set_alpha_(alpha)
             macs = cost.add_up(call.macs / 1e9 for call in counter.calls())
@@ -113,7 +117,7 @@ class LatencyModel:
 
         return count
 
-    def at_scales_of(self, cost: ComplexityModel) -> 'LatencyModel':
+    def told_from(self, cost: ComplexityModel) -> 'LatencyModel':
         """The same model, told from the initial scales of the network whose cost is ``cost``.
 
         Args:
@@ -129,7 +133,7 @@ class LatencyModel:
             wrong = 'layers below other products of scales'
         else:
             alphas = {name: 1 / torch.tensor(pair) for name, pair in cost.initial_scales.items()}
-            gmacs, weights = (dict(zip(terms, ScaleTerms(self.initial_scales, terms).parts(
+            gmacs, weights = (dict(zip(terms, Posynomial(self.initial_scales, terms).parts(
                 alphas).tolist())) for terms in (self.gmacs, self.weights))
             there, here = sum(gmacs.values()), cost.initial_gmacs
             if abs(there / here - 1) > 0.03:  # rounded sizes differ by less

@@ -30,7 +30,7 @@ def time_alternately(runs: Mapping[str, Callable[[], object]], repeats: int,
 
     Examples:
         >>> import torch
-        >>> from mmseg_dynopool.latency import time_alternately
+        >>> from mmseg_dynopool.costs import time_alternately
         >>> layer, image = torch.nn.Conv2d(3, 8, 3), torch.rand(1, 3, 32, 32)
         >>> runs = {'layer': lambda: layer(image), 'relu': lambda: image.relu()}
         >>> seconds = time_alternately(runs, repeats=5, device='cpu')
@@ -62,7 +62,7 @@ def device_name(device: torch.device | str) -> str:
         device: such as `'cuda:0'` or `'cpu'`.
 
     Examples:
-        >>> from mmseg_dynopool.latency import device_name
+        >>> from mmseg_dynopool.costs import device_name
         >>> device_name('cpu').rpartition(' ')[2].rstrip('s')  # of 'AMD EPYC 7B13, 2 threads'
         'thread'
     """

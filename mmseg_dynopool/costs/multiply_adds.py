@@ -8,14 +8,17 @@ complexity term). The exponents are found by probing the network, not by knowing
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from mmseg_dynopool.layers import learned_pools
 from mmseg_dynopool.layers.find import all_pools
 
+from .budget import Budget
+from .cost import Alphas, Cost, LearnedMap
 from .count import Call, GMACsCounter
+from .posynomial import Posynomial
 
 # Probes run on enlarged meta tensors, where rounding a size moves no exponent: also those of a
 # network with a total stride of 64 on an image of 25 pixels.
@@ -31,9 +34,10 @@ class LayerCost:
         op: the operator, e.g. ``'convolution'``, or ``'dynopool'``.
         gmacs: multiply-adds at the initial scales, in 1e9.
         exponents: ``{instance: (e_h, e_w)}``, zeros left out.
+        size: of a pooling's output at the initial scales, ``(H, W)``, not rounded.
 
     Examples:
-        >>> from mmseg_dynopool.complexity import LayerCost
+        >>> from mmseg_dynopool.costs import LayerCost
         >>> layer = LayerCost('decode_head.conv', 'convolution', 2.5, {'stride2': (1.0, 1.0)})
         >>> layer.gmacs * 0.5**sum(layer.exponents['stride2'])  # when its scale is halved
         0.625
@@ -43,56 +47,13 @@ class LayerCost:
     op: str
     gmacs: float
     exponents: dict[str, tuple[float, float]]
+    size: tuple[float, float] | None = None
 
 
-class ScaleTerms:
-    """A sum of products of powers of the scales, ``sum_t c_t * prod_i (r_i / r_i0) ** e_ti``.
-
-    Args:
-        initial_scales: ``{instance: (scale_h, scale_w)}``, the ``r_i0``.
-        coefficients: ``{exponents: c_t}``; the exponents are one tuple of numbers, those of
-            height and width of each instance in turn.
-
-    Examples:
-        >>> import torch
-        >>> from mmseg_dynopool.complexity import ScaleTerms
-        >>> terms = ScaleTerms({'stride2': (0.5, 0.5)}, {(1.0, 1.0): 8.0, (0.0, 0.0): 2.0})
-        >>> terms.parts({'stride2': torch.tensor([2.0, 4.0])})
-        tensor([4., 2.], dtype=torch.float64)
-    """
-
-    def __init__(self, initial_scales: Mapping[str, Sequence[float]],
-                 coefficients: Mapping[tuple[float, ...], float]):
-        self.initial_scales = {name: tuple(pair) for name, pair in initial_scales.items()}
-        self.coefficients = dict(coefficients)
-        self._coefficients = torch.tensor(list(self.coefficients.values()), dtype=torch.float64)
-        self._exponents = torch.tensor(list(self.coefficients), dtype=torch.float64)
-        self._log_initial = torch.tensor(
-            [math.log(s) for pair in self.initial_scales.values() for s in pair],
-            dtype=torch.float64)
-
-    @property
-    def initial(self) -> float:
-        """The sum at the initial scales."""
-        return float(self._coefficients.sum())
-
-    def parts(self, alphas: Mapping[str, Tensor]) -> Tensor:
-        """Its terms at ``alphas``, float64 ``(T,)``, differentiable in them.
-
-        Args:
-            alphas: ``{instance: tensor (alpha_h, alpha_w)}``, all on one device.
-        """
-        stacked = torch.cat([alphas[name] for name in self.initial_scales]).double()
-        device = stacked.device
-        log_ratio = -stacked.log() - self._log_initial.to(device, non_blocking=True)
-        factors = (self._exponents.to(device, non_blocking=True) @ log_ratio).exp()
-        return self._coefficients.to(device, non_blocking=True) * factors
-
-
-class ComplexityModel:
+class ComplexityModel(Cost):
     """GMACs of a network at any setting of its alphas.
 
-    Made by [`probe_complexity`][mmseg_dynopool.complexity.probe_complexity].
+    Made by [`probe_complexity`][mmseg_dynopool.costs.probe_complexity].
 
     Args:
         layers: cost of every operator call.
@@ -106,28 +67,37 @@ class ComplexityModel:
 
     Examples:
         >>> import torch
-        >>> from mmseg_dynopool.complexity import ComplexityModel, LayerCost
+        >>> from mmseg_dynopool.costs import ComplexityModel, LayerCost
         >>> layers = [LayerCost('conv', 'convolution', 2.5, {'stride2': (1.0, 1.0)})]
         >>> cost = ComplexityModel(layers, {'stride2': (0.5, 0.5)}, (512, 1024))
         >>> cost.gmacs({'stride2': torch.tensor([2.0, 4.0])})
         tensor(1.2500, dtype=torch.float64)
     """
 
+    name: ClassVar[str] = 'gmacs'
+    scalar: ClassVar[str] = 'gmacs'
+    unit: ClassVar[str] = 'GMACs'
+
     def __init__(self, layers: Sequence[LayerCost],
-                 initial_scales: dict[str, tuple[float, float]], shape: Sequence[int]):
+                 initial_scales: dict[str, tuple[float, float]], shape: Sequence[int],
+                 in_channels: int = 3, forward: Callable | None = None):
         self.layers = list(layers)
         self.initial_scales = dict(initial_scales)
         self.shape = tuple(shape)
+        self.in_channels = in_channels
+        self.forward = forward
         self.of_layer = [tuple(e for name in self.initial_scales
                                for e in layer.exponents.get(name, (0.0, 0.0)))
                          for layer in self.layers]
-        self.terms = ScaleTerms(self.initial_scales,
+        self.terms = Posynomial(self.initial_scales,
                                 self.add_up(layer.gmacs for layer in self.layers))
 
     @property
-    def initial_gmacs(self) -> float:
+    def initial(self) -> float:
         """GMACs at the initial scales."""
         return self.terms.initial
+
+    initial_gmacs = initial  # its name in version 0.3
 
     def gmacs(self, alphas: Mapping[str, Tensor]) -> Tensor:
         """GMACs at ``alphas``, differentiable in them.
@@ -139,6 +109,21 @@ class ComplexityModel:
             float64 scalar in units of 1e9 multiply-adds.
         """
         return self.terms.parts(alphas).sum()
+
+    __call__ = gmacs
+
+    def counter(self, model: nn.Module) -> GMACsCounter:
+        """Counts ``model`` operator by operator, sizes rounded, at `shape`."""
+        return GMACsCounter(model, self.shape, self.in_channels, self.forward)
+
+    def counted(self, model: nn.Module) -> Callable[[Alphas], float]:
+        return self.counter(model).gmacs
+
+    def maps(self) -> list[LearnedMap]:
+        """The outputs of the poolings, each size once."""
+        found = {(layer.module, layer.size): LearnedMap(layer.module, layer.size, layer.exponents)
+                 for layer in self.layers if layer.op == 'dynopool' and layer.size}
+        return list(found.values())
 
     def add_up(self, values: Iterable[float]) -> dict[tuple[float, ...], float]:
         """Values of the layers, in their order, summed by exponents."""
@@ -174,7 +159,7 @@ def probe_complexity(model: nn.Module,
 
     Examples:
         >>> import torch
-        >>> from mmseg_dynopool.complexity import probe_complexity
+        >>> from mmseg_dynopool.costs import probe_complexity
         >>> from mmseg_dynopool.layers import DynOPool
         >>> from torch import nn
         >>> network = nn.Sequential(DynOPool(0.5), nn.Conv2d(3, 8, 3, padding=1))
@@ -209,10 +194,16 @@ def probe_complexity(model: nn.Module,
                     by_pool[name] = pair[0], pair[1]
     _check_same_calls(base, at_shape, 'none')
     layers = [
-        LayerCost(call.module, call.op, call.macs / 1e9, by_pool)
-        for call, by_pool in zip(at_shape, exponents)
+        LayerCost(call.module, call.op, call.macs / 1e9, by_pool, _divided(large.size))
+        for call, large, by_pool in zip(at_shape, base, exponents)
     ]
-    return ComplexityModel(layers, {n: p.initial_scale for n, p in pools.items()}, shape)
+    return ComplexityModel(layers, {n: p.initial_scale for n, p in pools.items()}, shape,
+                           in_channels, forward)
+
+
+def _divided(size: tuple[int, int] | None) -> tuple[float, float] | None:
+    """A size of the enlarged input's, for the input as it is."""
+    return size and (size[0] / _ENLARGE, size[1] / _ENLARGE)
 
 
 def _exponent(before: float, after: float) -> float:
@@ -228,3 +219,31 @@ def _check_same_calls(base: list[Call], probed: list[Call], name: str) -> None:
         raise RuntimeError(
             f'the operators that run change with the size (probed instance: {name}); the cost '
             'of such a network is no product of powers of the scales')
+
+
+@dataclass(frozen=True, kw_only=True)
+class GMACsBudget(Budget):
+    """A budget of multiply-adds, ``gmacs_budget=dict(...)``.
+
+    Attributes:
+        target_gmacs: wanted cost in 1e9 multiply-adds at the training crop.
+
+    Raises:
+        ValueError: an option is malformed.
+
+    Examples:
+        >>> from mmseg_dynopool.costs import GMACsBudget
+        >>> GMACsBudget(target=0.6).wanted(initial=150.0)  # GMACs of the stock network
+        90.0
+        >>> GMACsBudget(target_gmacs=100.0).wanted(initial=150.0)
+        100.0
+    """
+
+    cost_type: ClassVar[type[Cost]] = ComplexityModel
+
+    target_gmacs: float | None = None
+
+    def cost(self, model: nn.Module, shape: Sequence[int], in_channels: int = 3,
+             forward: Callable | None = None, state: dict[str, Any] | None = None
+             ) -> ComplexityModel:
+        return probe_complexity(model, shape, in_channels, forward)

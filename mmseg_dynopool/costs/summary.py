@@ -9,7 +9,7 @@ from mmseg_dynopool.layers import learned_pools
 from mmseg_dynopool.layers.find import all_pools, short_names
 
 from .count import GMACsCounter
-from .model import probe_complexity
+from .multiply_adds import probe_complexity
 
 
 def summarize(model: nn.Module, shape: Sequence[int], in_channels: int = 3,

@@ -1,0 +1,111 @@
+"""The options of a budget: what a network may cost at its end, and the phases of a training."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, TypeVar
+
+from torch import nn
+
+from .cost import Cost
+
+_Kind = TypeVar('_Kind', bound='Budget')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget(ABC):
+    """A wanted cost, and when a training reaches it.
+
+    1. Until ``begin`` (a share of the training) the scales keep the cost with which it began.
+    2. Until ``reach`` the cost runs to the target, evenly in its logarithm, and then stays.
+    3. At ``settle`` the scales move to where the counted cost, rounded sizes included, is nearest
+       to the target, and stay there while the weights go on.
+
+    A subclass says which cost it is, and has a field ``target_<unit>``.
+
+    Attributes:
+        target: wanted cost relative to the initial scales, e.g. 0.6.
+        begin: share of the training after which the cost moves, from 0 on.
+        reach: share after which it is at the target, above ``begin``.
+        settle: share after which the scales stay, above ``reach`` and below 1.
+        cost_type: the kind of cost.
+
+    Raises:
+        ValueError: an option is malformed.
+
+    Examples:
+        >>> from mmseg_dynopool.costs import Budget, GMACsBudget
+        >>> budget: Budget = GMACsBudget.from_options(dict(target=0.6, reach=0.3))
+        >>> budget.option, budget.wanted(initial=150.0)  # GMACs
+        ('gmacs_budget', 90.0)
+    """
+
+    cost_type: ClassVar[type[Cost]]
+
+    target: float | None = None
+    begin: float = 0.1
+    reach: float = 0.5
+    settle: float = 0.85
+
+    def __post_init__(self) -> None:
+        targets = {name: getattr(self, name) for name in ('target', self.absolute)}
+        if list(targets.values()).count(None) != 1:
+            raise ValueError(
+                f'{self.option} takes either target (ratio to the start) or {self.absolute}, got '
+                + ', '.join(f'{name}={value!r}' for name, value in targets.items()))
+        for name, value in targets.items():
+            if value is not None and not (_is_number(value) and value > 0):
+                raise ValueError(f'{self.option} {name} must be a positive number, got {value!r}')
+        phases = (self.begin, self.reach, self.settle)
+        if not all(map(_is_number, phases)) or not 0 <= self.begin < self.reach < self.settle < 1:
+            raise ValueError(f'{self.option} needs 0 <= begin < reach < settle < 1, got '
+                             '{!r}, {!r}, {!r}'.format(*phases))
+
+    @property
+    def option(self) -> str:
+        """Under which a config gives it, and messages name it."""
+        return f'{self.cost_type.name}_budget'
+
+    @property
+    def absolute(self) -> str:
+        """Name of the field that gives the target in the cost's unit."""
+        return f'target_{self.cost_type.unit.lower()}'
+
+    @classmethod
+    def from_options(cls: type[_Kind], options: dict) -> _Kind:
+        """The budget of a config's ``dict(...)``.
+
+        Raises:
+            ValueError: an option is unknown or malformed.
+        """
+        option = f'{cls.cost_type.name}_budget'
+        if not isinstance(options, dict):
+            raise ValueError(f'{option} must be a dict such as dict(target=0.6), got {options!r}')
+        names = [field.name for field in fields(cls)]
+        unknown = sorted(set(options) - set(names))
+        if unknown:
+            raise ValueError(f'unknown {option} options {unknown}; there are {names}')
+        return cls(**options)
+
+    @abstractmethod
+    def cost(self, model: nn.Module, shape: Sequence[int], in_channels: int = 3,
+             forward: Callable | None = None, state: dict[str, Any] | None = None) -> Cost:
+        """The cost of a network.
+
+        Args:
+            model: a network with poolings that learn; it is neither run nor changed.
+            shape: input size ``(H, W)`` in pixels.
+            in_channels: channels of the input.
+            forward: ``forward(copy, input)`` runs a copy; default ``copy(input)``.
+            state: of the run that is resumed, see `Cost.state_dict`.
+        """
+
+    def wanted(self, initial: float) -> float:
+        """The target in the cost's unit, where ``initial`` is the cost at the initial scales."""
+        return getattr(self, self.absolute) if self.target is None else self.target * initial
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(
+        value)

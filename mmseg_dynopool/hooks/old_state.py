@@ -1,0 +1,36 @@
+"""Runs of version 0.3 that are resumed."""
+
+from mmengine.runner import Runner
+
+_OPTIONS = ('gmacs_budget', 'latency_budget')
+
+
+def state_of_0_3(checkpoint: dict) -> dict | None:
+    """The state of `DynOPoolHook` from a checkpoint of version 0.3, whose budgets had hooks."""
+    for option in _OPTIONS:
+        old = checkpoint.get(option)
+        if old:
+            settled = old['settled'] is not None
+            return dict(shape=None, cost=old if option == 'latency_budget' else None,
+                        keeper=dict(start=old['start_cost'] or None, settled=settled,
+                                    measured=old.get('measured_ms')))
+    return None
+
+
+def check_optimizer(runner: Runner, checkpoint: dict) -> None:
+    """Check that the optimizer's state of a run that is resumed fits.
+
+    Raises:
+        ValueError: the config has lost the line that gave the alphas an lr of their own.
+    """
+    state = checkpoint.get('optimizer')
+    groups = getattr(runner.optim_wrapper, 'param_groups', None)
+    if not getattr(runner, '_resume', False) or not isinstance(groups, list) or not isinstance(
+            state, dict) or 'param_groups' not in state:
+        return
+    if len(state['param_groups']) != len(groups):
+        raise ValueError(
+            f'the optimizer of the run that is resumed has {len(state["param_groups"])} groups of '
+            f'parameters, this one {len(groups)}. If the config of that run gave the alphas an lr, '
+            "keep its line until the run ends: optim_wrapper=dict(paramwise_cfg=dict(custom_keys={"
+            "'dynopools': dict(lr_mult=..., decay_mult=0.)}))")

@@ -1,0 +1,158 @@
+"""Keeps the scales where a network costs what its budget says."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from mmseg_dynopool.costs import Cost
+
+from .plan import Plan
+from .projection import LogCost, project, reachable
+from .scales import LearnedScales, Limits
+
+_ENOUGH = 0.002  # of log(cost), as counted
+_MEASURED_ENOUGH = 0.01  # as measured
+_CORRECTIONS = 2
+_NEAR = 0.04  # of one alpha
+
+
+class BudgetKeeper:
+    """Projects the scales onto a plan of the cost, and settles them at its end.
+
+    A learner has one; a loop whose optimizer moves the alphas calls it after each step.
+
+    Args:
+        scales: the scales that learn.
+        cost: the network's cost.
+        target: wanted cost, in its unit.
+        limits: where the scales may lie.
+        begin, reach, settle: phases, as in [`Budget`][mmseg_dynopool.costs.Budget].
+
+    Attributes:
+        plan: the wanted cost at each moment, from the cost of the current scales on.
+        settled: where they settled, ``(n,)``, or None before.
+        measured: the cost of the settled network as measured; None where a count is the truth.
+
+    Raises:
+        ValueError: the target is out of reach.
+    """
+
+    def __init__(self, scales: LearnedScales, cost: Cost, target: float, limits: Limits,
+                 begin: float = 0.1, reach: float = 0.5, settle: float = 0.85):
+        self.scales = scales
+        self.cost = cost
+        self.limits = limits
+        start = math.exp(self.log_cost(scales.read())[0])
+        self.plan = Plan(start, target, begin, reach, settle)
+        self.settled: np.ndarray | None = None
+        self.measured: float | None = None
+        self._check_reachable()
+
+    @property
+    def log_cost(self) -> LogCost:
+        """The cost as a function of the vector."""
+        return lambda values: self.scales.log_cost(self.cost, values)
+
+    def reachable(self) -> tuple[float, float]:
+        """Lowest and highest cost that the limits allow, in its unit."""
+        return reachable(self.scales.read(), self.log_cost, self.limits)
+
+    def _check_reachable(self) -> None:
+        cost, target = self.cost, self.plan.target
+        low, high = self.reachable()
+        if not low * (1 - 1e-6) <= target <= high * (1 + 1e-6):
+            sizes = (', with maps of a few cells at least (smallest=1 of DynOPoolHook lifts that)'
+                     if len(self.limits.rows) else '')
+            raise ValueError(
+                f'{cost.name}_budget of {target:.4g} {cost.unit} (ratio '
+                f'{target / cost.initial:.3f}) is out of reach: the bounds of the scales allow '
+                f'{low:.4g} to {high:.4g} {cost.unit} (ratio {low / cost.initial:.3f} to '
+                f'{high / cost.initial:.3f}){sizes}. Choose a target in this range, widen the '
+                "bounds, or let an HRNet's stem learn, too (backbone.dynopool.stem=True)")
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs."""
+        return dict(start=self.plan.start, measured=self.measured,
+                    settled=None if self.settled is None else self.settled.tolist())
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken; the phases are those of this run."""
+        self.plan = replace(self.plan, start=state['start'])
+        self.measured = state['measured']
+        self.settled = None if state['settled'] is None else np.array(state['settled'])
+
+    def keep(self, model: nn.Module, values: np.ndarray, progress: float) -> np.ndarray:
+        """The nearest ``(n,)`` at which the cost is as planned, or the settled ones.
+
+        Args:
+            model: the network, which is counted when the scales settle.
+            values: where the scales are after a step.
+            progress: share of the training that is done.
+        """
+        if self.settled is None:
+            if progress < self.plan.settle:
+                return project(values, self.log_cost, self.plan.wanted(progress), self.limits)
+            self.settled = self._settle(model, values)
+        return self.settled
+
+    def _settle(self, model: nn.Module, values: np.ndarray) -> np.ndarray:
+        """Where the cost is nearest to the target: as counted, or as measured where it can be.
+
+        Where the measured cost misses, again by as much further.
+        """
+        target = aim = self.plan.target
+        counted = self.cost.counted(model)
+        found: list[tuple[float, np.ndarray, float | None]] = []
+        for _ in range(1 + _CORRECTIONS):
+            settled = self._nearest_counted(counted, values, aim)
+            measured = self.cost.measured(model, self.scales.alphas(settled))
+            miss = 0.0 if measured is None else abs(math.log(measured / target))
+            found.append((miss, settled, measured))
+            if measured is None or miss < _MEASURED_ENOUGH:
+                break
+            aim *= target / measured
+        _, settled, self.measured = min(found, key=lambda entry: entry[0])
+        return settled
+
+    def _nearest_counted(self, counted: Callable, values: np.ndarray, wanted: float
+                         ) -> np.ndarray:
+        """The scales whose counted cost, rounded sizes included, is nearest to ``wanted``.
+
+        First among the projections onto smooth costs. Where the steps of the rounded sizes are too
+        high there, as on small maps, each scale on its own is then moved by a few per cent at most.
+        """
+        def count(candidate: np.ndarray) -> float:
+            return counted(self.scales.alphas(candidate))
+
+        def miss(candidate: np.ndarray) -> float:
+            return abs(math.log(count(candidate) / wanted))
+
+        lowest, highest = map(math.log, self.reachable())
+        middle = math.log(wanted)
+        low, high = max(lowest, middle - 0.3), min(highest, middle + 0.3)
+        tried = []
+        for _ in range(14):
+            middle = min(max(middle, lowest), highest)
+            candidate = project(values, self.log_cost, math.exp(middle), self.limits)
+            cost = count(candidate)
+            tried.append((abs(math.log(cost / wanted)), len(tried), candidate))
+            if cost == wanted or high - low < 1e-6:
+                break
+            low, high = (low, middle) if cost > wanted else (middle, high)
+            middle = (low + high) / 2
+        best = min(tried)[2]
+        slope = self.log_cost(best)[1]
+        for index in np.argsort(-np.abs(slope), kind='stable'):
+            least = miss(best)
+            for part in (-_NEAR, -_NEAR / 2, _NEAR / 2, _NEAR) if least > _ENOUGH else ():
+                moved = best.copy()
+                moved[index] = (moved[index] + math.log1p(part)).clip(
+                    self.limits.low[index], self.limits.high[index])
+                allowed = (self.limits.rows @ moved <= self.limits.most + 1e-9).all()
+                if allowed and miss(moved) < least:
+                    best, least = moved, miss(moved)
+        return best

@@ -1,0 +1,282 @@
+"""Moves the scales of a network while it trains, apart from the optimizer of its weights."""
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from mmseg_dynopool.costs import Cost
+from mmseg_dynopool.costs.cost import LearnedMap
+
+from .keeper import BudgetKeeper
+from .plan import step_weights
+from .projection import nearest
+from .scales import LearnedScales
+from .slopes import Slope, SlopeEstimator, SlopeMeans
+from .two_passes import TwoPasses
+
+_logger = logging.getLogger(__name__)
+_CUT = 2.0  # standard deviations of the jitter
+_HOPELESS = 20  # estimates in a row without a finite loss
+
+
+class ScaleLearner:
+    """Learns scales from measured losses, at a planned cost, whatever the optimizer does.
+
+    Each training pass runs at scales drawn around the present ones, so that the weights know the
+    neighbourhood. Every few steps the loss's slope along one pooling is measured; the scales move
+    against the means of these slopes, and then the shortest way to where the cost is as planned.
+    All of it in log(alpha). The learner holds the scales; what an optimizer does to the alphas is
+    overwritten, and they get gradients of zeros.
+
+        learner = ScaleLearner(model, steps=1000, cost=probe_complexity(model, shape), target=0.5)
+        for images, labels in loader:
+            with learner.step(lambda: loss_of(model(images), labels)):
+                ...  # zero the gradients, forward, backward, a step of the optimizer
+
+    Args:
+        model: a network with DynOPools, unwrapped (of DDP its ``module``).
+        steps: length of the training, in steps of the optimizer.
+        cost: what the network costs; None for no budget and no weight.
+        target: wanted cost at the end relative to the initial scales; None for no budget.
+        weight: lambda, by which the cost is added to the loss, per unit of it, without a budget.
+        begin, reach, settle: phases of the training, see [`Budget`][mmseg_dynopool.costs.Budget].
+            At ``settle`` the scales stay also without a budget.
+        travel: how far, in log(scale), a lasting slope of usual size takes a scale in the whole
+            training.
+        every: steps from one estimate to the next.
+        jitter: standard deviation, in log(scale), of the scales at which a pass runs.
+        estimator: measures the slope; default [`TwoPasses`][mmseg_dynopool.learning.TwoPasses].
+        smallest: cells that each height and width of a learned map keeps at least, at the cost's
+            shape; a map that has fewer at the start is left alone.
+        maps: the learned maps; default: those of ``cost``, if it knows them.
+        seed: of the jitter.
+
+    Attributes:
+        scales: the scales that learn.
+        values: where they are, ``(n,)`` in log(alpha).
+        done: steps that are done.
+        keeper: of the budget, or None.
+        slopes: running means of the slopes.
+        skipped: estimates that were not finite.
+
+    Raises:
+        ValueError: an argument is out of range, no pooling can learn, or the target is out of
+            reach.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mmseg_dynopool.costs import probe_complexity
+        >>> from mmseg_dynopool.layers import DynOPool
+        >>> from mmseg_dynopool.learning import ScaleLearner
+        >>> model = nn.Sequential(DynOPool(0.5), nn.Conv2d(1, 4, 3, padding=1))
+        >>> cost = probe_complexity(model, (32, 32), in_channels=1)
+        >>> learner = ScaleLearner(model, steps=8, cost=cost, target=0.5)
+        >>> for image in torch.rand(8, 1, 1, 32, 32):
+        ...     with learner.step(lambda: model(image).square().mean()):
+        ...         model(image).square().mean().backward()
+        >>> round(cost.counted(model)({'0': model[0].alpha.tolist()}) / cost.initial, 2)
+        0.5
+    """
+
+    def __init__(self, model: nn.Module, steps: int, cost: Cost | None = None,
+                 target: float | None = None, weight: float = 0.0, begin: float = 0.1,
+                 reach: float = 0.5, settle: float = 0.85, travel: float = 3.0, every: int = 2,
+                 jitter: float = 0.1, estimator: SlopeEstimator | None = None, smallest: int = 2,
+                 maps: Sequence[LearnedMap] | None = None, seed: int = 0):
+        check_options(travel, every, jitter)
+        if cost is None and (target is not None or weight):
+            raise ValueError(f'target={target!r} and weight={weight!r} are of a cost: give it, '
+                             'e.g. cost=probe_complexity(model, (512, 1024))')
+        self.model = model
+        self.steps = steps
+        self.cost = cost
+        self.weight = weight
+        self.settle = settle
+        self.travel = travel
+        self.every = every
+        self.jitter = jitter
+        self.seed = seed
+        self.estimator = estimator or TwoPasses()
+        self.scales = LearnedScales(model)
+        if any(self.scales.pools[name].tied for name in self.scales.parts):
+            raise ValueError('a ShapeAdaptor has a gradient of its own, and a learner moves '
+                             "DynOPools: train it by an optimizer, or use type='DynOPool'")
+        if maps is None:
+            maps = getattr(cost, 'maps', list)()
+        self.limits = self.scales.limits(maps, smallest)
+        self.values = self._inside(self.scales.read())
+        self.keeper: BudgetKeeper | None = None
+        if cost is not None and target is not None:
+            self.keeper = BudgetKeeper(self.scales, cost, target * cost.initial, self.limits,
+                                       begin, reach, settle)
+        self.slopes = SlopeMeans(self.scales)
+        self.done = 0
+        self.skipped = 0
+        self._weights = step_weights(steps, every, settle)
+        self._passes = 0
+        self._measured = False
+        self._skipped_in_a_row = 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether the scales stay where they are until the end."""
+        if self.keeper is not None:
+            return self.keeper.settled is not None
+        return self.done >= self.settle * self.steps
+
+    @contextmanager
+    def step(self, loss: Callable[[], Tensor | float]) -> Iterator[None]:
+        """Around one step of the training: its passes, backward too, and the optimizer's step.
+
+        Args:
+            loss: runs the network on this step's batch, as the step itself does, and returns the
+                loss, a scalar; it is called without gradients, where a slope is due.
+
+        Raises:
+            FloatingPointError: the loss was not finite in the last estimates, all of them.
+        """
+        self.measure(loss)
+        self.begin_pass()
+        try:
+            yield
+        finally:
+            self.end_pass()
+        self.advance()
+
+    def is_due(self) -> bool:
+        """Whether the step that comes next still needs an estimate."""
+        return not self._measured and not self.settled and bool(
+            self.scales.parts) and self.done + 1 in self._weights
+
+    def measure(self, loss: Callable[[], Tensor | float]) -> None:
+        """Measure a slope if one is due; see `step`."""
+        if not self.is_due():
+            return
+        self._write()
+        means = self.slopes
+        slope = self.estimator(self.model, lambda: _mean_over_ranks(loss()), self.scales,
+                               self.values, means.direction, self.limits, means.turn)
+        self._measured = True
+        if means.add(slope):
+            self._skipped_in_a_row = 0
+            return
+        self.skipped += 1
+        self._skipped_in_a_row += 1
+        if self.skipped == 1:
+            _logger.warning('step %d: the loss is not finite at other scales; the estimate is '
+                            'skipped, as further ones will be', self.done + 1)
+        if self._skipped_in_a_row == _HOPELESS:
+            raise FloatingPointError(
+                f'step {self.done + 1}: the loss was not finite in {_HOPELESS} estimates of its '
+                'slope in a row. The training has diverged: resume from an earlier checkpoint with '
+                'a lower lr')
+
+    def begin_pass(self) -> None:
+        """Let the passes that follow run at scales around the present ones, until `end_pass`."""
+        self._write()
+        values = self.values
+        if self.jitter and not self.settled:
+            draw = np.random.default_rng([self.seed, self._passes])
+            noise = draw.standard_normal(len(values)).clip(-_CUT, _CUT)
+            values = (values + self.jitter * noise).clip(self.limits.low, self.limits.high)
+        self._passes += 1
+        self.scales.start_trial_(values)
+
+    def end_pass(self) -> None:
+        """Let passes run at the present scales."""
+        self.scales.end_trial_()
+
+    def advance(self) -> None:
+        """Move the scales, after a step of the optimizer."""
+        values, measured = self.values, self._measured
+        self.done, self._measured = self.done + 1, False
+        if measured:
+            slope = None if self.cost is None else self.scales.log_cost(self.cost, values)
+            normal = added = None
+            if slope is not None and self.keeper:
+                normal = slope[1]
+            elif slope is not None and self.weight:
+                added = self.weight * math.exp(slope[0]) * slope[1]
+            way = self.slopes.step(normal, added)
+            values = values + self.travel * self._weights[self.done] * way
+        if self.keeper is not None:
+            self.values = self.keeper.keep(self.model, values, self.done / self.steps)
+        else:
+            self.values = self._inside(values)
+        self._write()
+
+    def slope_of(self) -> dict[str, tuple[Slope | None, ...]]:
+        """The loss's slope by log(scale) of height and width of each pooling that moves."""
+        axes = self.slopes.axes()
+        return {name: tuple(axes[part]) for name, part in self.scales.parts.items()}
+
+    def slope_per_percent(self) -> float | None:
+        """By how much the loss changes per one per cent of the cost; None without a budget."""
+        if self.keeper is None:
+            return None
+        return self.slopes.per_percent(self.keeper.log_cost(self.values)[1])
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs, to go on with the same bits."""
+        return dict(names=list(self.scales.parts), values=self.values.tolist(), done=self.done,
+                    passes=self._passes, skipped=self.skipped, row=self._skipped_in_a_row,
+                    seed=self.seed, slopes=self.slopes.state_dict(),
+                    keeper=self.keeper and self.keeper.state_dict())
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken; phases are shares of this learner's ``steps``.
+
+        Raises:
+            ValueError: the state is of other poolings.
+        """
+        if state['names'] != list(self.scales.parts):
+            raise ValueError(f'the state is of the poolings {state["names"]}, and these are '
+                             f'{list(self.scales.parts)}; resume with the network of that run')
+        self.values = np.array(state['values'])
+        self.done, self._passes, self.skipped = state['done'], state['passes'], state['skipped']
+        self._skipped_in_a_row, self.seed = state['row'], state['seed']
+        self.slopes.load_state_dict(state['slopes'])
+        if self.keeper is not None and state['keeper'] is not None:
+            self.keeper.load_state_dict(state['keeper'])
+        self._write()
+
+    def _inside(self, values: np.ndarray) -> np.ndarray:
+        inside = nearest(values, self.limits)
+        return values if inside is None else inside
+
+    def _write(self) -> None:
+        self.scales.write_(self.values)
+
+
+def check_options(travel: float, every: int, jitter: float) -> None:
+    """Check the options of a learner.
+
+    Raises:
+        ValueError: one is out of range.
+    """
+    def is_number(value: object) -> bool:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(
+            value)
+
+    if not is_number(travel) or travel < 0:
+        raise ValueError(f'travel must be a number >= 0, e.g. 3, got {travel!r}')
+    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+        raise ValueError(f'every must be a whole number of steps >= 1, got {every!r}')
+    if not is_number(jitter) or not 0 <= jitter < 1:
+        raise ValueError(f'jitter must be at least 0 and below 1, e.g. 0.1, got {jitter!r}')
+
+
+def _mean_over_ranks(loss: Tensor | float) -> Tensor | float:
+    if not dist.is_available() or not dist.is_initialized():
+        return loss
+    value = torch.as_tensor(loss).detach().clone()
+    dist.all_reduce(value)
+    return value / dist.get_world_size()

@@ -1,0 +1,128 @@
+"""The nearest scales at which a network costs what it should."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from scipy.optimize import minimize, nnls  # type: ignore[import-untyped]
+
+from .scales import Limits
+
+# A cost: its logarithm at v, and the gradient of that.
+LogCost = Callable[[np.ndarray], tuple[float, np.ndarray]]
+_STEPS, _EXACT = 60, 1e-8
+
+
+def project(point: np.ndarray, log_cost: LogCost, wanted: float, limits: Limits) -> np.ndarray:
+    """The nearest ``v`` to ``point`` inside the limits at which the cost is ``wanted``.
+
+    Newton's method on the conditions of the minimum: the cost's logarithm, which is convex in
+    ``v`` and nearly linear, is replaced by its tangent plane, and the nearest point on that is
+    found exactly; a few rounds do.
+
+    Args:
+        point: ``(n,)``.
+        log_cost: the cost.
+        wanted: in the cost's unit; within `reachable`, else the nearest there is.
+        limits: see `Limits`.
+    """
+    target = math.log(wanted)
+    values = nearest(point, limits)
+    if values is None or not len(point):
+        return point
+    log, slope = log_cost(values)
+    must_fall, planes = log > target, limits
+    for step in range(_STEPS):
+        if must_fall:  # all tangent planes bound the convex set from outside
+            planes = Limits(limits.low, limits.high, np.vstack([planes.rows, slope]),
+                            np.append(planes.most, slope @ values - (log - target)))
+            found = nearest(point, planes)
+        else:
+            found = _on_tangent(point, values, limits, slope, log - target, -1.0)
+        if found is None:
+            break
+        moved = np.abs(found - values).max()
+        # Where the rounds come to no rest, smaller ones do.
+        values = found if must_fall or step < _STEPS // 3 else (values + found) / 2
+        log, slope = log_cost(values)
+        if abs(log - target) < _EXACT and moved < 1e-7:
+            break
+    return _correct(values, log_cost, target, limits)
+
+
+def reachable(point: np.ndarray, log_cost: LogCost, limits: Limits) -> tuple[float, float]:
+    """Lowest and highest cost inside the limits.
+
+    Args:
+        point: some ``v``, where the search begins.
+        log_cost: the cost.
+        limits: see `Limits`.
+    """
+    highest, lowest = log_cost(limits.low)[0], log_cost(limits.high)[0]
+    if len(limits.rows) and (limits.rows @ limits.high > limits.most).any():
+        rows = dict(type='ineq', fun=lambda v: limits.most - limits.rows @ v,
+                    jac=lambda v: -limits.rows)
+        start = nearest(point, limits)
+        found = minimize(log_cost, point if start is None else start, jac=True, method='SLSQP',
+                         bounds=list(zip(limits.low, limits.high)), constraints=[rows],
+                         options=dict(ftol=1e-12, maxiter=500))
+        lowest = float(found.fun)
+    return math.exp(min(lowest, highest)), math.exp(max(lowest, highest))
+
+
+def nearest(point: np.ndarray, limits: Limits, normal: np.ndarray | None = None,
+            most: float = 0.0) -> np.ndarray | None:
+    """The nearest ``x`` to ``point`` inside the limits with ``normal @ x <= most``.
+
+    By Lawson and Hanson's reduction of the least distance problem to non-negative least squares
+    (Solving Least Squares Problems, chapter 23).
+
+    Returns:
+        ``x``; None where there is none.
+    """
+    inside = point.clip(limits.low, limits.high)
+    if (normal is None or normal @ inside <= most) and (
+            limits.rows @ inside <= limits.most).all():
+        return inside
+    identity = np.eye(len(point))
+    normals = [identity, -identity, limits.rows] + ([] if normal is None else [normal[None]])
+    bounds = [limits.high, -limits.low, limits.most] + ([] if normal is None else [[most]])
+    # G z >= h of z = x - point.
+    g, h = -np.concatenate(normals), np.concatenate(normals) @ point - np.concatenate(bounds)
+    matrix = np.concatenate([g.T, h[None]])
+    aim = np.zeros(len(point) + 1)
+    aim[-1] = 1
+    residual = matrix @ nnls(matrix, aim)[0] - aim
+    if -residual[-1] < 1e-10:
+        return None
+    return (point - residual[:-1] / residual[-1]).clip(limits.low, limits.high)
+
+
+def _on_tangent(point: np.ndarray, values: np.ndarray, limits: Limits, slope: np.ndarray,
+                error: float, sign: float) -> np.ndarray | None:
+    """The nearest to ``point`` on the plane ``slope @ (x - values) = -error``.
+
+    ``sign`` is positive where the cost has to fall from ``point`` to the plane. Where that lies outside the limits, as a tangent may where the cost has to rise, the nearest
+    on one half as far, or less.
+    """
+    for halvings in range(12):
+        aim = slope @ values - error / 2**halvings
+        found = nearest(point, limits, sign * slope, sign * aim)
+        if found is not None:
+            return found
+    return None
+
+
+def _correct(values: np.ndarray, log_cost: LogCost, target: float, limits: Limits) -> np.ndarray:
+    """Remove what is left of the error, along the cost's gradient."""
+    for _ in range(20):
+        log, slope = log_cost(values)
+        error = log - target
+        if abs(error) < _EXACT:
+            break
+        found = _on_tangent(values, values, limits, slope, error,
+                            math.copysign(1.0, error))
+        if found is None:
+            break
+        values = found
+    return values

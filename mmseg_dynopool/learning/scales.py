@@ -1,0 +1,165 @@
+"""The scales that learn, as one vector: the logarithms of the alphas."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmseg_dynopool.costs.cost import Cost, LearnedMap
+from mmseg_dynopool.layers import ResizingPool, learned_pools
+
+
+class Limits(NamedTuple):
+    """Where the vector may lie: ``low <= v <= high`` and ``rows @ v <= most``.
+
+    Attributes:
+        low, high: ``(n,)``, the bounds of the scales.
+        rows: ``(m, n)``, one for each height or width of a map that may not become smaller.
+        most: ``(m,)``.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    rows: np.ndarray
+    most: np.ndarray
+
+
+class LearnedScales:
+    """The scales that a training moves, as a vector ``v = log(alpha)`` of ``n`` numbers in double.
+
+    Height and width of each pooling in turn; a pooling of tied axes has one number. Frozen poolings
+    (whose parameter does not require a gradient) are no part of it, and the cost sees them as they
+    are.
+
+    Args:
+        model: a network with poolings that learn.
+
+    Attributes:
+        pools: all its poolings that learn, by name.
+        parts: ``{name: slice}``, the place of each that moves.
+    """
+
+    def __init__(self, model: nn.Module):
+        self.pools: dict[str, ResizingPool] = learned_pools(model)
+        self.parts: dict[str, slice] = {}
+        size = 0
+        for name, pool in self.pools.items():
+            if pool.parameter.requires_grad:
+                self.parts[name] = slice(size, size + (1 if pool.tied else 2))
+                size = self.parts[name].stop
+        self.size = size
+
+    def read(self) -> np.ndarray:
+        """The current values, inside their bounds, in one read from the device."""
+        if not self.parts:
+            return np.zeros(0)
+        alphas = torch.stack([self.pools[name].bounded_alpha().detach().double()
+                              for name in self.parts]).cpu().log().numpy()
+        return np.concatenate([alpha[:part.stop - part.start]
+                               for alpha, part in zip(alphas, self.parts.values())])
+
+    def tensors(self, values: Tensor) -> dict[str, Tensor]:
+        """``{instance: (alpha_h, alpha_w)}`` of all poolings, differentiable in ``values``."""
+        return {name: values[self.parts[name]].exp().expand(2) if name in self.parts
+                else pool.bounded_alpha().detach().to(values) for name, pool in self.pools.items()}
+
+    def alphas(self, values: np.ndarray) -> dict[str, list[float]]:
+        """``{instance: [alpha_h, alpha_w]}`` of those that move, as their parameters hold them."""
+        return {name: alpha.to(self.pools[name].parameter.dtype).tolist()
+                for name, alpha in self.tensors(torch.from_numpy(values)).items()
+                if name in self.parts}
+
+    def write_(self, values: np.ndarray) -> None:
+        """Set the parameters."""
+        for name, alpha in self._on_device(values).items():
+            self.pools[name].set_alpha_(alpha)
+
+    def start_trial_(self, values: np.ndarray) -> None:
+        """Let passes in training mode run at ``values``, without a gradient of the scales."""
+        for name, alpha in self._on_device(values).items():
+            self.pools[name].trial_alpha = alpha
+
+    def end_trial_(self) -> None:
+        """Let them run at the parameters again."""
+        for name in self.parts:
+            self.pools[name].trial_alpha = None
+
+    @contextmanager
+    def trial(self, values: np.ndarray) -> Iterator[None]:
+        """`start_trial_`; afterwards as before."""
+        before = {name: self.pools[name].trial_alpha for name in self.parts}
+        self.start_trial_(values)
+        try:
+            yield
+        finally:
+            for name, alpha in before.items():
+                self.pools[name].trial_alpha = alpha
+
+    def log_cost(self, cost: Cost, values: np.ndarray) -> tuple[float, np.ndarray]:
+        """The logarithm of the cost, sizes not rounded, and its gradient ``(n,)``."""
+        leaf = torch.from_numpy(values).requires_grad_()
+        with torch.enable_grad():
+            log = cost(self.tensors(leaf)).log()
+            gradient, = torch.autograd.grad(log, leaf, allow_unused=True)
+        return log.item(), np.zeros_like(values) if gradient is None else gradient.numpy()
+
+    def limits(self, maps: Sequence[LearnedMap] = (), smallest: int = 1) -> Limits:
+        """The bounds of the scales, and of the sizes of maps.
+
+        Args:
+            maps: the outputs of the poolings.
+            smallest: cells that a height or width keeps at least; those that have fewer at the
+                current scales are left alone.
+        """
+        low, high = np.zeros(self.size), np.zeros(self.size)
+        for name, part in self.parts.items():
+            low[part], high[part] = map(math.log, self.pools[name].alpha_bounds)
+        now = self.read()
+        rows: list[np.ndarray] = []
+        most: list[float] = []
+        for (_, axis, size, exponents) in self._sides(maps):
+            row = np.zeros(self.size)
+            log_size = math.log(size)
+            for name, exponent in exponents.items():
+                pool = self.pools[name]
+                initial = -math.log(pool.initial_scale[axis])
+                if name in self.parts:
+                    part = self.parts[name]
+                    row[min(part.start + axis, part.stop - 1)] += exponent
+                    log_size += exponent * initial
+                else:
+                    log_size -= exponent * (math.log(pool.read_alpha()[axis]) - initial)
+            room = log_size - math.log(smallest)
+            # A hair below: a side that has just so many cells is not left alone.
+            if row.any() and row @ now <= room + 1e-6 and not any(
+                    np.array_equal(row, r) and room >= m for r, m in zip(rows, most)):
+                rows.append(row)
+                most.append(max(room, row @ now))
+        return Limits(low, high, np.array(rows).reshape(-1, self.size), np.array(most))
+
+    def small_maps(self, maps: Sequence[LearnedMap], smallest: int) -> list[str]:
+        """Maps that have fewer than ``smallest`` rows or columns at the initial scales."""
+        return [f'{name} ({size:.3g} {"columns" if axis else "rows"})'
+                for name, axis, size, _ in self._sides(maps) if size < smallest]
+
+    @staticmethod
+    def _sides(maps: Sequence[LearnedMap]
+               ) -> Iterator[tuple[str, int, float, dict[str, float]]]:
+        for name, size, exponents in maps:
+            for axis in (0, 1):
+                yield name, axis, size[axis], {
+                    pool: pair[axis] for pool, pair in exponents.items() if pair[axis]}
+
+    def _on_device(self, values: np.ndarray) -> Mapping[str, Tensor]:
+        """The alphas of those that move, brought to their device at once."""
+        if not self.parts:
+            return {}
+        alphas = torch.stack([torch.from_numpy(values[part]).exp().expand(2)
+                              for part in self.parts.values()])
+        parameter = self.pools[next(iter(self.parts))].parameter
+        moved = alphas.to(parameter.dtype).to(parameter.device, non_blocking=True)
+        return dict(zip(self.parts, moved.unbind()))

@@ -1,0 +1,105 @@
+"""The loss's slope from two forward passes at somewhat larger and smaller sizes."""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .scales import LearnedScales, Limits
+
+
+class TwoPasses:
+    """A difference of two losses: what the scales do to whatever stands behind them, it sees.
+
+    The straight-through gradient follows the positions that one pooling reads; how the layers
+    behind it, their kernels and the upsampling take another density of cells, it does not see.
+
+    Both passes draw the same random numbers (dropout). Buffers (running statistics), random states
+    and gradients are afterwards as they were.
+
+    Args:
+        step: by how much the logarithm of a scale is changed, up and down. It should move the
+            sizes of the coarsest map.
+
+    Raises:
+        ValueError: ``step`` is out of range.
+
+    Examples:
+        >>> import numpy as np
+        >>> import torch
+        >>> from mmseg_dynopool.layers import DynOPool
+        >>> from mmseg_dynopool.learning import LearnedScales, TwoPasses
+        >>> pool, image = DynOPool(), torch.arange(256.0).reshape(1, 1, 16, 16)
+        >>> scales = LearnedScales(pool)
+        >>> slope = TwoPasses()(pool, lambda: pool(image).mean(), scales, scales.read(),
+        ...                     np.ones(2), scales.limits(), turn=0)
+        >>> round(slope, 4)  # of a mean of maxima, which grows with the cell
+        11.3184
+    """
+
+    def __init__(self, step: float = 0.1):
+        if isinstance(step, bool) or not isinstance(step, (int, float)) or not 0 < step < 1:
+            raise ValueError(f'step must be between 0 and 1, e.g. 0.1, got {step!r}')
+        self.step = step
+
+    @torch.no_grad()
+    def __call__(self, model: nn.Module, loss: Callable[[], Tensor | float],
+                 scales: LearnedScales, values: np.ndarray, direction: np.ndarray,
+                 limits: Limits, turn: int) -> float:
+        """See [`SlopeEstimator`][mmseg_dynopool.learning.SlopeEstimator]."""
+        centre, step = self._inside(values, direction, limits)
+        if step <= 0:
+            return 0.0  # the bounds leave no room
+        losses = []
+        with _undisturbed(model):
+            for sign in (1, -1):
+                with scales.trial(centre + sign * step * direction), _random_numbers(turn):
+                    losses.append(float(loss()))
+        return (losses[0] - losses[1]) / (2 * step)
+
+    def _inside(self, values: np.ndarray, direction: np.ndarray, limits: Limits
+                ) -> tuple[np.ndarray, float]:
+        """A centre near ``values`` and a step, so that both sides lie inside the limits."""
+        moved = direction != 0
+        room = (limits.high - limits.low)[moved].min()
+        step = min(self.step, room / 2)
+        centre = values.copy()
+        centre[moved] = values[moved].clip(limits.low[moved] + step, limits.high[moved] - step)
+        for row, most in zip(limits.rows, limits.most):
+            excess = row @ centre + step * abs(row @ direction) - most
+            part = moved & (row > 0)
+            if excess > 0 and part.any():
+                # Back along the axes that are measured; what stands below them stays.
+                centre[part] -= excess / row[part].sum()
+        return np.maximum(centre, np.where(moved, limits.low + step, -np.inf)), step
+
+
+@contextmanager
+def _undisturbed(model: nn.Module) -> Iterator[None]:
+    """Keep the buffers of a model and all random states."""
+    buffers = list(model.buffers())
+    before = [buffer.detach().clone() for buffer in buffers]
+    states = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(_devices(model)):
+            yield
+    finally:
+        for buffer, value in zip(buffers, before):
+            buffer.copy_(value)
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+@contextmanager
+def _random_numbers(seed: int) -> Iterator[None]:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    yield
+
+
+def _devices(model: nn.Module) -> Sequence[torch.device]:
+    return list({p.device for p in model.parameters() if p.device.type == 'cuda'})

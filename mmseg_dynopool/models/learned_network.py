@@ -1,0 +1,87 @@
+"""The short form: a segmentor or classifier that converts its own backbone."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from mmseg_dynopool.costs.options import CostOptions
+from mmseg_dynopool.layers import learned_pools
+
+from .converted import check_other_sizes
+from .cost import count_network_gmacs
+
+if TYPE_CHECKING:  # the class of mmseg or mmpretrain that stands behind it
+    from mmengine.model import BaseModel as _Model
+else:
+    _Model = object
+
+
+class LearnedNetwork(_Model):
+    """Puts a ``DynOPoolBackbone`` around the backbone; to be inherited before the stock class.
+
+    The options of the cost are those of [`DynOPoolHook`][mmseg_dynopool.hooks.DynOPoolHook], which
+    takes them over: version 0.3 had them here.
+
+    Attributes:
+        cost_options: those that were given, for the hook.
+        has_cost_hook: whether a hook has taken them over; set by the hook while it trains.
+    """
+
+    def __init__(self,
+                 *args: Any,
+                 dynopool: dict | None = None,
+                 gmacs_weight: float | None = None,
+                 gmacs_budget: dict | None = None,
+                 latency_budget: dict | None = None,
+                 gmacs_shape: Sequence[int] | None = None,
+                 **kwargs: Any):
+        options = dict(gmacs_weight=gmacs_weight, gmacs_budget=gmacs_budget,
+                       latency_budget=latency_budget, gmacs_shape=gmacs_shape)
+        CostOptions.of(**options)  # type: ignore[arg-type]
+        if dynopool is not None:
+            kwargs['backbone'] = dict(type='DynOPoolBackbone', backbone=kwargs['backbone'],
+                                      dynopool=dynopool)
+        super().__init__(*args, **kwargs)
+        self.cost_options = {name: value for name, value in options.items() if value is not None}
+        self.has_cost_hook = False
+        if not learned_pools(self):
+            raise ValueError(
+                f'{type(self).__name__} needs a network with DynOPools, but backbone '
+                f'{type(self.backbone).__name__} holds none that learns; set '
+                "model.dynopool=dict(rule='before') to convert it, or "
+                "model.backbone.type='DynOPoolHRNet', or use the stock network")
+        if dynopool is not None:
+            check_other_sizes(self)
+
+    def count_gmacs(self, shape: Sequence[int] | None = None) -> float:
+        """Multiply-adds in 1e9 of one image, sizes rounded.
+
+        Args:
+            shape: ``(H, W)`` of the image; default: ``gmacs_shape``, else the training crop.
+
+        Raises:
+            ValueError: no size is known.
+        """
+        shape = (shape or self.cost_options.get('gmacs_shape')
+                 or getattr(self.data_preprocessor, 'size', None))
+        if shape is None:
+            raise ValueError('the size at which GMACs count is not known; give '
+                             'count_gmacs((H, W)), gmacs_shape=(H, W) or data_preprocessor.size')
+        return count_network_gmacs(self, shape)
+
+    def loss(self, inputs: Tensor, data_samples: Sequence) -> dict[str, Tensor]:
+        """The stock network's losses.
+
+        Raises:
+            ValueError: the network was given a cost, and no hook trains it.
+        """
+        options = {name: value for name, value in self.cost_options.items()
+                   if name != 'gmacs_shape' and value != 0}
+        if options and not self.has_cost_hook:
+            raise ValueError(
+                f'model.{" and model.".join(options)} has no effect without the hook that takes '
+                "it: set custom_hooks=[dict(type='DynOPoolHook')]. In a training loop of your own, "
+                'use mmseg_dynopool.learning.add_cost_gradient or ScaleLearner, and leave the '
+                'option out')
+        return super().loss(inputs, data_samples)
