@@ -28,7 +28,7 @@ CLASSIFICATION_INSTALL = $(CLASSIFICATION_BIN)/python -m pip install $(PIP_ARGS)
 # A process per core, one thread each; a worker that is done takes tests from the others.
 DISTRIBUTE = -n 2 --dist worksteal
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(DISTRIBUTE)
-CHECKED = ops layers complexity latency conversion budget models
+CHECKED = ops layers costs conversion learning models
 # The examples in the docstrings run, too; classifiers have an environment of their own.
 EXAMPLES = --doctest-modules --ignore mmseg_dynopool/classification
 

@@ -1,8 +1,4 @@
 # DeepLabV3+ with a ResNet-50 that learns its resolutions, at 0.7 of the stock network's cost.
 _base_ = './deeplabv3plus_r50_cityscapes.py'
-model = dict(
-    type='DynOPoolEncoderDecoder', gmacs_budget=dict(target=0.7), dynopool=dict(rule='before'))
-# alpha learns from measured losses: a fifth of the weights' lr, no weight decay.
-optim_wrapper = dict(
-    paramwise_cfg=dict(custom_keys={'dynopools': dict(lr_mult=0.2, decay_mult=0.)}))
-custom_hooks = [dict(type='DynOPoolHook'), dict(type='MeasuredGradientHook')]
+model = dict(type='DynOPoolEncoderDecoder', dynopool=dict(rule='before'))
+custom_hooks = [dict(type='DynOPoolHook', gmacs_budget=dict(target=0.7))]

@@ -6,11 +6,11 @@ _base_ = [
 # What turns the stock config into one with learned resolutions.
 model = dict(
     type='DynOPoolEncoderDecoder',
-    gmacs_weight=7e-5,  # lambda, per 1e9 multiply-adds
     backbone=dict(
         type='DynOPoolHRNet',
         dynopool=dict(scale=0.5, bounds=(0.125, 1.0), anchor='local', window=8, stem=False)))
 # alpha: half of the weights' lr (8e-3 beside 1.6e-2), no weight decay.
 optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys={'dynopools': dict(lr_mult=0.5, decay_mult=0.)}))
-custom_hooks = [dict(type='DynOPoolHook')]
+# lambda, per 1e9 multiply-adds.
+custom_hooks = [dict(type='DynOPoolHook', gmacs_weight=7e-5)]

@@ -5,10 +5,10 @@ _base_ = [
 ]
 model = dict(
     type='DynOPoolEncoderDecoder',
-    gmacs_weight=7e-5,
     data_preprocessor=dict(size=(512, 512)),
     backbone=dict(type='DynOPoolHRNet'),
     decode_head=dict(num_classes=21))
 optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys={'dynopools': dict(lr_mult=0.5, decay_mult=0.)}))
-custom_hooks = [dict(type='DynOPoolHook')]
+# lambda, per 1e9 multiply-adds.
+custom_hooks = [dict(type='DynOPoolHook', gmacs_weight=7e-5)]

@@ -92,8 +92,13 @@ def conversion_of(model_cfg: dict) -> tuple[dict, dict] | None:
 
 
 def counted_shape(cfg: Config) -> tuple[int, int] | None:
-    """``(H, W)`` at which a network is counted: ``model.gmacs_shape``, else the crop, or None."""
-    shape = cfg.model.get('gmacs_shape') or (cfg.model.get('data_preprocessor') or {}).get('size')
+    """``(H, W)`` at which a network is counted.
+
+    ``gmacs_shape`` of the model or of a hook, else the training crop; None where neither is known.
+    """
+    hooks = [hook for hook in cfg.get('custom_hooks') or [] if isinstance(hook, dict)]
+    shapes = [options.get('gmacs_shape') for options in (cfg.model, *hooks)]
+    shape = next(filter(None, shapes), (cfg.model.get('data_preprocessor') or {}).get('size'))
     return tuple(shape) if shape else None
 
 

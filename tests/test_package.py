@@ -1,6 +1,7 @@
 """Importing the package with and without the OpenMMLab stack."""
 
 import ast
+import importlib
 import re
 import runpy
 import subprocess
@@ -15,9 +16,20 @@ import mmseg_dynopool
 from support.toys import ROOT
 
 # From the bottom up; a room may import from those before it.
-HOUSE = ['version', 'stack', 'needs_stack', 'installed', 'files', 'ops', 'layers', 'complexity',
-         'latency', 'conversion', 'config', 'budget', 'models', 'data', 'checkpoints', 'resume',
-         'hooks', 'classification', 'export', 'analysis', 'cli', 'report']
+HOUSE = ['version', 'stack', 'needs_stack', 'installed', 'files', 'ops', 'layers', 'costs',
+         'conversion', 'learning', 'complexity', 'latency', 'config', 'models', 'data',
+         'checkpoints', 'resume', 'hooks', 'budget', 'classification', 'export', 'analysis', 'cli',
+         'report']
+# The paths of public names in version 0.3, for one version: new names by the old ones.
+OLD_PATHS = dict(
+    complexity={name: f'costs.{name}' for name in (
+        'ComplexityModel', 'GMACsCounter', 'LayerCost', 'count_gmacs', 'probe_complexity')}
+    | dict(ScaleTerms='costs.Posynomial'),
+    latency={name: f'costs.{name}' for name in (
+        'LatencyModel', 'device_name', 'fit_latency', 'measure_latency', 'time_alternately')},
+    budget=dict(GMACsBudget='costs.GMACsBudget', LatencyBudget='costs.LatencyBudget',
+                GMACsBudgetHook='hooks.GMACsBudgetHook',
+                LatencyBudgetHook='hooks.LatencyBudgetHook'))
 
 
 @pytest.fixture(scope='module')
@@ -45,8 +57,9 @@ def test_a_name_that_needs_mmseg_says_which_extra_to_install(torch_alone):
     assert 'mmseg_dynopool[mmlab]' in last and 'not installed: mmseg, mmcv, mmengine' in last
     done = python('from mmseg_dynopool import DynOPoolHRNet', torch_alone)
     assert 'mmseg_dynopool.DynOPoolHRNet needs mmsegmentation' in done.stderr
-    done = python('import mmseg_dynopool.models', torch_alone)
-    assert 'ImportError: this part of mmseg_dynopool needs mmsegmentation' in done.stderr
+    for part in ('models', 'budget'):
+        done = python(f'import mmseg_dynopool.{part}', torch_alone)
+        assert 'ImportError: this part of mmseg_dynopool needs mmsegmentation' in done.stderr
     done = python('import mmseg_dynopool\nmmseg_dynopool.nothing', torch_alone)
     assert "AttributeError: module 'mmseg_dynopool' has no attribute 'nothing'" in done.stderr
 
@@ -65,7 +78,14 @@ PARTS = [
     'import mmseg_dynopool.ops',
     'from mmseg_dynopool.ops import dynopool2d',
     'import mmseg_dynopool.layers.dynopool',
-    'from mmseg_dynopool.complexity import probe_complexity',
+    'from mmseg_dynopool.costs import probe_complexity',
+    'from mmseg_dynopool.costs import LatencyBudget, fit_latency',
+    'from torch import nn; from mmseg_dynopool.layers import DynOPool\n'
+    'from mmseg_dynopool.learning import LearnedScales\n'
+    'assert LearnedScales(nn.Sequential(DynOPool())).read().shape == (2, )',
+    'from mmseg_dynopool.learning import ScaleLearner, add_cost_gradient',
+    'from mmseg_dynopool.complexity import ScaleTerms, probe_complexity',
+    'from mmseg_dynopool.layers import measure_alpha_gradient',
     'import importlib; importlib.import_module("mmseg_dynopool.layers")',
     'from torch import nn; from mmseg_dynopool.conversion import convert_dynopool\n'
     'model = convert_dynopool(nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1)))\n'
@@ -138,12 +158,28 @@ def test_imports_point_downwards():
         for name in imports(path):
             checked += 1
             if name.startswith('mmseg_dynopool'):
-                assert HOUSE.index(name.split('.')[1]) < HOUSE.index(room), f'{path}: {name}'
+                lower = name.split('.')[1]
+                assert HOUSE.index(lower) < HOUSE.index(room), f'{path}: {name}'
+                assert lower not in OLD_PATHS, f'{path}: {name}'
             if HOUSE.index(room) < HOUSE.index('config'):
                 assert not name.startswith(('mmseg.', 'mmengine', 'mmcv')), f'{path}: {name}'
     assert checked > 100
     rooms = {p.stem for p in package.iterdir()} - {'__pycache__', '__init__', '__main__', 'py'}
     assert rooms == set(HOUSE)
+
+
+@pytest.mark.parametrize('path', OLD_PATHS)
+def test_an_old_path_has_the_names_of_now_and_nothing_else(path):
+    room = importlib.import_module(f'mmseg_dynopool.{path}')
+    assert set(room.__all__) == set(OLD_PATHS[path])
+    for old, new in OLD_PATHS[path].items():
+        now = importlib.import_module(f'mmseg_dynopool.{new.split(".")[0]}')
+        assert getattr(room, old) is getattr(now, new.split('.')[1])
+    docstring, *body = ast.parse(Path(room.__file__).read_text()).body
+    assert isinstance(docstring, ast.Expr)
+    for node in body:  # imports, a name for another one, __all__
+        assert isinstance(node, (ast.Import, ast.ImportFrom)) or (
+            isinstance(node, ast.Assign) and isinstance(node.value, (ast.Name, ast.List)))
 
 
 def test_the_house_is_described_in_its_order():

@@ -20,18 +20,23 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.registry import TASK_UTILS
 from mmseg.apis import inference_model
 from mmseg.registry import DATASETS, HOOKS, LOG_PROCESSORS, MODELS, VISBACKENDS
 from torch import nn
 from torch.testing import assert_close
 
-from mmseg_dynopool import config_path
-from mmseg_dynopool.budget import GMACsBudget
+from mmseg_dynopool import DynOPoolHook, config_path
 from mmseg_dynopool.checkpoints import load_network
+from mmseg_dynopool.conversion import convert_dynopool
+from mmseg_dynopool.costs import GMACsBudget, count_gmacs
 from mmseg_dynopool.export import export_program
 from mmseg_dynopool.layers import DynOPool
+from mmseg_dynopool.learning import LearnedScales
 from mmseg_dynopool.models.options import build_dynopools
 from mmseg_dynopool.ops import dynopool2d
+from support.toy_runs import run, scalars
 from support.toys import ROOT
 
 README = (ROOT / 'README.md').read_text()
@@ -212,10 +217,21 @@ def test_the_table_of_budget_options_is_whole_and_right():
     assert {name: float(shown[name]) for name in defaults} == defaults
 
 
+def test_the_table_of_the_learners_options_is_whole_and_right():
+    shown = {row[0]: row[1] for row in table_rows(PAGES['docs/learner.md'])}
+    defaults = {name: parameter.default
+                for name, parameter in inspect.signature(DynOPoolHook).parameters.items()}
+    options = [name for name, default in defaults.items() if default is not None]
+    assert {name: ast.literal_eval(shown[name]) for name in options} == {
+        name: defaults[name] for name in options}
+    named = {row[1] for row in table_rows(PAGES['docs/options.md']) if row[0] == 'DynOPoolHook'}
+    assert set(re.findall(r'\w+', ' '.join(named))) == set(defaults)
+
+
 def test_names_in_the_pages_exist():
     types = set(re.findall(r"\btype='(\w+)'", PROMISES)) - {'DynOPool', 'ShapeAdaptor'}
     types |= set(re.findall(r'`(DynOPool\w+|\w+Hook)`', PROMISES))
-    types -= {'DynOPoolConv2d', 'BudgetHook'}
+    types -= {'DynOPoolConv2d', 'BudgetHook', 'FourPasses', 'PixelsBudget'}
     types -= {'DynOPoolImageClassifier'}  # of mmpretrain's registry, which has tests of its own
     assert len(types) > 8
     registries = (DATASETS, HOOKS, LOG_PROCESSORS, MODELS, VISBACKENDS)
@@ -231,10 +247,80 @@ def test_python_examples_are_python():
 
 
 def test_python_examples_on_torch_alone_run():
-    examples = [code for code in PYTHON if 'from mmseg_dynopool.' in code]
-    assert len(examples) == 6
+    examples = [code for code in PYTHON if 'from mmseg_dynopool.' in code and not re.search(
+        'TASK_UTILS|ScaleLearner|fully_shard', code)]  # of which others run
+    assert len(examples) == 4
     for code in examples:
-        exec(code, dict(model=nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU())))
+        exec(code, dict(model=strided()))
+
+
+def strided(channels=3):
+    return nn.Sequential(nn.Conv2d(channels, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1))
+
+
+@pytest.mark.parametrize('page', ['README.md', 'docs/any_network.md'])
+def test_the_loop_on_torch_alone_ends_at_its_budget(page):
+    code, = [code for code in re.findall(r'```python\n(.*?)```', PAGES[page], re.S)
+             if 'ScaleLearner' in code]
+    model = strided() if 'convert_dynopool' in code else convert_dynopool(strided())
+    start = count_gmacs(convert_dynopool(strided()), (512, 1024))
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(16, 1, 3, 32, 48, generator=generator)
+    weights = [p.clone() for p in model.parameters() if p.dim() == 4]
+    exec(code, dict(
+        model=model, loader=[(image, None) for image in images],
+        criterion=lambda logits, labels: logits.square().mean(),
+        optimizer=torch.optim.AdamW(model.parameters(), lr=0.01)))
+    assert count_gmacs(model, (512, 1024)) / start == pytest.approx(0.5, abs=0.01)
+    assert all((p != before).any() for p, before in zip(
+        (p for p in model.parameters() if p.dim() == 4), weights))
+
+
+def test_a_cost_and_an_estimator_of_ones_own_train_a_network(tmp_path):
+    """Those of the page of budgets: the cost is planned and met, the slope is as defined."""
+    files = [code for code in PYTHON if 'TASK_UTILS.register_module' in code]
+    assert len(files) == 2
+
+    class Network(BaseModel):
+
+        def __init__(self):
+            super().__init__()
+            self.net = convert_dynopool(strided(channels=1))
+
+        def forward(self, inputs, mode='tensor'):
+            features = self.net(inputs)
+            return dict(loss=features.square().mean()) if mode == 'loss' else features
+
+    try:
+        for code in files:
+            exec(code, dict(__name__='a_file_of_my_own'))
+        model = Network()
+        budget = re.search(r"budget=(dict\(type='PixelsBudget'.*?\))", PAGES['docs/budget.md'])[1]
+        hook = DynOPoolHook(budget=eval(budget), gradient=dict(type='FourPasses'),
+                            gmacs_shape=(64, 96))
+        run(tmp_path, model, iterations=8, hooks=[hook], custom_keys={})
+    finally:
+        for name in ('PixelsBudget', 'FourPasses'):
+            TASK_UTILS.module_dict.pop(name)
+    sizes = [(32, 48), (16, 24)]
+    initial = sum(height * width for height, width in sizes)
+    assert hook.cost.initial == initial
+    lines = scalars(tmp_path)
+    assert lines[0]['pixels'] == initial
+    for line in lines[:7]:
+        assert line['pixels_ratio'] == pytest.approx(line['pixels_plan'], rel=1e-4)
+        assert line['pixels'] == pytest.approx(initial * line['pixels_ratio'], rel=1e-4)
+    ends = model.net(torch.zeros(1, 1, 64, 96)).shape[2:]
+    first = model.net.dynopools['stride2'].output_size((64, 96))
+    assert ends.numel() + first[0] * first[1] == pytest.approx(0.5 * initial, rel=0.02)
+
+    pool, estimator = DynOPool(0.5), hook.learner.estimator
+    scales = LearnedScales(pool)
+    slope = estimator(pool, lambda: pool.bounded_alpha()[0], scales, scales.read(), np.ones(2),
+                      scales.limits(), 0)
+    # Of alpha = exp(v), between v - h and v + h.
+    expected = np.mean([2 * np.sinh(h) / h for h in (0.05, 0.2)])
+    assert slope == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_readme_block_learns():

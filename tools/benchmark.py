@@ -26,11 +26,10 @@ from torch.profiler import record_function
 
 from mmseg_dynopool.analysis.cost import stock_model
 from mmseg_dynopool.cli.options import positive_int
-from mmseg_dynopool.costs import count_gmacs
 from mmseg_dynopool.config import conversion_of, read_config, replace_sync_bn
+from mmseg_dynopool.costs import count_gmacs, device_name, time_alternately
 from mmseg_dynopool.export.freeze import plain_model
 from mmseg_dynopool.files import check_folder, write_file
-from mmseg_dynopool.costs import device_name, time_alternately
 from mmseg_dynopool.layers.find import all_pools, input_channels
 from mmseg_dynopool.models import count_network_gmacs
 

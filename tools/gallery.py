@@ -55,7 +55,7 @@ class Section:
 def train(demo: Path) -> list:
     """The command that trains the demo's network with a budget."""
     return ['train.py', os.path.relpath(CONFIG), '--work-dir', demo / 'budget', '--cfg-options',
-            'model.gmacs_weight=None', 'model.gmacs_budget.target=0.75']
+            'custom_hooks.0.gmacs_weight=None', 'custom_hooks.0.gmacs_budget.target=0.75']
 
 
 def sections(demo: Path, image: Path, out: Path) -> list[Section]:

@@ -13,8 +13,8 @@ from rich.table import Table
 from mmseg_dynopool.analysis.cost import build, stock_model
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.cli.options import add_cfg_options, positive_int
-from mmseg_dynopool.costs.summary import summarize
 from mmseg_dynopool.config import counted_shape, read_config
+from mmseg_dynopool.costs.summary import summarize
 from mmseg_dynopool.layers.find import all_pools, input_channels
 from mmseg_dynopool.models.cost import count_network_gmacs, forward_without_postprocessing
 

@@ -3,7 +3,7 @@
     python tools/latency.py CONFIG --shape 512 1024 --out latency.json
 
 times the network at random scales and fits a weight per resolution level. A training reads the
-file by model.latency_budget=dict(target_ms=25., model='latency.json').
+file by dict(type='DynOPoolHook', latency_budget=dict(target_ms=25., model='latency.json')).
 
     python tools/latency.py CONFIG CHECKPOINT --against latency.json
 
@@ -18,11 +18,10 @@ from rich.table import Table
 
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_device, positive_int
-from mmseg_dynopool.costs import probe_complexity
 from mmseg_dynopool.config import counted_shape, read_config
-from mmseg_dynopool.files import check_folder
-from mmseg_dynopool.costs import LatencyModel, device_name, fit_latency
+from mmseg_dynopool.costs import LatencyModel, device_name, fit_latency, probe_complexity
 from mmseg_dynopool.costs.latency_fit import measure_again
+from mmseg_dynopool.files import check_folder
 from mmseg_dynopool.layers.find import all_pools, input_channels, short_names
 from mmseg_dynopool.models.cost import forward_without_postprocessing
 
@@ -69,7 +68,7 @@ def compare(model, found, device, shape, path, repeats):
                          'compare where it was measured, or measure anew here')
     channels = input_channels(model)
     cost = probe_complexity(model, found.shape, channels, forward_without_postprocessing)
-    found = found.at_scales_of(cost)
+    found = found.told_from(cost)
     pools = {name: all_pools(model)[name] for name in cost.initial_scales}
     alphas = {name: pool.bounded_alpha().detach() for name, pool in pools.items()}
     scales = {name: (1 / alpha).tolist() for name, alpha in alphas.items()}

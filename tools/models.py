@@ -18,6 +18,7 @@ from itertools import accumulate
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.dataset import Compose
 from rich.progress import track
 from torch.profiler import ProfilerActivity
@@ -51,9 +52,6 @@ def measure(name: str, device: str, repeats: int | None) -> dict:
     dataset = cfg.train_dataloader.dataset
     while inner := dataset.get('dataset') or dataset.get('datasets', [None])[0]:
         dataset = inner  # of a wrapper
-    end = goal(cfg.model)
-    if cfg.model.pop('gmacs_budget', None):  # which needs a training's hook
-        cfg.model.gmacs_weight = 1e-3
     model = load_network(adapt_to_devices(cfg), None, device)
     shape = counted_shape(model.cfg) or trained_shape(dataset.pipeline)
     image = torch.rand(1, input_channels(model), *shape, device=device)
@@ -66,7 +64,7 @@ def measure(name: str, device: str, repeats: int | None) -> dict:
     return dict(config=name, device=device_name(device), on_cpu=not image.is_cuda,
                 segments=is_segmentor(cfg.model), data=dataset.type.removesuffix('Dataset'),
                 network=f'{type_name((conversion_of(cfg.model) or [cfg.model.backbone])[0])}, '
-                f'{heads(cfg.model)}', goal=end, shape=list(shape),
+                f'{heads(cfg.model)}', goal=goal(cfg), shape=list(shape),
                 params=sum(p.numel() for p in model.parameters()),
                 gmacs=count_network_gmacs(model, shape), ms=1e3 * statistics.median(seconds),
                 train_mib=training_memory(model, image, is_segmentor(cfg.model)),
@@ -88,11 +86,13 @@ def heads(model_cfg: dict) -> str:
     return ' + '.join(type_name(each) for each in (head if isinstance(head, list) else [head]))
 
 
-def goal(model_cfg: dict) -> str:
-    """Where a training ends."""
-    if model_cfg.get('gmacs_budget'):
-        return f'{model_cfg["gmacs_budget"]["target"]:.0%}'
-    weight = model_cfg.get('gmacs_weight')
+def goal(cfg: Config) -> str:
+    """Where a training ends, by the options of its DynOPoolHook."""
+    hooks = cfg.get('custom_hooks') or ()
+    options = next((hook for hook in hooks if type_name(hook) == 'DynOPoolHook'), {})
+    if options.get('gmacs_budget'):
+        return f'{options["gmacs_budget"]["target"]:.0%}'
+    weight = options.get('gmacs_weight')
     return 'fixed' if weight is None else f'weight {weight:g}'
 
 
@@ -100,7 +100,7 @@ def training_memory(model: torch.nn.Module, image: torch.Tensor, segments: bool)
     """MiB that a training step of ``BATCH`` images allocates at its peak, beyond the weights."""
     images = image.expand(BATCH, -1, -1, -1).contiguous()
     step = partial(train_step, model, images, samples(images, segments))
-    step()  # what is made once, such as the cost's terms
+    step()  # what is made once
     if image.is_cuda:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()

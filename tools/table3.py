@@ -9,6 +9,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmseg_dynopool.checkpoints import load_network
+from mmseg_dynopool.config import counted_shape
 from mmseg_dynopool.costs import GMACsCounter
 from mmseg_dynopool.layers.find import input_channels
 from mmseg_dynopool.models.cost import forward_without_postprocessing
@@ -34,7 +35,7 @@ def count(network: str, data: str, **backbone) -> dict[str, float]:
     config.model.dynopool = dict(rule='after', skip=backbone.pop('skip', ()))
     config.model.backbone.update(backbone)
     model = load_network(config, None)
-    counter = GMACsCounter(model, config.model.gmacs_shape, input_channels(model),
+    counter = GMACsCounter(model, counted_shape(config), input_channels(model),
                            forward_without_postprocessing)
     counted = {'rest': 0.}
     for call in counter.calls():

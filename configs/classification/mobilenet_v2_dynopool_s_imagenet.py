@@ -1,11 +1,8 @@
 # DynOPool-S: MobileNetV2 on ImageNet (supplement, Tables 1 and 2).
 _base_ = './mobilenet_v2_fixed_imagenet.py'
-model = dict(
-    type='DynOPoolImageClassifier',
-    gmacs_weight=4.00e-5,  # lambda, per 1e9 multiply-adds
-    gmacs_shape=(224, 224),
-    dynopool=dict(rule='after'))
+model = dict(type='DynOPoolImageClassifier', dynopool=dict(rule='after'))
 # alpha: 5e-3 beside the weights' 5e-2, no weight decay.
 optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys={'dynopools': dict(lr_mult=0.1, decay_mult=0.)}))
-custom_hooks = [dict(type='DynOPoolHook')]
+# lambda, per 1e9 multiply-adds.
+custom_hooks = [dict(type='DynOPoolHook', gmacs_weight=4.00e-5, gmacs_shape=(224, 224))]

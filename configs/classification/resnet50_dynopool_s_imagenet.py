@@ -2,11 +2,10 @@
 _base_ = './resnet50_fixed_imagenet.py'
 model = dict(
     type='DynOPoolImageClassifier',
-    gmacs_weight=8.00e-5,  # lambda, per 1e9 multiply-adds
-    gmacs_shape=(224, 224),
     # The stem's strided convolution and its pooling become one DynOPool with r = 0.25.
     dynopool=dict(rule='after'))
 # alpha: 5e-3 beside the weights' 1e-1, no weight decay.
 optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys={'dynopools': dict(lr_mult=0.05, decay_mult=0.)}))
-custom_hooks = [dict(type='DynOPoolHook')]
+# lambda, per 1e9 multiply-adds.
+custom_hooks = [dict(type='DynOPoolHook', gmacs_weight=8.00e-5, gmacs_shape=(224, 224))]

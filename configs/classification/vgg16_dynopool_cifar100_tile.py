@@ -1,11 +1,8 @@
 # VGG-16 with DynOPool on CIFAR-tile (supplement, section 1.2).
 _base_ = './vgg16_fixed_cifar100_tile.py'
-model = dict(
-    type='DynOPoolImageClassifier',
-    gmacs_weight=7.21e-5,  # lambda, per 1e9 multiply-adds
-    gmacs_shape=(64, 64),
-    dynopool=dict(rule='after'))
+model = dict(type='DynOPoolImageClassifier', dynopool=dict(rule='after'))
 # alpha: 1e-2 beside the weights' 1e-1, no weight decay.
 optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys={'dynopools': dict(lr_mult=0.1, decay_mult=0.)}))
-custom_hooks = [dict(type='DynOPoolHook')]
+# lambda, per 1e9 multiply-adds.
+custom_hooks = [dict(type='DynOPoolHook', gmacs_weight=7.21e-5, gmacs_shape=(64, 64))]

@@ -1,11 +1,8 @@
 # DynOPool-S: VGG-16 on FGVC-Aircraft (supplement, Tables 1 and 2).
 _base_ = './vgg16_fixed_aircraft.py'
-model = dict(
-    type='DynOPoolImageClassifier',
-    gmacs_weight=3.07e-5,  # lambda, per 1e9 multiply-adds
-    gmacs_shape=(224, 224),
-    dynopool=dict(rule='after'))
+model = dict(type='DynOPoolImageClassifier', dynopool=dict(rule='after'))
 # alpha: the weights' lr, 1e-2, no weight decay.
 optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys={'dynopools': dict(lr_mult=1., decay_mult=0.)}))
-custom_hooks = [dict(type='DynOPoolHook')]
+# lambda, per 1e9 multiply-adds.
+custom_hooks = [dict(type='DynOPoolHook', gmacs_weight=3.07e-5, gmacs_shape=(224, 224))]

@@ -34,8 +34,16 @@ class RunLog:
         scalars = filter(None, map(ShapeScalar.parse, self.series))
         return list(dict.fromkeys(s.instance for s in scalars if s.quantity == quantity))
 
+    def costs(self) -> list[str]:
+        """Names of the costs that were logged, each with its ``<name>_ratio``."""
+        return [key.removesuffix('_ratio') for key in self.series
+                if re.fullmatch(r'\w+_ratio', key)]
+
     def task_loss(self) -> Series:
-        """The loss without the cost's term, which a stock network does not have."""
+        """The loss without the cost's term, which a stock network does not have.
+
+        The term is there with ``gmacs_weight``, and in logs of version 0.3 with a budget.
+        """
         cost = dict(self.get('loss_gmacs') or self.get('loss_latency'))
         return [(step, loss - cost.get(step, 0.0)) for step, loss in self.get('loss')]
 

@@ -10,6 +10,8 @@ import torch
 from mmseg_dynopool.config import conversion_of, type_name
 from mmseg_dynopool.costs import device_name
 from mmseg_dynopool.data.listing import plain_datasets
+from mmseg_dynopool.hooks import DynOPoolHook, MeasuredGradientHook
+from mmseg_dynopool.hooks.shape_scalar import LEARNING_RATE
 from mmseg_dynopool.version import __version__
 
 from .work_dir import Run
@@ -17,6 +19,7 @@ from .work_dir import Run
 _SIZE_TRANSFORMS = ('RandomResize', 'Resize', 'RandomCrop', 'RandomFlip')
 _PRECISIONS = {'AmpOptimWrapper': 'mixed (AmpOptimWrapper)', 'OptimWrapper': 'float32',
                'CPUAmpOptimWrapper': 'mixed, bfloat16 (CPUAmpOptimWrapper)'}
+_OF_COST = ('gmacs_', 'latency_', 'budget')
 
 
 def recipe(run: Run) -> dict[str, str]:
@@ -30,15 +33,17 @@ def recipe(run: Run) -> dict[str, str]:
     dataset = plain_datasets(loader.get('dataset') or {})[0]
     wrapper = dict(type='OptimWrapper') | (cfg.get('optim_wrapper') or {})
     optimizer = dict(wrapper.get('optimizer') or {})
+    hooks = {type_name(hook): hook for hook in cfg.get('custom_hooks') or []}
+    hook = hooks.get('DynOPoolHook', {})
+    in_optimizer = bool(run.log.get(LEARNING_RATE))  # with a learner none is logged
     keys = (wrapper.get('paramwise_cfg') or {}).get('custom_keys') or {}
     heads = ' + '.join(map(type_name, _as_list(model.get('decode_head', model.get('head')))))
     crop = (model.get('data_preprocessor') or {}).get('size')
     rows = {
         'Network': f'{type_name(model)}: {type_name(backbone)} + {heads}',
         'DynOPools': _pairs(pools) or default,
-        'Cost in the loss': _pairs({k: v for k, v in model.items()
-                                    if k.startswith(('gmacs_', 'latency_'))
-                                    and v is not None}),
+        'Cost': _pairs({k: v for options in (model, hook) for k, v in options.items()
+                        if k.startswith(_OF_COST) and v is not None}),
         'Time of the settled network': _settled_time(run),
         'Data': ', '.join(str(v) for v in (dataset.get('type'), dataset.get('data_root')) if v),
         'Augmentation': ', '.join(_call(step) for step in dataset.get('pipeline') or []
@@ -48,7 +53,10 @@ def recipe(run: Run) -> dict[str, str]:
         'Length': _pairs({k: v for k, v in (cfg.get('train_cfg') or {}).items()
                           if k in ('max_iters', 'max_epochs')}),
         'Optimizer': _call(optimizer) if optimizer else '',
-        'Learning rate of alpha': _alpha_rate(optimizer, keys.get('dynopools')),
+        'Learning rate of alpha': (_alpha_rate(optimizer, keys.get('dynopools'))
+                                   if in_optimizer else ''),
+        'Learner of the scales': (_learner(hook, hooks.get('MeasuredGradientHook'))
+                                  if run.log.instances() and not in_optimizer else ''),
         'Schedule': ', then '.join(map(_call, _as_list(cfg.get('param_scheduler') or []))),
         'Precision': _PRECISIONS.get(type_name(wrapper), type_name(wrapper)),
         'Seed': str(seed(run)),
@@ -93,6 +101,15 @@ def _alpha_rate(optimizer: dict, key: dict | None) -> str:
     rate = optimizer['lr'] * key.get('lr_mult', 1)
     decay = optimizer.get('weight_decay', 0) * key.get('decay_mult', 1)
     return f'{rate:g} (weight decay {decay:g})'
+
+
+def _learner(hook: dict, old_hook: dict | None) -> str:
+    """Options of the learner, defaults included."""
+    given = {k: v for k, v in hook.items() if k != 'type' and not k.startswith(_OF_COST)}
+    built = DynOPoolHook(**given)
+    if old_hook is not None:
+        MeasuredGradientHook(**{k: v for k, v in old_hook.items() if k != 'type'}).hand_over(built)
+    return _pairs(given | dict(travel=built.travel, every=built.every, jitter=built.jitter))
 
 
 def _settled_time(run: Run) -> str:

@@ -1,4 +1,4 @@
-"""A classifier of mmpretrain whose loss contains the cost of the network."""
+"""A classifier of mmpretrain that converts its own backbone."""
 
 from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
@@ -8,19 +8,16 @@ from mmseg_dynopool.models.learned_network import LearnedNetwork
 
 @MODELS.register_module()
 class DynOPoolImageClassifier(LearnedNetwork, ImageClassifier):
-    """mmpretrain's ``ImageClassifier`` with the cost of the learned resolutions in its loss.
+    """mmpretrain's ``ImageClassifier`` whose backbone learns its resolutions.
 
     Args:
         *args: the arguments of mmpretrain's `ImageClassifier`.
         dynopool: convert the backbone with these options, see
             [`DynOPoolBackbone`][mmseg_dynopool.models.DynOPoolBackbone]; the paper's classifiers
             have ``rule='after'`` (supplement, section 1.1).
-        gmacs_weight: lambda of the loss per 1e9 multiply-adds, see
-            [`DynOPoolEncoderDecoder`][mmseg_dynopool.models.DynOPoolEncoderDecoder].
-        gmacs_budget: options of a budget of multiply-adds, see there.
-        latency_budget: options of a budget of time, see there.
-        gmacs_shape: input size ``(H, W)`` at which GMACs count; default: that of the first
-            training batch.
+        gmacs_weight, gmacs_budget, latency_budget, gmacs_shape: options of
+            [`DynOPoolHook`][mmseg_dynopool.hooks.DynOPoolHook], which version 0.3 had here; the
+            hook takes them over.
         **kwargs: the arguments of mmpretrain's `ImageClassifier` by name.
 
     Raises:
@@ -34,7 +31,7 @@ class DynOPoolImageClassifier(LearnedNetwork, ImageClassifier):
         ...     backbone=dict(type='ResNet_CIFAR', depth=18, stem_channels=8, base_channels=8),
         ...     neck=dict(type='GlobalAveragePooling'),
         ...     head=dict(type='LinearClsHead', num_classes=10, in_channels=64),
-        ...     dynopool=dict(rule='after'), gmacs_shape=(32, 32))
-        >>> print(f'{1e3 * model.count_gmacs():.2f} million multiply-adds')
+        ...     dynopool=dict(rule='after'))
+        >>> print(f'{1e3 * model.count_gmacs((32, 32)):.2f} million multiply-adds')
         12.05 million multiply-adds
     """

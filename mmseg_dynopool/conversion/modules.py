@@ -159,7 +159,7 @@ class Converted(_Variant):
             return outputs
         # Every forward pass reads the alphas anew: moving averages swap parameters without
         # leaving a trace that a cache could see.
-        self._begin(read_alphas(self.dynopools, in_use=True))
+        self._begin(read_alphas(self.dynopools))
         try:
             outputs = super().forward(*args, **kwargs)
             if any(turns.next for turns in self.all_turns):
@@ -193,8 +193,7 @@ class Converted(_Variant):
     @torch.compiler.disable
     def _read_models(self, image_size: Sequence[int]) -> dict[str, Tensor]:
         """The sizes, see `as_dynamic_shapes`."""
-        return as_dynamic_shapes(
-            self.feature_sizes(image_size, read_alphas(self.dynopools, in_use=True)))
+        return as_dynamic_shapes(self.feature_sizes(image_size))
 
 
 class ConvertedContainer(Converted):

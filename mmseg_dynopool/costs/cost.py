@@ -67,6 +67,11 @@ class Cost(ABC):
         """The cost of ``model`` in truth, where a count is an estimate; else None."""
         return None
 
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether `describe` warns of the cost."""
+        return False
+
     def describe(self) -> str:
         """The cost at the initial scales in a line, for logs."""
         return f'{self.initial:.4g} {self.unit} at the initial scales'

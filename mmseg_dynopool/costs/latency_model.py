@@ -135,7 +135,7 @@ class LatencyModel:
             alphas = {name: 1 / torch.tensor(pair) for name, pair in cost.initial_scales.items()}
             gmacs, weights = (dict(zip(terms, Posynomial(self.initial_scales, terms).parts(
                 alphas).tolist())) for terms in (self.gmacs, self.weights))
-            there, here = sum(gmacs.values()), cost.initial_gmacs
+            there, here = sum(gmacs.values()), cost.initial
             if abs(there / here - 1) > 0.03:  # rounded sizes differ by less
                 wrong = f'{there:.4g} GMACs at its scales, not {here:.4g}'
         if wrong:

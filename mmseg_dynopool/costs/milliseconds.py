@@ -73,10 +73,14 @@ class LatencyCost(Cost):
 
         return on_main_process(milliseconds)
 
+    @property
+    def is_doubtful(self) -> bool:
+        return self.found.errors[0] > _POOR
+
     def describe(self) -> str:
         median, largest = self.found.errors
         poor = ('. The latency model is poor: measure on a machine that does nothing else, or with '
-                'a larger input' if median > _POOR else '')
+                'a larger input' if self.is_doubtful else '')
         return (f'latency model: {super().describe()} on {self.found.device}; leave-one-out error '
                 f'{median:.1%}, at most {largest:.1%}{poor}')
 

@@ -120,9 +120,10 @@ class ComplexityModel(Cost):
         return self.counter(model).gmacs
 
     def maps(self) -> list[LearnedMap]:
-        """The outputs of the poolings, each size once."""
-        found = {(layer.module, layer.size): LearnedMap(layer.module, layer.size, layer.exponents)
-                 for layer in self.layers if layer.op == 'dynopool' and layer.size}
+        """The outputs of the poolings; those of equal sizes that follow equal scales once."""
+        found = {(layer.module, layer.size, *layer.exponents.items()): LearnedMap(
+            layer.module, layer.size, layer.exponents)
+            for layer in self.layers if layer.op == 'dynopool' and layer.size}
         return list(found.values())
 
     def add_up(self, values: Iterable[float]) -> dict[tuple[float, ...], float]:

@@ -48,8 +48,7 @@ def freeze_config(cfg: Config, model: BaseModel) -> Config:
     """The config of a plain segmentor or classifier with the fixed scales of a trained network.
 
     It is of the network that [`freeze_pools`][mmseg_dynopool.layers.freeze_pools] gives. It has no
-    loss of the cost, hooks or lr of the alphas and names no weights: to train on with, test or
-    deploy.
+    cost, and no hooks or lr of the alphas, and names no weights: to train on with, test or deploy.
 
     Args:
         cfg: the config of a network with a ``DynOPoolHRNet`` or a converted backbone.

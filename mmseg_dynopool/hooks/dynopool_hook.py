@@ -1,10 +1,9 @@
 """The hook of a training whose network learns its scales."""
 
-import copy
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.dist import broadcast_object_list
 from mmengine.hooks import EMAHook, Hook
@@ -12,7 +11,7 @@ from mmengine.hooks.hook import DATA_BATCH
 from mmengine.registry import TASK_UTILS
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from mmseg_dynopool.costs import ComplexityModel, Cost, probe_complexity
@@ -31,8 +30,15 @@ from mmseg_dynopool.learning.cost_gradient import PAPER_WEIGHT, cost_of
 from mmseg_dynopool.learning.learner import check_options
 from mmseg_dynopool.models.cost import forward_without_postprocessing
 
+from .batches import loss_on, shape_of
 from .old_state import check_optimizer, state_of_0_3
-from .optimizers import accumulation, has_stepped, loss_scale, optimizers_of, wrappers
+from .optimizers import (
+    accumulation,
+    has_stepped,
+    loss_scale,
+    optimizers_of,
+    parameter_groups,
+)
 from .shape_log_hook import ShapeLogHook, named_pools
 
 _STATE = 'dynopool'  # in checkpoints
@@ -112,7 +118,7 @@ class DynOPoolHook(Hook):
         self._given = dict(gmacs_weight=gmacs_weight, gmacs_budget=gmacs_budget,
                            latency_budget=latency_budget, gmacs_shape=gmacs_shape,
                            budget=_build(budget))
-        self.options = CostOptions.of(**self._given)  # type: ignore[arg-type]
+        self.options = CostOptions.of(**self._given)
         self.gradient = gradient
         self.travel, self.every, self.jitter, self.smallest = travel, every, jitter, smallest
         self.estimator = TwoPasses(step)
@@ -130,7 +136,7 @@ class DynOPoolHook(Hook):
         # Before the checkpoint is loaded, in which the state lies.
         model = unwrap(runner.model)
         for hook in runner.hooks:
-            if isinstance(hook, OldHook):
+            if hasattr(hook, 'hand_over'):  # a name of version 0.3
                 hook.hand_over(self)
         if not any(isinstance(hook, ShapeLogHook) for hook in runner.hooks):
             runner.register_hook(ShapeLogHook())
@@ -163,19 +169,18 @@ class DynOPoolHook(Hook):
             self._loaded = None  # load_from starts another run
         self.after_train(runner)
         self._ready = False
-        if hasattr(model, 'has_cost_hook'):
-            model.has_cost_hook = True
+        _tell(model, True)
         if torch.backends.cudnn.benchmark:
             torch.backends.cudnn.benchmark = False
             runner.logger.info('cudnn_benchmark is switched off: sizes change in every step, and '
                                'cuDNN would search for its fastest kernels again and again')
         if not self._learns_by_measuring(model):
-            for group in (g for o in optimizers_of(runner, pools) for g in o.param_groups
-                          if g.get('weight_decay', 0) > 0 and _holds(g, pools.values())):
-                runner.logger.warning(
-                    'weight decay %g acts on alpha and pulls the scales up; set paramwise_cfg='
-                    "dict(custom_keys={'dynopools': dict(lr_mult=0.5, decay_mult=0.)})",
-                    group['weight_decay'])
+            for group in parameter_groups(runner, pools):
+                if group.get('weight_decay', 0) > 0:
+                    runner.logger.warning(
+                        'weight decay %g acts on alpha and pulls the scales up; set paramwise_cfg='
+                        "dict(custom_keys={'dynopools': dict(lr_mult=0.5, decay_mult=0.)})",
+                        group['weight_decay'])
         shape = self.options.shape or getattr(
             getattr(model, 'data_preprocessor', None), 'size', None)
         if shape is None and self._loaded:
@@ -187,17 +192,17 @@ class DynOPoolHook(Hook):
         for handle in self._handles:
             handle.remove()
         self._handles = []
-        model = unwrap(runner.model)
-        if hasattr(model, 'has_cost_hook'):
-            model.has_cost_hook = False
+        _tell(unwrap(runner.model), False)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
                           ) -> None:
         if not self._ready:
-            self._prepare(runner, _shape_of(unwrap(runner.model), data_batch))
+            self._prepare(runner, shape_of(unwrap(runner.model), data_batch))
         self._scalars = self._costs_now(runner)
         if self.learner is not None:
-            self.learner.measure(_loss_on(runner, data_batch))
+            if self.learner.settled:
+                self._forget_slopes(runner)
+            self.learner.measure(loss_on(runner, data_batch))
             self.learner.begin_pass()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None,
@@ -205,13 +210,17 @@ class DynOPoolHook(Hook):
         if self.learner is not None:
             self.learner.end_pass()
         self._log(runner, outputs)
+        keeper = self.keeper
+        was_settled = keeper is not None and keeper.settled is not None
         if has_stepped(runner):
             if self.learner is not None:
                 self.learner.advance()
             else:
                 self._after_optimizer(runner)
-        if self.keeper is not None and self.keeper.settled is not None:
-            self._settle_averages(runner, self.keeper)
+        if keeper is not None and keeper.settled is not None:
+            if not was_settled:
+                runner.logger.info(keeper.describe_settled(unwrap(runner.model)))
+            self._settle_averages(runner, keeper)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if self._ready and (self.cost is not None or self.learner is not None):
@@ -236,40 +245,41 @@ class DynOPoolHook(Hook):
     def _prepare(self, runner: Runner, shape: Sequence[int] | None) -> None:
         """Make the cost known, and what steers it."""
         model, budget, state = unwrap(runner.model), self.options.budget, self._loaded or {}
-        self.shape, self._ready = shape and tuple(shape), True
+        self.shape, self._ready = tuple(shape) if shape else None, True
         self.cost = self._gmacs = self.keeper = self.learner = None
         if self._has_cost:
             assert shape is not None  # asked for before
             network = (model, shape, input_channels(model), forward_without_postprocessing)
             if budget is not None:
                 self.cost = budget.cost(*network, state=state.get('cost'))
-                runner.logger.info(self.cost.describe())
+                runner.logger.log(logging.WARNING if self.cost.is_doubtful else logging.INFO,
+                                  self.cost.describe())
             self._gmacs = (self.cost if isinstance(self.cost, ComplexityModel)
                            else probe_complexity(*network))
             self.cost = self.cost or self._gmacs
         maps = self._gmacs.maps() if self._gmacs else ()
-        target = phases = None
+        target: float | None = None
+        phases: dict[str, float] = {}
         if budget is not None and self.cost is not None:
-            target = budget.wanted(self.cost.initial)
-        phases = {} if budget is None else dict(
-            begin=budget.begin, reach=budget.reach, settle=budget.settle)
+            target = budget.wanted(self.cost.initial) / self.cost.initial
+            phases = dict(begin=budget.begin, reach=budget.reach, settle=budget.settle)
         if self._learns_by_measuring(model):
             estimator = _build(self.gradient) if isinstance(self.gradient, dict) else self.estimator
             seed: list[Any] = [runner.seed]
             broadcast_object_list(seed)
             self.learner = ScaleLearner(
                 model, -(-runner.max_iters // accumulation(runner)), self.cost,
-                target and target / self.cost.initial, self.options.weight or 0.0,
+                target, self.options.weight or 0.0,
                 travel=self.travel, every=self.every, jitter=self.jitter, estimator=estimator,
                 smallest=self.smallest, maps=maps, seed=seed[0] or 0, **phases)
             self.keeper = self.learner.keeper
-        elif target is not None:
+        elif target is not None and self.cost is not None:
             scales = LearnedScales(model)
-            self.keeper = BudgetKeeper(scales, self.cost, target,
+            self.keeper = BudgetKeeper(scales, self.cost, target * self.cost.initial,
                                        scales.limits(maps, self.smallest), **phases)
         small = LearnedScales(model).small_maps(maps, self.smallest)
         if small and (self.learner or self.keeper):
-            runner.logger.info(f'at {tuple(shape)} these maps have fewer than smallest='
+            runner.logger.info(f'at {self.shape} these maps have fewer than smallest='
                                f'{self.smallest} rows or columns in the network as it begins, and '
                                f'may stay so: {", ".join(small)}')
         self._resume(runner, state)
@@ -356,6 +366,12 @@ class DynOPoolHook(Hook):
             for key, value in scalars.items():
                 runner.message_hub.update_scalar(f'train/{key}', value)
 
+    def _forget_slopes(self, runner: Runner) -> None:
+        """Take slopes out of the log's lines: mmengine repeats what was logged last."""
+        scalars = runner.message_hub.log_scalars
+        for key in [key for key in scalars if '/slope_' in key or key.endswith('_slope')]:
+            del scalars[key]
+
     def _settle_averages(self, runner: Runner, keeper: BudgetKeeper) -> None:
         """Give moving averages the settled scales: they lag behind and would miss the budget."""
         assert keeper.settled is not None
@@ -366,48 +382,18 @@ class DynOPoolHook(Hook):
                     averaged[name].set_alpha_(alpha)
 
 
-class OldHook(Hook):
-    """A hook of version 0.3, whose options `DynOPoolHook` has now."""
-
-    def hand_over(self, hook: DynOPoolHook) -> None:
-        """Give it the options."""
-
-    def before_run(self, runner: Runner) -> None:
-        if not any(isinstance(hook, DynOPoolHook) for hook in runner.hooks):
-            hook = DynOPoolHook()
-            runner.register_hook(hook)
-            hook.before_run(runner)
-
-
 def _build(options: Any) -> Any:
     """An object from its ``dict(type=...)`` in mmengine's ``TASK_UTILS``."""
-    return TASK_UTILS.build(dict(options)) if isinstance(options, dict) else options
+    if not isinstance(options, dict):
+        return options
+    try:
+        return TASK_UTILS.build(dict(options))
+    except KeyError as error:  # mmengine's, of an unknown or a missing type
+        raise ValueError(f'cannot build {options!r}: it takes a type that is registered in '
+                         f"mmengine's TASK_UTILS ({error.args[0]})") from error
 
 
-def _holds(group: dict, pools: Any) -> bool:
-    return any(pool.parameter is p for pool in pools for p in group['params'])
-
-
-def _shape_of(model: nn.Module, data_batch: Any) -> tuple[int, int]:
-    """``(H, W)`` of a batch, as the network gets it."""
-    state = np.random.get_state()
-    with torch.random.fork_rng():
-        inputs = model.data_preprocessor(copy.deepcopy(data_batch), True)['inputs']
-    np.random.set_state(state)
-    return inputs.shape[-2], inputs.shape[-1]
-
-
-def _loss_on(runner: Runner, data_batch: Any) -> Callable[[], Tensor]:
-    """The task's loss on a batch, as the training has it.
-
-    Data samples are copied: preprocessors pad their labels in place, and Mixup writes into them.
-    """
-    model, wrapper = unwrap(runner.model), wrappers(runner)[0]
-
-    def loss() -> Tensor:
-        with wrapper.optim_context(model):
-            data = model.data_preprocessor(copy.deepcopy(data_batch), True)
-            losses = model._run_forward(data, mode='loss')
-        return model.parse_losses(losses)[0]
-
-    return loss
+def _tell(model: nn.Module, trained: bool) -> None:
+    """Tell one of our segmentors whether a hook takes care of the cost that it was given."""
+    if hasattr(model, 'has_cost_hook'):
+        model.has_cost_hook = trained  # type: ignore[assignment]

@@ -1,22 +1,36 @@
 """Hooks that configs of version 0.3 name, for one version: DynOPoolHook does what they did."""
 
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from .dynopool_hook import DynOPoolHook, OldHook
+from .dynopool_hook import DynOPoolHook
+
+
+class _OldHook(Hook):
+
+    def hand_over(self, hook: DynOPoolHook) -> None:
+        """Give the options to the hook that has them now, which asks for them."""
+
+    def before_run(self, runner: Runner) -> None:
+        if not any(isinstance(hook, DynOPoolHook) for hook in runner.hooks):
+            hook = DynOPoolHook()
+            runner.register_hook(hook)
+            hook.before_run(runner)
 
 
 @HOOKS.register_module()
-class GMACsBudgetHook(OldHook):
+class GMACsBudgetHook(_OldHook):
     """Now [`DynOPoolHook`][mmseg_dynopool.hooks.DynOPoolHook] with ``gmacs_budget``."""
 
 
 @HOOKS.register_module()
-class LatencyBudgetHook(OldHook):
+class LatencyBudgetHook(_OldHook):
     """Now [`DynOPoolHook`][mmseg_dynopool.hooks.DynOPoolHook] with ``latency_budget``."""
 
 
 @HOOKS.register_module()
-class MeasuredGradientHook(OldHook):
+class MeasuredGradientHook(_OldHook):
     """Now [`DynOPoolHook`][mmseg_dynopool.hooks.DynOPoolHook] with ``gradient='learner'``.
 
     Args:

@@ -24,10 +24,11 @@ def check_optimizer(runner: Runner, checkpoint: dict) -> None:
         ValueError: the config has lost the line that gave the alphas an lr of their own.
     """
     state = checkpoint.get('optimizer')
-    groups = getattr(runner.optim_wrapper, 'param_groups', None)
-    if not getattr(runner, '_resume', False) or not isinstance(groups, list) or not isinstance(
+    optimizer = getattr(runner.optim_wrapper, 'optimizer', None)  # several have none of theirs
+    if not getattr(runner, '_resume', False) or optimizer is None or not isinstance(
             state, dict) or 'param_groups' not in state:
         return
+    groups = optimizer.param_groups
     if len(state['param_groups']) != len(groups):
         raise ValueError(
             f'the optimizer of the run that is resumed has {len(state["param_groups"])} groups of '

@@ -13,8 +13,8 @@ class ShapeScalar(NamedTuple):
     Attributes:
         instance: of the DynOPool, e.g. ``'stream1'`` or ``'stride8'``; of ``size`` also
             ``'input'`` and ``'stream0'``.
-        quantity: ``'alpha'``, ``'scale'``, ``'size'``, ``'grad_mean'``, ``'grad_std'`` or
-            ``'grad_snr'``.
+        quantity: ``'alpha'``, ``'scale'`` or ``'size'``; of a learner ``'slope'`` or
+            ``'slope_noise'``; of an optimizer ``'grad_mean'``, ``'grad_std'`` or ``'grad_snr'``.
         axis: ``'h'`` or ``'w'``.
 
     Examples:

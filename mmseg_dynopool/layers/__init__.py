@@ -1,5 +1,8 @@
 """DynOPool, and Shape Adaptor as its baseline, as modules; needs torch alone."""
 
+from importlib import import_module
+from typing import Any
+
 from .conv import DynOPoolConv2d
 from .dynopool import DynOPool, FixedDynOPool
 from .find import freeze_pools, learned_pools
@@ -10,3 +13,9 @@ __all__ = [
     'DynOPool', 'DynOPoolConv2d', 'FixedDynOPool', 'ResizingPool', 'ShapeAdaptor', 'freeze_pools',
     'learned_pools'
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == 'measure_alpha_gradient':  # its place in version 0.3; for one version
+        return import_module('mmseg_dynopool.learning.measured_gradient').measure_alpha_gradient
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -67,6 +67,8 @@ class DynOPool(ResizingPool):
 
     def bounded_alpha(self) -> Tensor:
         """Alpha inside its bounds, with a straight-through gradient; shape ``(2,)``."""
+        if self.trial_alpha is not None:
+            return self.trial_alpha + (self.alpha - self.alpha.detach())
         low, high = self.alpha_bounds
         # In this order: the value is the clamped one exactly, however far out alpha is.
         return self.alpha.detach().clamp(low, high) + (self.alpha - self.alpha.detach())
@@ -95,11 +97,9 @@ class DynOPool(ResizingPool):
             output_size: the size when the caller has read alpha already.
             reduce: ``'max'`` or ``'mean'`` of a cell's queries.
         """
-        if self.training and self.trial_alpha is not None:
-            # In the graph, without a gradient: DDP waits for one of each parameter.
-            alpha = self.trial_alpha + (self.alpha - self.alpha.detach())
-            return dynopool2d(input, alpha, output_size, 'none', reduce=reduce)
-        return dynopool2d(input, self.bounded_alpha(), output_size, self.anchor, self.window,
+        # A learner moves the scales itself; zeros are for DDP, which waits for each gradient.
+        anchor = self.anchor if self.trial_alpha is None else 'none'
+        return dynopool2d(input, self.bounded_alpha(), output_size, anchor, self.window,
                           reduce)
 
     def extra_repr(self) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +28,6 @@ class ResizingPool(nn.Module):
             instance that replaces something else than a halving carries its own.
         bounds: lowest and highest scale factor.
         tied: whether both axes have one scale.
-        trial_alpha: the alpha ``(2,)`` of a learner, at which passes in training mode run in the
-            place of the parameter's own; None for no learner.
         macs_per_value: multiply-adds of the pooling itself per value of its output.
 
     Examples:
@@ -43,8 +42,9 @@ class ResizingPool(nn.Module):
     initial_scale: tuple[float, float]
     stock_scale: tuple[float, float] = (0.5, 0.5)
     tied = False
-    trial_alpha: Tensor | None = None
     macs_per_value: int
+    _trial_alpha: Tensor | None = None
+    _trial_mode = True
 
     @property
     def alpha_bounds(self) -> tuple[float, float]:
@@ -57,16 +57,27 @@ class ResizingPool(nn.Module):
         raise NotImplementedError
 
     def bounded_alpha(self) -> Tensor:
-        """``(1 / scale_h, 1 / scale_w)``, inside the bounds; with the parameter's gradient.
+        """``(1 / scale_h, 1 / scale_w)`` in use, inside the bounds; with the parameter's gradient.
 
         Not finite where the parameter is not.
         """
         raise NotImplementedError
 
-    def alpha_in_use(self) -> Tensor:
-        """The alpha ``(2,)`` of a forward pass: `trial_alpha` or `bounded_alpha`; no gradient."""
-        trial = self.trial_alpha if self.training else None
-        return self.bounded_alpha().detach() if trial is None else trial
+    @property
+    def trial_alpha(self) -> Tensor | None:
+        """The alpha ``(2,)`` of a learner, in use in the place of the parameter's; None without.
+
+        Only in the mode (training or evaluation) in which it was set: a training that ends by an
+        error leaves a network behind that predicts at its own scales. No part of a copy.
+        """
+        return self._trial_alpha if self.training == self._trial_mode else None
+
+    @trial_alpha.setter
+    def trial_alpha(self, alpha: Tensor | None) -> None:
+        self._trial_alpha, self._trial_mode = alpha, self.training
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(self.__dict__, _trial_alpha=None)
 
     def set_alpha_(self, alpha: Sequence[float] | Tensor) -> None:
         """Give it another alpha, ``(alpha_h, alpha_w)``, inside its bounds.
@@ -81,7 +92,7 @@ class ResizingPool(nn.Module):
 
     @property
     def scale(self) -> Tensor:
-        """Scale factors, ``(scale_h, scale_w)``, without a gradient."""
+        """Scale factors in use, ``(scale_h, scale_w)``, without a gradient."""
         return 1 / self.bounded_alpha().detach()
 
     def output_size(self, size: Sequence[int]) -> tuple[int, int]:
@@ -102,13 +113,8 @@ class ResizingPool(nn.Module):
                          "dynopool=dict(type='DynOPool')")
 
 
-def read_alphas(pools: Mapping[str, ResizingPool], in_use: bool = False
-                ) -> dict[str, tuple[float, float]]:
+def read_alphas(pools: Mapping[str, ResizingPool]) -> dict[str, tuple[float, float]]:
     """`ResizingPool.read_alpha` of each pooling, by one read from their device.
-
-    Args:
-        pools: poolings by name.
-        in_use: for a forward pass, see `ResizingPool.alpha_in_use`.
 
     Raises:
         ValueError: an alpha is not finite.
@@ -116,8 +122,7 @@ def read_alphas(pools: Mapping[str, ResizingPool], in_use: bool = False
     learned = {name: pool for name, pool in pools.items() if pool.learns}
     alphas = {name: pool.read_alpha() for name, pool in pools.items() if not pool.learns}
     if learned:
-        stacked = torch.stack([pool.alpha_in_use() if in_use else pool.bounded_alpha().detach()
-                               for pool in learned.values()])
+        stacked = torch.stack([pool.bounded_alpha().detach() for pool in learned.values()])
         alphas |= zip(learned, map(tuple, stacked.tolist()))
     for name, alpha in alphas.items():
         if not all(map(math.isfinite, alpha)):

@@ -65,7 +65,7 @@ class BudgetKeeper:
         cost, target = self.cost, self.plan.target
         low, high = self.reachable()
         if not low * (1 - 1e-6) <= target <= high * (1 + 1e-6):
-            sizes = (', with maps of a few cells at least (smallest=1 of DynOPoolHook lifts that)'
+            sizes = (', with maps that keep as many cells as `smallest` says'
                      if len(self.limits.rows) else '')
             raise ValueError(
                 f'{cost.name}_budget of {target:.4g} {cost.unit} (ratio '
@@ -98,6 +98,15 @@ class BudgetKeeper:
                 return project(values, self.log_cost, self.plan.wanted(progress), self.limits)
             self.settled = self._settle(model, values)
         return self.settled
+
+    def describe_settled(self, model: nn.Module) -> str:
+        """At what the scales have settled, in a line, for logs."""
+        assert self.settled is not None
+        unit = self.cost.unit
+        counted = self.cost.counted(model)(self.scales.alphas(self.settled))
+        measured = '' if self.measured is None else f', {self.measured:.4g} as measured'
+        return (f'the scales have settled at {counted:.4g} {unit} as counted{measured}; wanted '
+                f'were {self.plan.target:.4g}')
 
     def _settle(self, model: nn.Module, values: np.ndarray) -> np.ndarray:
         """Where the cost is nearest to the target: as counted, or as measured where it can be.
@@ -134,7 +143,7 @@ class BudgetKeeper:
         lowest, highest = map(math.log, self.reachable())
         middle = math.log(wanted)
         low, high = max(lowest, middle - 0.3), min(highest, middle + 0.3)
-        tried = []
+        tried: list[tuple[float, int, np.ndarray]] = []
         for _ in range(14):
             middle = min(max(middle, lowest), highest)
             candidate = project(values, self.log_cost, math.exp(middle), self.limits)

@@ -106,6 +106,9 @@ class ScaleLearner:
         self.seed = seed
         self.estimator = estimator or TwoPasses()
         self.scales = LearnedScales(model)
+        if not self.scales.parts:
+            raise ValueError(f'{type(model).__name__} has no scale that can move: it holds no '
+                             'DynOPool that learns, or all of them are frozen')
         if any(self.scales.pools[name].tied for name in self.scales.parts):
             raise ValueError('a ShapeAdaptor has a gradient of its own, and a learner moves '
                              "DynOPools: train it by an optimizer, or use type='DynOPool'")
@@ -153,8 +156,7 @@ class ScaleLearner:
 
     def is_due(self) -> bool:
         """Whether the step that comes next still needs an estimate."""
-        return not self._measured and not self.settled and bool(
-            self.scales.parts) and self.done + 1 in self._weights
+        return not self._measured and not self.settled and self.done + 1 in self._weights
 
     def measure(self, loss: Callable[[], Tensor | float]) -> None:
         """Measure a slope if one is due; see `step`."""

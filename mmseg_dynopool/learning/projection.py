@@ -102,9 +102,12 @@ def _on_tangent(point: np.ndarray, values: np.ndarray, limits: Limits, slope: np
                 error: float, sign: float) -> np.ndarray | None:
     """The nearest to ``point`` on the plane ``slope @ (x - values) = -error``.
 
-    ``sign`` is positive where the cost has to fall from ``point`` to the plane. Where that lies outside the limits, as a tangent may where the cost has to rise, the nearest
-    on one half as far, or less.
+    ``sign`` is positive where the cost has to fall from ``point`` to the plane. Where that lies
+    outside the limits, as a tangent may where the cost has to rise, the nearest as far as they go.
     """
+    if sign < 0:  # lower alphas are always allowed
+        furthest = slope @ (np.where(slope < 0, limits.low, values) - values)
+        error = max(error, -furthest)
     for halvings in range(12):
         aim = slope @ values - error / 2**halvings
         found = nearest(point, limits, sign * slope, sign * aim)

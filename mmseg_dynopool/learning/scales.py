@@ -78,26 +78,27 @@ class LearnedScales:
         for name, alpha in self._on_device(values).items():
             self.pools[name].set_alpha_(alpha)
 
+    @contextmanager
+    def at(self, values: np.ndarray) -> Iterator[None]:
+        """The network at other scales; its parameters have the same bits afterwards."""
+        before = {name: self.pools[name].parameter.detach().clone() for name in self.parts}
+        self.write_(values)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, parameter in before.items():
+                    self.pools[name].parameter.copy_(parameter)
+
     def start_trial_(self, values: np.ndarray) -> None:
-        """Let passes in training mode run at ``values``, without a gradient of the scales."""
+        """Let passes run at ``values``, without a gradient of the scales; no parameter changes."""
         for name, alpha in self._on_device(values).items():
             self.pools[name].trial_alpha = alpha
 
     def end_trial_(self) -> None:
-        """Let them run at the parameters again."""
+        """Let passes run at the parameters again."""
         for name in self.parts:
             self.pools[name].trial_alpha = None
-
-    @contextmanager
-    def trial(self, values: np.ndarray) -> Iterator[None]:
-        """`start_trial_`; afterwards as before."""
-        before = {name: self.pools[name].trial_alpha for name in self.parts}
-        self.start_trial_(values)
-        try:
-            yield
-        finally:
-            for name, alpha in before.items():
-                self.pools[name].trial_alpha = alpha
 
     def log_cost(self, cost: Cost, values: np.ndarray) -> tuple[float, np.ndarray]:
         """The logarithm of the cost, sizes not rounded, and its gradient ``(n,)``."""
@@ -139,7 +140,7 @@ class LearnedScales:
                     np.array_equal(row, r) and room >= m for r, m in zip(rows, most)):
                 rows.append(row)
                 most.append(max(room, row @ now))
-        return Limits(low, high, np.array(rows).reshape(-1, self.size), np.array(most))
+        return Limits(low, high, np.array(rows).reshape(len(rows), self.size), np.array(most))
 
     def small_maps(self, maps: Sequence[LearnedMap], smallest: int) -> list[str]:
         """Maps that have fewer than ``smallest`` rows or columns at the initial scales."""

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from .scales import LearnedScales, Limits
 
 _DECAY = 0.9
-# So many estimates a running mean is worth in the long run.
-_WORTH = (1 + _DECAY) / (1 - _DECAY)
 
 
 class SlopeEstimator(Protocol):
@@ -27,7 +25,7 @@ class SlopeEstimator(Protocol):
 
         Args:
             model: the network.
-            loss: runs it at the scales of `LearnedScales.trial` and returns the loss.
+            loss: runs it at its current scales, see `LearnedScales.at`, and returns the loss.
             scales: its scales.
             values: the current ones ``(n,)``, in log(alpha).
             direction: ``(n,)`` of -1, 0 and 1.
@@ -71,7 +69,7 @@ class SlopeMeans:
             for direction, values in zip(self._directions[-1], pair):
                 direction[part] = values
         shape = len(self._directions), 2
-        self._mean, self._square, self._count = (np.zeros(shape) for _ in range(3))
+        self._mean, self._square, self._count = np.zeros((3, *shape))
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs."""
@@ -81,8 +79,8 @@ class SlopeMeans:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
         self.turn = state['turn']
-        self._mean, self._square, self._count = (
-            np.array(state[key]).reshape(self._mean.shape) for key in ('mean', 'square', 'count'))
+        self._mean, self._square, self._count = np.array(
+            [state[key] for key in ('mean', 'square', 'count')]).reshape(3, -1, 2)
 
     @property
     def _place(self) -> tuple[int, int]:
@@ -159,8 +157,10 @@ class SlopeMeans:
                     mean = self._mean[index, which] / weight
                     means += mean * share
                     if count > 1:
+                        # The sum of the squared weights of the running mean, which sum to 1.
+                        squared = (1 - _DECAY) * (2 - weight) / ((1 + _DECAY) * weight)
                         spread = max(0.0, self._square[index, which] / weight - mean**2)
-                        variance = spread / (min(count, _WORTH) - 1)
+                        variance = spread * squared / (1 - squared)
                 axes = share != 0
                 variances[axes] += variance * share[axes]**2
         return means, variances

@@ -56,7 +56,7 @@ class TwoPasses:
         losses = []
         with _undisturbed(model):
             for sign in (1, -1):
-                with scales.trial(centre + sign * step * direction), _random_numbers(turn):
+                with scales.at(centre + sign * step * direction), _random_numbers(turn):
                     losses.append(float(loss()))
         return (losses[0] - losses[1]) / (2 * step)
 

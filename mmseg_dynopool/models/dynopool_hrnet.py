@@ -149,17 +149,16 @@ class DynOPoolHRNet(HRNet):
             return {n: partial(_pool_like, self.dynopools[n], models[n]) for n in models}
         # Every forward pass reads the alphas anew: moving averages swap parameters without
         # leaving a trace that a cache could see.
-        sizes = self._chain_sizes(image_size, self._read_alphas(in_use=True))
+        sizes = self._chain_sizes(image_size, self._read_alphas())
         return {n: partial(self.dynopools[n], output_size=sizes[n]) for n in sizes}
 
-    def _read_alphas(self, in_use: bool = False) -> dict[str, tuple[float, float]]:
-        return read_alphas(self.dynopools, in_use)  # type: ignore[arg-type]
+    def _read_alphas(self) -> dict[str, tuple[float, float]]:
+        return read_alphas(self.dynopools)  # type: ignore[arg-type]
 
     @torch.compiler.disable
     def _read_models(self, image_size: Sequence[int]) -> dict[str, Tensor]:
         """The sizes, see `as_dynamic_shapes`."""
-        return as_dynamic_shapes(
-            self._chain_sizes(image_size, self._read_alphas(in_use=True)))
+        return as_dynamic_shapes(self._chain_sizes(image_size, self._read_alphas()))
 
     def _chain_sizes(self, size: Sequence[int], alphas: dict) -> dict[str, tuple[int, int]]:
         """Size of each DynOPool's output: the stem's, then from stream to stream."""

@@ -63,8 +63,9 @@ class LearnedNetwork(_Model):
         Raises:
             ValueError: no size is known.
         """
-        shape = (shape or self.cost_options.get('gmacs_shape')
-                 or getattr(self.data_preprocessor, 'size', None))
+        for known in (self.cost_options.get('gmacs_shape'),
+                      getattr(self.data_preprocessor, 'size', None)):
+            shape = shape or known  # type: ignore[assignment]
         if shape is None:
             raise ValueError('the size at which GMACs count is not known; give '
                              'count_gmacs((H, W)), gmacs_shape=(H, W) or data_preprocessor.size')

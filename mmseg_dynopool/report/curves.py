@@ -1,9 +1,11 @@
 """What runs logged, drawn over the iterations: in one figure for all, or a figure per panel."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
@@ -11,17 +13,20 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.typing import LineStyleType
 
 from mmseg_dynopool.analysis.logs import RunLog, Series
+from mmseg_dynopool.costs import LatencyCost
 
-from .figures import AXIS_COLORS, BLUE
+from .figures import AXIS_COLORS, BLUE, ORANGE
 
 GRAY = '#767676'
 STYLES: Sequence[LineStyleType] = (
     '-', '--', ':', '-.', (0, (6, 2, 1, 2, 1, 2)), (0, (1, 3)), (0, (8, 4)), (0, (3, 1)))
-_STRIDE_2: dict[str, Any] = dict(color=GRAY, lw=1, ls=':', label='stride 2', zorder=1)
+_LEVEL: dict[str, Any] = dict(color=GRAY, lw=1, ls=':', zorder=1)
+_STRIDE_2 = dict(_LEVEL, label='stride 2')
 YLABELS = {
     'scale': 'scale r = 1 / alpha',
     'size': 'feature size (pixels)',
     'grad_snr': "alpha's gradient\n|mean| / std",
+    'slope': 'slope of the loss\nby log(scale)',
     'gmacs': 'GMACs ($10^9$ multiply-adds)\nbefore rounding of sizes',
     'gmacs_ratio': 'GMACs / GMACs at the start',
     'latency_ms': 'time by the latency model (ms)',
@@ -29,24 +34,36 @@ YLABELS = {
     'task_loss': 'loss',
     'mIoU': 'mIoU (%)',
 }
-_OF_INSTANCES = ('scale', 'size', 'grad_snr')
+_COSTS = {'gmacs': 'Multiply-adds before rounding', 'latency': 'Time by the latency model'}
+_OF_INSTANCES = ('scale', 'size', 'grad_snr', 'slope')
 
 
 class Curve(NamedTuple):
-    """One line of a panel: its label, its points ``(iteration, value)`` and how it looks."""
+    """One line of a panel: its label, its points ``(iteration, value)`` and how it looks.
+
+    ``noise`` is a standard error at some of the iterations, drawn as a band.
+    """
 
     label: str
     points: Series
     color: str
     style: LineStyleType = '-'
+    noise: Sequence[tuple[int, float]] = ()
+
+    def band(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper end at each point."""
+        errors = dict(self.noise)
+        values = np.array([[value, errors.get(step, 0.0)] for step, value in self.points])
+        return values[:, 0] - values[:, 1], values[:, 0] + values[:, 1]
 
 
 @dataclass
 class Panel:
     """A quantity over the iterations.
 
-    ``quantity`` is a key of ``YLABELS``, ``instance`` the DynOPool's name where it has one,
-    ``limits`` are those of the y-axis. Curves without points are omitted.
+    ``quantity`` is a key of ``YLABELS`` or what a log has of another cost, ``instance`` the
+    DynOPool's name where it has one, ``limits`` are those of the y-axis. Curves without points are
+    omitted.
     """
 
     quantity: str
@@ -58,22 +75,39 @@ class Panel:
     def __post_init__(self) -> None:
         self.curves = [curve for curve in self.curves if curve.points]
 
+    @property
+    def ylabel(self) -> str:
+        """The quantity in words."""
+        if self.quantity.endswith('_slope'):
+            return 'slope of the loss\nper 1 % of the cost'
+        return YLABELS.get(self.quantity) or re.sub(
+            '_ratio$', ', relative to the start', self.quantity)
+
     def describe(self) -> str:
         """The panel in words, for those who cannot see it."""
-        parts = [f'{label} from {points[0][1]:.4g} to {points[-1][1]:.4g} at iteration '
-                 f'{points[-1][0]}' for label, points, *_ in self.curves]
+        parts = []
+        for label, points, _, _, noise in self.curves:
+            error = f' \N{PLUS-MINUS SIGN} {noise[-1][1]:.2g}' if noise else ''
+            parts.append(f'{label} from {points[0][1]:.4g} to {points[-1][1]:.4g}{error} at '
+                         f'iteration {points[-1][0]}')
         return f'{self.title}: {"; ".join(parts)}'
 
 
 def draw_panel(axis: Axes, panel: Panel) -> None:
     """Draw a panel; heights and widths have their colours everywhere."""
-    for label, points, color, style in panel.curves:
+    for curve in panel.curves:
+        label, points, color, style, noise = curve
         steps, values = zip(*points)
         axis.plot(steps, values, label=label, color=color, linestyle=style, lw=1.6, ms=4,
                   marker='o' if len(steps) < 12 else None,  # they would hardly show as a line
                   drawstyle='steps-post' if panel.quantity == 'size' else 'default')
+        if noise:
+            axis.fill_between(steps, *curve.band(), color=color, alpha=0.2, lw=0,
+                              label='\N{PLUS-MINUS SIGN} standard error')
     if panel.quantity == 'scale':
         axis.axhline(0.5, **_STRIDE_2)
+    elif panel.quantity.endswith('slope'):
+        axis.axhline(0, **_LEVEL)
     elif panel.quantity == 'grad_snr':
         axis.set_yscale('log')
     elif panel.quantity == 'size':
@@ -83,7 +117,7 @@ def draw_panel(axis: Axes, panel: Panel) -> None:
     axis.set_xlim(0, 1.02 * max(curve.points[-1][0] for curve in panel.curves))
     axis.locator_params('x', integer=True)
     axis.set_title(panel.title, fontsize=11)
-    axis.set(xlabel='iteration', ylabel=YLABELS[panel.quantity])
+    axis.set(xlabel='iteration', ylabel=panel.ylabel)
     axis.grid(color='0.93')
     axis.set_axisbelow(True)
     axis.spines[['top', 'right']].set_visible(False)
@@ -95,30 +129,49 @@ def report_panels(run: RunLog, baseline: RunLog | None = None) -> list[Panel]:
     runs: list[tuple[str, RunLog, str, LineStyleType]] = [
         ('this run', run, BLUE, '-'), ('baseline', baseline, GRAY, '--')]
 
-    def panel(title: str, quantity: str, read: Callable[[RunLog], Series]) -> Panel:
-        return Panel(quantity, [Curve(label, read(log), color, style)
-                                for label, log, color, style in runs], title=title)
+    def panel(title: str, quantity: str, read: Callable[[RunLog], Series] | None = None,
+              more: Sequence[Curve] = ()) -> Panel:
+        curves = [Curve(label, read(log) if read else log.get(quantity), color, style)
+                  for label, log, color, style in runs]
+        return Panel(quantity, [*curves, *more], title=title)
 
-    panels = [
-        panel('Task loss (without the cost)', 'task_loss', RunLog.task_loss),
-        panel('Validation during training', 'mIoU', lambda log: log.get('mIoU')),
-        panel('Multiply-adds before rounding, relative to the start', 'gmacs_ratio',
-              lambda log: log.get('gmacs_ratio')),
-        panel('Time by the latency model, relative to the start', 'latency_ratio',
-              lambda log: log.get('latency_ratio')),
-    ]
-    scales = []
-    for name in run.instances():
-        curves = [Curve(f'{word} ({axis})', run.shape(name, 'scale')[axis], AXIS_COLORS[axis])
-                  for axis, word in (('h', 'height'), ('w', 'width'))]
-        curves += [Curve(f'baseline, {axis}', points, AXIS_COLORS[axis], '--')
-                   for axis, points in baseline.shape(name, 'scale').items()]
-        scales.append(Panel('scale', curves, name, f'Scale of {name}'))
-    values = [0.5, *(value for panel in scales for curve in panel.curves
-                     for _, value in curve.points)]
-    for scale in scales:  # all to the same limits, to compare them
-        scale.limits = min(values) - 0.02, max(values) + 0.02
-    return [panel for panel in panels + scales if panel.curves]
+    panels = [panel('Task loss (without the cost)', 'task_loss', RunLog.task_loss),
+              panel('Validation during training', 'mIoU')]
+    for cost in dict.fromkeys(run.costs() + baseline.costs()):
+        panels += [
+            panel(f'{_COSTS.get(cost, cost)}, relative to the start', f'{cost}_ratio',
+                  more=[_plan(run, cost)]),
+            panel(f'Slope of the loss per 1 % of the cost ({cost})', f'{cost}_slope')]
+    scales, slopes = ([_of_instance(run, baseline, quantity, name, title)
+                       for name in run.instances(quantity)] for quantity, title in (
+                           ('scale', 'Scale of {}'),
+                           ('slope', 'Slope of the loss by log(scale), {}')))
+    _share_limits(scales, 0.5, margin=0.02)
+    _share_limits(slopes, 0.0)
+    return [panel for panel in panels + scales + slopes if panel.curves]
+
+
+def _of_instance(run: RunLog, baseline: RunLog, quantity: str, name: str, title: str) -> Panel:
+    noise = run.shape(name, f'{quantity}_noise')
+    curves = [Curve(f'{word} ({axis})', run.shape(name, quantity)[axis], AXIS_COLORS[axis], '-',
+                    noise[axis]) for axis, word in (('h', 'height'), ('w', 'width'))]
+    curves += [Curve(f'baseline, {axis}', points, AXIS_COLORS[axis], '--')
+               for axis, points in baseline.shape(name, quantity).items()]
+    return Panel(quantity, curves, name, title.format(name))
+
+
+def _plan(run: RunLog, cost: str) -> Curve:
+    """Drawn over the cost, which follows it."""
+    return Curve('plan', run.get(f'{cost}_plan'), ORANGE, '--')
+
+
+def _share_limits(panels: Sequence[Panel], level: float, margin: float = 0.0) -> None:
+    """To compare them, with ``level`` in sight."""
+    ends = [level, *(value for panel in panels for curve in panel.curves
+                     for end in curve.band() for value in end.tolist())]
+    low, high = min(ends) - margin, max(ends) + margin
+    for panel in panels if low < high else ():
+        panel.limits = low, high
 
 
 def draw_report_panel(panel: Panel) -> Figure:
@@ -131,7 +184,7 @@ def draw_report_panel(panel: Panel) -> Figure:
 
 
 def evolution(runs: Sequence[RunLog]) -> list[list[Panel]]:
-    """The rows of a picture of runs: scales, sizes and gradients by instance, then the cost.
+    """The rows of a picture of runs: scales, sizes and slopes by instance, then each cost.
 
     Panels and rows without a value are omitted. Instances of the stem come first.
 
@@ -144,12 +197,18 @@ def evolution(runs: Sequence[RunLog]) -> list[list[Panel]]:
     names = list(dict.fromkeys(name for run in runs for name in run.instances()))
     names.sort(key=lambda name: not name.startswith('stem'))
     rows = [[Panel(quantity, [
-        Curve(f'{run.name} {axis}', points, AXIS_COLORS[axis], style)
+        Curve(f'{run.name} {axis}', points, AXIS_COLORS[axis], style,
+              run.shape(name, f'{quantity}_noise')[axis])
         for run, style in zip(runs, STYLES) for axis, points in run.shape(name, quantity).items()
     ], name, name if quantity == 'scale' else '') for name in names] for quantity in _OF_INSTANCES]
-    rows.append([Panel(quantity, [Curve(run.name, run.get(quantity), 'black', style)
-                                  for run, style in zip(runs, STYLES)])
-                 for quantity in ('gmacs', 'gmacs_ratio', 'latency_ms')])
+    for cost in dict.fromkeys(cost for run in runs for cost in run.costs()):
+        absolute = LatencyCost.scalar if cost == LatencyCost.name else cost
+        rows.append([
+            Panel(quantity, [Curve(run.name, run.get(quantity), 'black', style)
+                             for run, style in zip(runs, STYLES)] + more)
+            for quantity, more in ((absolute, []),
+                                   (f'{cost}_ratio', [_plan(run, cost) for run in runs]),
+                                   (f'{cost}_slope', []))])
     rows = [[panel for panel in row if panel.curves] for row in rows]
     return [row for row in rows if row]
 
@@ -158,7 +217,8 @@ def evolution_size(runs: Sequence[RunLog]) -> tuple[float, float]:
     """Width and height in inches that `draw_evolution` needs."""
     rows = evolution(runs)
     width = max(7.5, 3.1 * max(map(len, rows)))
-    return width, 2.3 * len(rows) + 0.9 + 0.2 * -(-(3 + len(runs)) // _legend_columns(runs, width))
+    entries = len(_legend_entries(runs))
+    return width, 2.3 * len(rows) + 0.9 + 0.2 * -(-entries // _legend_columns(runs, width))
 
 
 def draw_evolution(figure: Figure | SubFigure, runs: Sequence[RunLog]) -> None:
@@ -167,14 +227,14 @@ def draw_evolution(figure: Figure | SubFigure, runs: Sequence[RunLog]) -> None:
     The figure, or a part of one, has ``layout='constrained'``; names of runs differ.
     """
     rows = evolution(runs)
-    # Two grid columns per instance, so that the two panels of the cost share the width.
+    # Two grid columns per instance, so that the panels of a cost share the width.
     columns = 2 * max(map(len, rows))
     grid = figure.add_gridspec(len(rows), columns)
     for i, row in enumerate(rows):
         width = 2 if row[0].instance else columns // len(row)
         first = None
         for j, panel in enumerate(row):
-            shared = panel.quantity in ('scale', 'grad_snr')  # comparable across instances
+            shared = panel.quantity in ('scale', 'grad_snr', 'slope')  # to compare instances
             axis = figure.add_subplot(grid[i, j * width:(j + 1) * width],
                                       sharey=first if shared else None)
             draw_panel(axis, panel)
@@ -184,18 +244,24 @@ def draw_evolution(figure: Figure | SubFigure, runs: Sequence[RunLog]) -> None:
             if row is not rows[-1]:
                 axis.set_xlabel('')
             first = first or axis
-    handles = [Line2D([], [], color=AXIS_COLORS['h'], label='height h'),
-               Line2D([], [], color=AXIS_COLORS['w'], label='width w'), Line2D([], [], **_STRIDE_2)]
-    handles += [Line2D([], [], color='dimgray', linestyle=style, label=run.name)
-                for run, style in zip(runs, STYLES)]
     columns = _legend_columns(runs, figure.bbox.width / figure.get_figure(root=True).dpi)
-    legend = figure.legend(handles=handles, loc='outside lower center', ncols=columns)
+    legend = figure.legend(handles=_legend_entries(runs), loc='outside lower center',
+                           ncols=columns)
     for text in legend.get_texts():
         text.set_parse_math(False)  # a run's name is no formula
     figure.suptitle('Learned shapes over the training')
 
 
+def _legend_entries(runs: Sequence[RunLog]) -> list[Line2D]:
+    entries = [Line2D([], [], color=AXIS_COLORS['h'], label='height h'),
+               Line2D([], [], color=AXIS_COLORS['w'], label='width w'), Line2D([], [], **_STRIDE_2)]
+    if any(run.get(f'{cost}_plan') for run in runs for cost in run.costs()):
+        entries.append(Line2D([], [], color=ORANGE, linestyle='--', label='plan'))
+    return entries + [Line2D([], [], color='dimgray', linestyle=style, label=run.name)
+                      for run, style in zip(runs, STYLES)]
+
+
 def _legend_columns(runs: Sequence[RunLog], inches: float) -> int:
     """As many as fit, by the longest name."""
-    longest = max(len('height h'), *(len(run.name) for run in runs))
-    return max(1, min(6, 3 + len(runs), int(inches / (0.095 * longest + 0.75))))
+    names = [str(entry.get_label()) for entry in _legend_entries(runs)]
+    return max(1, min(6, len(names), int(inches / (0.095 * max(map(len, names)) + 0.75))))

@@ -1,4 +1,4 @@
-"""Scales, sizes and GMACs over the training, and the network drawn to scale.
+"""Scales, sizes and cost over the training, and the network drawn to scale.
 
 From the logs of runs with DynOPoolHook, or, for the network alone, from a config and a checkpoint.
 """
@@ -30,8 +30,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--config', help='config of a network to draw to scale')
     parser.add_argument('--checkpoint', help='its checkpoint; default: the initial scales')
     parser.add_argument('--shape', type=positive_int, nargs=2, metavar=('H', 'W'),
-                        help="with --config: input size; default: model.gmacs_shape, else the "
-                        'training crop')
+                        help='with --config: input size; default: gmacs_shape, else the training '
+                        'crop')
     add_cfg_options(parser)
     parser.add_argument('--out', required=True, metavar='DIR_OR_FILE',
                         help='folder for evolution.png and network.png, or one file '

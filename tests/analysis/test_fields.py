@@ -108,7 +108,6 @@ def test_frozen_scales():
 
 def test_bad_values_are_refused():
     config = segmentor_config()
-    config.pop('gmacs_weight')
     config['type'], config['backbone']['type'] = 'EncoderDecoder', 'HRNet'
     config['backbone'].pop('dynopool')
     with pytest.raises(ValueError, match='HRNet holds no DynOPool'):

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from mmseg_dynopool.analysis.logs import read_log, read_logs
+from mmseg_dynopool.hooks import DynOPoolHook
 from mmseg_dynopool.hooks.shape_scalar import ShapeScalar
+from mmseg_dynopool.learning import Plan
 from support.runs import segmentor, train
 
 HEIGHT = ShapeScalar('stream1', 'scale', 'h').key
@@ -40,6 +42,27 @@ def test_a_real_run(tmp_path):
     assert log.get('images') == [(8, 8)]  # of the validation
 
 
+def test_a_real_run_with_a_learner(tmp_path):
+    """Lines at 4 (an epoch), 16, where the last slope is measured, and 20, settled."""
+    runner = train(tmp_path, segmentor(), 20, hooks=[dict(type='LoggerHook', interval=16)],
+                   hook=dict(gmacs_budget=dict(target=0.98), every=1), alpha_lr=None)
+    learner = next(hook.learner for hook in runner.hooks if isinstance(hook, DynOPoolHook))
+    log = read_log(tmp_path)
+    assert log.costs() == ['gmacs'] and log.task_loss() == log.get('loss')
+    assert log.instances('slope') == ['stream1', 'stream2', 'stream3']
+    for name, slopes in learner.slope_of().items():
+        for axis, slope in zip('hw', slopes):
+            for quantity, value in (('slope', slope.mean), ('slope_noise', slope.noise)):
+                first, *_ = log.shape(name.rpartition('.')[2], quantity)[axis]
+                assert first == (16, pytest.approx(value, rel=1e-6)) and value != 0
+    plan = Plan(1.0, 0.98)
+    ratios, plans = (dict(log.get(f'gmacs_{kind}')) for kind in ('ratio', 'plan'))
+    # Of the scales that the iteration before has left.
+    assert plans == {step: pytest.approx(plan.wanted((step - 1) / 20)) for step in (4, 16, 20)}
+    assert (ratios[4], ratios[16]) == pytest.approx((plans[4], plans[16]), rel=1e-4)
+    assert ratios[20] == pytest.approx(0.98, rel=0.02)
+
+
 def test_a_resumed_run_goes_on_where_it_was_resumed(tmp_path):
     """Killed behind iteration 35, resumed at 20 with other lines, then killed in a line."""
     write(tmp_path / 'a', '20260101_000000', [
@@ -63,9 +86,20 @@ def test_a_resumed_run_killed_in_its_first_line(tmp_path):
     assert read_log(tmp_path / 'a').get(HEIGHT) == [(10, 0.1), (20, 0.2)]
 
 
-def test_task_loss_is_the_loss_without_the_cost(tmp_path):
-    write(tmp_path, '1', [line(1, loss=3.0, loss_gmacs=0.5), line(2, loss=2.0)])
-    assert read_log(tmp_path).task_loss() == [(1, 2.5), (2, 2.0)]
+@pytest.mark.parametrize('cost, task_loss', [
+    (dict(loss_gmacs=0.5), 2.5),  # with lambda; with a budget in 0.3
+    (dict(loss_latency=-0.5, gmacs_ratio=1.0), 3.5),  # with a budget of time in 0.3
+    (dict(gmacs_plan=0.9, gmacs_slope=-0.1), 3.0),  # with a learner
+])
+def test_task_loss_is_the_loss_without_the_cost(tmp_path, cost, task_loss):
+    write(tmp_path, '1', [line(1, loss=3.0, **cost), line(2, loss=2.0)])
+    assert read_log(tmp_path).task_loss() == [(1, task_loss), (2, 2.0)]
+
+
+def test_costs_of_any_name(tmp_path):
+    write(tmp_path, '1', [line(1, gmacs=9.0, gmacs_ratio=1.0, gmacs_plan=1.0), line(
+        2, peak_mb_ratio=0.5, gmacs_ratio=0.9, latency_ratio=0.8, **{'aux.acc_ratio': 0.1})])
+    assert read_log(tmp_path).costs() == ['gmacs', 'peak_mb', 'latency']
 
 
 def test_instances_and_shapes(tmp_path):

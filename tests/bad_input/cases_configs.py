@@ -84,7 +84,7 @@ def config_import_missing(bench):
 
 
 def config_stock_backbone(bench):
-    return bench.train('model.backbone.type=HRNet')
+    return bench.train('model.type=DynOPoolEncoderDecoder', 'model.backbone.type=HRNet')
 
 
 def config_hook_alone(bench):
@@ -96,7 +96,13 @@ def config_hook_alone(bench):
 
 def config_budget_without_hook(bench):
     return bench.train(config=bench.write_config(
-        'custom_hooks = []', 'model = dict(gmacs_weight=None, gmacs_budget=dict(target=0.97))'))
+        'custom_hooks = []',
+        "model = dict(type='DynOPoolEncoderDecoder', gmacs_budget=dict(target=0.97))"))
+
+
+def config_budget_twice(bench):
+    return bench.train(config=bench.write_config(
+        "model = dict(type='DynOPoolEncoderDecoder', gmacs_budget=dict(target=0.97))"))
 
 
 def config_amp_of_another_wrapper(bench):

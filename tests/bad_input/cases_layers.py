@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from mmseg_dynopool.complexity import count_gmacs
+from mmseg_dynopool.costs import count_gmacs
 from mmseg_dynopool.layers import DynOPool, DynOPoolConv2d, ShapeAdaptor
 from mmseg_dynopool.ops import dynopool2d
 

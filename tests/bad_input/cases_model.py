@@ -2,6 +2,8 @@
 
 import re
 
+from mmseg_dynopool import DynOPoolHook
+
 NAN = float('nan')
 
 
@@ -81,89 +83,90 @@ def stem_word(bench):
     return _dynopool(bench, stem='yes')
 
 
+def _hook(bench, **options):
+    return bench.call(DynOPoolHook, **options)
+
+
 def weight_negative(bench):
-    return bench.build(gmacs_weight=-1)
+    return _hook(bench, gmacs_weight=-1)
 
 
 def weight_nan(bench):
-    return bench.build(gmacs_weight=NAN)
+    return _hook(bench, gmacs_weight=NAN)
 
 
 def weight_word(bench):
-    return bench.build(gmacs_weight='7e-5')
+    return _hook(bench, gmacs_weight='7e-5')
 
 
 def weight_and_budget(bench):
-    return bench.build(gmacs_weight=7e-5, gmacs_budget=dict(target=0.6))
+    return _hook(bench, gmacs_weight=7e-5, gmacs_budget=dict(target=0.6))
 
 
 def budget_number(bench):
-    return bench.build(gmacs_weight=None, gmacs_budget=0.6)
+    return _hook(bench, gmacs_budget=0.6)
 
 
 def budget_unknown(bench):
-    return bench.build(gmacs_weight=None, gmacs_budget=dict(ratio=0.6))
+    return _hook(bench, gmacs_budget=dict(ratio=0.6))
 
 
 def budget_zero(bench):
-    return bench.build(gmacs_weight=None, gmacs_budget=dict(target=0))
+    return _hook(bench, gmacs_budget=dict(target=0))
 
 
 def budget_nan(bench):
-    return bench.build(gmacs_weight=None, gmacs_budget=dict(target=NAN))
+    return _hook(bench, gmacs_budget=dict(target=NAN))
 
 
 def budget_two_targets(bench):
-    return bench.build(gmacs_weight=None, gmacs_budget=dict(target=0.6, target_gmacs=1.0))
+    return _hook(bench, gmacs_budget=dict(target=0.6, target_gmacs=1.0))
 
 
 def budget_order(bench):
-    return bench.build(gmacs_weight=None, gmacs_budget=dict(target=0.6, begin=0.5, reach=0.2))
+    return _hook(bench, gmacs_budget=dict(target=0.6, begin=0.5, reach=0.2))
 
 
 def budget_out_of_reach(bench):
-    return bench.train('model.gmacs_weight=None', 'model.gmacs_budget.target=0.01')
+    return bench.train('custom_hooks.0.gmacs_budget.target=0.01')
 
 
 def budgets_both(bench):
-    return bench.build(gmacs_weight=None, gmacs_budget=dict(target=0.6),
-                       latency_budget=dict(target=0.7))
+    return _hook(bench, gmacs_budget=dict(target=0.6), latency_budget=dict(target=0.7))
 
 
 def latency_two_targets(bench):
-    return bench.build(gmacs_weight=None, latency_budget=dict(target=0.6, target_ms=25.))
+    return _hook(bench, latency_budget=dict(target=0.6, target_ms=25.))
 
 
 def latency_unknown(bench):
-    return bench.build(gmacs_weight=None, latency_budget=dict(ms=25.))
+    return _hook(bench, latency_budget=dict(ms=25.))
 
 
-def _train_in_time(bench, *options, file=None):
-    file = file or bench.project.latency
-    return bench.train('model.gmacs_weight=None', f'model.latency_budget.model={file}', *options)
+def _train_in_time(bench, *options, file=None, **budget):
+    budget['model'] = str(file or bench.project.latency)
+    return bench.train(*options, config=bench.write_config(
+        f"custom_hooks = [dict(type='DynOPoolHook', latency_budget={budget!r})]"))
 
 
 def latency_out_of_reach(bench):
-    return _train_in_time(bench, 'model.latency_budget.target_ms=0.001')
+    return _train_in_time(bench, target_ms=0.001)
 
 
 def latency_other_shape(bench):
-    return _train_in_time(bench, 'model.latency_budget.target=0.9',
-                          'model.latency_budget.shape=(128,128)')
+    return _train_in_time(bench, target=0.9, shape=(128, 128))
 
 
 def latency_other_network(bench):
-    return _train_in_time(bench, 'model.latency_budget.target=0.9',
-                          'model.backbone.dynopool.stem=True')
+    return _train_in_time(bench, 'model.backbone.dynopool.stem=True', target=0.9)
 
 
 def latency_file_missing(bench):
-    return _train_in_time(bench, 'model.latency_budget.target=0.9', file='none.json')
+    return _train_in_time(bench, target=0.9, file='none.json')
 
 
 def latency_no_latency_file(bench):
-    return _train_in_time(bench, 'model.latency_budget.target=0.9',
-                          file=bench.write('other.json', '{"batch": 1}'))
+    return _train_in_time(bench, target=0.9, file=bench.write('other.json', '{"batch": 1}'))
 
 
 def latency_other_device(bench):
@@ -181,19 +184,56 @@ def latency_too_few_settings(bench):
 
 
 def gmacs_shape_zero(bench):
-    return bench.build(gmacs_shape=(0, 64))
+    return _hook(bench, gmacs_shape=(0, 64))
 
 
 def gmacs_shape_word(bench):
-    return bench.build(gmacs_shape=('64', '64'))
+    return _hook(bench, gmacs_shape=('64', '64'))
 
 
 def gmacs_shape_nan(bench):
-    return bench.build(gmacs_shape=(NAN, 64))
+    return _hook(bench, gmacs_shape=(NAN, 64))
 
 
 def gmacs_shape_number(bench):
-    return bench.build(gmacs_shape=64)
+    return _hook(bench, gmacs_shape=64)
+
+
+def budget_of_no_class(bench):
+    return _hook(bench, budget=0.6)
+
+
+def gradient_unknown(bench):
+    return _hook(bench, gradient='measured')
+
+
+def gradient_of_an_adaptor(bench):
+    return bench.train('model.backbone.dynopool.type=ShapeAdaptor',
+                       'custom_hooks.0.gradient=learner')
+
+
+def travel_negative(bench):
+    return _hook(bench, travel=-1)
+
+
+def every_zero(bench):
+    return _hook(bench, every=0)
+
+
+def every_fraction(bench):
+    return _hook(bench, every=0.5)
+
+
+def step_one(bench):
+    return _hook(bench, step=1)
+
+
+def jitter_one(bench):
+    return _hook(bench, jitter=1)
+
+
+def smallest_zero(bench):
+    return _hook(bench, smallest=0)
 
 
 def _adaptor(bench, **options):

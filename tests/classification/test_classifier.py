@@ -1,4 +1,4 @@
-"""The classifier: its loss, its registries, what it refuses."""
+"""The classifier: its cost, its registries, what it refuses."""
 
 import subprocess
 import sys
@@ -21,6 +21,10 @@ import mmseg_dynopool
 from mmseg_dynopool.analysis.evaluation import evaluate
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.classification import DynOPoolImageClassifier
+from mmseg_dynopool.costs import probe_complexity
+from mmseg_dynopool.layers import learned_pools
+from mmseg_dynopool.learning import add_cost_gradient
+from mmseg_dynopool.models.cost import forward_without_postprocessing
 from support.commands import tool
 
 VGG = dict(type='VGG', depth=11, norm_cfg=dict(type='BN'), with_last_pool=False)
@@ -31,7 +35,7 @@ HEAD = dict(type='LinearClsHead', num_classes=10, in_channels=512,
 def build(backbone=VGG, head=HEAD, neck='GlobalAveragePooling', **options):
     init_default_scope('mmpretrain')
     torch.manual_seed(0)
-    options = dict(dynopool=dict(rule='after'), gmacs_shape=(32, 32)) | options
+    options = dict(dynopool=dict(rule='after')) | options
     return mmpretrain.registry.MODELS.build(dict(
         type='DynOPoolImageClassifier', backbone=backbone, head=head,
         neck=neck and dict(type=neck), **options))
@@ -43,15 +47,21 @@ def batch():
             [DataSample().set_gt_label(k) for k in range(4)])
 
 
+def cost_of(model):
+    return probe_complexity(model, (32, 32), forward=forward_without_postprocessing)
+
+
 def test_the_cost_acts_on_alpha_alone():
     """Its gradient is lambda times the slope of the GMACs; the rest is the stock classifier's."""
+    model = build()
+    cost = cost_of(model)
     gradients = []
     for weight in (0., 3.):
-        model = build(gmacs_weight=weight)
-        losses = model.loss(*batch())
-        model.parse_losses(losses)[0].backward()
+        model.parse_losses(model.loss(*batch()))[0].backward()
+        add_cost_gradient(model, cost, weight)
         gradients.append({name: p.grad for name, p in model.named_parameters()})
-    alphas = {name: pool.alpha for name, pool in model.pools().items()}
+        model.zero_grad()
+    alphas = {name: pool.alpha for name, pool in learned_pools(model).items()}
     assert len(alphas) == 4
     for name, (free, priced) in ((n, [g[n] for g in gradients]) for n in gradients[0]):
         if not name.endswith('.alpha'):
@@ -63,22 +73,14 @@ def test_the_cost_acts_on_alpha_alone():
             for sign in (1, -1):
                 moved = {n: a.detach().double().clone() for n, a in alphas.items()}
                 moved[owner][axis] += sign * 1e-4
-                costs.append(model.cost.gmacs(moved).item())
+                costs.append(cost.gmacs(moved).item())
             slope = (costs[0] - costs[1]) / 2e-4
             assert priced[axis] - free[axis] == pytest.approx(3 * slope, rel=1e-2, abs=1e-5)
             assert slope < 0  # a larger alpha is a smaller map
 
 
-def test_the_loss_names_the_cost():
-    model = build(gmacs_weight=2.)
-    losses = model.loss(*batch())
-    assert losses['gmacs'].item() == pytest.approx(model.count_gmacs(), rel=1e-6)
-    assert losses['loss_gmacs'].item() == pytest.approx(2 * losses['gmacs'].item(), rel=1e-6)
-    assert losses['gmacs_ratio'].item() == 1
-
-
 def test_the_network_at_the_start_is_the_stock_one():
-    ours = build(gmacs_weight=0.)
+    ours = build()
     init_default_scope('mmpretrain')
     torch.manual_seed(0)
     stock = mmpretrain.registry.MODELS.build(dict(
@@ -198,23 +200,47 @@ def test_a_stock_config_needs_no_import_of_ours(flowers, tmp_path):
                              ok=False)
 
 
-def test_mixed_images_have_their_own_scores(flowers):
-    """Mixup writes scores into the batch's samples; the measurement starts from the labels."""
+def train(flowers, model, **hook):
+    """Three iterations with `DynOPoolHook`; returns the runner."""
+    flowers.update(train_cfg=dict(by_epoch=True, max_epochs=1), val_dataloader=None, val_cfg=None,
+                   val_evaluator=None, custom_hooks=[dict(type='DynOPoolHook', **hook)])
+    runner = Runner(model=model, default_scope='mmpretrain', experiment_name=str(id(model)), **{
+        k: flowers[k] for k in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'work_dir',
+                                'custom_hooks')})
+    runner.train()
+    return runner
+
+
+def for_flowers(**options):
     init_default_scope('mmpretrain')
     torch.manual_seed(0)
-    model = build(head=dict(HEAD, num_classes=300), gmacs_weight=0.,
-                  train_cfg=dict(augments=[dict(type='Mixup', alpha=1.)]),
-                  data_preprocessor=dict(num_classes=300))
+    return build(head=dict(HEAD, num_classes=300), data_preprocessor=dict(num_classes=300),
+                 **options)
+
+
+def test_the_log_names_the_cost(flowers):
+    """At the size of the first batch, which the preprocessor does not tell."""
+    model = for_flowers()
+    start = model.count_gmacs((32, 32))
+    scalars = train(flowers, model, gmacs_weight=2.).message_hub.log_scalars
+
+    def logged(name):
+        return [float(value) for value in scalars[f'train/{name}']._log_history]
+
+    assert logged('gmacs')[0] == pytest.approx(start, rel=1e-6)
+    assert logged('gmacs_ratio')[0] == 1
+    assert logged('loss_gmacs') == pytest.approx([2 * g for g in logged('gmacs')], rel=1e-6)
+    assert len(logged('loss_gmacs')) == 3
+
+
+def test_mixed_images_have_their_own_scores(flowers):
+    """Mixup writes scores into the batch's samples; the measurement starts from the labels."""
+    model = for_flowers(train_cfg=dict(augments=[dict(type='Mixup', alpha=1.)]))
     seen = []
     original = model.data_preprocessor.forward
     model.data_preprocessor.forward = lambda data, training=False: (
         seen.append([getattr(s, 'gt_score', None) for s in data['data_samples']]),
         original(data, training))[1]
-    flowers.update(train_cfg=dict(by_epoch=True, max_epochs=1), val_dataloader=None, val_cfg=None,
-                   val_evaluator=None, custom_hooks=[dict(type='DynOPoolHook'),
-                                                     dict(type='MeasuredGradientHook', every=1)])
-    runner = Runner(model=model, default_scope='mmpretrain', experiment_name='mixup', **{
-        k: flowers[k] for k in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'work_dir',
-                                'custom_hooks')})
-    runner.train()
-    assert len(seen) == 6 and all(score is None for scores in seen for score in scores)
+    train(flowers, model, gmacs_weight=0., gmacs_shape=(32, 32), gradient='learner', every=1)
+    # Three passes of the training, two more for each step until the scales stay.
+    assert len(seen) == 3 + 2 * 2 and all(score is None for scores in seen for score in scores)

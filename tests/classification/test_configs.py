@@ -20,8 +20,9 @@ from mmengine.optim import build_optim_wrapper
 from mmpretrain.registry import DATASETS, MODELS, PARAM_SCHEDULERS, TRANSFORMS
 
 import mmseg_dynopool.classification  # noqa: F401  registers
-from mmseg_dynopool.complexity.meta_copy import to_meta_copy
-from mmseg_dynopool.config import adapt_to_devices
+from mmseg_dynopool.config import adapt_to_devices, counted_shape
+from mmseg_dynopool.costs.meta_copy import to_meta_copy
+from mmseg_dynopool.layers import learned_pools
 from mmseg_dynopool.models.cost import count_network_gmacs, network_counter
 
 # Tables 1 and 2 of the supplement. Of DynOPool-S and -B: lambda, and the initial scale of the
@@ -156,14 +157,15 @@ def test_recipe(name):
     assert cfg.val_evaluator == cfg.test_evaluator == dict(type='Accuracy', topk=(1, 5))
     if recipe.weight is None:
         assert cfg.model.type == 'ImageClassifier'
-        assert not {'dynopool', 'gmacs_weight', 'gmacs_shape'} & set(cfg.model)
+        assert 'dynopool' not in cfg.model
         assert 'custom_hooks' not in cfg and 'paramwise_cfg' not in cfg.optim_wrapper
     else:
         assert cfg.model.type == 'DynOPoolImageClassifier'
-        assert cfg.model.gmacs_weight == recipe.weight
-        assert cfg.model.gmacs_shape == training_size(name)
         assert cfg.model.dynopool.rule == 'after'
-        assert cfg.custom_hooks == [dict(type='DynOPoolHook')]
+        assert cfg.custom_hooks == [dict(type='DynOPoolHook', gmacs_weight=recipe.weight,
+                                         gmacs_shape=training_size(name))]
+        assert counted_shape(cfg) == training_size(name)
+    assert not {'gmacs_weight', 'gmacs_shape', 'gmacs_budget', 'latency_budget'} & set(cfg.model)
     Config.fromstring(cfg.pretty_text, '.py')
 
 
@@ -182,7 +184,7 @@ def test_lr_of_alpha_in_the_optimizer(name, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     recipe, model = RECIPES[name], build(name)
     options = adapt_to_devices(copy.deepcopy(load(name))).optim_wrapper
-    alphas = {id(pool.alpha) for pool in model.pools().values()}
+    alphas = {id(pool.alpha) for pool in learned_pools(model).values()}
     optimizer = build_optim_wrapper(model, options).optimizer
     assert isinstance(optimizer, torch.optim.SGD)
     seen = 0

@@ -8,6 +8,7 @@ pytest.importorskip('mmpretrain', reason='make test-classification has an enviro
 
 from mmpretrain.registry import MODELS, TRANSFORMS
 
+from mmseg_dynopool.config import counted_shape
 from mmseg_dynopool.layers.find import all_pools
 from mmseg_dynopool.models import count_network_gmacs
 from study import classifiers
@@ -41,6 +42,26 @@ def test_images_have_the_distortions_shapes():
         assert results['inputs'].shape[1:] == distortion.shape
 
 
+@pytest.mark.parametrize('method', ['adaptor', 'dynopool', 'learner'])
+def test_methods_that_learn_end_at_the_same_cost(method):
+    """By the hook alone; the optimizer knows of alpha where the gradient is straight through."""
+    stock = MODELS.build(classifiers.describe(ClassifierRun('tiled', 'fixed', 1., 0)).model)
+    config = classifiers.describe(ClassifierRun('tiled', method, 0.6, 0))
+    hook, = config.custom_hooks
+    assert hook.gmacs_budget == dict(target_gmacs=0.6 * count_network_gmacs(stock, (40, 40)))
+    assert counted_shape(config) == (40, 40)
+    learner = method == 'learner'
+    assert hook.get('gradient') == (None if learner else 'straight_through')
+    assert ('paramwise_cfg' in config.optim_wrapper) == (not learner)
+    kinds = {type(pool).__name__ for pool in all_pools(MODELS.build(config.model)).values()}
+    assert kinds == {'ShapeAdaptor' if method == 'adaptor' else 'DynOPool'}
+
+
+def test_what_version_0_3_trained_is_refused():
+    with pytest.raises(ValueError, match=r'vgg/plain/measured/1/seed2: version 0\.3 trained this'):
+        classifiers.describe(ClassifierRun('plain', 'measured', 1., 2))
+
+
 def test_one_run_from_config_to_line(tmp_path, monkeypatch):
     """On made-up files in Fashion-MNIST's format; the scales of one are those of the next."""
     folder = tmp_path / 'data' / 'fashion_mnist'
@@ -61,8 +82,8 @@ train_cfg = dict(max_iters=16, val_interval=16)
 """)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(classifiers, 'CONFIG', short)
-    line = classifiers.finish(ClassifierRun('stretched_w', 'measured', 0.6, 1), tmp_path / 'work')
-    assert line['key'] == 'vgg/stretched_w/measured/0.6/seed1'
+    line = classifiers.finish(ClassifierRun('stretched_w', 'learner', 0.6, 1), tmp_path / 'work')
+    assert line['key'] == 'vgg/stretched_w/learner/0.6/seed1'
     assert line['gmacs_ratio'] == pytest.approx(0.6, rel=0.1) and 0 <= line['accuracy'] <= 100
     assert line['accuracy'] * 16 / 100 == pytest.approx(round(line['accuracy'] * 16 / 100))
     assert set(line['scales']) == {'stride2', 'stride4'}

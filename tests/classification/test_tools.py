@@ -55,7 +55,8 @@ def test_trains_resumes_freezes_exports(folder, name, format):
     train(folder, config, name, epochs=2, flags=['--resume'])
     lines = [line for line in scalars(run) if 'loss' in line]
     assert [line['step'] for line in lines] == [1, 2, 3, 4]
-    weight = Config.fromfile(config).model.gmacs_weight  # the log smooths losses after the first
+    hook, = Config.fromfile(config).custom_hooks
+    weight = hook.gmacs_weight  # the log smooths losses after the first
     assert lines[0]['loss_gmacs'] == pytest.approx(weight * lines[0]['gmacs'], rel=1e-6)
     assert lines[0]['gmacs_ratio'] == pytest.approx(1, rel=1e-6)
     saved = torch.load(run / 'epoch_2.pth', weights_only=False)['state_dict']
@@ -93,14 +94,13 @@ def test_trains_resumes_freezes_exports(folder, name, format):
 
 BUDGET = f"""
 _base_ = {str(CONFIGS / 'vgg16_dynopool_s_cifar100.py')!r}
-model = dict(gmacs_weight=None, gmacs_budget=dict(target=0.7))
-custom_hooks = [dict(type='DynOPoolHook'), dict(type='MeasuredGradientHook')]
+custom_hooks = [dict(type='DynOPoolHook', gmacs_budget=dict(target=0.7), gmacs_shape=(32, 32))]
 """
 
 
 @pytest.fixture(scope='module')
 def budgeted(folder):
-    """VGG-16 with a budget and the measured gradient, and the fixed one beside it."""
+    """VGG-16 with a budget, and the fixed one beside it."""
     (folder / 'budget.py').write_text(BUDGET)
     train(folder, folder / 'budget.py', 'learned', epochs=5)
     train(folder, CONFIGS / 'vgg16_fixed_cifar100.py', 'fixed')
@@ -109,11 +109,14 @@ def budgeted(folder):
 
 def test_meets_its_budget(budgeted):
     lines = [line for line in scalars(budgeted / 'learned') if 'gmacs_ratio' in line]
-    assert len({line['gmacs_lambda'] for line in lines}) > 1
+    plan = [line['gmacs_plan'] for line in lines]
+    assert len(lines) == 10 and plan[:2] == [1, 1] and plan[5:] == pytest.approx([0.7] * 5)
+    assert [line['gmacs_ratio'] for line in lines[:9]] == pytest.approx(plan[:9], rel=1e-4)
     network = load_network(Config.fromfile(budgeted / 'learned/budget.py'),
                            str(budgeted / 'learned/epoch_5.pth'))
     fixed = load_network(Config.fromfile(CONFIGS / 'vgg16_dynopool_s_cifar100.py'), None)
-    assert network.count_gmacs() / fixed.count_gmacs() == pytest.approx(0.7, rel=0.05)
+    counts = [network.count_gmacs((32, 32)) for network in (network, fixed)]
+    assert counts[0] / counts[1] == pytest.approx(0.7, rel=0.05)
 
 
 def test_test_gives_the_last_validation(budgeted):
@@ -168,6 +171,8 @@ def test_counts_converts_draws_reports(budgeted):
      'FGVCAircraft cannot be read from'),
     ('mobilenet_v2_fixed_imagenet', ['model.head.num_classes=10'],
      'has 1000 classes, but model.head.num_classes=10'),
+    ('vgg16_dynopool_s_cifar100', ['custom_hooks.0.gmacs_budget.target=0.6'],
+     'give either gmacs_weight (got 0.00022) or gmacs_budget'),
     ('vgg16_dynopool_s_cifar100', ['model.gmacs_budget.target=0.6'],
      'give either gmacs_weight (got 0.00022) or gmacs_budget'),
     ('vgg16_dynopool_s_cifar100', ['model.dynopool.rule=between'], "got 'between'"),

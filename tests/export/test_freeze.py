@@ -14,8 +14,8 @@ from mmseg.apis import init_model
 from mmseg.registry import MODELS
 
 from mmseg_dynopool.checkpoints.safetensors import load_from_safetensors, save_safetensors
-from mmseg_dynopool.complexity import count_gmacs
-from mmseg_dynopool.complexity.summary import summarize
+from mmseg_dynopool.costs import count_gmacs
+from mmseg_dynopool.costs.summary import summarize
 from mmseg_dynopool.export import freeze_config
 from mmseg_dynopool.export.freeze import frozen_state
 from mmseg_dynopool.layers import (
@@ -74,7 +74,8 @@ def test_frozen_config_builds_the_same_network(tmp_path, cascade, bounds):
     cfg = Config(dict(
         model=segmentor_config(cascade=cascade, bounds=bounds, gmacs_weight=0.1),
         custom_hooks=[dict(type='DynOPoolHook'), dict(type='MeasuredGradientHook'),
-                      dict(type='EMAHook')],
+                      dict(type='GMACsBudgetHook'), dict(type='EMAHook'),
+                      dict(type='LatencyBudgetHook'), dict(type='mmseg.ShapeLogHook')],
         optim_wrapper=dict(paramwise_cfg=dict(custom_keys={'dynopools': dict(lr_mult=0.5)})),
         load_from='old.pth'))
     frozen_cfg = freeze_config(cfg, model)
@@ -125,12 +126,20 @@ def test_costs_of_a_frozen_network():
     assert fixed_cost['params'] == learned_cost['params'] - 6
 
 
-def test_a_budget_stays_behind_with_its_training():
-    cfg = segmentor_config()
-    cfg.pop('gmacs_weight')
-    model = MODELS.build(dict(cfg, gmacs_budget=dict(target=0.98)))
-    plain = MODELS.build(freeze_config(Config(dict(model=cfg)), model).model)
+@pytest.mark.parametrize('of_model, of_hook', [
+    (dict(latency_budget=dict(target=0.98), gmacs_shape=(64, 96)), {}),  # as in 0.3
+    ({}, dict(gmacs_budget=dict(target=0.98), travel=1.0))])
+def test_a_budget_stays_behind_with_its_training(of_model, of_hook):
+    model = learned(make=lambda: dict(segmentor_config(), **of_model))
+    cfg = Config(dict(model=dict(segmentor_config(), **of_model),
+                      custom_hooks=[dict(type='DynOPoolHook', **of_hook)]))
+    frozen = freeze_config(cfg, model)
+    assert frozen.custom_hooks == [] and set(frozen.model) == {
+        'type', 'data_preprocessor', 'backbone', 'decode_head', 'train_cfg', 'test_cfg'}
+    plain = MODELS.build(frozen.model)
     plain.load_state_dict(frozen_state(model))  # strict
+    plain.eval()
+    same(model, plain)
 
 
 @pytest.mark.parametrize('settings', [{}, dict(optim_wrapper=None), dict(

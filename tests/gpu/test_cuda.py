@@ -7,9 +7,13 @@ import pytest
 import torch
 from mmseg.registry import MODELS
 
-from mmseg_dynopool.layers import DynOPool
+from mmseg_dynopool.costs import probe_complexity
+from mmseg_dynopool.layers import DynOPool, learned_pools
+from mmseg_dynopool.learning import add_cost_gradient
+from mmseg_dynopool.models.cost import forward_without_postprocessing
 from mmseg_dynopool.ops.anchor import ANCHORS
-from support.runs import Shapes, Watch, alphas_of, segmentor, train
+from support.runs import Watch, alphas_of, segmentor, train
+from support.toys import SIZE
 
 pytestmark = pytest.mark.gpu
 
@@ -52,29 +56,46 @@ def test_half_precision_reads_where_float32_reads(dtype):
 def test_trains_in_mixed_precision(tmp_path, dtype):
     """With mmengine's own wrapper and loss scale, which the first steps overflow."""
     watch = Watch()
-    runner = train(tmp_path, segmentor(gmacs_weight=300.), 20, [watch], alpha_lr=0.005,
-                   type='AmpOptimWrapper', dtype=dtype,
+    runner = train(tmp_path, segmentor(), 20, [watch], alpha_lr=0.005,
+                   hook=dict(gmacs_weight=300.), type='AmpOptimWrapper', dtype=dtype,
                    loss_scale=dict(init_scale=2.**127, backoff_factor=2.**-28))
     assert next(runner.model.parameters()).is_cuda
     assert runner.optim_wrapper.loss_scaler.get_scale() < 2.**127
-    assert all(p.alpha.dtype == torch.float32 for p in runner.model.pools().values())
+    assert all(p.alpha.dtype == torch.float32 for p in learned_pools(runner.model).values())
     alphas = [a.cpu() for a in watch.alphas]
     skipped = [torch.equal(a, b) for a, b in zip([torch.full((3, 2), 2.), *alphas], alphas)]
     assert skipped[0] and not skipped[-1]
     assert alphas_of(runner.model).isfinite().all() and (alphas[-1] - 2).abs().max() > 0.01
 
 
+@pytest.mark.parametrize('dtype', ['float16', 'bfloat16'])
+def test_a_budget_is_met_in_mixed_precision(tmp_path, dtype):
+    model, watch = segmentor(), Watch()
+    start = MODELS.build(model).count_gmacs()
+    runner = train(tmp_path, model, 20, [watch], alpha_lr=None,
+                   hook=dict(gmacs_budget=dict(target=1.2)), type='AmpOptimWrapper', dtype=dtype)
+    pools = learned_pools(runner.model)
+    assert all(p.alpha.is_cuda and p.alpha.dtype == torch.float32 for p in pools.values())
+    assert runner.model.count_gmacs() / start == pytest.approx(1.2, rel=0.02)
+    assert torch.equal(watch.alphas[-1], watch.alphas[-2])  # settled
+    assert not torch.equal(watch.alphas[4], watch.alphas[3])
+
+
 def test_cost_is_the_same_under_autocast():
-    model = MODELS.build(segmentor(gmacs_weight=3., backbone=dict(dynopool=dict(scale=0.47))))
+    model = MODELS.build(segmentor(backbone=dict(dynopool=dict(scale=0.47))))
+    cost = probe_complexity(model, SIZE, forward=forward_without_postprocessing)
     cpu = copy.deepcopy(model)
     model.cuda()
-    samples = [copy.deepcopy(item['data_samples']).cuda() for item in Shapes(2).items]
-    image = torch.zeros(2, 3, 64, 96, device='cuda')
-    with torch.autocast('cuda', torch.float16):
-        found = model.loss(image, samples)['gmacs']
-    assert torch.equal(found, model.loss(image, samples)['gmacs'])
-    expected = cpu.loss(image.cpu(), [s.cpu() for s in samples])['gmacs']
-    torch.testing.assert_close(found.cpu(), expected, rtol=1e-6, atol=0)
+    found, gradients = [], []
+    for autocast in (True, False):
+        with torch.autocast('cuda', torch.float16, enabled=autocast):
+            found.append(add_cost_gradient(model, cost, 3.))
+        gradients.append([pool.alpha.grad for pool in learned_pools(model).values()])
+        model.zero_grad()
+    assert torch.equal(*found) and all(map(torch.equal, *gradients))
+    torch.testing.assert_close(found[0].cpu(), add_cost_gradient(cpu, cost, 3.), rtol=1e-6, atol=0)
+    for pool, gradient in zip(learned_pools(cpu).values(), gradients[0], strict=True):
+        torch.testing.assert_close(gradient.cpu(), pool.alpha.grad, rtol=1e-6, atol=0)
 
 
 def test_one_device_read_per_forward():

@@ -4,9 +4,7 @@ import pytest
 import torch
 
 from mmseg_dynopool import DynOPoolHook
-from mmseg_dynopool.budget import GMACsBudgetHook
 from support.runs import Watch, segmentor, train
-from support.toy_runs import Toy, run
 
 
 def test_accumulation_equals_the_doubled_batch(tmp_path):
@@ -26,20 +24,21 @@ def test_accumulation_equals_the_doubled_batch(tmp_path):
         torch.testing.assert_close(two.model.state_dict()[name], value, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize('iterations, counts, clock', [
-    (6, 2, [(1, 3), (2, 3), (3, 3)]),
-    (7, 3, [(1, 3), (2, 3), (3, 3)]),  # the last step comes early, with what is there
-])
-def test_the_budget_counts_steps_of_the_optimizer(tmp_path, iterations, counts, clock):
-
-    class Noting(GMACsBudgetHook):
-
-        def before_train(self, runner):
-            self.seen = []
-
-        def step(self, model, optimizer, done, iterations):
-            self.seen.append((done, iterations))
-
-    noting = Noting()
-    run(tmp_path, Toy(), iterations, [DynOPoolHook(), noting], accumulative_counts=counts)
-    assert noting.seen == clock
+@pytest.mark.parametrize('gradient', ['learner', 'straight_through'])
+@pytest.mark.parametrize('iterations, counts, steps', [(20, 2, 10), (20, 3, 7)])
+def test_the_budget_counts_steps_of_the_optimizer(tmp_path, iterations, counts, steps, gradient):
+    """The last step comes early, with what is there, where the counts do not divide the length."""
+    watch = Watch()
+    runner = train(tmp_path, iterations=iterations, hooks=[watch], accumulative_counts=counts,
+                   hook=dict(gmacs_budget=dict(target=1.2), gradient=gradient))
+    hook, = (hook for hook in runner.hooks if isinstance(hook, DynOPoolHook))
+    plan = [hook.keeper.plan.wanted(step / steps) for step in range(steps + 1)]
+    logged = runner.message_hub.get_scalar('train/gmacs_plan').data[0] * hook.cost.initial
+    assert logged.tolist() == pytest.approx([plan[i // counts] for i in range(iterations)])
+    if hook.learner is not None:
+        assert hook.learner.done == steps == hook.learner.steps
+    moves = [i for i in range(1, iterations) if not torch.equal(
+        watch.alphas[i], watch.alphas[i - 1])]
+    last = -(-17 * steps // 20) * counts  # settles at 0.85
+    assert set(moves) <= {i for i in range(iterations) if (i + 1) % counts == 0} and (
+        max(moves) == last - 1)

@@ -1,17 +1,14 @@
 """DynOPoolHook with mmengine's own Runner."""
 
 
-from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.model import BaseModel
-from mmengine.runner import get_priority
 from mmseg.registry import MODELS
 from torch import nn
 
 from mmseg_dynopool import DynOPoolHook
-from mmseg_dynopool.budget import GMACsBudgetHook
 from mmseg_dynopool.hooks import ShapeLogHook
 from mmseg_dynopool.hooks.shape_log_hook import _size_scalars
 from mmseg_dynopool.layers import learned_pools
@@ -154,19 +151,8 @@ def test_each_of_them_is_watched_for_nan(tmp_path):
 def test_the_hooks_that_it_brings_are_there_once(tmp_path):
     runner = run(tmp_path, Toy(), hooks=[ShapeLogHook(), DynOPoolHook()])
     kinds = [type(hook).__name__ for hook in runner.hooks]
-    assert kinds.count('ShapeLogHook') == 1 and 'GMACsBudgetHook' not in kinds
+    assert kinds.count('ShapeLogHook') == 1 == kinds.count('DynOPoolHook')
     assert kinds.index('DynOPoolHook') < kinds.index('ShapeLogHook')
-
-
-def test_the_order_is_projection_budget_log():
-    runner = SimpleNamespace(hooks=[], model=SimpleNamespace(gmacs_budget='a budget'))
-    runner.register_hook = lambda hook: runner.hooks.append(hook)
-    hook = DynOPoolHook()
-    hook.before_run(runner)
-    hook.before_run(runner)
-    priorities = [get_priority(h.priority) for h in (hook, *runner.hooks)]
-    assert [type(h) for h in runner.hooks] == [GMACsBudgetHook, ShapeLogHook]
-    assert priorities == sorted(set(priorities)) and priorities[-1] < get_priority('NORMAL')
 
 
 def test_sizes_of_two_backbones_are_those_of_the_first():
@@ -177,7 +163,7 @@ def test_sizes_of_two_backbones_are_those_of_the_first():
     with torch.no_grad():
         model.backbone.dynopools['stream2'].alpha.copy_(torch.tensor([4.0, 2.0]))
     alphas = [pool.alpha.tolist() for pool in pools.values()]
-    scalars = _size_scalars(model, pools, alphas)
+    scalars = _size_scalars(model, pools, alphas, None)
     heights = {scalar.instance: size for scalar, size in scalars.items() if scalar.axis == 'h'}
     expected = model.backbone.feature_sizes((64, 96))
     assert heights == {'input': 64, 'stream0': 16, **{
@@ -189,10 +175,10 @@ def test_sizes_of_a_converted_network_are_logged_where_they_are_known():
     model = MODELS.build(converted_config('UNet'))
     pools = by_short_name(learned_pools(model))
     alphas = [[2.5, 2.0], [1.6, 4.0]]
-    scalars = _size_scalars(model, pools, alphas)
+    scalars = _size_scalars(model, pools, alphas, None)
     assert {scalar.key: size for scalar, size in scalars.items()} == {
         f'dynopool/{name}/size_{axis}': n for name, size in dict(
             input=(64, 96), stride2=(26, 48), stride4=(16, 12)).items()
         for axis, n in zip('hw', size)}
     model.backbone.size_chain = None
-    assert _size_scalars(model, pools, alphas) == {}
+    assert _size_scalars(model, pools, alphas, None) == {}

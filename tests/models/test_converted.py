@@ -4,12 +4,15 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmseg.models.decode_heads import FCNHead
-from mmseg.registry import MODELS
+from mmseg.registry import HOOKS, MODELS
 from torch import nn
 from torch.testing import assert_close
 
+from mmseg_dynopool.costs import GMACsBudget, probe_complexity
+from mmseg_dynopool.layers import learned_pools
 from mmseg_dynopool.models import count_network_gmacs
-from support.toys import converted_config, readme_config, segmentor_config
+from mmseg_dynopool.models.cost import forward_without_postprocessing, network_counter
+from support.toys import SIZE, converted_config, readme_config, segmentor_config
 
 
 @pytest.fixture
@@ -30,42 +33,36 @@ def fixed_head():
     MODELS.module_dict.pop('FixedHead')
 
 
-def test_the_five_lines_of_the_readme(tmp_path):
+def test_the_four_lines_of_the_readme(tmp_path):
     """With `dynopool` in the place of the backbone, for a user's own network."""
     stock = converted_config('ResNet')
     stock.pop('dynopool')
-    stock.pop('gmacs_weight', None)
     (tmp_path / 'my_hrnet_config.py').write_text(
         Config(dict(model=dict(stock, type='EncoderDecoder'))).pretty_text)
-    lines = readme_config()
-    backbone = "backbone=dict(type='DynOPoolHRNet')"
-    assert backbone in lines
     path = tmp_path / 'mine.py'
-    path.write_text(lines.replace(backbone, "dynopool=dict(rule='before')"))
-    model = MODELS.build(Config.fromfile(path).model)
+    path.write_text(readme_config("type='DynOPoolEncoderDecoder', dynopool=dict(rule='before')"))
+    cfg = Config.fromfile(path)
+    model = MODELS.build(cfg.model)
     assert type(model.backbone).__name__ == 'ConvertedResNetV1c'
     assert list(model.backbone.dynopools) == ['stride2', 'stride4', 'stride8', 'stride16']
-    assert model.cost_weight == 7e-5
+    hook, = (HOOKS.build(hook) for hook in cfg.custom_hooks)
+    assert hook.options.budget == GMACsBudget(target=0.5)
 
 
-def test_cost_in_the_loss():
+def test_the_cost_and_its_slopes():
     config = converted_config('ResNet')
-    model = MODELS.build(dict(config, gmacs_weight=0.5))
+    model = MODELS.build(config)
     stock = dict(config, type='EncoderDecoder')
-    for key in ('dynopool', 'gmacs_weight'):
-        stock.pop(key, None)
-    shape = model.counted_shape
-    own = sum(c.macs for c in model.gmacs_counter().calls() if c.op == 'dynopool') / 1e9
-    expected = count_network_gmacs(MODELS.build(stock), shape) + own
-    model.prepare_cost()
-    alphas = {name: pool.bounded_alpha() for name, pool in model.pools().items()}
-    gmacs = model.cost.gmacs(alphas)
+    del stock['dynopool']
+    own = sum(c.macs for c in network_counter(model, SIZE).calls() if c.op == 'dynopool') / 1e9
+    expected = count_network_gmacs(MODELS.build(stock), SIZE) + own
+    cost = probe_complexity(model, SIZE, forward=forward_without_postprocessing)
+    gmacs = cost.gmacs({name: pool.bounded_alpha() for name, pool in learned_pools(model).items()})
     assert gmacs.item() == pytest.approx(expected, rel=1e-6)
     gmacs.backward()
     # Halving a level's sides quarters all below it: -d log gmacs / d log alpha is its share.
     alpha = model.backbone.dynopools['stride8'].alpha
-    below = sum(c.gmacs for c in model.cost.layers
-                if 'backbone.dynopools.stride8' in c.exponents)
+    below = sum(c.gmacs for c in cost.layers if 'backbone.dynopools.stride8' in c.exponents)
     assert_close(-alpha.grad * alpha.detach(), torch.full((2, ), below), rtol=1e-5, atol=0)
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmseg_dynopool import DynOPoolHRNet
-from mmseg_dynopool.complexity import count_gmacs
+from mmseg_dynopool.costs import count_gmacs
 from mmseg_dynopool.layers import DynOPool, FixedDynOPool, ShapeAdaptor
 from mmseg_dynopool.models.hr_module import Pooled
 from mmseg_dynopool.ops import dynopool2d, pooled_size

@@ -1,4 +1,4 @@
-"""The segmentors' loss: the task and the cost."""
+"""The segmentors: their conversion, their count, their cost's options for the hook."""
 
 from collections import Counter
 
@@ -8,7 +8,15 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
-from mmseg_dynopool.models.cost import describe_gmacs, watch_shapes
+from mmseg_dynopool.costs import probe_complexity
+from mmseg_dynopool.hooks import DynOPoolHook
+from mmseg_dynopool.learning import add_cost_gradient
+from mmseg_dynopool.models.cost import (
+    describe_gmacs,
+    forward_without_postprocessing,
+    watch_shapes,
+)
+from support.runs import train
 from support.toys import fcn_head, hrnet_extra
 
 CHANNELS = (4, 8, 12, 16)
@@ -41,25 +49,78 @@ def losses(model, size=(64, 96)):
     return model.loss(torch.randn(2, 3, *size), samples)
 
 
+def cost_of(model, shape=(64, 96)):
+    return probe_complexity(model, shape, forward=forward_without_postprocessing)
+
+
+def hook_of(runner):
+    return next(hook for hook in runner.hooks if isinstance(hook, DynOPoolHook))
+
+
+def logged(runner, name):
+    """Values of the training's log, an iteration each."""
+    return [float(value) for value in
+            runner.message_hub.get_scalar(f'train/{name}')._log_history]
+
+
 @pytest.mark.parametrize('cascade', [False, True])
-def test_cost_in_the_loss(cascade):
-    model = MODELS.build(config(cascade, gmacs_weight=2.0))
-    found = losses(model)
-    assert found['loss_gmacs'].item() == pytest.approx(2.0 * found['gmacs'].item())
-    assert found['gmacs_ratio'].item() == pytest.approx(1.0)
-    assert not found['gmacs'].requires_grad
-    total, log = model.parse_losses(found)
-    total.backward()
-    assert {'loss_gmacs', 'gmacs', 'gmacs_ratio'} <= set(log)
+def test_every_parameter_gets_a_gradient_of_the_task(cascade):
+    model = MODELS.build(config(cascade))
+    model.parse_losses(losses(model))[0].backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
 
 
+@pytest.mark.parametrize('cascade', [False, True])
+def test_the_models_options_are_the_hooks(tmp_path, cascade):
+    """As in version 0.3, or given to the hook: the same training, bit for bit."""
+    ends = {}
+    for place, model, hook in (('model', dict(gmacs_weight=2.0), {}),
+                               ('hook', {}, dict(gmacs_weight=2.0))):
+        runner = train(tmp_path / place, config(cascade, **model), 2, hook=hook)
+        assert runner.model.cost_options == model
+        gmacs, loss = logged(runner, 'gmacs'), logged(runner, 'loss_gmacs')
+        assert loss == pytest.approx([2.0 * g for g in gmacs], rel=1e-6)
+        assert logged(runner, 'gmacs_ratio')[0] == pytest.approx(1.0)
+        assert gmacs[0] == pytest.approx(cost_of(runner.model).initial)
+        heads = ('decode_0', 'decode_1') if cascade else ('decode', )
+        task = sum(logged(runner, f'{head}.loss_ce')[0] for head in heads)
+        assert logged(runner, 'loss')[0] == pytest.approx(task + loss[0], rel=1e-6)
+        ends[place] = runner.model.state_dict()
+    assert all(torch.equal(value, ends['hook'][name]) for name, value in ends['model'].items())
+
+
+def test_options_at_both_places(tmp_path):
+    budget = dict(target=0.97)
+    for model, hook, words in (
+        (dict(gmacs_weight=0.1), dict(gmacs_weight=0.1), 'gmacs_weight is given to the model and'),
+        (dict(gmacs_budget=budget, gmacs_shape=(64, 64)),
+         dict(gmacs_budget=budget, gmacs_shape=(64, 64)),
+         'gmacs_budget, gmacs_shape is given to the model and to DynOPoolHook'),
+            (dict(gmacs_budget=budget), dict(gmacs_weight=0.1), r'give either gmacs_weight \(got 0')):
+        with pytest.raises(ValueError, match=words):
+            train(tmp_path, config(**model), 1, hook=hook)
+
+
+def test_a_cost_needs_its_hook(tmp_path):
+    """Before and after the training with one; the message names the way of plain loops, too."""
+    for options in (dict(gmacs_weight=0.1), dict(gmacs_budget=dict(target=0.97)),
+                    dict(latency_budget=dict(target=0.9))):
+        model = MODELS.build(config(**options))
+        name, = options
+        with pytest.raises(ValueError, match=rf'model\.{name} has no effect without the hook.*'
+                           r"dict\(type='DynOPoolHook'\).*add_cost_gradient"):
+            losses(model)
+    trained = train(tmp_path, config(gmacs_weight=0.1), 1).model
+    with pytest.raises(ValueError, match=r'model\.gmacs_weight has no effect'):
+        losses(trained)
+
+
 def test_value_and_gradient_are_those_of_the_formula():
     """Stream k's layers scale with the product of r_1 ... r_k; the rest is constant."""
-    model = MODELS.build(config(gmacs_weight=1.0))
+    model = MODELS.build(config())
     pools = [model.backbone.dynopools[f'stream{k}'] for k in (1, 2, 3)]
-    complexity = model.complexity()
+    complexity = cost_of(model)
     cost = [0.0] * 4
     for layer in complexity.layers:
         streams = sorted(int(n[-1]) for n in layer.exponents)
@@ -80,24 +141,33 @@ def test_value_and_gradient_are_those_of_the_formula():
     alphas = [p.alpha.detach().double().requires_grad_() for p in pools]
     expected = formula(alphas)
     gradients = torch.autograd.grad(expected, alphas)
-    found = losses(model)['loss_gmacs']
-    assert found.item() == pytest.approx(expected.item(), rel=1e-6)
-    found.backward()
-    for pool, gradient in zip(pools, gradients):
-        torch.testing.assert_close(pool.alpha.grad.double(), gradient, rtol=1e-5, atol=1e-8)
+    task = losses(model)['decode.loss_ce']
+    task.backward()
+    before = [pool.alpha.grad.clone() for pool in pools]
+    found = add_cost_gradient(model, complexity, 3.0)
+    assert found.item() == pytest.approx(3 * expected.item(), rel=1e-6)
+    for pool, of_task, gradient in zip(pools, before, gradients):
+        torch.testing.assert_close((pool.alpha.grad - of_task).double(), 3 * gradient,
+                                   rtol=1e-5, atol=1e-7)
 
 
-def test_weight_zero_and_shape():
-    model = MODELS.build(config(gmacs_weight=0, gmacs_shape=(128, 192)))
-    found = losses(model)
-    assert found['loss_gmacs'].item() == 0
-    small = losses(MODELS.build(config()))['gmacs']
-    assert found['gmacs'].item() == pytest.approx(4 * small.item(), rel=1e-3)
+def test_weight_zero_and_shape(tmp_path):
+    """A weight of zero is no cost: it needs no hook, and trains like a network without one."""
+    options = dict(gmacs_weight=0, gmacs_shape=(128, 192))
+    model = MODELS.build(config(**options))
+    assert list(losses(model)) == list(losses(MODELS.build(config())))
+    runner = train(tmp_path / 'zero', config(**options), 2)
+    assert logged(runner, 'loss_gmacs') == [0, 0]
+    assert logged(runner, 'gmacs')[0] == pytest.approx(4 * cost_of(model).initial, rel=1e-3)
+    plain = train(tmp_path / 'plain', config(type='EncoderDecoder'), 2)
+    assert 'train/gmacs' not in plain.message_hub.log_scalars
+    for name, value in plain.model.state_dict().items():
+        assert torch.equal(runner.model.state_dict()[name], value)
 
 
-def test_the_papers_weight_is_the_default():
-    found = losses(MODELS.build(config()))
-    assert found['loss_gmacs'].item() == pytest.approx(7e-5 * found['gmacs'].item())
+def test_the_papers_weight_is_the_default(tmp_path):
+    runner = train(tmp_path, config(), 1)
+    assert logged(runner, 'loss_gmacs') == pytest.approx([7e-5 * logged(runner, 'gmacs')[0]])
 
 
 def test_watching_ends_with_its_block():
@@ -121,43 +191,25 @@ def test_the_most_frequent_shapes_are_described():
     assert describe_gmacs(model, shapes) == ', '.join(parts) + ' and 2 more shapes'
 
 
-def test_size_of_the_first_batch_where_none_is_given():
+def test_size_of_the_first_batch_where_none_is_given(tmp_path):
+    cfg = config(data_preprocessor=dict(type='SegDataPreProcessor', size_divisor=48))
+    runner = train(tmp_path, cfg, 1)
+    assert hook_of(runner).shape == (96, 96)  # images of 64 x 96 are padded to it
+    assert logged(runner, 'gmacs')[0] == pytest.approx(
+        cost_of(MODELS.build(config()), (96, 96)).initial)
+
+
+def test_the_count_before_any_size_is_known():
     cfg = config()
     cfg['data_preprocessor'].pop('size')
     model = MODELS.build(cfg)
-    assert losses(model)['gmacs'].item() == pytest.approx(
-        losses(MODELS.build(config()))['gmacs'].item())
-
-
-def test_the_cost_before_any_size_is_known():
-    cfg = config()
-    cfg['data_preprocessor'].pop('size')
-    model = MODELS.build(cfg)
-    assert model.counted_shape is None
-    for ask in (model.count_gmacs, model.complexity, model.prepare_cost):
-        with pytest.raises(ValueError, match='the size at which GMACs count is not known; set'):
-            ask()
-    assert model.count_gmacs((64, 96)) == MODELS.build(config()).count_gmacs()
-    losses(model, (32, 48))
-    assert model.counted_shape == model.cost.shape == (32, 48)
-
-
-def test_asking_for_the_cost_leaves_no_trace():
-    model = MODELS.build(config())
-    first = model.complexity((128, 192))
-    assert model.cost is None
-    model.prepare_cost()
-    assert model.cost.shape == (64, 96) and first.shape == (128, 192)
-
-
-def test_a_budget_needs_its_hook():
-    model = MODELS.build(config(gmacs_budget=dict(target=0.97)))
-    with pytest.raises(ValueError, match='DynOPoolHook'):
-        losses(model)
-    model.cost_weight = -0.25  # as the hook sets it
-    found = losses(model)
-    assert found['gmacs_lambda'] == -0.25
-    assert found['loss_gmacs'].item() == pytest.approx(-0.25 * found['gmacs'].item())
+    with pytest.raises(ValueError, match='the size at which GMACs count is not known; give'):
+        model.count_gmacs()
+    expected = MODELS.build(config()).count_gmacs()
+    assert model.count_gmacs((64, 96)) == expected
+    wide = MODELS.build(config(gmacs_shape=(128, 192)))
+    assert wide.count_gmacs() == model.count_gmacs((128, 192)) != expected
+    assert wide.count_gmacs((64, 96)) == expected
 
 
 @pytest.mark.parametrize('options, words', [

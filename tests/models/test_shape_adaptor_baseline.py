@@ -6,9 +6,10 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 
 from mmseg_dynopool.checkpoints import Checkpoint
-from mmseg_dynopool.complexity import count_gmacs
+from mmseg_dynopool.costs import count_gmacs, probe_complexity
 from mmseg_dynopool.export import freeze_config
-from mmseg_dynopool.layers import ShapeAdaptor, freeze_pools
+from mmseg_dynopool.layers import ShapeAdaptor, freeze_pools, learned_pools
+from mmseg_dynopool.models.cost import forward_without_postprocessing
 from support import runs
 from support.toys import hrnet_extra, segmentor_config
 
@@ -40,10 +41,10 @@ def test_one_device_read_per_forward(monkeypatch):
 
 
 def test_cost_follows_the_parameter():
-    model = MODELS.build(segmentor_config(type='ShapeAdaptor', gmacs_weight=1.0))
+    model = MODELS.build(segmentor_config(type='ShapeAdaptor'))
     shape = (512, 1024)
-    cost = model.complexity(shape)
-    pools = model.pools()
+    cost = probe_complexity(model, shape, forward=forward_without_postprocessing)
+    pools = learned_pools(model)
 
     def predicted():
         return cost.gmacs({n: p.bounded_alpha() for n, p in pools.items()})
@@ -65,9 +66,9 @@ def test_cost_follows_the_parameter():
 
 def test_trains_saves_and_loads(tmp_path):
     backbone = dict(dynopool=dict(type='ShapeAdaptor'))
-    runner = runs.train(tmp_path, runs.segmentor(backbone=backbone, gmacs_weight=0.1),
-                        iterations=4)
-    pools = runner.model.pools()
+    runner = runs.train(tmp_path, runs.segmentor(backbone=backbone), iterations=4,
+                        hook=dict(gmacs_weight=0.1))
+    pools = learned_pools(runner.model)
     scales = torch.stack([pool.scale for pool in pools.values()])
     assert (scales != 0.5).all() and (scales[:, 0] == scales[:, 1]).all()
     logged = runner.message_hub.log_scalars
@@ -77,7 +78,7 @@ def test_trains_saves_and_loads(tmp_path):
     state = torch.load(tmp_path / 'iter_4.pth', weights_only=False)['state_dict']
     again = MODELS.build(runs.segmentor(backbone=backbone))
     assert not again.load_state_dict(state).missing_keys
-    assert torch.equal(torch.stack([p.scale for p in again.pools().values()]), scales)
+    assert torch.equal(torch.stack([p.scale for p in learned_pools(again).values()]), scales)
 
 
 def test_a_checkpoint_of_the_other_pooling_is_refused(tmp_path):

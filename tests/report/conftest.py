@@ -5,16 +5,25 @@ import time
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from support.toys import write_project
 
 
+class Kill(Hook):
+    """Ends a training after ten iterations, as a machine would."""
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == 10:
+            raise KeyboardInterrupt
+
+
 @pytest.fixture(scope='package')
 def trained(cityscapes, tmp_path_factory):
-    """A folder with the work dirs ``learned`` (resumed half-way) and ``stock``, and mmseg's
-    metrics of both.
+    """A folder with the work dirs ``learned`` (a budget; resumed half-way) and ``stock``, and
+    mmseg's metrics of both.
 
     Before they are tested the alphas leave 2, and noise makes the networks, which have learned
     little, predict many classes.
@@ -34,12 +43,15 @@ def trained(cityscapes, tmp_path_factory):
 
         cfg.optim_wrapper.optimizer.lr = 0.1
         cfg.default_hooks.checkpoint.interval = cfg.train_cfg.val_interval = 10
-        cfg.train_cfg.max_iters = 10 if name == 'learned' else 20
-        runner(name).train()
+        cfg.train_cfg.max_iters = 20
         if name == 'learned':
+            killed = runner(name)
+            killed.register_hook(Kill())
+            with pytest.raises(KeyboardInterrupt):
+                killed.train()
             time.sleep(1.1)  # a log's folder has its second for a name
-            cfg.train_cfg.max_iters, cfg.resume = 20, True
-            runner(name).train()
+            cfg.resume = True
+        runner(name).train()
         path = folder / name / 'iter_20.pth'
         checkpoint = torch.load(path, weights_only=False)
         torch.manual_seed(1)

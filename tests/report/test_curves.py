@@ -13,7 +13,7 @@ from mmseg_dynopool.report.curves import (
     evolution_size,
     report_panels,
 )
-from mmseg_dynopool.report.figures import AXIS_COLORS
+from mmseg_dynopool.report.figures import AXIS_COLORS, ORANGE
 
 
 def make(name, slope, gmacs=True, sizes=True, steps=(10, 20, 30)):
@@ -30,6 +30,36 @@ def make(name, slope, gmacs=True, sizes=True, steps=(10, 20, 30)):
                 put('size', [(i, 64 + sign * i) for i in steps])
             put('grad_snr', [(i, slope / i) for i in steps if i > 10])
     return RunLog(name, series)
+
+
+def learned(name='run', cost='gmacs', target=0.5):
+    """As a run with a learner and a budget of that kind of cost logs."""
+    steps = (10, 20, 30)
+    series = {cost: [(i, 80 - i) for i in steps],
+              f'{cost}_ratio': [(i, 1 - i / 100) for i in steps],
+              f'{cost}_plan': [(10, 1.0), (20, 0.7), (30, target)],
+              f'{cost}_slope': [(i, -i / 1e4) for i in steps],
+              'loss': [(10, 2.0), (20, 1.5), (30, 1.25)]}
+    for k, stream in enumerate(('stream1', 'stream2'), 1):
+        for sign, axis in ((1, 'h'), (-1, 'w')):
+            def put(quantity, points, stream=stream, axis=axis):
+                series[ShapeScalar(stream, quantity, axis).key] = points
+            put('scale', [(i, 0.5 + sign * k * i / 1000) for i in steps])
+            put('slope', [(20, sign * 0.1 * k), (30, sign * 0.2 * k)])
+            put('slope_noise', [(20, 0.04), (30, 0.02)])
+    return RunLog(name, series)
+
+
+def bands(axis):
+    """Of each band, iterations with the lowest and the highest value, and its colour."""
+    found = []
+    for band in axis.collections:
+        ends = {}
+        for step, value in band.get_paths()[0].vertices:
+            low, high = ends.get(step, (value, value))
+            ends[step] = min(low, value), max(high, value)
+        found.append((ends, to_hex(band.get_facecolor()[0][:3]).upper()))
+    return found
 
 
 def draw(runs):
@@ -150,12 +180,108 @@ def test_panels_of_a_report_hold_the_series_and_the_drawing_shows_them():
         'width (w) from 0.5 to 0.7 at iteration 2')
 
 
-def test_a_budget_of_time_is_drawn():
-    run = make('one', 1.0)
-    run.series.update(latency_ms=[(10, 30.0), (20, 21.0)], latency_ratio=[(10, 1.0), (20, 0.7)],
-                       loss=[(10, 3.0), (20, 2.5)], loss_latency=[(10, 1.0), (20, -0.5)])
-    assert kinds(evolution([run]))[-3:] == [('gmacs', ''), ('gmacs_ratio', ''), ('latency_ms', '')]
+def test_the_plan_lies_over_the_cost():
+    """In the report beside the baseline, and in the picture of runs for each."""
+    run, other = learned(), learned('other', target=0.6)
+    panel = {panel.quantity: panel for panel in report_panels(run, other)}['gmacs_ratio']
+    drawn = {line.get_label(): line for line in draw_report_panel(panel).axes[0].get_lines()}
+    assert list(drawn) == ['this run', 'baseline', 'plan']
+    assert list(zip(*drawn['plan'].get_data())) == [(10, 1.0), (20, 0.7), (30, 0.5)]
+    assert list(zip(*drawn['this run'].get_data())) == [(10, 0.9), (20, 0.8), (30, 0.7)]
+    assert drawn['plan'].get_linestyle() == '--' and drawn['plan'].get_color() == ORANGE
+    assert panel.describe().endswith('; plan from 1 to 0.5 at iteration 30')
+    figure = draw([run, other])
+    plans = [line for line in figure.axes[5].get_lines() if line.get_label() == 'plan']
+    assert [list(line.get_ydata()) for line in plans] == [[1.0, 0.7, 0.5], [1.0, 0.7, 0.6]]
+    assert {(line.get_linestyle(), line.get_color()) for line in plans} == {('--', ORANGE)}
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        'height h', 'width w', 'stride 2', 'plan', 'run', 'other']
+
+
+def test_slopes_are_drawn_with_their_noise():
+    panels = {panel.title: panel for panel in report_panels(learned())}
+    assert list(panels)[-2:] == [f'Slope of the loss by log(scale), stream{k}' for k in (1, 2)]
+    for k in (1, 2):
+        panel = panels[f'Slope of the loss by log(scale), stream{k}']
+        axis, = draw_report_panel(panel).axes
+        lines = {line.get_label(): list(zip(*line.get_data())) for line in axis.get_lines()[:2]}
+        assert lines == {'height (h)': [(20, 0.1 * k), (30, 0.2 * k)],
+                         'width (w)': [(20, -0.1 * k), (30, -0.2 * k)]}
+        assert bands(axis) == [
+            ({20: pytest.approx((sign * 0.1 * k - 0.04, sign * 0.1 * k + 0.04)),
+              30: pytest.approx((sign * 0.2 * k - 0.02, sign * 0.2 * k + 0.02))}, AXIS_COLORS[side])
+            for sign, side in ((1, 'h'), (-1, 'w'))]
+        assert set(axis.get_lines()[2].get_ydata()) == {0}  # no slope
+        assert axis.get_ylim() == pytest.approx((-0.42, 0.42))  # the same for all instances
+        assert axis.get_ylabel() == 'slope of the loss\nby log(scale)'
+    assert panel.describe() == (
+        'Slope of the loss by log(scale), stream2: height (h) from 0.2 to 0.4 ± 0.02 at iteration '
+        '30; width (w) from -0.2 to -0.4 ± 0.02 at iteration 30')
+    per_cost, = draw_report_panel(panels['Slope of the loss per 1 % of the cost (gmacs)']).axes
+    assert list(zip(*per_cost.get_lines()[0].get_data())) == [
+        (10, -0.001), (20, -0.002), (30, -0.003)]
+    assert per_cost.get_ylabel() == 'slope of the loss\nper 1 % of the cost'
+
+
+def test_slopes_in_the_picture_of_runs():
+    """Where the learner of one run is beside the gradients of another."""
+    runs = [learned(), make('old', 1.0)]
+    figure, expected = draw(runs), kinds(evolution(runs))
+    assert expected[4:] == [(quantity, stream) for quantity in ('grad_snr', 'slope')
+                            for stream in ('stream1', 'stream2')] + [
+        ('gmacs', ''), ('gmacs_ratio', ''), ('gmacs_slope', '')]
+    first, second = (figure.axes[expected.index(('slope', f'stream{k}'))] for k in (1, 2))
+    assert bands(second)[1] == ({20: pytest.approx((-0.24, -0.16)), 30: pytest.approx(
+        (-0.42, -0.38))}, AXIS_COLORS['w'])
+    assert [line.get_label() for line in second.get_lines()[:2]] == ['run h', 'run w']
+    assert first.get_shared_y_axes().joined(first, second)
+    # The three panels of the cost share the width of the two instances.
+    edges = [axis.get_subplotspec().colspan for axis in figure.axes[-3:]]
+    assert [(edge.start, edge.stop) for edge in edges] == [(0, 2), (2, 4), (4, 6)]
+
+
+def test_a_cost_of_another_kind():
+    run = learned(cost='pixels')
     panels = {panel.quantity: panel for panel in report_panels(run)}
-    assert panels['latency_ratio'].curves[0].points == [(10, 1.0), (20, 0.7)]
-    assert panels['task_loss'].curves[0].points == [(10, 2.0), (20, 3.0)]
-    assert 'latency_ratio' not in {panel.quantity for panel in report_panels(make('two', 1.0))}
+    ratio = panels['pixels_ratio']
+    assert ratio.title == 'pixels, relative to the start'
+    assert [(curve.label, curve.points) for curve in ratio.curves] == [
+        ('this run', run.get('pixels_ratio')), ('plan', run.get('pixels_plan'))]
+    assert panels['pixels_slope'].title == 'Slope of the loss per 1 % of the cost (pixels)'
+    assert {'gmacs_ratio', 'gmacs_slope'}.isdisjoint(panels)
+    assert kinds(evolution([run]))[-3:] == [
+        ('pixels', ''), ('pixels_ratio', ''), ('pixels_slope', '')]
+    axes = draw([run]).axes[-3:]
+    assert [axis.get_ylabel() for axis in axes] == [
+        'pixels', 'pixels, relative to the start', 'slope of the loss\nper 1 % of the cost']
+    assert list(zip(*axes[0].get_lines()[0].get_data())) == [(10, 70), (20, 60), (30, 50)]
+
+
+def test_logs_of_0_3():
+    """With a budget of multiply-adds, and with one of time."""
+    run = make('one', 1.0)
+    run.series.update({'loss': [(10, 3.0), (20, 2.5)], 'loss_gmacs': [(10, 1.0), (20, -0.5)],
+                       'gmacs_lambda': [(10, 0.01), (20, 0.02)], 'dynopool/lr': [(10, 0.02)],
+                       ShapeScalar('stream1', 'grad_mean', 'h').key: [(10, 0.1)],
+                       ShapeScalar('stream1', 'grad_std', 'h').key: [(10, 0.3)]})
+    titles = ['Task loss (without the cost)',
+              'Multiply-adds before rounding, relative to the start', 'Scale of stream1',
+              'Scale of stream2']
+    panels = report_panels(run)
+    assert [panel.title for panel in panels] == titles
+    assert [curve.label for curve in panels[1].curves] == ['this run']
+    run.series.update(latency_ms=[(10, 30.0), (20, 21.0)], latency_ratio=[(10, 1.0), (20, 0.7)],
+                      latency_lambda=[(10, 0.1), (20, 0.2)], loss_latency=run.get('loss_gmacs'))
+    del run.series['loss_gmacs']
+    titles.insert(2, 'Time by the latency model, relative to the start')
+    panels = report_panels(run)
+    assert [panel.title for panel in panels] == titles
+    assert panels[0].curves[0].points == [(10, 2.0), (20, 3.0)]
+    assert panels[2].curves[0].points == [(10, 1.0), (20, 0.7)]
+    costs = evolution([run])[3:]
+    assert kinds(costs) == [
+        ('gmacs', ''), ('gmacs_ratio', ''), ('latency_ms', ''), ('latency_ratio', '')]
+    assert [[curve.label for curve in panel.curves] for row in costs for panel in row] == [
+        ['one']] * 4
+    assert [text.get_text() for text in draw([run]).legends[0].get_texts()] == [
+        'height h', 'width w', 'stride 2', 'one']

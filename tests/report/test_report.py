@@ -14,7 +14,7 @@ from mmseg.registry import MODELS
 from mmseg_dynopool.analysis.recipe import recipe
 from mmseg_dynopool.analysis.work_dir import read_run
 from mmseg_dynopool.checkpoints import load_network
-from mmseg_dynopool.complexity import count_gmacs
+from mmseg_dynopool.costs import count_gmacs
 from mmseg_dynopool.models import DynOPoolHRNet
 from mmseg_dynopool.report.collect import BASELINE_IS_STOCK, collect
 from mmseg_dynopool.report.page import make_page
@@ -140,6 +140,10 @@ def test_headings_and_words_for_pictures(both):
     alts = [image['alt'] for image in page.all('img')]
     assert any(re.match(r'Validation during training: this run from \S+ to \S+ at iteration 20; '
                         'baseline from', alt) for alt in alts)
+    cost, = (alt for alt in alts if alt.startswith('Multiply-adds before rounding, relative to'))
+    reached = re.search(r': this run from 1 to (\S+) at iteration 20; plan from 1 to 0.98 at '
+                        'iteration 20$', cost)
+    assert float(reached[1]) == pytest.approx(0.98, rel=0.02)
     assert page.all('html')[0]['lang'] == 'en'
     assert 'width=device-width' in next(m['content'] for m in page.all('meta')
                                         if m.get('name') == 'viewport')
@@ -164,11 +168,12 @@ def test_best_and_worst_images(both):
 def test_recipe_versions_and_seeds(both):
     data, page = both
     recipe = rows(page, 'Recipe')
-    assert recipe['Network'] == ['DynOPoolEncoderDecoder: DynOPoolHRNet + FCNHead',
+    assert recipe['Network'] == ['EncoderDecoder: DynOPoolHRNet + FCNHead',
                                  'EncoderDecoder: HRNet + FCNHead']
     assert recipe['Optimizer'] == ['SGD(lr=0.1, momentum=0.9, weight_decay=0.0001)'] * 2
-    assert recipe['Learning rate of alpha'] == ['0.02 (weight decay 0)', '-']
-    assert recipe['Cost in the loss'] == ['gmacs_weight=7e-05', '-']
+    assert recipe['Cost'] == ["gmacs_budget={'target': 0.98}", '-']
+    assert recipe['Learner of the scales'] == ['travel=3.0, every=2, jitter=0.1', '-']
+    assert 'Learning rate of alpha' not in recipe
     assert recipe['Crop (h x w)'] == ['64 x 64'] * 2 and recipe['Seed'] == ['1', '1']
     assert recipe['Batch per process'] == ['2', '2'] and recipe['Length'] == ['max_iters=20'] * 2
     assert 'RandomCrop(crop_size=(64, 64))' in recipe['Augmentation'][0]
@@ -235,7 +240,7 @@ def test_many_processes_and_text_that_is_no_html(trained, tmp_path):
     page = Page(run_report(work_dir, out=tmp_path / 'r.html', images=1, repeats=1).read_text())
     assert page.headings[0] == ('h1', work_dir.name)
     assert list(rows(page, 'IoU by class')) == [*names, 'Mean']
-    assert rows(page, 'Recipe')['Network'] == ['DynOPoolEncoderDecoder: DynOPoolHRNet + FCNHead']
+    assert rows(page, 'Recipe')['Network'] == ['EncoderDecoder: DynOPoolHRNet + FCNHead']
     assert rows(page, 'Parameters, multiply-adds and latency')['stock network'][2] == '1.000'
     assert not page.all('script') and all('onerror' not in image for image in page.all('img'))
 
@@ -244,7 +249,37 @@ def test_the_measured_time_of_a_settled_network_is_told(trained):
     run = read_run(trained[0] / 'learned')
     assert 'Time of the settled network' not in recipe(run)
     run.log.series['latency_measured_ms'] = [(17, 20.702), (20, 20.702)]
-    run.cfg.model.latency_budget = dict(target=0.7)
+    run.cfg.custom_hooks = [dict(type='DynOPoolHook', latency_budget=dict(target=0.7))]
     rows = recipe(run)
     assert rows['Time of the settled network'].startswith('20.7 ms of one image, as measured')
-    assert "latency_budget={'target': 0.7}" in rows['Cost in the loss']
+    assert rows['Cost'] == "latency_budget={'target': 0.7}"
+
+
+def test_the_recipe_of_the_paper_s_way_and_of_0_3(trained):
+    """The scales had an lr in the optimizer: it was logged."""
+    run = read_run(trained[0] / 'learned')
+    run.cfg.optim_wrapper.paramwise_cfg = dict(
+        custom_keys={'dynopools': dict(lr_mult=0.2, decay_mult=0.)})
+    run.log.series['dynopool/lr'] = [(1, 0.02), (20, 0.001)]
+    run.cfg.custom_hooks = [dict(type='DynOPoolHook', gmacs_weight=7e-5, gmacs_shape=(64, 96))]
+    rows = recipe(run)
+    assert rows['Learning rate of alpha'] == '0.02 (weight decay 0)'
+    assert rows['Cost'] == 'gmacs_weight=7e-05, gmacs_shape=(64, 96)'
+    assert 'Learner of the scales' not in rows
+    run.cfg.custom_hooks = [dict(type='DynOPoolHook'), dict(type='MeasuredGradientHook')]
+    run.cfg.model.gmacs_budget, run.cfg.model.gmacs_weight = dict(target=0.5), None
+    assert recipe(run)['Cost'] == "gmacs_budget={'target': 0.5}"
+    # The same config, trained anew: alpha's lr has no effect.
+    del run.log.series['dynopool/lr']
+    rows = recipe(run)
+    assert rows['Learner of the scales'] == 'travel=3.0, every=4, jitter=0.1'
+    assert 'Learning rate of alpha' not in rows
+
+
+def test_the_recipe_of_a_budget_of_another_kind(trained):
+    run = read_run(trained[0] / 'learned')
+    run.cfg.custom_hooks = [dict(type='DynOPoolHook', travel=1., gradient='learner',
+                                 budget=dict(type='PixelsBudget', target=0.6))]
+    rows = recipe(run)
+    assert rows['Cost'] == "budget={'type': 'PixelsBudget', 'target': 0.6}"
+    assert rows['Learner of the scales'] == "travel=1.0, gradient='learner', every=2, jitter=0.1"

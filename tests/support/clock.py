@@ -1,6 +1,6 @@
 """A clock that moves by what poolings put out, so that times are known."""
 
-from mmseg_dynopool.latency import timing
+from mmseg_dynopool.costs import timing
 from mmseg_dynopool.layers import FixedDynOPool
 
 

@@ -18,7 +18,7 @@ from mmengine.utils import ManagerMixin
 from support.toys import ROOT
 
 # What a user is to see; any other error (TypeError, KeyError, ...) is an accident of the code.
-MEANT = (SystemExit, ValueError, OSError, ImportError, SyntaxError)
+MEANT = (SystemExit, ValueError, OSError, ImportError, SyntaxError, FloatingPointError)
 
 
 def tool(name: str, *args, cwd: Path, ok: bool = True) -> str:

@@ -17,8 +17,8 @@ declare_missing_operators()  # before mmcv, mmengine or timm import torchvision
 
 from mmengine.registry import init_default_scope  # noqa: E402
 
-from mmseg_dynopool.complexity import count_gmacs  # noqa: E402
 from mmseg_dynopool.conversion import convert_dynopool, plan_conversion  # noqa: E402
+from mmseg_dynopool.costs import count_gmacs  # noqa: E402
 from mmseg_dynopool.models import DynOPoolHRNet  # noqa: E402
 from support import zoo  # noqa: E402
 

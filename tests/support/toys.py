@@ -58,7 +58,8 @@ def segmentor_config(cascade=False, gmacs_weight=None, channels=(4, 8, 12, 16),
                      modules=(1, 1, 1, 1), **dynopool):
     """A tiny segmentor with a stream for each of ``channels``, and so many modules in each stage.
 
-    Further options are those of its DynOPools.
+    ``gmacs_weight`` is given to the model, as version 0.3 took it. Further options are those of its
+    DynOPools.
     """
     head = fcn_head(channels)
     if cascade:
@@ -68,13 +69,13 @@ def segmentor_config(cascade=False, gmacs_weight=None, channels=(4, 8, 12, 16),
         head = [head, ocr]
     return dict(
         type=f'DynOPool{"Cascade" if cascade else ""}EncoderDecoder',
-        gmacs_weight=gmacs_weight,
         data_preprocessor=dict(type='SegDataPreProcessor', size=SIZE),
         backbone=dict(type='DynOPoolHRNet', extra=hrnet_extra(channels, modules),
                       dynopool=dynopool),
         decode_head=head,
         train_cfg=dict(),
         test_cfg=dict(mode='whole'),
+        **({} if gmacs_weight is None else dict(gmacs_weight=gmacs_weight)),
         **(dict(num_stages=2) if cascade else {}))
 
 
@@ -99,7 +100,7 @@ def converted_config(kind='ResNet', classes=3, **dynopool):
         head |= dict(type='DepthwiseSeparableASPPHead', in_channels=64, in_index=3, channels=8,
                      dilations=(1, 2), c1_in_channels=8, c1_channels=4)
     return dict(
-        type='DynOPoolEncoderDecoder', gmacs_weight=None, dynopool=dynopool,
+        type='DynOPoolEncoderDecoder', dynopool=dynopool,
         data_preprocessor=dict(type='SegDataPreProcessor', size=SIZE), backbone=backbone,
         decode_head=head, train_cfg=dict(), test_cfg=dict(mode='whole'))
 
@@ -166,33 +167,30 @@ def write_project(folder, data_root, modules=(1, 1, 1, 1)):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'my_hrnet_config.py').write_text(
         ''.join(f'{key} = {value!r}\n' for key, value in settings.items()))
-    (folder / 'my_dynopool_config.py').write_text(readme_config())
+    # The streams are a small part of a toy's cost: 0.5 is out of their reach.
+    (folder / 'my_dynopool_config.py').write_text(
+        readme_config().replace('target=0.5', 'target=0.98'))
 
 
-def write_converted_project(folder, data_root, kind='ResNet', **options):
-    """A config ``my_converted_config.py`` beside those of `write_project`, and its stock one.
-
-    Options are those of the model.
-    """
+def write_converted_project(folder, data_root, kind='ResNet', target=0.5):
+    """A config ``my_converted_config.py`` beside those of `write_project`, and its stock one."""
     write_project(folder, data_root)
     model = converted_config(kind, 19)
-    stock = dict(model, type='EncoderDecoder')
-    del stock['dynopool'], stock['gmacs_weight']
+    options = model.pop('dynopool')
     preprocessor = dict(model['data_preprocessor'], size=(64, 64), pad_val=0, seg_pad_val=255)
+    stock = dict(model, type='EncoderDecoder', data_preprocessor=preprocessor)
     (folder / 'my_stock_config.py').write_text(
-        "_base_ = './my_hrnet_config.py'\n"
-        f'model = dict(_delete_=True, **{dict(stock, data_preprocessor=preprocessor)!r})\n')
-    ours = dict(type='DynOPoolEncoderDecoder', dynopool=model['dynopool'], **options)
-    (folder / 'my_converted_config.py').write_text(
-        f"_base_ = './my_stock_config.py'\nmodel = {ours!r}\n"
-        + ''.join(f'{line}\n' for line in readme_config().splitlines()
-                  if not line.startswith(('_base_', 'model'))))
+        f"_base_ = './my_hrnet_config.py'\nmodel = dict(_delete_=True, **{stock!r})\n")
+    lines = readme_config(f"type='DynOPoolEncoderDecoder', dynopool={options!r}")
+    (folder / 'my_converted_config.py').write_text(lines.replace(
+        'my_hrnet_config', 'my_stock_config').replace('target=0.5', f'target={target}'))
 
 
-def readme_config():
-    """The five lines as the README prints them."""
+def readme_config(model="backbone=dict(type='DynOPoolHRNet')"):
+    """The four lines as the README prints them, with other options of ``model`` if wanted."""
     text = (ROOT / 'README.md').read_text()
     start = text.index("_base_ = './my_hrnet_config.py'")
     lines = text[start:text.index('```', start)]
-    assert len(lines.splitlines()) == 5
-    return lines
+    printed = "model = dict(backbone=dict(type='DynOPoolHRNet'))\n"
+    assert len(lines.splitlines()) == 4 and printed in lines and 'target=0.5)' in lines
+    return lines.replace(printed, f'model = dict({model})\n')

@@ -4,10 +4,14 @@ import torch
 from torch import Tensor, nn
 
 from mmseg_dynopool import DynOPoolHRNet, config_path
-from mmseg_dynopool.budget import GMACsBudget
-from mmseg_dynopool.complexity import ComplexityModel, count_gmacs, probe_complexity
 from mmseg_dynopool.conversion import ConversionPlan, convert_dynopool, plan_conversion
-from mmseg_dynopool.latency import LatencyModel
+from mmseg_dynopool.costs import (
+    ComplexityModel,
+    GMACsBudget,
+    LatencyModel,
+    count_gmacs,
+    probe_complexity,
+)
 from mmseg_dynopool.layers import DynOPool, DynOPoolConv2d, freeze_pools, learned_pools
 from mmseg_dynopool.ops import dynopool2d, pooled_size
 

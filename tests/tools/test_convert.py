@@ -18,8 +18,7 @@ def config(tmp_path):
     """A config whose network is converted, and one of the stock network."""
     model = converted_config('ResNet7', rule='after', skip=['layer3.*'])
     stock = dict(model, type='EncoderDecoder')
-    for key in ('dynopool', 'gmacs_weight'):
-        stock.pop(key)
+    del stock['dynopool']
     for name, settings in (('converted', model), ('stock', stock)):
         (tmp_path / f'{name}.py').write_text(Config(dict(model=settings)).pretty_text)
     return tmp_path

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
+from mmseg_dynopool.models import count_network_gmacs
 from support.commands import process, scalars, tool
 from support.toys import ROOT, write_cityscapes, write_project
 
@@ -22,7 +23,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 
-from mmseg_dynopool.budget import GMACsBudgetHook
+from mmseg_dynopool.hooks import DynOPoolHook
 from mmseg_dynopool.layers import DynOPool
 
 
@@ -45,14 +46,15 @@ class Recorder(Hook):
         self.sizes.append(list(output.shape[-2:]))
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        budget = next((h for h in runner.hooks if isinstance(h, GMACsBudgetHook)), None)
+        learner = next(h for h in runner.hooks if isinstance(h, DynOPoolHook)).learner
         self.file.write(json.dumps(dict(
             wrapper=self.wrapper, unused=self.unused,
             images=sorted(s.img_path for s in data_batch['data_samples']),
             alphas=[a.hex() for pool in self.pools for a in pool.alpha.tolist()],
             sizes=self.sizes, loss=float(outputs['loss']),
-            multiplier=budget and budget.controller.multiplier.hex(),
-            settled=budget and budget.settled is not None)) + chr(10))
+            values=learner and [value.hex() for value in learner.values.tolist()],
+            slopes=learner and str(learner.slopes.state_dict()),
+            settled=learner and learner.settled)) + chr(10))
         self.file.flush()
         self.sizes.clear()
 '''
@@ -71,8 +73,12 @@ def project(tmp_path_factory):
     return folder
 
 
-def write_config(folder, name, batch_size, iterations, hooks=(), wrapper=None, norm=None, **model):
-    """A config over the project's own; a large lr of alpha, so that sizes change in few steps."""
+def write_config(folder, name, batch_size, iterations, hook, hooks=(), wrapper=None, norm=None,
+                 **model):
+    """A config over the project's own, with options of `DynOPoolHook`.
+
+    With lambda, a large lr of alpha, so that sizes change in few steps.
+    """
     pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'),
                 dict(type='PackSegInputs')]
     norms = dict(norm_cfg=norm) if norm else {}  # else the project's
@@ -80,13 +86,14 @@ def write_config(folder, name, batch_size, iterations, hooks=(), wrapper=None, n
     settings = dict(
         _base_='./my_dynopool_config.py',
         custom_imports=dict(imports=['mmseg_dynopool', 'recorder'], allow_failed_imports=False),
-        custom_hooks=[dict(type='DynOPoolHook'), *hooks, dict(type='Recorder')],
+        custom_hooks=[dict(type='DynOPoolHook', **hook), *hooks, dict(type='Recorder')],
         train_dataloader=dict(batch_size=batch_size, dataset=dict(pipeline=pipeline)),
         train_cfg=dict(max_iters=iterations, val_interval=iterations),
         default_hooks=dict(checkpoint=dict(interval=iterations)),
         optim_wrapper=dict(
             optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=1e-4),
-            paramwise_cfg=dict(custom_keys=dict(dynopools=dict(lr_mult=400., decay_mult=0.))),
+            **(dict(paramwise_cfg=dict(custom_keys=dict(
+                dynopools=dict(lr_mult=400., decay_mult=0.)))) if 'gmacs_weight' in hook else {}),
             **wrapper or {}),
         model=dict(data_preprocessor=dict(size=SIZE), backbone=backbone,
                    decode_head=norms) | model)
@@ -117,7 +124,7 @@ def check_ranks_agree(first, second):
     """Equal alphas and sizes in every step, from different images; alphas and sizes move."""
     for a, b in zip(first, second, strict=True):
         assert set(a['images']).isdisjoint(b['images']) and a['loss'] != b['loss']
-        for key in ('alphas', 'sizes', 'multiplier', 'settled'):
+        for key in ('alphas', 'sizes', 'values', 'slopes', 'settled'):
             assert a[key] == b[key]
         assert a['wrapper'] == 'MMDistributedDataParallel' and a['unused'] is False
     assert len({tuple(a['alphas']) for a in first}) >= 3
@@ -131,12 +138,13 @@ def test_ranks_agree_and_equal_one_process(project, monkeypatch):
     the largest difference measured was 1e-7, at a quarter of this lr of alpha; the tolerance is
     ten times that.
     """
-    config = write_config(project, 'two', 1, 12, wrapper=dict(accumulative_counts=2),
-                          norm=GROUP_NORM, gmacs_weight=3.0, backbone=dict(with_cp=True))
+    config = write_config(project, 'two', 1, 12, dict(gmacs_weight=3.0),
+                          wrapper=dict(accumulative_counts=2), norm=GROUP_NORM,
+                          backbone=dict(with_cp=True))
     first, second, two = launch(project, config, monkeypatch)
     check_ranks_agree(first, second)
 
-    config = write_config(project, 'one', 4, 6, norm=GROUP_NORM, gmacs_weight=3.0)
+    config = write_config(project, 'one', 4, 6, dict(gmacs_weight=3.0), norm=GROUP_NORM)
     monkeypatch.syspath_prepend(str(project))
     tool('train', config, '--work-dir', 'one', cwd=project)
     single, one = results(project / 'one', ranks=1)
@@ -171,26 +179,29 @@ def test_ranks_agree_and_equal_one_process(project, monkeypatch):
 
 
 def test_ranks_agree_on_the_budget(project, monkeypatch):
-    """In mixed precision, with a measured gradient, averages of weights and buffers and a
-    validation at the end."""
-    hooks = [dict(type='EMAHook', ema_type='StochasticWeightAverage', update_buffers=True),
-             dict(type='MeasuredGradientHook', every=2)]
-    config = write_config(project, 'budget', 2, 14, hooks, gmacs_weight=None,
-                          gmacs_budget=dict(target=1.2), gmacs_shape=(160, 288))
+    """In mixed precision, with averages of weights and buffers and a validation at the end."""
+    hooks = [dict(type='EMAHook', ema_type='StochasticWeightAverage', update_buffers=True)]
+    shape = (160, 288)
+    config = write_config(project, 'budget', 2, 14, dict(
+        gmacs_budget=dict(target=1.2), gmacs_shape=shape), hooks)
     first, second, saved = launch(project, config, monkeypatch, '--amp')
     check_ranks_agree(first, second)
-    assert len({a['multiplier'] for a in first}) >= 8
+    assert len({a['slopes'] for a in first}) >= 6  # measured in every second step
     assert [a['settled'] for a in first] == [False] * 11 + [True] * 3
     settled = {tuple(a['alphas']) for a in first[11:]}
     assert len(settled) == 1
+    lines = [line for line in scalars(project / 'budget') if 'gmacs_plan' in line]
+    assert [line['gmacs_ratio'] for line in lines[:12]] == pytest.approx(
+        [line['gmacs_plan'] for line in lines[:12]], rel=1e-4)
     init_default_scope('mmseg')
     monkeypatch.syspath_prepend(str(project))
     model = MODELS.build(Config.fromfile(config).model)
-    start = model.count_gmacs()
+    start = count_network_gmacs(model, shape)
     for key, prefix in (('state_dict', ''), ('ema_state_dict', 'module.')):
         state = {k.removeprefix(prefix): v for k, v in saved[key].items() if k != 'steps'}
         model.load_state_dict(state)
         alphas = [p.alpha for p in model.backbone.dynopools.values()]
         assert tuple(a.hex() for alpha in alphas for a in alpha.tolist()) in settled
-    assert tuple(a.hex() for a in saved['gmacs_budget']['settled'].tolist()) in settled
-    assert model.count_gmacs() / start == pytest.approx(1.2, rel=0.02)
+    kept = torch.tensor(saved['dynopool']['learner']['keeper']['settled'], dtype=torch.float64)
+    assert tuple(a.hex() for a in kept.exp().float().tolist()) in settled
+    assert count_network_gmacs(model, shape) / start == pytest.approx(1.2, rel=0.02)

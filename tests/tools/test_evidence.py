@@ -7,11 +7,12 @@ import statistics
 from collections import Counter
 
 import pytest
-from mmseg.registry import MODELS
+from mmseg.registry import HOOKS, MODELS
 from scipy.stats import t
 
 from mmseg_dynopool.data.prepare_fashion_scenes import VARIANTS
 from mmseg_dynopool.models import count_network_gmacs
+from study import learner_runs
 from study import lines as study_lines
 from study import train as training
 from study.candidates import describe, gmacs, load
@@ -42,6 +43,36 @@ def test_the_list():
     assert min(seeds.values()) >= 3
     follows = [f'hrnet/{data}/measured/0.5' for data in ('isotropic', 'stretched_h', 'stretched_w')]
     assert {seeds[key] for key in follows} == {5}
+
+
+@pytest.mark.parametrize('method', ['measured', 'latency'])
+def test_what_version_0_3_trained_is_refused(method):
+    with pytest.raises(ValueError, match=rf'demo/mni152/{method}/0\.7/seed1: version 0\.3 trained'):
+        describe(Run('demo', 'mni152', method, 0.7, 1))
+
+
+LEARNER = {run.options: run for run in learner_runs.all_runs()
+           if run.method == 'learner' and run.network == 'hrnet' and run.seed == 0}
+
+
+@pytest.mark.parametrize('options', LEARNER, ids=lambda options: '-'.join(map(str, sum(
+    options, ()))) or 'none')
+def test_the_options_of_the_learners_runs(options):
+    """Each is where it acts: in the hook, its budget, the optimizer, or its wrapper."""
+    config = load(*describe(LEARNER[options]))
+    hook = HOOKS.build(config.custom_hooks[0])
+    budget, wrapper = hook.options.budget, config.optim_wrapper
+    found = dict(
+        travel=hook.travel, every=hook.every, jitter=hook.jitter, step=hook.estimator.step,
+        shrink=type(hook).__name__ != 'UnshrunkHook', begin=budget.begin, reach=budget.reach,
+        clip=(wrapper.get('clip_grad') or {}).get('max_norm'),
+        amp=wrapper.type == 'CPUAmpOptimWrapper', optimizer=wrapper.optimizer.type)
+    usual = dict(travel=3., every=2, jitter=0.1, step=0.1, shrink=True, begin=0.1, reach=0.5,
+                 clip=None, amp=False, optimizer='SGD')
+    assert found == usual | dict(options)
+    assert 'paramwise_cfg' not in wrapper
+    stock = gmacs(*describe(Run('hrnet', LEARNER[options].data, 'stock', 1., 0)))
+    assert budget.target_gmacs == pytest.approx(0.5 * stock)
 
 
 @pytest.mark.parametrize('network, method, ratio', [
@@ -280,11 +311,13 @@ def test_one_run_from_config_to_line(tmp_path, monkeypatch):
     monkeypatch.setattr(training, 'load', lambda file, overrides: load(file, {
         **overrides, 'train_cfg.max_iters': 4, 'train_cfg.val_interval': 4,
         'default_hooks.logger.interval': 1}))
-    run = Run('hrnet', 'stretched_h', 'measured', 0.5, 3, (('every', 1), ))
+    run = Run('hrnet', 'stretched_h', 'learner', 0.5, 3, (('every', 1), ))
     line = json.loads(json.dumps(training.finish(run, tmp_path / 'work')))
     assert line['key'] == run.key and line['seed'] == 3 and line['options'] == dict(every=1)
     assert line['gmacs_ratio'] == pytest.approx(0.5, rel=0.02)
     assert set(line['scales']) == {'stem1', 'stem2', 'stream1', 'stream2', 'stream3'}
-    assert line['overrides']['custom_hooks'][1] == dict(type='MeasuredGradientHook', every=1)
+    hook, = line['overrides']['custom_hooks']
+    assert (hook['type'], hook['every']) == ('DynOPoolHook', 1)
+    assert hook['gmacs_budget']['target_gmacs'] == pytest.approx(line['gmacs'], rel=0.02)
     assert line['train_time_ratio'] > 0 and line['test_time_ratio'] > 0
     assert not (tmp_path / 'work' / run.key).exists()

@@ -14,12 +14,11 @@ from support.commands import tool
 from support.toys import ROOT, write_project
 
 # All that draws random numbers or keeps a state: augmentation in workers, dropout, moving
-# averages, the budget's controller. Checkpoints every two iterations, one is kept.
+# averages, the scales' learner. Checkpoints every two iterations, one is kept.
 CONFIG = """
 _base_ = './my_dynopool_config.py'
 custom_imports = dict(imports=['mmseg_dynopool', 'killer'], allow_failed_imports=False)
-model = dict(gmacs_weight=None, gmacs_budget=dict(target=0.97, begin=0., reach=0.3, settle=0.8),
-             backbone=dict(dynopool=dict(stem=True)), decode_head=dict(dropout_ratio=0.3))
+model = dict(backbone=dict(dynopool=dict(stem=True)), decode_head=dict(dropout_ratio=0.3))
 train_dataloader = dict(
     num_workers=2, persistent_workers=True,
     sampler=dict(_delete_=True, type='InfiniteSampler', shuffle=True),
@@ -30,8 +29,9 @@ train_dataloader = dict(
 train_cfg = dict(max_iters=8, val_interval=4)
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0., begin=0, end=8, by_epoch=False)]
 default_hooks = dict(checkpoint=dict(interval=2, max_keep_ckpts=1, save_best='mIoU'))
-custom_hooks = [dict(type='DynOPoolHook'), dict(type='EMAHook', momentum=0.2),
-                dict(type='KillerHook')]
+budget = dict(target=0.97, begin=0., reach=0.3, settle=0.8)
+custom_hooks = [dict(type='DynOPoolHook', gmacs_budget=budget),
+                dict(type='EMAHook', momentum=0.2), dict(type='KillerHook')]
 randomness = dict(seed=3)
 """
 KILLER = """
@@ -76,10 +76,6 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def budget_is_settled(saved):
-    return saved['gmacs_budget']['settled'] is not None
-
-
 def test_kills_leave_no_trace(cityscapes, tmp_path, monkeypatch, one_thread):
     """The runs that nothing kills are in this process, which saves seconds of imports."""
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -100,7 +96,8 @@ def test_kills_leave_no_trace(cityscapes, tmp_path, monkeypatch, one_thread):
     assert checkpoint_differences(*ends) == []
     assert list((tmp_path / 'killed').glob('.iter*')) == []
     saved = torch.load(ends[0], weights_only=False)
-    assert budget_is_settled(saved) and 'ema_state_dict' in saved
+    assert saved['dynopool']['learner']['keeper']['settled'] is not None
+    assert saved['dynopool']['learner']['done'] == 8 and 'ema_state_dict' in saved
     assert saved['message_hub']['runtime_info']['best_score'] == torch.load(
         ends[1], weights_only=False)['message_hub']['runtime_info']['best_score']
 

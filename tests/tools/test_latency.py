@@ -7,7 +7,8 @@ import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
-from mmseg_dynopool.latency import LatencyModel
+from mmseg_dynopool.costs import LatencyModel
+from mmseg_dynopool.layers import learned_pools
 from support.commands import tool
 from support.toys import segmentor_config
 
@@ -26,10 +27,10 @@ def test_fit_and_comparison(tmp_path):
 
     model = MODELS.build(Config.fromfile(config).model)
     with torch.no_grad():
-        for pool in model.pools().values():
+        for pool in learned_pools(model).values():
             pool.alpha.copy_(torch.tensor([4.0, 2.5]))
     torch.save(dict(state_dict=model.state_dict(), meta={}), tmp_path / 'learned.pth')
     printed = tool('latency', config, 'learned.pth', '--against', 'latency.json', cwd=tmp_path)
     said = float(re.search(r'the model says ([\d.]+) ms', printed)[1])
-    alphas = {name: pool.alpha.detach() for name, pool in model.pools().items()}
+    alphas = {name: pool.alpha.detach() for name, pool in learned_pools(model).items()}
     assert said == pytest.approx(found.milliseconds(alphas).item(), rel=1e-3)

@@ -29,6 +29,15 @@ def test_every_config_has_a_row():
     assert {ROOT / path for path in listed} == {ROOT / 'configs' / name for name in configs}
 
 
+def test_the_goal_is_what_the_training_hook_says():
+    told = {name: models.goal(Config.fromfile(ROOT / 'configs' / name,
+                                              import_custom_modules=False))
+            for name, _ in read_measured()}
+    assert told == {name: line['goal'] for (name, _), line in read_measured().items()}
+    assert told['unet_dynopool_cityscapes.py'] == '70%'
+    assert told['classification/vgg16_dynopool_s_cifar100.py'] == 'weight 0.00022'
+
+
 def test_scores_have_three_seeds():
     assert {name: len(score['values']) for name, score in read_scores().items()} == dict.fromkeys(
         (DEMO, 'demo_dynopool_mni152.py', 'evidence_hrnet_fashion.py',

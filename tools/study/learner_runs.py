@@ -4,7 +4,7 @@ from .runs import Run, _seeds
 
 CANDIDATES = (('hrnet', 'stretched_h'), ('hrnet', 'isotropic'), ('deeplab', 'stretched_h'),
               ('demo', 'mni152'))
-JITTERS = (0., 0.05, 0.1, 0.2)
+JITTERS = (0., 0.05, 0.2)
 OPTIONS = (
     (('travel', 0.), ), (('travel', 1.), ), (('travel', 10.), ), (('shrink', False), ),
     (('every', 4), ), (('begin', 0.), ('reach', 0.2)), (('clip', 1.), ), (('amp', True), ),
@@ -17,13 +17,11 @@ def all_runs() -> list[Run]:
     runs = []
     for seed in range(3):
         for network, data in CANDIDATES:
-            runs.append(Run(network, data, 'learner', 0.5, seed))
-        for jitter in (0., 0.05, 0.2):
-            runs.append(Run('hrnet', 'stretched_h', 'learner', 0.5, seed, (('jitter', jitter), )))
+            for options in ((), (('jitter', 0.), )):
+                runs.append(Run(network, data, 'learner', 0.5, seed, options))
     for jitter in JITTERS:
+        runs += _seeds(3, 'hrnet', 'stretched_h', 'learner', 0.5, options=(('jitter', jitter), ))
         runs += _seeds(3, 'hrnet', 'stretched_h', 'jittered', 0.5, options=(('jitter', jitter), ))
     for options in OPTIONS:
         runs += _seeds(3, 'hrnet', 'stretched_h', 'learner', 0.5, options=options)
-    for network, data in CANDIDATES[1:]:
-        runs += _seeds(3, network, data, 'learner', 0.5, options=(('jitter', 0.), ))
     return list(dict.fromkeys(runs))

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmseg_dynopool.complexity import GMACsCounter, probe_complexity
-from mmseg_dynopool.latency import LatencyModel, fit_latency, measure_latency
+from mmseg_dynopool.costs import LatencyModel, fit_latency, measure_latency, probe_complexity
 from mmseg_dynopool.layers import DynOPool, DynOPoolConv2d, ShapeAdaptor
 from support.clock import Clock
 
@@ -73,7 +72,7 @@ def test_it_is_differentiable(fitted):
 def test_counted_at_rounded_sizes(fitted):
     found, clock = fitted
     model = network()
-    count = found.counted(GMACsCounter(model, SHAPE), probe_complexity(model, SHAPE))
+    count = found.counted(model, probe_complexity(model, SHAPE))
     scale = found.start_ms / expected_ms([(115, 173), (52, 78)], clock)
     for pairs, sizes in (([(2.5, 2.0), (2.0, 3.0)], [(102, 192), (51, 64)]),
                          ([(2.503, 2.001), (2.01, 3.001)], [(102, 192), (51, 64)]),
@@ -104,14 +103,14 @@ def test_written_and_read(fitted, tmp_path):
 
 def test_a_network_that_starts_elsewhere_has_the_same_times(fitted):
     found, _ = fitted
-    moved = found.at_scales_of(probe_complexity(network(0.3), SHAPE))
+    moved = found.told_from(probe_complexity(network(0.3), SHAPE))
     at = alphas((2.3, 2.1), (1.9, 2.6))
     assert moved.initial_scales == {'1.pool': (0.3, 0.3), '2.pool': (0.3, 0.3)}
     assert moved.milliseconds(at).item() == pytest.approx(found.milliseconds(at).item())
     assert (moved.start_scales, moved.start_ms) == (found.start_scales, found.start_ms)
     assert moved.initial_ms == pytest.approx(
         found.milliseconds(alphas((1 / 0.3, ) * 2, (1 / 0.3, ) * 2)).item())
-    assert found.at_scales_of(probe_complexity(network(), SHAPE)) == found
+    assert found.told_from(probe_complexity(network(), SHAPE)) == found
 
 
 @pytest.mark.parametrize('other, shape, words', [
@@ -124,7 +123,7 @@ def test_a_network_that_starts_elsewhere_has_the_same_times(fitted):
 ])
 def test_another_network_is_refused(fitted, other, shape, words):
     with pytest.raises(ValueError, match='is of another network') as error:
-        fitted[0].at_scales_of(probe_complexity(other, shape))
+        fitted[0].told_from(probe_complexity(other, shape))
     assert words in str(error.value)
 
 

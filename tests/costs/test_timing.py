@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from mmseg_dynopool.latency import time_alternately
+from mmseg_dynopool.costs import time_alternately
 
 
 def test_programs_take_turns_after_a_warm_up():

@@ -8,7 +8,10 @@ import pytest
 import torch
 from mmseg.registry import MODELS
 
-from mmseg_dynopool.complexity.summary import summarize
+from mmseg_dynopool.costs import probe_complexity
+from mmseg_dynopool.costs.summary import summarize
+from mmseg_dynopool.layers import learned_pools
+from mmseg_dynopool.models.cost import forward_without_postprocessing
 from support.networks import w48_fcn
 from support.toys import ROOT, fcn_head, hrnet_extra, segmentor_config
 
@@ -37,8 +40,8 @@ def w18_small_ocr():
     pytest.param(w18_small_ocr(), 4.0, 2, id='W18-small+OCR', marks=pytest.mark.slow)])
 def test_prediction_equals_the_count_at_random_scales(config, highest, settings):
     model = MODELS.build(config)
-    complexity = model.complexity(SHAPE)
-    pools = model.pools()
+    complexity = probe_complexity(model, SHAPE, forward=forward_without_postprocessing)
+    pools = learned_pools(model)
     rng = random.Random(0)
     for _ in range(settings):
         with torch.no_grad():
@@ -49,7 +52,7 @@ def test_prediction_equals_the_count_at_random_scales(config, highest, settings)
 
 
 def summary(model):
-    return summarize(model, SHAPE, forward=lambda m, x: m._forward(x))
+    return summarize(model, SHAPE, forward=forward_without_postprocessing)
 
 
 @pytest.mark.slow
@@ -90,11 +93,13 @@ sys.path.insert(0, {tests!r})
 from mmengine.registry import init_default_scope
 import mmseg_dynopool
 from mmseg.registry import MODELS
+from mmseg_dynopool.costs import probe_complexity
+from mmseg_dynopool.models.cost import forward_without_postprocessing
 from support.networks import w48_fcn
 init_default_scope('mmseg')
 model = MODELS.build(w48_fcn())
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-model.complexity((512, 1024))
+probe_complexity(model, (512, 1024), forward=forward_without_postprocessing)
 print('MiB', (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
 

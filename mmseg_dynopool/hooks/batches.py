@@ -1,0 +1,41 @@
+"""What a hook has to know of a batch before the training sees it."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import Tensor
+
+from mmseg_dynopool.layers.find import unwrap
+
+from .optimizers import wrappers
+
+
+def shape_of(model: BaseModel, data_batch: Any) -> tuple[int, int]:
+    """``(H, W)`` of a batch as the network gets it; no random numbers are used up."""
+    state = np.random.get_state()
+    with torch.random.fork_rng():
+        inputs = model.data_preprocessor(copy.deepcopy(data_batch), True)['inputs']
+    np.random.set_state(state)
+    return inputs.shape[-2], inputs.shape[-1]
+
+
+def loss_on(runner: Runner, data_batch: Any) -> Callable[[], Tensor]:
+    """A function that tells the task's loss on a batch, as the training has it.
+
+    The batch is copied: preprocessors pad labels in place, and Mixup writes into them.
+    """
+    model: BaseModel = unwrap(runner.model)
+    wrapper = wrappers(runner)[0]
+
+    def loss() -> Tensor:
+        with wrapper.optim_context(model):
+            data = model.data_preprocessor(copy.deepcopy(data_batch), True)
+            losses = model._run_forward(data, mode='loss')
+        return model.parse_losses(losses)[0]
+
+    return loss
