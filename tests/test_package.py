@@ -28,8 +28,8 @@ OLD_PATHS = dict(
     latency={name: f'costs.{name}' for name in (
         'LatencyModel', 'device_name', 'fit_latency', 'measure_latency', 'time_alternately')},
     budget=dict(GMACsBudget='costs.GMACsBudget', LatencyBudget='costs.LatencyBudget',
-                GMACsBudgetHook='hooks.GMACsBudgetHook',
-                LatencyBudgetHook='hooks.LatencyBudgetHook'))
+                GMACsBudgetHook='hooks.names_of_0_3.GMACsBudgetHook',
+                LatencyBudgetHook='hooks.names_of_0_3.LatencyBudgetHook'))
 
 
 @pytest.fixture(scope='module')
@@ -173,8 +173,9 @@ def test_an_old_path_has_the_names_of_now_and_nothing_else(path):
     room = importlib.import_module(f'mmseg_dynopool.{path}')
     assert set(room.__all__) == set(OLD_PATHS[path])
     for old, new in OLD_PATHS[path].items():
-        now = importlib.import_module(f'mmseg_dynopool.{new.split(".")[0]}')
-        assert getattr(room, old) is getattr(now, new.split('.')[1])
+        place, _, name = new.rpartition('.')
+        assert getattr(room, old) is getattr(
+            importlib.import_module(f'mmseg_dynopool.{place}'), name)
     docstring, *body = ast.parse(Path(room.__file__).read_text()).body
     assert isinstance(docstring, ast.Expr)
     for node in body:  # imports, a name for another one, __all__

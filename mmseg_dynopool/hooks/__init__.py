@@ -7,10 +7,10 @@ from .cpu_amp import CPUAmpOptimWrapper
 from .dynopool_hook import DynOPoolHook
 from .label_check import LabelCheckHook
 from .log_processor import DynOPoolLogProcessor
-from .names_of_0_3 import GMACsBudgetHook, LatencyBudgetHook, MeasuredGradientHook
+from .names_of_0_3 import MeasuredGradientHook
 from .shape_log_hook import ShapeLogHook
 
 __all__ = [
-    'CPUAmpOptimWrapper', 'CompileHook', 'DynOPoolHook', 'DynOPoolLogProcessor', 'GMACsBudgetHook',
-    'LabelCheckHook', 'LatencyBudgetHook', 'MeasuredGradientHook', 'ShapeLogHook'
+    'CPUAmpOptimWrapper', 'CompileHook', 'DynOPoolHook', 'DynOPoolLogProcessor', 'LabelCheckHook',
+    'MeasuredGradientHook', 'ShapeLogHook'
 ]

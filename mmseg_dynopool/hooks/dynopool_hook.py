@@ -198,7 +198,7 @@ class DynOPoolHook(Hook):
                           ) -> None:
         if not self._ready:
             self._prepare(runner, shape_of(unwrap(runner.model), data_batch))
-        self._scalars = self._costs_now(runner)
+        self._scalars = self._scalars_now(runner)
         if self.learner is not None:
             if self.learner.settled:
                 self._forget_slopes(runner)
@@ -299,11 +299,17 @@ class DynOPoolHook(Hook):
                 start, settled = old['start'], old['settled']
                 keeper.load_state_dict(dict(
                     start=keeper.plan.start if start is None else start, measured=old['measured'],
+                    limits=old.get('limits') or keeper.limits.state_dict(),
                     settled=keeper.scales.read().tolist() if settled is True else settled))
             if learner is not None:  # of version 0.3, or of a run with the other gradient
                 learner.done = runner.iter // accumulation(runner)
                 runner.logger.info('the scales have a learner that is new to this run; it goes on '
                                    'from where they are, at this place in the plan')
+
+    @staticmethod
+    def _progress(runner: Runner, steps: int) -> float:
+        """The share of the training that is done, in steps of the optimizer."""
+        return steps / -(-runner.max_iters // accumulation(runner))
 
     def _add_gradient(self, runner: Runner, optimizer: torch.optim.Optimizer) -> None:
         assert self._gmacs is not None and self.options.weight is not None
@@ -321,39 +327,33 @@ class DynOPoolHook(Hook):
         for pool in pools.values():
             pool.project_()
         if self.keeper is not None:
-            counts = accumulation(runner)
-            progress = -(-(runner.iter + 1) // counts) / -(-runner.max_iters // counts)
+            progress = self._progress(runner, -(-(runner.iter + 1) // accumulation(runner)))
             scales = self.keeper.scales
             scales.write_(self.keeper.keep(unwrap(runner.model), scales.read(), progress))
 
-    def _costs_now(self, runner: Runner) -> dict[str, Any]:
-        """What is logged of this iteration."""
-        if self.cost is None or self._gmacs is None:
-            return {}
+    def _scalars_now(self, runner: Runner) -> dict[str, Any]:
+        """What is logged of this iteration, of the scales with which it begins."""
         scalars: dict[str, Any] = {}
+        learner, keeper = self.learner, self.keeper
+        if learner is not None and learner.skipped:
+            scalars['slopes_skipped'] = learner.skipped
+        if self.cost is None or self._gmacs is None:
+            return scalars
         model = unwrap(runner.model)
         for cost in dict.fromkeys([self._gmacs, self.cost]):
-            if self.learner is not None:
-                values = torch.from_numpy(self.learner.values)
-                now = cost(self.learner.scales.tensors(values)).detach()
-            else:
-                with torch.no_grad():
-                    now = cost_of(model, cost)
+            now = cost_of(model, cost).detach()
             scalars[cost.scalar] = now.float()
             scalars[f'{cost.name}_ratio'] = (now / cost.initial).float()
-        name = self.cost.name
-        if self.keeper is not None:
-            counts = accumulation(runner)
-            progress = (runner.iter // counts) / -(-runner.max_iters // counts)
-            scalars[f'{name}_plan'] = self.keeper.plan.wanted(progress) / self.cost.initial
-            if self.keeper.measured is not None:
-                scalars[f'{name}_measured_{self.cost.unit.lower()}'] = self.keeper.measured
-            if self.learner is not None and not self.learner.settled:
-                scalars[f'{name}_slope'] = self.learner.slope_per_percent()
+        name, unit = self.cost.name, self.cost.unit.lower()
+        if keeper is not None:
+            progress = self._progress(runner, runner.iter // accumulation(runner))
+            scalars[f'{name}_plan'] = keeper.plan.wanted(progress) / self.cost.initial
+            if keeper.measured is not None:
+                scalars[f'{name}_measured_{unit}'] = keeper.measured
+            if learner is not None and not learner.settled:
+                scalars[f'{name}_slope'] = learner.slope_per_percent()
         elif self.options.weight is not None:
             scalars['loss_gmacs'] = self.options.weight * scalars['gmacs']
-        if self.learner is not None and self.learner.skipped:
-            scalars['slopes_skipped'] = self.learner.skipped
         return scalars
 
     def _log(self, runner: Runner, outputs: dict | None) -> None:

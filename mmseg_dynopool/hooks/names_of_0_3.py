@@ -34,7 +34,13 @@ class MeasuredGradientHook(_OldHook):
     """Now [`DynOPoolHook`][mmseg_dynopool.hooks.DynOPoolHook] with ``gradient='learner'``.
 
     Args:
-        every, step: options of `DynOPoolHook`.
+        every: option of `DynOPoolHook`.
+        step: option of `DynOPoolHook`.
+
+    Examples:
+        >>> from mmseg_dynopool.hooks import MeasuredGradientHook
+        >>> MeasuredGradientHook(every=2).options.every
+        2
     """
 
     def __init__(self, every: int = 4, step: float = 0.1):

@@ -10,9 +10,10 @@ def state_of_0_3(checkpoint: dict) -> dict | None:
     for option in _OPTIONS:
         old = checkpoint.get(option)
         if old:
-            settled = old['settled'] is not None
+            # 0 before the steering began; what has settled is where the checkpoint's alphas are.
             return dict(shape=None, cost=old if option == 'latency_budget' else None,
-                        keeper=dict(start=old['start_cost'] or None, settled=settled,
+                        keeper=dict(start=old['start_cost'] or None,
+                                    settled=None if old['settled'] is None else True,
                                     measured=old.get('measured_ms')))
     return None
 

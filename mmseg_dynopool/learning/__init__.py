@@ -3,12 +3,11 @@
 from .cost_gradient import add_cost_gradient
 from .keeper import BudgetKeeper
 from .learner import ScaleLearner
-from .plan import Plan
 from .scales import LearnedScales
-from .slopes import SlopeEstimator, SlopeMeans
+from .slopes import SlopeEstimator
 from .two_passes import TwoPasses
 
 __all__ = [
-    'BudgetKeeper', 'LearnedScales', 'Plan', 'ScaleLearner', 'SlopeEstimator', 'SlopeMeans',
-    'TwoPasses', 'add_cost_gradient'
+    'BudgetKeeper', 'LearnedScales', 'ScaleLearner', 'SlopeEstimator', 'TwoPasses',
+    'add_cost_gradient'
 ]

@@ -18,6 +18,7 @@ _ENOUGH = 0.002  # of log(cost), as counted
 _MEASURED_ENOUGH = 0.01  # as measured
 _CORRECTIONS = 2
 _NEAR = 0.04  # of one alpha
+_TRIALS, _FAR = 60, 0.1  # of all of them, in log(alpha)
 
 
 class BudgetKeeper:
@@ -30,7 +31,9 @@ class BudgetKeeper:
         cost: the network's cost.
         target: wanted cost, in its unit.
         limits: where the scales may lie.
-        begin, reach, settle: phases, as in [`Budget`][mmseg_dynopool.costs.Budget].
+        begin: share of the training after which the cost moves.
+        reach: share after which it is at the target.
+        settle: share after which the scales stay.
 
     Attributes:
         plan: the wanted cost at each moment, from the cost of the current scales on.
@@ -39,6 +42,19 @@ class BudgetKeeper:
 
     Raises:
         ValueError: the target is out of reach.
+
+    Examples:
+        >>> from torch import nn
+        >>> from mmseg_dynopool.costs import probe_complexity
+        >>> from mmseg_dynopool.layers import DynOPool
+        >>> from mmseg_dynopool.learning import BudgetKeeper, LearnedScales
+        >>> model = nn.Sequential(DynOPool(0.5), nn.Conv2d(3, 8, 3, padding=1))
+        >>> scales, cost = LearnedScales(model), probe_complexity(model, (512, 1024))
+        >>> keeper = BudgetKeeper(scales, cost, 0.5 * cost.initial, scales.limits())
+        >>> values = keeper.keep(model, scales.read(), progress=0.5)  # after an optimizer's step
+        >>> scales.write_(values)
+        >>> model[0].scale
+        tensor([0.3536, 0.3536])
     """
 
     def __init__(self, scales: LearnedScales, cost: Cost, target: float, limits: Limits,
@@ -76,12 +92,13 @@ class BudgetKeeper:
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs."""
-        return dict(start=self.plan.start, measured=self.measured,
+        return dict(start=self.plan.start, limits=self.limits.state_dict(), measured=self.measured,
                     settled=None if self.settled is None else self.settled.tolist())
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken; the phases are those of this run."""
         self.plan = replace(self.plan, start=state['start'])
+        self.limits = self.limits.resumed(state['limits'])
         self.measured = state['measured']
         self.settled = None if state['settled'] is None else np.array(state['settled'])
 
@@ -132,10 +149,16 @@ class BudgetKeeper:
         """The scales whose counted cost, rounded sizes included, is nearest to ``wanted``.
 
         First among the projections onto smooth costs. Where the steps of the rounded sizes are too
-        high there, as on small maps, each scale on its own is then moved by a few per cent at most.
+        high there, as on small maps, each scale on its own is moved by a few per cent, and then
+        all of them at random.
         """
+        known: dict[bytes, float] = {}
+
         def count(candidate: np.ndarray) -> float:
-            return counted(self.scales.alphas(candidate))
+            key = candidate.tobytes()
+            if key not in known:
+                known[key] = counted(self.scales.alphas(candidate))
+            return known[key]
 
         def miss(candidate: np.ndarray) -> float:
             return abs(math.log(count(candidate) / wanted))
@@ -156,12 +179,21 @@ class BudgetKeeper:
         best = min(tried)[2]
         slope = self.log_cost(best)[1]
         for index in np.argsort(-np.abs(slope), kind='stable'):
-            least = miss(best)
-            for part in (-_NEAR, -_NEAR / 2, _NEAR / 2, _NEAR) if least > _ENOUGH else ():
+            for part in (-_NEAR, -_NEAR / 2, _NEAR / 2, _NEAR):
+                if miss(best) < _ENOUGH:
+                    return best
                 moved = best.copy()
                 moved[index] = (moved[index] + math.log1p(part)).clip(
                     self.limits.low[index], self.limits.high[index])
                 allowed = (self.limits.rows @ moved <= self.limits.most + 1e-9).all()
-                if allowed and miss(moved) < least:
-                    best, least = moved, miss(moved)
+                best = min(best, moved, key=miss) if allowed else best
+        # On maps of a few cells, all of them a little, further and further away.
+        draw = np.random.default_rng(0)
+        for trial in range(_TRIALS):
+            if miss(best) < _ENOUGH:
+                break
+            noise = _FAR * (trial + 1) / _TRIALS * draw.standard_normal(len(best) + 1)
+            aim = min(max(math.log(wanted) + noise[-1], lowest), highest)
+            moved = project(values + noise[:-1], self.log_cost, math.exp(aim), self.limits)
+            best = min(best, moved, key=miss)
         return best

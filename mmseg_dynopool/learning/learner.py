@@ -46,8 +46,9 @@ class ScaleLearner:
         cost: what the network costs; None for no budget and no weight.
         target: wanted cost at the end relative to the initial scales; None for no budget.
         weight: lambda, by which the cost is added to the loss, per unit of it, without a budget.
-        begin, reach, settle: phases of the training, see [`Budget`][mmseg_dynopool.costs.Budget].
-            At ``settle`` the scales stay also without a budget.
+        begin: share of the training after which the cost moves from where it began.
+        reach: share after which it is at the target.
+        settle: share after which the scales stay, also without a budget.
         travel: how far, in log(scale), a lasting slope of usual size takes a scale in the whole
             training.
         every: steps from one estimate to the next.
@@ -231,6 +232,7 @@ class ScaleLearner:
         return dict(names=list(self.scales.parts), values=self.values.tolist(), done=self.done,
                     passes=self._passes, skipped=self.skipped, row=self._skipped_in_a_row,
                     seed=self.seed, slopes=self.slopes.state_dict(),
+                    limits=self.limits.state_dict(),
                     keeper=self.keeper and self.keeper.state_dict())
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -246,6 +248,7 @@ class ScaleLearner:
         self.done, self._passes, self.skipped = state['done'], state['passes'], state['skipped']
         self._skipped_in_a_row, self.seed = state['row'], state['seed']
         self.slopes.load_state_dict(state['slopes'])
+        self.limits = self.limits.resumed(state['limits'])
         if self.keeper is not None and state['keeper'] is not None:
             self.keeper.load_state_dict(state['keeper'])
         self._write()

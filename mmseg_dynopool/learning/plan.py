@@ -11,13 +11,7 @@ class Plan:
     Attributes:
         start: cost at which the training began.
         target: cost at which it ends.
-        begin, reach, settle: phases, as in [`Budget`][mmseg_dynopool.costs.Budget].
-
-    Examples:
-        >>> from mmseg_dynopool.learning import Plan
-        >>> plan = Plan(start=100.0, target=25.0, begin=0.1, reach=0.5)
-        >>> [round(plan.wanted(t), 1) for t in (0.0, 0.1, 0.3, 0.5, 1.0)]
-        [100.0, 100.0, 50.0, 25.0, 25.0]
+        begin, reach, settle: phases, as in `Budget`.
     """
 
     start: float

@@ -27,6 +27,15 @@ class Limits(NamedTuple):
     rows: np.ndarray
     most: np.ndarray
 
+    def state_dict(self) -> dict[str, list]:
+        """What follows from where a run began, for one that is resumed."""
+        return dict(rows=self.rows.tolist(), most=self.most.tolist())
+
+    def resumed(self, state: dict[str, list]) -> 'Limits':
+        """These bounds of the scales, with the maps of `state_dict`."""
+        rows = np.array(state['rows']).reshape(len(state['rows']), len(self.low))
+        return self._replace(rows=rows, most=np.array(state['most']))
+
 
 class LearnedScales:
     """The scales that a training moves, as a vector ``v = log(alpha)`` of ``n`` numbers in double.
@@ -41,6 +50,13 @@ class LearnedScales:
     Attributes:
         pools: all its poolings that learn, by name.
         parts: ``{name: slice}``, the place of each that moves.
+
+    Examples:
+        >>> from mmseg_dynopool.layers import DynOPool
+        >>> from mmseg_dynopool.learning import LearnedScales
+        >>> scales = LearnedScales(DynOPool((0.5, 0.25)))
+        >>> scales.read().round(3)
+        array([0.693, 1.386])
     """
 
     def __init__(self, model: nn.Module):

@@ -16,6 +16,13 @@ class SlopeEstimator(Protocol):
     """Estimates the slope of a loss along a direction of the scales.
 
     [`TwoPasses`][mmseg_dynopool.learning.TwoPasses] is one; a learner takes any.
+
+    Examples:
+        >>> from mmseg_dynopool.layers import DynOPool
+        >>> from mmseg_dynopool.learning import ScaleLearner
+        >>> def up(model, loss, scales, values, direction, limits, turn):
+        ...     return -direction.sum()  # as if the loss fell with each alpha
+        >>> learner = ScaleLearner(DynOPool(), steps=100, estimator=up)
     """
 
     def __call__(self, model: nn.Module, loss: Callable[[], Tensor | float],

@@ -96,3 +96,19 @@ def test_converted_network_and_its_stock_twin(name, initial):
     scales = LearnedScales(model)
     keeper = BudgetKeeper(scales, cost, 0.7 * cost.initial, scales.limits(cost.maps(), 2))
     assert keeper.reachable()[0] < 0.5 * cost.initial
+
+
+CROP = dict(data_preprocessor=dict(size=(64, 96)))
+
+
+@pytest.mark.parametrize('settings, shape', [
+    (dict(model=dict()), None),
+    (dict(model=CROP), (64, 96)),
+    (dict(model=CROP, custom_hooks=None), (64, 96)),
+    (dict(model=CROP, custom_hooks=[dict(type='DynOPoolHook', gmacs_weight=0.1)]), (64, 96)),
+    (dict(model=CROP, custom_hooks=[
+        dict(type='EMAHook'), dict(type='DynOPoolHook', gmacs_shape=[128, 256])]), (128, 256)),
+    (dict(model=dict(CROP, gmacs_shape=(32, 48))), (32, 48)),  # as in version 0.3
+])
+def test_the_size_at_which_a_config_counts(settings, shape):
+    assert counted_shape(Config(settings)) == shape

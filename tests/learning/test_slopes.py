@@ -5,7 +5,8 @@ import pytest
 from torch import nn
 
 from mmseg_dynopool.layers import DynOPool
-from mmseg_dynopool.learning import LearnedScales, SlopeMeans
+from mmseg_dynopool.learning import LearnedScales
+from mmseg_dynopool.learning.slopes import SlopeMeans
 
 TRUE = np.array([0.3, -0.2, 1.5, 0.0, -0.7, 0.1])  # by the logarithms of the alphas
 

@@ -2,17 +2,21 @@
 
 import itertools
 import json
+import math
 import re
 import statistics
 from collections import Counter
 
+import numpy as np
 import pytest
+import torch
 from mmseg.registry import HOOKS, MODELS
 from scipy.stats import t
 
 from mmseg_dynopool.data.prepare_fashion_scenes import VARIANTS
+from mmseg_dynopool.layers import learned_pools
 from mmseg_dynopool.models import count_network_gmacs
-from study import learner_runs
+from study import learner_runs, times
 from study import lines as study_lines
 from study import train as training
 from study.candidates import describe, gmacs, load
@@ -127,6 +131,23 @@ def test_a_budget_in_time_was_met():
     assert all(time == pytest.approx(0.7, rel=0.07) for time in times.values())
     assert TIMES.keys() == {key for key, line in DONE.items()
                             if line['network'] == 'demo' and line['scales']}
+
+
+def test_the_times_are_of_the_lines_scales(tmp_path, monkeypatch):
+    """A network's time is here the area of its last map."""
+
+    def measure(model, tried, shape, channels, forward, repeats):
+        assert {frozenset(scales) for scales in tried} == {frozenset(learned_pools(model))}
+        return np.array([[math.prod(map(math.prod, scales.values()))] * 2 for scales in tried])
+
+    monkeypatch.setattr(times, 'measure_latency', measure)
+    monkeypatch.setattr(torch, 'set_num_threads', lambda number: None)
+    times.write_times(DONE, tmp_path / 'times.json')
+    found = json.loads((tmp_path / 'times.json').read_text())
+    assert found.keys() == TIMES.keys()
+    for key, time in found.items():
+        scales = DONE[key]['scales'].values()
+        assert time == pytest.approx(math.prod(map(math.prod, scales)) * 4**len(scales), abs=1e-4)
 
 
 @pytest.mark.parametrize('key', [f'hrnet/stretched_h/{method}/0.5/seed0' for method in
@@ -296,7 +317,6 @@ def test_no_page_of_nothing(tmp_path):
 def test_one_run_from_config_to_line(tmp_path, monkeypatch):
     """Of two iterations, on scenes of noise."""
     import cv2
-    import numpy as np
     height, width = VARIANTS['stretched_h'].shape
     generator = np.random.default_rng(0)
     for split, count in (('train', 130), ('val', 2)):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmseg_dynopool import latency
+from mmseg_dynopool import costs
 from support.commands import tool
 
 
@@ -19,7 +19,7 @@ def test_a_step_is_found(tmp_path, monkeypatch):
         return {name: [(0.9 if int(name) % 8 == 0 else 1.0) * (5 + area)] * repeats
                 for name, area in areas.items()}
 
-    monkeypatch.setattr(latency, 'time_alternately', timed)
+    monkeypatch.setattr(costs, 'time_alternately', timed)
     printed = tool('size_steps', '--channels', 2, cwd=tmp_path)
     row, = (line.split('│')[1:-1] for line in printed.splitlines() if line.startswith('│'))
     by_4, by_8, by_16 = (float(cell.partition('±')[0]) for cell in row[1:4])

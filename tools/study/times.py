@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 from mmseg.registry import MODELS
 
-from mmseg_dynopool.files import write_file
 from mmseg_dynopool.costs import measure_latency
 from mmseg_dynopool.costs.latency_fit import relative_times
+from mmseg_dynopool.files import write_file
+from mmseg_dynopool.layers import learned_pools
 from mmseg_dynopool.models.cost import forward_without_postprocessing
 
 from .candidates import describe, load
@@ -26,9 +27,9 @@ def write_times(done: dict[str, dict], path: Path) -> None:
         path: the JSON file.
     """
     torch.set_num_threads(1)  # as in the trainings
-    config = load(*describe(Run('demo', 'mni152', 'measured', 0.5, 0)))
+    config = load(*describe(Run('demo', 'mni152', 'learner', 0.5, 0)))
     model = MODELS.build(config.model)
-    start = {name: pool.initial_scale for name, pool in model.pools().items()}
+    start = {name: pool.initial_scale for name, pool in learned_pools(model).items()}
     ended = {key: {f'backbone.dynopools.{name}': tuple(pair)
                    for name, pair in line['scales'].items()}
              for key, line in done.items() if line['network'] == 'demo' and line['scales']}
