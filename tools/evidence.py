@@ -39,6 +39,10 @@ def main():
     elif args.command == 'times':
         from study.times import write_times
         write_times(finished_lines(parser, args.lines), args.lines.with_name('times.json'))
+    elif args.learner:
+        from study.learner_page import write_page as write_learner_page
+        write_learner_page(finished_lines(parser, args.lines), finished_lines(
+            parser, parser.get_default('lines')), ROOT / 'docs' / 'learner.md')
     else:
         from study.page import write_page
         timed = args.lines.with_name('times.json')

@@ -105,7 +105,8 @@ def _alpha_rate(optimizer: dict, key: dict | None) -> str:
 
 def _learner(hook: dict, old_hook: dict | None) -> str:
     """Options of the learner, defaults included."""
-    given = {k: v for k, v in hook.items() if k != 'type' and not k.startswith(_OF_COST)}
+    given = {k: v for k, v in hook.items() if k not in ('type', 'priority')
+             and not k.startswith(_OF_COST)}
     built = DynOPoolHook(**given)
     if old_hook is not None:
         MeasuredGradientHook(**{k: v for k, v in old_hook.items() if k != 'type'}).hand_over(built)

@@ -55,12 +55,9 @@ class Budget(ABC):
                 f'{self.option} takes either target (ratio to the start) or {self.absolute}, got '
                 + ', '.join(f'{name}={value!r}' for name, value in targets.items()))
         for name, value in targets.items():
-            if value is not None and not (_is_number(value) and value > 0):
+            if value is not None and not (is_number(value) and value > 0):
                 raise ValueError(f'{self.option} {name} must be a positive number, got {value!r}')
-        phases = (self.begin, self.reach, self.settle)
-        if not all(map(_is_number, phases)) or not 0 <= self.begin < self.reach < self.settle < 1:
-            raise ValueError(f'{self.option} needs 0 <= begin < reach < settle < 1, got '
-                             '{!r}, {!r}, {!r}'.format(*phases))
+        check_phases(self.begin, self.reach, self.settle, self.option)
 
     @property
     def option(self) -> str:
@@ -106,6 +103,19 @@ class Budget(ABC):
         return getattr(self, self.absolute) if self.target is None else self.target * initial
 
 
-def _is_number(value: object) -> bool:
+def check_phases(begin: float, reach: float, settle: float, name: str = 'a budget') -> None:
+    """Check the phases of a training.
+
+    Raises:
+        ValueError: they are no shares, or not in order.
+    """
+    phases = (begin, reach, settle)
+    if not all(map(is_number, phases)) or not 0 <= begin < reach < settle < 1:
+        raise ValueError(f'{name} needs 0 <= begin < reach < settle < 1, got '
+                         '{!r}, {!r}, {!r}'.format(*phases))
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a finite number, and not True or False."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(
         value)

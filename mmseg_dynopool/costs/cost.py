@@ -67,6 +67,10 @@ class Cost(ABC):
         """The cost of ``model`` in truth, where a count is an estimate; else None."""
         return None
 
+    def maps(self) -> list[LearnedMap]:
+        """The outputs of the poolings at `shape`, where they are known."""
+        return []
+
     @property
     def is_doubtful(self) -> bool:
         """Whether `describe` warns of the cost."""

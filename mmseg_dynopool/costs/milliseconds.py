@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from .budget import Budget
-from .cost import Alphas, Cost
+from .cost import Alphas, Cost, LearnedMap
 from .count import check_shape
 from .latency_fit import fit_latency, measure_again
 from .latency_model import LatencyModel
@@ -72,6 +72,9 @@ class LatencyCost(Cost):
                                  self.complexity.forward)[0]
 
         return on_main_process(milliseconds)
+
+    def maps(self) -> list[LearnedMap]:
+        return self.complexity.maps()
 
     @property
     def is_doubtful(self) -> bool:

@@ -1,10 +1,9 @@
 """Which cost a training has, by the options of a config."""
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .budget import Budget
+from .budget import Budget, is_number
 from .count import check_shape
 from .milliseconds import LatencyBudget
 from .multiply_adds import GMACsBudget
@@ -56,7 +55,6 @@ class CostOptions(NamedTuple):
 
 
 def _check_weight(weight: object) -> None:
-    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not (
-            math.isfinite(weight) and weight >= 0):
+    if not (is_number(weight) and weight >= 0):  # type: ignore[operator]
         raise ValueError(f'gmacs_weight must be a finite number >= 0, got {weight!r}; '
                          '0 leaves the cost out of the loss')

@@ -4,24 +4,25 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
+from mmengine.dist import broadcast_object_list
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import Tensor
 
 from mmseg_dynopool.layers.find import unwrap
+from mmseg_dynopool.learning.two_passes import undisturbed
 
 from .optimizers import wrappers
 
 
 def shape_of(model: BaseModel, data_batch: Any) -> tuple[int, int]:
     """``(H, W)`` of a batch as the network gets it; no random numbers are used up."""
-    state = np.random.get_state()
-    with torch.random.fork_rng():
+    with torch.no_grad(), undisturbed(model):
         inputs = model.data_preprocessor(copy.deepcopy(data_batch), True)['inputs']
-    np.random.set_state(state)
-    return inputs.shape[-2], inputs.shape[-1]
+    shape = [(inputs.shape[-2], inputs.shape[-1])]
+    broadcast_object_list(shape)  # ranks may begin with unlike images
+    return shape[0]
 
 
 def loss_on(runner: Runner, data_batch: Any) -> Callable[[], Tensor]:

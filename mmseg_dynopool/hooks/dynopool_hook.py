@@ -40,6 +40,7 @@ from .optimizers import (
     parameter_groups,
 )
 from .shape_log_hook import ShapeLogHook, named_pools
+from .shape_scalar import ShapeScalar
 
 _STATE = 'dynopool'  # in checkpoints
 
@@ -112,9 +113,7 @@ class DynOPoolHook(Hook):
         if gradient not in (None, 'learner', 'straight_through') and not isinstance(gradient, dict):
             raise ValueError("gradient must be 'learner', 'straight_through' or the dict(type=...) "
                              f'of an estimator, got {gradient!r}')
-        check_options(travel, every, jitter)
-        if isinstance(smallest, bool) or not isinstance(smallest, int) or smallest < 1:
-            raise ValueError(f'smallest must be a whole number of cells >= 1, got {smallest!r}')
+        check_options(travel, every, jitter, smallest)
         self._given = dict(gmacs_weight=gmacs_weight, gmacs_budget=gmacs_budget,
                            latency_budget=latency_budget, gmacs_shape=gmacs_shape,
                            budget=_build(budget))
@@ -130,29 +129,31 @@ class DynOPoolHook(Hook):
         self._loaded: dict | None = None
         self._handles: list[RemovableHandle] = []
         self._scalars: dict[str, Any] = {}
+        self._log_hook: ShapeLogHook | None = None
         self._ready = False
 
     def before_run(self, runner: Runner) -> None:
         # Before the checkpoint is loaded, in which the state lies.
         model = unwrap(runner.model)
+        if sum(isinstance(hook, DynOPoolHook) for hook in runner.hooks) > 1:
+            raise ValueError('there are several DynOPoolHooks, and each would move the scales; '
+                             'leave one in custom_hooks')
         for hook in runner.hooks:
             if hasattr(hook, 'hand_over'):  # a name of version 0.3
                 hook.hand_over(self)
-        if not any(isinstance(hook, ShapeLogHook) for hook in runner.hooks):
-            runner.register_hook(ShapeLogHook())
+        if self._log_hook is None:
+            self._log_hook = next((hook for hook in runner.hooks
+                                   if isinstance(hook, ShapeLogHook)), None)
+            if self._log_hook is None:
+                self._log_hook = ShapeLogHook()
+                runner.register_hook(self._log_hook)
+            runner.register_hook(_PassHook(self))
         of_model = getattr(model, 'cost_options', {})
         twice = [name for name in of_model if self._given.get(name) is not None]
         if twice:
             raise ValueError(f'{", ".join(twice)} is given to the model and to DynOPoolHook; leave '
                              'it out at the model')
-        given = {**self._given, **of_model}
-        if hasattr(model, 'cost_options') and all(
-                given[name] is None for name in given if name != 'gmacs_shape'):
-            given['gmacs_weight'] = PAPER_WEIGHT
-            runner.logger.info(
-                f'no cost is given: lambda is {PAPER_WEIGHT:g} as in version 0.3. Set '
-                "DynOPoolHook's gmacs_budget=dict(target=0.5) for a budget, or gmacs_weight")
-        self.options = CostOptions.of(**given)
+        self.options = CostOptions.of(**{**self._given, **of_model})
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         self._loaded = checkpoint.get(_STATE) or state_of_0_3(checkpoint)
@@ -167,9 +168,14 @@ class DynOPoolHook(Hook):
                              "model.backbone.type='DynOPoolHRNet', or remove the hook")
         if runner.iter == 0:
             self._loaded = None  # load_from starts another run
-        self.after_train(runner)
+        self.after_train(runner)  # of a training that an error ended
         self._ready = False
-        _tell(model, True)
+        _set_has_cost_hook(model, True)
+        if hasattr(model, 'cost_options') and not self._has_cost:
+            self.options = self.options._replace(weight=PAPER_WEIGHT)
+            runner.logger.info(
+                f'no cost is given: lambda is {PAPER_WEIGHT:g} as in version 0.3. Set '
+                "DynOPoolHook's gmacs_budget=dict(target=0.5) for a budget, or gmacs_weight")
         if torch.backends.cudnn.benchmark:
             torch.backends.cudnn.benchmark = False
             runner.logger.info('cudnn_benchmark is switched off: sizes change in every step, and '
@@ -181,6 +187,10 @@ class DynOPoolHook(Hook):
                         'weight decay %g acts on alpha and pulls the scales up; set paramwise_cfg='
                         "dict(custom_keys={'dynopools': dict(lr_mult=0.5, decay_mult=0.)})",
                         group['weight_decay'])
+            if self.options.weight:
+                self._handles = [optimizer.register_step_pre_hook(
+                    lambda optimizer, args, kwargs: self._add_gradient(runner, optimizer))
+                    for optimizer in optimizers_of(runner, pools)]
         shape = self.options.shape or getattr(
             getattr(model, 'data_preprocessor', None), 'size', None)
         if shape is None and self._loaded:
@@ -192,18 +202,30 @@ class DynOPoolHook(Hook):
         for handle in self._handles:
             handle.remove()
         self._handles = []
-        _tell(unwrap(runner.model), False)
+        model = unwrap(runner.model)
+        for pool in learned_pools(model).values():
+            pool.trial_alpha = None
+        _set_has_cost_hook(model, False)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
                           ) -> None:
         if not self._ready:
             self._prepare(runner, shape_of(unwrap(runner.model), data_batch))
         self._scalars = self._scalars_now(runner)
-        if self.learner is not None:
-            if self.learner.settled:
-                self._forget_slopes(runner)
-            self.learner.measure(loss_on(runner, data_batch))
-            self.learner.begin_pass()
+
+    def begin_pass(self, runner: Runner, data_batch: DATA_BATCH) -> None:
+        """Measure a slope if one is due, and let the training's pass run around the scales."""
+        if self.learner is None:
+            return
+        if self.learner.settled:
+            self._forget_slopes(runner)
+        skipped = self.learner.skipped
+        self.learner.measure(loss_on(runner, data_batch))
+        if self.learner.skipped > skipped == 0:
+            runner.logger.warning(
+                f'iteration {runner.iter + 1}: the loss is not finite at other scales; the '
+                'estimate is skipped. Further ones are counted as slopes_skipped')
+        self.learner.begin_pass()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None,
                          outputs: dict | None = None) -> None:
@@ -276,17 +298,15 @@ class DynOPoolHook(Hook):
         elif target is not None and self.cost is not None:
             scales = LearnedScales(model)
             self.keeper = BudgetKeeper(scales, self.cost, target * self.cost.initial,
-                                       scales.limits(maps, self.smallest), **phases)
+                                       self.smallest, maps, **phases)
+        assert self._log_hook is not None  # since before_run
+        self._log_hook.learner, self._log_hook.shape = self.learner, self.shape
         small = LearnedScales(model).small_maps(maps, self.smallest)
         if small and (self.learner or self.keeper):
             runner.logger.info(f'at {self.shape} these maps have fewer than smallest='
                                f'{self.smallest} rows or columns in the network as it begins, and '
                                f'may stay so: {", ".join(small)}')
         self._resume(runner, state)
-        if self.options.weight and self.learner is None:
-            self._handles = [optimizer.register_step_pre_hook(
-                lambda optimizer, args, kwargs: self._add_gradient(runner, optimizer))
-                for optimizer in optimizers_of(runner, learned_pools(model))]
 
     def _resume(self, runner: Runner, state: dict) -> None:
         """Go on where a checkpoint was written."""
@@ -296,15 +316,14 @@ class DynOPoolHook(Hook):
         elif state:
             old = state.get('keeper') or (state.get('learner') or {}).get('keeper')
             if keeper is not None and old:
-                start, settled = old['start'], old['settled']
-                keeper.load_state_dict(dict(
-                    start=keeper.plan.start if start is None else start, measured=old['measured'],
-                    limits=old.get('limits') or keeper.limits.state_dict(),
-                    settled=keeper.scales.read().tolist() if settled is True else settled))
+                now = keeper.scales.read().tolist()  # where a run of 0.3 has settled, if it has
+                keeper.load_state_dict(dict(old, start=old['start'] or now, settled=(
+                    now if old['settled'] is True else old['settled'])))
             if learner is not None:  # of version 0.3, or of a run with the other gradient
-                learner.done = runner.iter // accumulation(runner)
                 runner.logger.info('the scales have a learner that is new to this run; it goes on '
                                    'from where they are, at this place in the plan')
+        if learner is not None:  # in steps of this run, which may accumulate more iterations
+            learner.done = runner.iter // accumulation(runner)
 
     @staticmethod
     def _progress(runner: Runner, steps: int) -> float:
@@ -313,8 +332,9 @@ class DynOPoolHook(Hook):
 
     def _add_gradient(self, runner: Runner, optimizer: torch.optim.Optimizer) -> None:
         assert self._gmacs is not None and self.options.weight is not None
+        held = {id(p) for group in optimizer.param_groups for p in group['params']}
         add_cost_gradient(unwrap(runner.model), self._gmacs, self.options.weight,
-                          loss_scale(optimizer))
+                          loss_scale(optimizer), held)
 
     def _after_optimizer(self, runner: Runner) -> None:
         """Keep the alphas that an optimizer has moved in their bounds, and at the plan."""
@@ -369,7 +389,9 @@ class DynOPoolHook(Hook):
     def _forget_slopes(self, runner: Runner) -> None:
         """Take slopes out of the log's lines: mmengine repeats what was logged last."""
         scalars = runner.message_hub.log_scalars
-        for key in [key for key in scalars if '/slope_' in key or key.endswith('_slope')]:
+        of_cost = f'train/{self.cost.name}_slope' if self.cost else ''
+        for key in [key for key in scalars if key == of_cost or ((
+                shape := ShapeScalar.parse(key)) and shape.quantity.startswith('slope'))]:
             del scalars[key]
 
     def _settle_averages(self, runner: Runner, keeper: BudgetKeeper) -> None:
@@ -393,7 +415,20 @@ def _build(options: Any) -> Any:
                          f"mmengine's TASK_UTILS ({error.args[0]})") from error
 
 
-def _tell(model: nn.Module, trained: bool) -> None:
+class _PassHook(Hook):
+    """Begins the passes of a `DynOPoolHook`, after those hooks that time the loading of data."""
+
+    priority = 'VERY_LOW'
+
+    def __init__(self, hook: DynOPoolHook):
+        self.hook = hook
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
+                          ) -> None:
+        self.hook.begin_pass(runner, data_batch)
+
+
+def _set_has_cost_hook(model: nn.Module, trained: bool) -> None:
     """Tell one of our segmentors whether a hook takes care of the cost that it was given."""
     if hasattr(model, 'has_cost_hook'):
         model.has_cost_hook = trained  # type: ignore[assignment]

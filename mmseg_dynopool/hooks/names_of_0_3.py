@@ -9,14 +9,14 @@ from .dynopool_hook import DynOPoolHook
 
 class _OldHook(Hook):
 
+    priority = 'HIGHEST'  # before the hook that it may bring, whose turn is then to come
+
     def hand_over(self, hook: DynOPoolHook) -> None:
         """Give the options to the hook that has them now, which asks for them."""
 
     def before_run(self, runner: Runner) -> None:
         if not any(isinstance(hook, DynOPoolHook) for hook in runner.hooks):
-            hook = DynOPoolHook()
-            runner.register_hook(hook)
-            hook.before_run(runner)
+            runner.register_hook(DynOPoolHook())
 
 
 @HOOKS.register_module()

@@ -1,6 +1,7 @@
 """Runs of version 0.3 that are resumed."""
 
 from mmengine.runner import Runner
+from torch.optim import Optimizer
 
 _OPTIONS = ('gmacs_budget', 'latency_budget')
 
@@ -12,7 +13,7 @@ def state_of_0_3(checkpoint: dict) -> dict | None:
         if old:
             # 0 before the steering began; what has settled is where the checkpoint's alphas are.
             return dict(shape=None, cost=old if option == 'latency_budget' else None,
-                        keeper=dict(start=old['start_cost'] or None,
+                        keeper=dict(start=None, old_start=old['start_cost'] or None,
                                     settled=None if old['settled'] is None else True,
                                     measured=old.get('measured_ms')))
     return None
@@ -26,8 +27,8 @@ def check_optimizer(runner: Runner, checkpoint: dict) -> None:
     """
     state = checkpoint.get('optimizer')
     optimizer = getattr(runner.optim_wrapper, 'optimizer', None)  # several have none of theirs
-    if not getattr(runner, '_resume', False) or optimizer is None or not isinstance(
-            state, dict) or 'param_groups' not in state:
+    if not getattr(runner, '_resume', False) or not isinstance(
+            optimizer, Optimizer) or not isinstance(state, dict) or 'param_groups' not in state:
         return
     groups = optimizer.param_groups
     if len(state['param_groups']) != len(groups):

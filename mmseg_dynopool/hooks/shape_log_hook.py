@@ -43,6 +43,10 @@ class ShapeLogHook(Hook):
     - ``dynopool/<instance>/slope_h``, ``slope_noise_h``: running mean of the loss's slope by
       log(scale), and its standard error; not before it is known, nor once the scales have settled.
 
+    Attributes:
+        learner: of the scales, told by `DynOPoolHook`.
+        shape: ``(H, W)`` at which the cost counts, likewise.
+
     Examples:
         >>> from types import SimpleNamespace
         >>> from mmengine.hooks import LoggerHook
@@ -60,10 +64,12 @@ class ShapeLogHook(Hook):
         0.25
     """
 
-    priority = 42  # after the projection and the budget (41), whose alphas count
+    priority = 42  # after DynOPoolHook, whose alphas count
 
     def __init__(self) -> None:
         self._gradients: GradientWindow | None = None
+        self.learner: ScaleLearner | None = None
+        self.shape: Sequence[int] | None = None
 
     def before_train(self, runner: Runner) -> None:
         self.after_train(runner)
@@ -86,8 +92,7 @@ class ShapeLogHook(Hook):
         pools = named_pools(runner)
         if not pools:
             return
-        learner = next((hook.learner for hook in runner.hooks
-                        if getattr(hook, 'learner', None) is not None), None)
+        learner = self.learner
         values = [torch.stack([pool.bounded_alpha().detach() for pool in pools.values()])]
         if learner is not None:
             self.after_train(runner)  # of the gradients, which are zero
@@ -97,8 +102,7 @@ class ShapeLogHook(Hook):
         # One read from the device for all instances and steps.
         alphas, *gradients = torch.stack(values).tolist()
         scalars = _alpha_scalars(pools, alphas) | _gradient_scalars(pools, gradients)
-        shape = next((hook.shape for hook in runner.hooks if getattr(hook, 'shape', None)), None)
-        scalars |= _size_scalars(unwrap(runner.model), pools, alphas, shape)
+        scalars |= _size_scalars(unwrap(runner.model), pools, alphas, self.shape)
         if learner is not None and not learner.settled:
             scalars |= _slope_scalars(learner)
         named = {scalar.key: value for scalar, value in scalars.items()}

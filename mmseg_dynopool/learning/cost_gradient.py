@@ -1,5 +1,6 @@
 """The paper's way: a cost in the loss, whose gradient the alphas get beside the task's."""
 
+from collections.abc import Container
 from typing import Any
 
 import torch
@@ -18,7 +19,8 @@ def cost_of(model: nn.Module, cost: Cost) -> Tensor:
 
 
 def add_cost_gradient(model: nn.Module, cost: Cost, weight: float = PAPER_WEIGHT,
-                      loss_scale: Tensor | float = 1) -> Tensor:
+                      loss_scale: Tensor | float = 1,
+                      only: Container[int] | None = None) -> Tensor:
     """Add the gradient of ``weight * cost`` to that of the alphas (main paper, complexity term).
 
     Between the backward pass and the optimizer's step; after clipping, if gradients are clipped.
@@ -29,6 +31,8 @@ def add_cost_gradient(model: nn.Module, cost: Cost, weight: float = PAPER_WEIGHT
         cost: its cost, made before FSDP2 shards the network.
         weight: lambda, per unit of the cost.
         loss_scale: by what the gradients are multiplied.
+        only: ``id`` of the parameters that get it, where several optimizers hold them; default:
+            all.
 
     Returns:
         ``weight * cost``, a scalar, to log.
@@ -45,10 +49,11 @@ def add_cost_gradient(model: nn.Module, cost: Cost, weight: float = PAPER_WEIGHT
         True
     """
     parameters = [pool.parameter for pool in learned_pools(model).values()
-                  if pool.parameter.requires_grad]
+                  if pool.parameter.requires_grad and (only is None or id(pool.parameter) in only)]
     with torch.enable_grad():
         loss = weight * cost_of(model, cost)
-        gradients = torch.autograd.grad(loss, parameters) if parameters else ()
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True
+                                        ) if parameters else ()
     for parameter, gradient in zip(parameters, gradients):
         gradient = loss_scale * gradient
         parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient

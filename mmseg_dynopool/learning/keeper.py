@@ -1,7 +1,7 @@
 """Keeps the scales where a network costs what its budget says."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,10 +9,12 @@ import numpy as np
 from torch import nn
 
 from mmseg_dynopool.costs import Cost
+from mmseg_dynopool.costs.budget import check_phases, is_number
+from mmseg_dynopool.costs.cost import LearnedMap
 
 from .plan import Plan
 from .projection import LogCost, project, reachable
-from .scales import LearnedScales, Limits
+from .scales import LearnedScales
 
 _ENOUGH = 0.002  # of log(cost), as counted
 _MEASURED_ENOUGH = 0.01  # as measured
@@ -30,18 +32,20 @@ class BudgetKeeper:
         scales: the scales that learn.
         cost: the network's cost.
         target: wanted cost, in its unit.
-        limits: where the scales may lie.
+        smallest: cells that each height and width of a learned map keeps at least.
+        maps: the learned maps; default: those of ``cost``.
         begin: share of the training after which the cost moves.
         reach: share after which it is at the target.
         settle: share after which the scales stay.
 
     Attributes:
         plan: the wanted cost at each moment, from the cost of the current scales on.
+        limits: where the scales may lie.
         settled: where they settled, ``(n,)``, or None before.
         measured: the cost of the settled network as measured; None where a count is the truth.
 
     Raises:
-        ValueError: the target is out of reach.
+        ValueError: the target is out of reach, or an argument malformed.
 
     Examples:
         >>> from torch import nn
@@ -50,23 +54,37 @@ class BudgetKeeper:
         >>> from mmseg_dynopool.learning import BudgetKeeper, LearnedScales
         >>> model = nn.Sequential(DynOPool(0.5), nn.Conv2d(3, 8, 3, padding=1))
         >>> scales, cost = LearnedScales(model), probe_complexity(model, (512, 1024))
-        >>> keeper = BudgetKeeper(scales, cost, 0.5 * cost.initial, scales.limits())
+        >>> keeper = BudgetKeeper(scales, cost, target=0.5 * cost.initial)
         >>> values = keeper.keep(model, scales.read(), progress=0.5)  # after an optimizer's step
         >>> scales.write_(values)
         >>> model[0].scale
         tensor([0.3536, 0.3536])
     """
 
-    def __init__(self, scales: LearnedScales, cost: Cost, target: float, limits: Limits,
-                 begin: float = 0.1, reach: float = 0.5, settle: float = 0.85):
+    def __init__(self, scales: LearnedScales, cost: Cost, target: float, smallest: int = 1,
+                 maps: Sequence[LearnedMap] | None = None, begin: float = 0.1,
+                 reach: float = 0.5, settle: float = 0.85):
+        check_phases(begin, reach, settle)
+        if not (is_number(target) and target > 0):
+            raise ValueError(f'target must be a positive number, got {target!r}')
+        if not scales.parts:
+            raise ValueError('no scale can move: all DynOPools are frozen, or their bounds equal')
         self.scales = scales
         self.cost = cost
-        self.limits = limits
-        start = math.exp(self.log_cost(scales.read())[0])
-        self.plan = Plan(start, target, begin, reach, settle)
+        self.smallest = smallest
+        self.maps = cost.maps() if maps is None else maps
+        self.plan = Plan(1.0, target, begin, reach, settle)
         self.settled: np.ndarray | None = None
         self.measured: float | None = None
+        self._old_start: float | None = None
+        self.begin_at(scales.read())
         self._check_reachable()
+
+    def begin_at(self, start: np.ndarray, cost: float | None = None) -> None:
+        """Let the plan begin at the scales ``start``, ``(n,)``, or at another cost."""
+        self.start, self._old_start = start, cost
+        self.limits = self.scales.limits(self.maps, self.smallest, start)
+        self.plan = replace(self.plan, start=cost or math.exp(self.log_cost(start)[0]))
 
     @property
     def log_cost(self) -> LogCost:
@@ -92,13 +110,12 @@ class BudgetKeeper:
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs."""
-        return dict(start=self.plan.start, limits=self.limits.state_dict(), measured=self.measured,
+        return dict(start=self.start.tolist(), old_start=self._old_start, measured=self.measured,
                     settled=None if self.settled is None else self.settled.tolist())
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken; the phases are those of this run."""
-        self.plan = replace(self.plan, start=state['start'])
-        self.limits = self.limits.resumed(state['limits'])
+        self.begin_at(np.array(state['start']), state['old_start'])
         self.measured = state['measured']
         self.settled = None if state['settled'] is None else np.array(state['settled'])
 

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from mmseg_dynopool.costs import Cost
+from mmseg_dynopool.costs.budget import check_phases, is_number
 from mmseg_dynopool.costs.cost import LearnedMap
 
 from .keeper import BudgetKeeper
@@ -55,7 +56,8 @@ class ScaleLearner:
         jitter: standard deviation, in log(scale), of the scales at which a pass runs.
         estimator: measures the slope; default [`TwoPasses`][mmseg_dynopool.learning.TwoPasses].
         smallest: cells that each height and width of a learned map keeps at least, at the cost's
-            shape; a map that has fewer at the start is left alone.
+            shape; a map that has fewer at the start is left alone. Without ``cost`` and ``maps``
+            no map is known.
         maps: the learned maps; default: those of ``cost``, if it knows them.
         seed: of the jitter.
 
@@ -92,7 +94,12 @@ class ScaleLearner:
                  reach: float = 0.5, settle: float = 0.85, travel: float = 3.0, every: int = 2,
                  jitter: float = 0.1, estimator: SlopeEstimator | None = None, smallest: int = 2,
                  maps: Sequence[LearnedMap] | None = None, seed: int = 0):
-        check_options(travel, every, jitter)
+        check_options(travel, every, jitter, smallest)
+        check_phases(begin, reach, settle)
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+            raise ValueError(f'steps must be a whole number of steps >= 1, got {steps!r}')
+        if target is not None and weight:
+            raise ValueError(f'give either target or weight, got {target!r} and {weight!r}')
         if cost is None and (target is not None or weight):
             raise ValueError(f'target={target!r} and weight={weight!r} are of a cost: give it, '
                              'e.g. cost=probe_complexity(model, (512, 1024))')
@@ -113,14 +120,14 @@ class ScaleLearner:
         if any(self.scales.pools[name].tied for name in self.scales.parts):
             raise ValueError('a ShapeAdaptor has a gradient of its own, and a learner moves '
                              "DynOPools: train it by an optimizer, or use type='DynOPool'")
-        if maps is None:
-            maps = getattr(cost, 'maps', list)()
-        self.limits = self.scales.limits(maps, smallest)
-        self.values = self._inside(self.scales.read())
+        self.maps = maps if maps is not None or cost is None else cost.maps()
+        self.smallest = smallest
         self.keeper: BudgetKeeper | None = None
         if cost is not None and target is not None:
-            self.keeper = BudgetKeeper(self.scales, cost, target * cost.initial, self.limits,
-                                       begin, reach, settle)
+            self.keeper = BudgetKeeper(self.scales, cost, target * cost.initial, smallest,
+                                       self.maps, begin, reach, settle)
+        self._begin_at(self.scales.read())
+        self.values = self._inside(self.scales.read())
         self.slopes = SlopeMeans(self.scales)
         self.done = 0
         self.skipped = 0
@@ -165,7 +172,8 @@ class ScaleLearner:
             return
         self._write()
         means = self.slopes
-        slope = self.estimator(self.model, lambda: _mean_over_ranks(loss()), self.scales,
+        device = self.scales.pools[next(iter(self.scales.parts))].parameter.device
+        slope = self.estimator(self.model, lambda: _mean_over_ranks(loss(), device), self.scales,
                                self.values, means.direction, self.limits, means.turn)
         self._measured = True
         if means.add(slope):
@@ -189,7 +197,7 @@ class ScaleLearner:
         if self.jitter and not self.settled:
             draw = np.random.default_rng([self.seed, self._passes])
             noise = draw.standard_normal(len(values)).clip(-_CUT, _CUT)
-            values = (values + self.jitter * noise).clip(self.limits.low, self.limits.high)
+            values = self._inside(values + self.jitter * noise)
         self._passes += 1
         self.scales.start_trial_(values)
 
@@ -230,9 +238,9 @@ class ScaleLearner:
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs, to go on with the same bits."""
         return dict(names=list(self.scales.parts), values=self.values.tolist(), done=self.done,
-                    passes=self._passes, skipped=self.skipped, row=self._skipped_in_a_row,
-                    seed=self.seed, slopes=self.slopes.state_dict(),
-                    limits=self.limits.state_dict(),
+                    passes=self._passes, skipped=self.skipped,
+                    skipped_in_a_row=self._skipped_in_a_row, seed=self.seed,
+                    slopes=self.slopes.state_dict(), start=self._start.tolist(),
                     keeper=self.keeper and self.keeper.state_dict())
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -246,12 +254,16 @@ class ScaleLearner:
                              f'{list(self.scales.parts)}; resume with the network of that run')
         self.values = np.array(state['values'])
         self.done, self._passes, self.skipped = state['done'], state['passes'], state['skipped']
-        self._skipped_in_a_row, self.seed = state['row'], state['seed']
+        self._skipped_in_a_row, self.seed = state['skipped_in_a_row'], state['seed']
         self.slopes.load_state_dict(state['slopes'])
-        self.limits = self.limits.resumed(state['limits'])
+        self._begin_at(np.array(state['start']))
         if self.keeper is not None and state['keeper'] is not None:
             self.keeper.load_state_dict(state['keeper'])
         self._write()
+
+    def _begin_at(self, start: np.ndarray) -> None:
+        self._start = start
+        self.limits = self.scales.limits(self.maps or (), self.smallest, start)
 
     def _inside(self, values: np.ndarray) -> np.ndarray:
         inside = nearest(values, self.limits)
@@ -261,27 +273,25 @@ class ScaleLearner:
         self.scales.write_(self.values)
 
 
-def check_options(travel: float, every: int, jitter: float) -> None:
+def check_options(travel: float, every: int, jitter: float, smallest: int) -> None:
     """Check the options of a learner.
 
     Raises:
         ValueError: one is out of range.
     """
-    def is_number(value: object) -> bool:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(
-            value)
-
     if not is_number(travel) or travel < 0:
         raise ValueError(f'travel must be a number >= 0, e.g. 3, got {travel!r}')
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
         raise ValueError(f'every must be a whole number of steps >= 1, got {every!r}')
+    if isinstance(smallest, bool) or not isinstance(smallest, int) or smallest < 1:
+        raise ValueError(f'smallest must be a whole number of cells >= 1, got {smallest!r}')
     if not is_number(jitter) or not 0 <= jitter < 1:
         raise ValueError(f'jitter must be at least 0 and below 1, e.g. 0.1, got {jitter!r}')
 
 
-def _mean_over_ranks(loss: Tensor | float) -> Tensor | float:
+def _mean_over_ranks(loss: Tensor | float, device: torch.device) -> Tensor | float:
     if not dist.is_available() or not dist.is_initialized():
         return loss
-    value = torch.as_tensor(loss).detach().clone()
+    value = torch.as_tensor(loss, device=device).detach().clone()
     dist.all_reduce(value)
     return value / dist.get_world_size()

@@ -27,22 +27,13 @@ class Limits(NamedTuple):
     rows: np.ndarray
     most: np.ndarray
 
-    def state_dict(self) -> dict[str, list]:
-        """What follows from where a run began, for one that is resumed."""
-        return dict(rows=self.rows.tolist(), most=self.most.tolist())
-
-    def resumed(self, state: dict[str, list]) -> 'Limits':
-        """These bounds of the scales, with the maps of `state_dict`."""
-        rows = np.array(state['rows']).reshape(len(state['rows']), len(self.low))
-        return self._replace(rows=rows, most=np.array(state['most']))
-
 
 class LearnedScales:
     """The scales that a training moves, as a vector ``v = log(alpha)`` of ``n`` numbers in double.
 
-    Height and width of each pooling in turn; a pooling of tied axes has one number. Frozen poolings
-    (whose parameter does not require a gradient) are no part of it, and the cost sees them as they
-    are.
+    Height and width of each pooling in turn; a pooling of tied axes has one number. Poolings that
+    are frozen (their parameter does not require a gradient) or whose bounds are equal are no part
+    of it, and the cost sees them as they are.
 
     Args:
         model: a network with poolings that learn.
@@ -64,7 +55,7 @@ class LearnedScales:
         self.parts: dict[str, slice] = {}
         size = 0
         for name, pool in self.pools.items():
-            if pool.parameter.requires_grad:
+            if pool.parameter.requires_grad and pool.alpha_bounds[0] < pool.alpha_bounds[1]:
                 self.parts[name] = slice(size, size + (1 if pool.tied else 2))
                 size = self.parts[name].stop
         self.size = size
@@ -120,22 +111,25 @@ class LearnedScales:
         """The logarithm of the cost, sizes not rounded, and its gradient ``(n,)``."""
         leaf = torch.from_numpy(values).requires_grad_()
         with torch.enable_grad():
-            log = cost(self.tensors(leaf)).log()
-            gradient, = torch.autograd.grad(log, leaf, allow_unused=True)
-        return log.item(), np.zeros_like(values) if gradient is None else gradient.numpy()
+            # A cost need not depend on each scale, or on any.
+            log = cost(self.tensors(leaf)).log() + 0 * leaf.sum()
+            gradient, = torch.autograd.grad(log, leaf)
+        return log.item(), gradient.numpy()
 
-    def limits(self, maps: Sequence[LearnedMap] = (), smallest: int = 1) -> Limits:
+    def limits(self, maps: Sequence[LearnedMap] = (), smallest: int = 1,
+               start: np.ndarray | None = None) -> Limits:
         """The bounds of the scales, and of the sizes of maps.
 
         Args:
             maps: the outputs of the poolings.
-            smallest: cells that a height or width keeps at least; those that have fewer at the
-                current scales are left alone.
+            smallest: cells that a height or width keeps at least; those that have fewer at
+                ``start`` are left alone.
+            start: the vector at which the training began; default: the current one.
         """
         low, high = np.zeros(self.size), np.zeros(self.size)
         for name, part in self.parts.items():
             low[part], high[part] = map(math.log, self.pools[name].alpha_bounds)
-        now = self.read()
+        now = self.read() if start is None else start
         rows: list[np.ndarray] = []
         most: list[float] = []
         for (_, axis, size, exponents) in self._sides(maps):

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmseg_dynopool.costs.budget import is_number
+
 from .scales import LearnedScales, Limits
 
 
@@ -41,7 +43,7 @@ class TwoPasses:
     """
 
     def __init__(self, step: float = 0.1):
-        if isinstance(step, bool) or not isinstance(step, (int, float)) or not 0 < step < 1:
+        if not (is_number(step) and 0 < step < 1):
             raise ValueError(f'step must be between 0 and 1, e.g. 0.1, got {step!r}')
         self.step = step
 
@@ -54,9 +56,10 @@ class TwoPasses:
         if step <= 0:
             return 0.0  # the bounds leave no room
         losses = []
-        with _undisturbed(model):
+        with undisturbed(model):
             for sign in (1, -1):
-                with scales.at(centre + sign * step * direction), _random_numbers(turn):
+                with scales.at(centre + sign * step * direction):
+                    _seed(turn)
                     losses.append(float(loss()))
         return (losses[0] - losses[1]) / (2 * step)
 
@@ -78,7 +81,7 @@ class TwoPasses:
 
 
 @contextmanager
-def _undisturbed(model: nn.Module) -> Iterator[None]:
+def undisturbed(model: nn.Module) -> Iterator[None]:
     """Keep the buffers of a model and all random states."""
     buffers = list(model.buffers())
     before = [buffer.detach().clone() for buffer in buffers]
@@ -93,12 +96,10 @@ def _undisturbed(model: nn.Module) -> Iterator[None]:
         np.random.set_state(states[1])
 
 
-@contextmanager
-def _random_numbers(seed: int) -> Iterator[None]:
+def _seed(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
-    yield
 
 
 def _devices(model: nn.Module) -> Sequence[torch.device]:

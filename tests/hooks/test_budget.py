@@ -181,3 +181,20 @@ def test_the_crop_of_the_first_batch_counts_where_no_size_is_known(tmp_path):
     resumed = train(tmp_path / 'b', cfg, hook=dict(gmacs_budget=dict(target=1.1)), iterations=20,
                     resume=tmp_path / 'a' / 'iter_10.pth')
     assert torch.equal(alphas_of(resumed.model), alphas_of(runner.model))
+
+
+@pytest.mark.parametrize('smallest, rows', [(2, 2), (1, 1)])
+def test_no_map_has_a_single_row_at_the_crop_nor_at_other_sizes(tmp_path, smallest, rows):
+    """At a crop whose last stream has two rows; where it falls to one, other images have two."""
+    runner = train(tmp_path, segmentor(backbone=dict(dynopool=dict(stem=True))), iterations=20,
+                   hook=dict(gmacs_budget=dict(target=0.6), smallest=smallest))
+    backbone = runner.model.backbone
+    heights = {height: min(size[0] for size in backbone.feature_sizes((height, 96)).values())
+               for height in (64, 72, 80, 96, 128)}
+    assert heights[64] == rows
+    assert (min(heights.values()) >= 2) == (smallest == 2)
+    with torch.no_grad():
+        runner.model.eval()
+        for height in heights:  # and the network runs at each
+            assert runner.model(torch.zeros(1, 3, height, 96)).shape[-2:] == (
+                backbone.feature_sizes((height, 96))['stream0'])

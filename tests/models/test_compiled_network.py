@@ -7,6 +7,7 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from mmseg_dynopool import DynOPoolHRNet
+from mmseg_dynopool.learning import ScaleLearner
 from support.toys import ONE_STAGE, TWO_STREAMS, hrnet_extra
 
 pytestmark = [pytest.mark.usefixtures('fresh_compiler'), pytest.mark.slow]
@@ -52,3 +53,25 @@ def test_gradients_of_a_compiled_network():
             sum(y.square().mean() for y in run(image)).backward()
         for (name, a), b in zip(net.named_parameters(), plain.parameters(), strict=True):
             torch.testing.assert_close(a.grad, b.grad, rtol=1e-6, atol=1e-9, msg=name)
+
+
+def test_jitter_recompiles_nothing():
+    """A learner draws other sizes for every pass; alphas get zeros, as uncompiled."""
+    net = DynOPoolHRNet(hrnet_extra(TWO_STREAMS, ONE_STAGE), dynopool=dict(stem=True))
+    counter = CompileCounterWithBackend('eager')
+    compiled, plain = torch.compile(net, backend=counter), copy.deepcopy(net)
+    learners = [ScaleLearner(network, 100, jitter=0.1, every=1000) for network in (net, plain)]
+    image, shapes = torch.randn(2, 3, 160, 224), set()
+    for _ in range(8):
+        found = []
+        for run, learner in zip((compiled, plain), learners):
+            learner.begin_pass()
+            found.append(run(image))
+            sum(y.square().mean() for y in found[-1]).backward()
+            learner.end_pass()
+        shapes.add(tuple(y.shape[2:] for y in found[0]))
+        for a, b in zip(*found, strict=True):
+            torch.testing.assert_close(a, b)
+        assert all(p.alpha.grad.tolist() == [0, 0] for p in net.dynopools.values())
+    assert len(shapes) >= 6
+    assert counter.frame_count == 1

@@ -12,6 +12,8 @@ OPTIONS = (
     (('every', 4), ), (('begin', 0.), ('reach', 0.2)), (('clip', 1.), ), (('amp', True), ),
     (('optimizer', 'AdamW'), ), (('optimizer', 'AdamW'), ('clip', 1.)), (('optimizer', 'Lion'), ),
     (('optimizer', 'Lion'), ('clip', 1.)))
+# Of the HRNet on stretched_h at half the cost; () are the defaults.
+VARIANTS = ((), *((('jitter', jitter), ) for jitter in JITTERS), *OPTIONS)
 
 
 def all_runs() -> list[Run]:

@@ -1,0 +1,56 @@
+"""The study of the learner: its runs, and the tables of docs/learner.md."""
+
+import json
+import statistics
+
+import pytest
+
+from study.candidates import describe, load
+from study.learner_page import BEGIN, END, tables
+from study.learner_runs import CANDIDATES, all_runs
+from study.lines import read_lines
+from study.runs import Run
+from support.toys import ROOT
+
+LINES = ROOT / 'docs' / 'learner' / 'runs.jsonl'
+
+
+def test_the_page_is_written_from_the_lines():
+    page = (ROOT / 'docs' / 'learner.md').read_text()
+    written = page[page.index(BEGIN) + len(BEGIN) + 1:page.index(END)]
+    assert written == tables(read_lines(LINES), read_lines(ROOT / 'docs/evidence/runs.jsonl'))
+
+
+def test_a_score_is_the_mean_over_its_seeds():
+    done = read_lines(LINES)
+    network, data, ratio = CANDIDATES[0]
+    scores = [line['miou'] for line in done.values() if (
+        line['network'], line['data'], line['method'], line['target_ratio'], line['options']) == (
+            network, data, 'learner', ratio, dict(jitter=0.))]
+    row = next(line for line in tables(done, {}).splitlines() if line.startswith('| DeepLab'))
+    assert f'{statistics.fmean(scores):.2f} ± {statistics.stdev(scores):.2f}' in row
+
+
+def test_finished_runs_are_listed_and_met_their_budgets():
+    keys = {run.key for run in all_runs()}
+    for text in LINES.read_text().splitlines():
+        line = json.loads(text)
+        assert line['key'] in keys
+        assert line['gmacs_ratio'] == pytest.approx(line['target_ratio'], rel=0.02), line['key']
+
+
+def test_options_reach_the_hook_and_the_optimizer():
+    options = (('optimizer', 'Lion'), ('clip', 1.), ('every', 4), ('jitter', 0.2), ('begin', 0.),
+               ('reach', 0.2))
+    config = load(*describe(Run('hrnet', 'stretched_h', 'learner', 0.5, 0, options)))
+    hook, = config.custom_hooks
+    assert (hook.type, hook.every, hook.jitter) == ('DynOPoolHook', 4, 0.2)
+    assert (hook.gmacs_budget.begin, hook.gmacs_budget.reach) == (0.0, 0.2)
+    assert config.optim_wrapper.optimizer.type == 'Lion'
+    assert config.optim_wrapper.clip_grad.max_norm == 1.0
+    config = load(*describe(Run('hrnet', 'stretched_h', 'learner', 0.5, 0, (('shrink', False), ))))
+    assert config.custom_hooks[0].type == 'UnshrunkHook'
+    config = load(*describe(Run('hrnet', 'stretched_h', 'jittered', 0.5, 0, (('jitter', 0.1), ))))
+    hook, = config.custom_hooks
+    assert (hook.gradient, hook.travel, hook.jitter) == ('learner', 0.0, 0.1)
+    assert config.model.backbone.dynopool.scale['stem1'][0] == pytest.approx(0.4413, abs=1e-3)
