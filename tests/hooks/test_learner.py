@@ -313,3 +313,94 @@ def test_a_pixels_budget_from_outside_of_the_package(tmp_path):
          runner.model.backbone.dynopools.items()})
     assert counted / hook.cost.initial == pytest.approx(0.7, rel=0.02)
     assert 'gmacs_ratio' in {key.removeprefix('train/') for key in hub.log_scalars}
+
+
+def test_two_hooks_are_an_error(tmp_path):
+    with pytest.raises(ValueError, match='there are several DynOPoolHooks'):
+        train(tmp_path, hooks=[dict(type='DynOPoolHook')])
+
+
+def test_a_training_after_one_that_was_interrupted(tmp_path):
+    """In one process, of one model: nothing of the first one's passes is left."""
+
+    class Interrupts(Hook):
+        priority = 'LOWEST'
+
+        def before_train_iter(self, runner, *args, **kwargs):
+            if runner.iter == 3:
+                raise KeyboardInterrupt
+
+    from mmseg.registry import MODELS
+    model = MODELS.build(segmentor())
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / 'a', model, 20, [Interrupts()], hook=dict(gmacs_budget=dict(target=1.05)))
+    pool = model.backbone.dynopools['stream1']
+    assert pool.scale.tolist() != (1 / pool.alpha).tolist()  # in training mode, still the pass's
+    before = pool.alpha.detach().clone()
+    train(tmp_path / 'b', model, 3, hook=dict(gmacs_weight=30.))
+    assert pool.trial_alpha is None and (pool.alpha != before).all()
+    assert pool.scale.tolist() == (1 / pool.alpha).tolist()
+
+
+def test_resumed_with_more_accumulation(tmp_path):
+    hook = dict(gmacs_budget=dict(target=1.05))
+    train(tmp_path / 'whole', iterations=20, hook=hook, alpha_lr=None, save_every=10)
+    runner = train(tmp_path / 'resumed', iterations=20, hook=hook, alpha_lr=None,
+                   accumulative_counts=2, resume=tmp_path / 'whole' / 'iter_10.pth')
+    learner = hook_of(runner).learner
+    assert learner.done == 10 == learner.steps and learner.settled
+
+
+def test_a_budget_of_time_after_one_of_multiply_adds(tmp_path, monkeypatch):
+    """The plan of the run that is resumed begins at the same scales, in the other unit."""
+    from support.clock import Clock
+    Clock(monkeypatch, per_value=1e-6)
+    train(tmp_path / 'a', iterations=20, hook=dict(gmacs_budget=dict(target=1.05)), save_every=10)
+    runner = train(tmp_path / 'b', iterations=20, hook=dict(latency_budget=dict(target=1.05)),
+                   resume=tmp_path / 'a' / 'iter_10.pth')
+    hook = hook_of(runner)
+    assert hook.keeper.plan.start == pytest.approx(hook.cost.found.milliseconds(
+        {name: torch.tensor([2.0, 2.0]) for name in hook.keeper.scales.parts}).item())
+
+
+class TwoPools(BaseModel):
+
+    def __init__(self):
+        super().__init__()
+        self.dynopools = nn.ModuleDict(dict(a=DynOPool(0.5), b=DynOPool(0.5)))
+        self.conv = nn.Conv2d(1, 2, 1)
+
+    def forward(self, inputs, mode='tensor'):
+        features = self.conv(self.dynopools['b'](self.dynopools['a'](inputs)))
+        return features if mode == 'tensor' else dict(loss=0 * features.mean())
+
+    def train_step(self, data, optim_wrapper):
+        data = self.data_preprocessor(data, True)
+        loss, parsed = self.parse_losses(self._run_forward(data, mode='loss'))
+        loss.backward()
+        for wrapper in optim_wrapper.values():
+            wrapper.step()
+            wrapper.zero_grad()
+        return parsed
+
+
+def test_lambda_acts_once_in_each_of_several_optimizers(tmp_path):
+    from mmengine.runner import Runner
+    from torch.utils.data import DataLoader
+
+    from support.toy_runs import Images
+    ends = []
+    for split in (True, False):
+        model = TwoPools()
+        a, b = (list(model.dynopools[name].parameters()) for name in 'ab')
+        groups = dict(a=a, b=b) if split else dict(a=a + b)
+        wrapper = OptimWrapperDict(**{name: OptimWrapper(torch.optim.SGD(group, lr=0.1))
+                                      for name, group in groups.items()})
+        Runner(model=model, work_dir=str(tmp_path), train_dataloader=DataLoader(Images(), 2),
+               optim_wrapper=wrapper, train_cfg=dict(by_epoch=False, max_iters=2),
+               custom_hooks=[DynOPoolHook(gmacs_weight=1e5, gmacs_shape=(12, 12),
+                                          gradient='straight_through')],
+               default_scope='mmseg', experiment_name=f'split-{split}-{tmp_path.name}').train()
+        ends.append([pool.alpha.tolist() for pool in model.dynopools.values()])
+    moved = [[a - 2 for pair in end for a in pair] for end in ends]
+    assert moved[0] == pytest.approx(moved[1], rel=0.01) and min(moved[0]) > 1e-3

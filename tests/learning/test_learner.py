@@ -10,9 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mmseg_dynopool.costs import probe_complexity
+from mmseg_dynopool.costs import ComplexityModel, LayerCost, probe_complexity
 from mmseg_dynopool.layers import DynOPool, ShapeAdaptor
-from mmseg_dynopool.learning import ScaleLearner, add_cost_gradient
+from mmseg_dynopool.learning import (
+    BudgetKeeper,
+    LearnedScales,
+    ScaleLearner,
+    add_cost_gradient,
+)
 from mmseg_dynopool.learning.plan import step_weights
 
 
@@ -390,3 +395,59 @@ def test_one_pooling_alone_trades_height_for_width():
             pass
     height, width = model[0].alpha.tolist()
     assert height < 2.1 and width > 3 and height * width == pytest.approx(8, rel=0.03)
+
+
+def test_jitter_keeps_the_maps_that_are_to_stay():
+    """A stock map of two rows keeps them in every pass; a batch of one is then no trouble."""
+    model = Net()  # 64 x 96 through three poolings
+    cost = probe_complexity(model, (16, 24), in_channels=1)  # ends at 2 x 3
+    learner, sizes = ScaleLearner(model, 10**4, cost, jitter=0.3), set()
+    for _ in range(200):
+        learner.begin_pass()
+        sizes.add(tuple(model(torch.zeros(1, 1, 16, 24)).shape[2:]))
+        learner.end_pass()
+    assert min(height for height, _ in sizes) == 2 == min(width for _, width in sizes)
+    assert len(sizes) > 3
+
+
+def test_poolings_whose_bounds_are_equal_take_no_turn():
+    model = Net()
+    model.pools['b'] = DynOPool(0.5, bounds=(0.5, 0.5))
+    learner = ScaleLearner(model, 100, cost_of(model), 0.8)
+    assert list(learner.scales.parts) == ['pools.a', 'pools.c']
+    run(learner, known_loss(model, SLOPES), 60)
+    assert model.pools['b'].alpha.tolist() == [2.0, 2.0]
+
+
+def test_a_cost_that_does_not_depend_on_a_scale():
+    """The class score at the end of a network, behind a pooling to one cell, has none."""
+    model = nn.Sequential(DynOPool(0.5), nn.Conv2d(1, 4, 3, padding=1), nn.AdaptiveAvgPool2d(4),
+                          DynOPool(0.5), nn.Flatten(), nn.Linear(16, 2))
+    cost = ComplexityModel([LayerCost('1', 'convolution', 1.0, {'0': (1., 1.)})],
+                           {'0': (0.5, 0.5), '3': (0.5, 0.5)}, (32, 32))
+    learner = ScaleLearner(model, 50, cost, 0.7, jitter=0.0)
+    run(learner, lambda: 0.0, 40)  # before they settle, as counted
+    assert model[3].alpha.tolist() == pytest.approx([2.0, 2.0])
+    assert model[0].alpha.prod().item() == pytest.approx(4 / 0.7, rel=1e-4)
+    add_cost_gradient(model, ComplexityModel(cost.layers, {'0': (0.5, 0.5)}, (32, 32)), 1.0)
+    assert model[3].alpha.grad.tolist() == [0, 0] and (model[0].alpha.grad < 0).all()
+
+
+@pytest.mark.parametrize('options, words', [
+    (dict(begin=0.6, reach=0.5), '0 <= begin < reach < settle < 1'), (dict(settle=2), 'settle < 1'),
+    (dict(steps=0), 'steps must be'), (dict(smallest=0), 'smallest must be'),
+    (dict(target=-1), 'target must be'), (dict(target=0.5, weight=1.0), 'either target or weight')])
+def test_options_of_a_loop_are_checked(options, words):
+    model = Net()
+    with pytest.raises(ValueError, match=words):
+        ScaleLearner(model, **dict(steps=10, cost=cost_of(model)) | options)
+
+
+def test_nothing_that_can_move():
+    model = Net()
+    model.requires_grad_(False)
+    with pytest.raises(ValueError, match='has no scale that can move'):
+        ScaleLearner(model, 10)
+    scales = LearnedScales(model)
+    with pytest.raises(ValueError, match='no scale can move'):
+        BudgetKeeper(scales, cost_of(model), 0.01)
