@@ -80,9 +80,9 @@ class ScaleLearner:
         >>> from mmseg_dynopool.layers import DynOPool
         >>> from mmseg_dynopool.learning import ScaleLearner
         >>> model = nn.Sequential(DynOPool(0.5), nn.Conv2d(1, 4, 3, padding=1))
-        >>> cost = probe_complexity(model, (32, 32), in_channels=1)
+        >>> cost = probe_complexity(model, (64, 96), in_channels=1)
         >>> learner = ScaleLearner(model, steps=8, cost=cost, target=0.5)
-        >>> for image in torch.rand(8, 1, 1, 32, 32):
+        >>> for image in torch.rand(8, 1, 1, 64, 96):
         ...     with learner.step(lambda: model(image).square().mean()):
         ...         model(image).square().mean().backward()
         >>> round(cost.counted(model)({'0': model[0].alpha.tolist()}) / cost.initial, 2)
