@@ -94,7 +94,7 @@ def test_converted_network_and_its_stock_twin(name, initial):
         f'backbone.dynopools.{name}.alpha' for name in initial}
     cost = probe_complexity(model, shape, forward=forward_without_postprocessing)
     scales = LearnedScales(model)
-    keeper = BudgetKeeper(scales, cost, 0.7 * cost.initial, scales.limits(cost.maps(), 2))
+    keeper = BudgetKeeper(scales, cost, 0.7 * cost.initial, smallest=2)
     assert keeper.reachable()[0] < 0.5 * cost.initial
 
 

@@ -44,11 +44,11 @@ class Costs(Watch):
         self.alphas.append(cost(alphas).item() / cost.initial)
 
 
-@pytest.mark.parametrize('target, wrapper', [
-    (0.97, dict()), (1.3, dict()),
-    (1.3, dict(optimizer=dict(type='AdamW', lr=0.01, weight_decay=0.1))),
-    (0.97, dict(clip_grad=dict(max_norm=0.1)))])
-@pytest.mark.parametrize('gradient', ['learner', 'straight_through'])
+@pytest.mark.parametrize('gradient, target, wrapper', [
+    ('learner', 0.97, dict(clip_grad=dict(max_norm=0.1))),
+    ('learner', 1.3, dict(optimizer=dict(type='AdamW', lr=0.01, weight_decay=0.1))),
+    ('straight_through', 0.97, dict()),
+    ('straight_through', 1.3, dict(optimizer=dict(type='AdamW', lr=0.01, weight_decay=0.)))])
 def test_the_cost_follows_the_plan_and_the_counted_one_ends_at_the_budget(
         tmp_path, gradient, target, wrapper):
     watch = Costs()
