@@ -96,8 +96,7 @@ class ScaleLearner:
                  maps: Sequence[LearnedMap] | None = None, seed: int = 0):
         check_options(travel, every, jitter, smallest)
         check_phases(begin, reach, settle)
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-            raise ValueError(f'steps must be a whole number of steps >= 1, got {steps!r}')
+        _check_whole('steps', steps, 'steps')
         if target is not None and weight:
             raise ValueError(f'give either target or weight, got {target!r} and {weight!r}')
         if cost is None and (target is not None or weight):
@@ -281,12 +280,15 @@ def check_options(travel: float, every: int, jitter: float, smallest: int) -> No
     """
     if not is_number(travel) or travel < 0:
         raise ValueError(f'travel must be a number >= 0, e.g. 3, got {travel!r}')
-    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-        raise ValueError(f'every must be a whole number of steps >= 1, got {every!r}')
-    if isinstance(smallest, bool) or not isinstance(smallest, int) or smallest < 1:
-        raise ValueError(f'smallest must be a whole number of cells >= 1, got {smallest!r}')
+    _check_whole('every', every, 'steps')
+    _check_whole('smallest', smallest, 'cells')
     if not is_number(jitter) or not 0 <= jitter < 1:
         raise ValueError(f'jitter must be at least 0 and below 1, e.g. 0.1, got {jitter!r}')
+
+
+def _check_whole(name: str, value: object, unit: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f'{name} must be a whole number of {unit} >= 1, got {value!r}')
 
 
 def _mean_over_ranks(loss: Tensor | float, device: torch.device) -> Tensor | float:
