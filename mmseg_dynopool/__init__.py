@@ -1,7 +1,8 @@
 """DynOPool for MMSegmentation: networks that learn the resolution of their feature maps.
 
-Importing the package registers its models, hooks and data sets with mmseg, where that is
-installed; a config does so by ``custom_imports = dict(imports=['mmseg_dynopool'])``. ``ops``,
+Importing the package registers its models, hooks and data sets where every OpenMMLab package finds
+them, if mmseg is installed; a config does so by
+``custom_imports = dict(imports=['mmseg_dynopool'])``. ``ops``,
 ``layers``, ``complexity``, ``latency`` and ``conversion`` need no mmseg.
 """
 
@@ -34,6 +35,9 @@ if not _problem:
             DynOPoolEncoderDecoder,
             DynOPoolHRNet,
         )
+        from .scopes import register_scoped_names
+
+        register_scoped_names('mmseg')
     except Exception as error:  # of a broken stack, of many types
         _problem = f'they cannot be imported ({type(error).__name__}: {error})'
         warnings.warn(f'mmseg_dynopool registers nothing with mmseg: {_problem}', stacklevel=2)

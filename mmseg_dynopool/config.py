@@ -102,6 +102,19 @@ def counted_shape(cfg: Config) -> tuple[int, int] | None:
     return tuple(shape) if shape else None
 
 
+def hook_options(cfg: Config) -> dict:
+    """The options of a config's ``DynOPoolHook``; none where it has no such hook."""
+    hooks = [hook for hook in cfg.get('custom_hooks') or [] if isinstance(hook, dict)]
+    return next((dict(hook, type='DynOPoolHook') for hook in hooks
+                 if type_name(hook) == 'DynOPoolHook'), {})
+
+
+def how_to_run(cfg: Config) -> dict:
+    """``forward`` and ``in_channels``, as the config's hook has them: how its network runs."""
+    return {name: value for name, value in hook_options(cfg).items()
+            if name in ('forward', 'in_channels')}
+
+
 def adapt_to_devices(cfg: Config) -> Config:
     """On a machine without GPU, replace what needs one, in place.
 

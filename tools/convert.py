@@ -20,6 +20,7 @@ from mmseg_dynopool.config import (
     adapt_to_devices,
     conversion_of,
     counted_shape,
+    how_to_run,
     read_config,
     type_name,
 )
@@ -53,12 +54,13 @@ def main():
     network.eval()
     plan = plan_conversion(network.backbone, **{
         name: value for name, value in options.items()
-        if name in ('rule', 'scale', 'merge', 'skip')})
+        if name in ('rule', 'scale', 'merge', 'skip', 'in_channels')})
+    run = how_to_run(cfg)
     result = asdict(plan) | dict(shape=list(shape),
-                                 stock_gmacs=count_network_gmacs(network, shape))
+                                 stock_gmacs=count_network_gmacs(network, shape, **run))
     if not plan.refusals:
         convert_dynopool(network.backbone, **options)
-        result['gmacs'] = count_network_gmacs(network, shape)
+        result['gmacs'] = count_network_gmacs(network, shape, **run)
     if args.json:
         json.dump(result, sys.stdout, indent=2)
         print()

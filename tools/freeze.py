@@ -8,9 +8,11 @@ written files is compared with the trained one before the tool says ok.
 import argparse
 from pathlib import Path
 
+from mmseg_dynopool.checkpoints import Checkpoint, load_network
 from mmseg_dynopool.cli.options import add_cfg_options
 from mmseg_dynopool.config import read_config
 from mmseg_dynopool.export import freeze_checkpoint
+from mmseg_dynopool.export.budget_outcome import budget_outcome
 from mmseg_dynopool.export.frozen_files import WRITTEN
 
 
@@ -28,10 +30,13 @@ def main():
             if Path(given).exists() and (args.out / name).exists() and (
                     args.out / name).samefile(given):
                 raise ValueError(f'--out {args.out} would overwrite {given}; name another folder')
-    scales = freeze_checkpoint(read_config(args.config, args.cfg_options), args.checkpoint,
-                               args.out)
+    cfg, checkpoint = read_config(args.config, args.cfg_options), Checkpoint.read(args.checkpoint)
+    scales = freeze_checkpoint(cfg, checkpoint, args.out)
     for name, scale in scales.items():
         print('{}: scale {:.6f} x {:.6f}'.format(name, *scale))
+    outcome = budget_outcome(cfg, load_network(cfg, checkpoint), checkpoint)
+    if outcome:
+        print(outcome)
     print(f'ok: {", ".join(WRITTEN)} in {args.out} give the trained network\'s output bit for bit')
 
 

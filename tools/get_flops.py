@@ -13,10 +13,11 @@ from rich.table import Table
 from mmseg_dynopool.analysis.cost import build, stock_model
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.cli.options import add_cfg_options, positive_int
-from mmseg_dynopool.config import counted_shape, read_config
+from mmseg_dynopool.config import counted_shape, how_to_run, read_config
 from mmseg_dynopool.costs.summary import summarize
-from mmseg_dynopool.layers.find import all_pools, input_channels
-from mmseg_dynopool.models.cost import count_network_gmacs, forward_without_postprocessing
+from mmseg_dynopool.layers.find import all_pools
+from mmseg_dynopool.models.cost import count_network_gmacs
+from mmseg_dynopool.models.whole_network import network_forward
 
 
 def show(result):
@@ -64,11 +65,11 @@ def main():
     learns = bool(all_pools(model))
     if learns:
         stock = stock_model(model.cfg.model)
-        result = summarize(model, shape, input_channels(model), forward_without_postprocessing,
+        result = summarize(model, shape, *network_forward(model, shape, **how_to_run(model.cfg)),
                            stock and build(stock, 'cpu'))
     else:
         result = dict(shape=list(shape), params=sum(p.numel() for p in model.parameters()),
-                      gmacs=count_network_gmacs(model, shape))
+                      gmacs=count_network_gmacs(model, shape, **how_to_run(model.cfg)))
     if args.json:
         json.dump(result, sys.stdout, indent=2)
         print()

@@ -12,7 +12,7 @@ from rich.progress import track
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_device, check_segmentor
 from mmseg_dynopool.cli.segment import segment_images
-from mmseg_dynopool.config import read_config
+from mmseg_dynopool.config import how_to_run, read_config
 from mmseg_dynopool.data.images import find_images
 from mmseg_dynopool.export import OnnxSegmentor
 from mmseg_dynopool.models.cost import describe_gmacs, watch_shapes
@@ -43,7 +43,7 @@ def main():
             pass
     print(f'{len(images)} images: overlays and label maps in {args.out}')
     if not is_onnx:
-        print(f'cost of one image: {describe_gmacs(model, shapes)}')
+        print(f'cost of one image: {describe_gmacs(model, shapes, **how_to_run(cfg))}')
 
 
 if __name__ == '__main__':

@@ -18,12 +18,12 @@ from rich.table import Table
 
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_device, positive_int
-from mmseg_dynopool.config import counted_shape, read_config
+from mmseg_dynopool.config import counted_shape, how_to_run, read_config
 from mmseg_dynopool.costs import LatencyModel, device_name, fit_latency, probe_complexity
 from mmseg_dynopool.costs.latency_fit import measure_again
 from mmseg_dynopool.files import check_folder
-from mmseg_dynopool.layers.find import all_pools, input_channels, short_names
-from mmseg_dynopool.models.cost import forward_without_postprocessing
+from mmseg_dynopool.layers.find import all_pools, short_names
+from mmseg_dynopool.models.whole_network import network_forward
 
 ALIKE = 0.15  # times of one network differ by as much between processes
 
@@ -66,14 +66,13 @@ def compare(model, found, device, shape, path, repeats):
     if device_name(device) != found.device:
         raise ValueError(f'{path} is of {found.device!r}, this is {device_name(device)!r}: '
                          'compare where it was measured, or measure anew here')
-    channels = input_channels(model)
-    cost = probe_complexity(model, found.shape, channels, forward_without_postprocessing)
+    run = network_forward(model, found.shape, **how_to_run(model.cfg))
+    cost = probe_complexity(model, found.shape, *run)
     found = found.told_from(cost)
     pools = {name: all_pools(model)[name] for name in cost.initial_scales}
     alphas = {name: pool.bounded_alpha().detach() for name, pool in pools.items()}
     scales = {name: (1 / alpha).tolist() for name, alpha in alphas.items()}
-    measured, start_ms = measure_again(found, model, scales, channels,
-                                       forward_without_postprocessing, repeats)
+    measured, start_ms = measure_again(found, model, scales, *run, repeats)
     predicted = found.milliseconds({name: a.cpu() for name, a in alphas.items()}).item()
     print(f'{measured:.4g} ms at the present scales, the model says {predicted:.4g} ms '
           f'({predicted / measured - 1:+.1%}); at the scales of its start '
@@ -114,7 +113,7 @@ def main():
     shape = shape or counted_shape(model.cfg)
     if shape is None:
         raise SystemExit('the config names no training crop; give --shape H W')
-    found = fit_latency(model, shape, input_channels(model), forward_without_postprocessing,
+    found = fit_latency(model, shape, *network_forward(model, shape, **how_to_run(model.cfg)),
                         args.settings, args.repeats, args.batch, args.seed)
     found.save(args.out)
     show(found)

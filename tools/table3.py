@@ -12,7 +12,7 @@ from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.config import counted_shape
 from mmseg_dynopool.costs import GMACsCounter
 from mmseg_dynopool.layers.find import input_channels
-from mmseg_dynopool.models.cost import forward_without_postprocessing
+from mmseg_dynopool.models.whole_network import forward_without_postprocessing
 from study.template import render
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -4,7 +4,7 @@ import argparse
 
 from mmseg_dynopool.checkpoints import Checkpoint, Runner
 from mmseg_dynopool.cli.options import add_run_options, end_distributed_run, load_run_config
-from mmseg_dynopool.config import is_segmentor, type_name
+from mmseg_dynopool.config import how_to_run, is_segmentor, type_name
 from mmseg_dynopool.data.check import check_data
 from mmseg_dynopool.files import check_folder
 from mmseg_dynopool.hooks import LabelCheckHook
@@ -61,7 +61,8 @@ def main():
     del checkpoint  # the runner drops it when it is loaded
     with watch_shapes(runner.model) as shapes:
         runner.test()
-    runner.logger.info('cost of one image: %s', describe_gmacs(runner.model, shapes))
+    runner.logger.info('cost of one image: %s',
+                       describe_gmacs(runner.model, shapes, **how_to_run(cfg)))
     end_distributed_run()
 
 

@@ -18,7 +18,8 @@ from mmseg_dynopool.costs import time_alternately
 from mmseg_dynopool.costs.count import check_shape
 from mmseg_dynopool.export.freeze import plain_model
 from mmseg_dynopool.layers.find import all_pools, by_short_name, input_channels
-from mmseg_dynopool.models.cost import count_network_gmacs, forward_without_postprocessing
+from mmseg_dynopool.models.cost import count_network_gmacs
+from mmseg_dynopool.models.whole_network import forward_without_postprocessing
 
 from .theoretical_field import outputs_of
 

@@ -1,6 +1,6 @@
 """A checkpoint: read once, verified against a network, loaded into it."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +11,13 @@ from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
 from mmseg_dynopool.config import type_name
-from mmseg_dynopool.layers import learned_pools
-from mmseg_dynopool.layers.find import all_pools, by_short_name, unwrap
+from mmseg_dynopool.layers import ResizingPool, learned_pools
+from mmseg_dynopool.layers.find import all_pools, by_short_name
+from mmseg_dynopool.models.whole_network import unwrap
 
 from .read import read_file
 
-SCALES = 'dynopool_scales'
+_SCALES = 'dynopool_scales'
 _PRETRAINED = ('Pretrained', 'PretrainedInit')
 _SHOWN = 3
 
@@ -86,8 +87,10 @@ class Checkpoint:
         """Check that the checkpoint fills every weight of ``model``.
 
         mmengine loads what fits and logs the rest, so that a wrong file gives a network of random
-        weights. Missing alphas (a ShapeAdaptor's logits) are allowed: a stock network's
-        checkpoint fits, at the initial scales. Those of another pooling are not.
+        weights. Missing alphas, of whatever name and kind, are allowed: a stock network's
+        checkpoint fits, at the scales that the network has. Scales of poolings that it has not,
+        and those of another kind of pooling, are refused. Learned ones fit a network of constant
+        scales and the reverse.
 
         Args:
             model: the network.
@@ -104,14 +107,22 @@ class Checkpoint:
         if resume and not {'optimizer', 'meta'} <= set(self.content):
             raise ValueError(f'{self.path} holds weights alone, no training to go on with; start '
                              'from it by load_from, without resume')
-        self._verify_fixed_scales(model)
-        learned = {f'{name}.{key}': key for name, pool in learned_pools(model).items()
-                   for key, _ in pool.named_parameters()}
-        self._verify_learned_scales(learned, scales)
         weights = {k: v for k, v in model.state_dict().items() if k.startswith(part)}
-        self._verify_weights(weights, optional=learned)
+        # By all its names: a state_dict has an instance under each of them.
+        pools = {name: module for name, module in model.named_modules(remove_duplicate=False)
+                 if isinstance(module, ResizingPool)}
+        alphas = [f'{name}.{key}' for name, pool in pools.items() for key in pool.state_dict()]
+        self._verify_poolings(pools, [k for k in self.state
+                                      if k.startswith(part) and k not in weights])
+        if not any(k in self.state for k in alphas):
+            self._verify_frozen_by_old_versions(all_pools(model))
+            if scales and learned_pools(model):
+                raise ValueError(f"{self.path} holds no learned scale ({alphas[0]}, ...): it is a "
+                                 "stock network's; give a checkpoint that was trained with "
+                                 'DynOPool')
+        self._verify_weights(weights, optional=alphas)
         diverged = [k for k in weights if k in self.state and _is_broken(
-            self.state[k], infinity=k in learned)]
+            self.state[k], infinity=k in alphas)]
         if diverged:
             raise ValueError(f'{self.path} holds NaN or infinity in {len(diverged)} weights '
                              f'({", ".join(diverged[:_SHOWN])}): its training diverged. Use an '
@@ -121,42 +132,31 @@ class Checkpoint:
         """Load the weights; what is missing stays, as in mmengine."""
         _load_checkpoint_to_model(unwrap(model), self.content)
 
-    def _verify_fixed_scales(self, model: nn.Module) -> None:
-        """Frozen weights have no alphas: at other scales they would be another network."""
-        frozen = self.meta.get(SCALES)
-        if frozen:
-            if learned_pools(model):
-                raise ValueError(f'{self.path} belongs to a frozen network with the scales '
-                                 f"{frozen}, and this config's scales learn; use the config.py "
-                                 'that tools/freeze.py wrote beside it')
-            scales = {name: pool.scale.tolist()
-                      for name, pool in by_short_name(all_pools(model)).items()}
-            if not _are_close(frozen, scales):
-                there = f'fixed at {scales}' if scales else "the stock network's"
-                raise ValueError(f'{self.path} belongs to a network that was frozen at the scales '
-                                 f"{frozen}, and this config's are {there}; use the config.py "
-                                 'that tools/freeze.py wrote beside it')
-        pools = all_pools(model)
-        learned = [key for key in self.state if key.endswith(('.alpha', '.logit')) and (
-            'dynopools.' in key or key.rpartition('.')[0] in pools)]
-        if learned and not learned_pools(model):
-            there = 'are fixed' if pools else 'network is the stock one'
-            raise ValueError(f"{self.path} holds learned scales ({learned[0]}, ...), and this "
-                             f"config's {there}; use the config it was trained with, or freeze "
-                             'it by tools/freeze.py')
+    def _verify_poolings(self, pools: Mapping[str, ResizingPool], unknown: Collection[str]
+                         ) -> None:
+        """Scales that are not loaded would leave the network at others."""
+        for key in unknown:
+            name = key.rpartition('.')[0]
+            if name in pools:
+                raise ValueError(f'{self.path} was trained with another pooling: it has {key!r}, '
+                                 f'which a {type(pools[name]).__name__} has not (a DynOPool has an '
+                                 'alpha, a ShapeAdaptor a logit). Set type in the dynopool options '
+                                 'as in its training')
+            if 'dynopools.' in key:
+                there = 'lacks them' if pools else 'is the stock one'
+                raise ValueError(f'{self.path} holds learned scales ({key}, ...), and this '
+                                 f"config's network {there}; use the config it was trained with, "
+                                 'or the config.py that tools/freeze.py wrote beside it')
 
-    def _verify_learned_scales(self, learned: dict[str, str], required: bool) -> None:
-        for key, kind in learned.items():
-            other = dict(alpha='logit', logit='alpha')[kind]
-            if key not in self.state and key.removesuffix(kind) + other in self.state:
-                raise ValueError(f"{self.path} was trained with another pooling: it has "
-                                 f"'.{other}' in the place of {key!r} (a DynOPool has an alpha, a "
-                                 'ShapeAdaptor a logit). Set type in the dynopool options as in '
-                                 'its training')
-        if required and learned and not any(key in self.state for key in learned):
-            raise ValueError(f'{self.path} holds no learned scale ({next(iter(learned))}, ...): '
-                             "it is a stock network's; give a checkpoint that was trained with "
-                             'DynOPool')
+    def _verify_frozen_by_old_versions(self, pools: Mapping[str, ResizingPool]) -> None:
+        """Up to version 0.3, frozen weights noted their scales in the meta alone."""
+        frozen = self.meta.get(_SCALES)
+        scales = {name: pool.scale.tolist() for name, pool in by_short_name(pools).items()}
+        if frozen and not _are_close(frozen, scales):
+            own = scales or "the stock network's"
+            raise ValueError(f'{self.path} belongs to a network that was frozen at the scales '
+                             f"{frozen}, and this config's are {own}; use the config.py that "
+                             'tools/freeze.py wrote beside it')
 
     def _verify_weights(self, weights: dict[str, torch.Tensor],
                         optional: Collection[str]) -> None:

@@ -1,7 +1,7 @@
 """A classifier of mmpretrain that converts its own backbone."""
 
+from mmengine.registry import MODELS
 from mmpretrain.models import ImageClassifier
-from mmpretrain.registry import MODELS
 
 from mmseg_dynopool.models.learned_network import LearnedNetwork
 

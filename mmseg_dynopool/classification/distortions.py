@@ -8,7 +8,7 @@ an enlarged one along both, and a tiled one those of the single tile.
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
-from mmpretrain.registry import TRANSFORMS
+from mmengine.registry import TRANSFORMS
 
 
 @TRANSFORMS.register_module()

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from mmengine.registry import MODELS
 from mmpretrain.models import MobileNetV2
-from mmpretrain.registry import MODELS
 
 
 @MODELS.register_module()

@@ -4,13 +4,40 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from torch import nn
 
 from .cost import Cost
 
 _Kind = TypeVar('_Kind', bound='Budget')
+_NEAR = 0.02  # of log(cost)
+
+
+class Outcome(NamedTuple):
+    """What a network costs, beside its budget.
+
+    Attributes:
+        cost: of the network, sizes rounded.
+        wanted: by its budget.
+        initial: at the initial scales of its config.
+        unit: of all three.
+    """
+
+    cost: float
+    wanted: float
+    initial: float
+    unit: str
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the cost is the wanted one, but for the steps of rounded sizes."""
+        return abs(math.log(self.cost / self.wanted)) <= _NEAR
+
+    def __str__(self) -> str:
+        cost, wanted = (f'{value:.4g} {self.unit} ({value / self.initial:.3f} of the cost at the '
+                        "config's initial scales)" for value in (self.cost, self.wanted))
+        return f'the network costs {cost}, and its budget is {wanted}'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +52,9 @@ class Budget(ABC):
     A subclass says which cost it is, and has a field ``target_<unit>``.
 
     Attributes:
-        target: wanted cost relative to the initial scales, e.g. 0.6.
+        target: wanted cost relative to that at the initial scales, e.g. 0.6. These are the
+            config's, whatever scales a run loads: a network that was trained to 0.6 and is
+            fine-tuned with 0.6 keeps its cost.
         begin: share of the training after which the cost moves, from 0 on.
         reach: share after which it is at the target, above ``begin``.
         settle: share after which the scales stay, above ``reach`` and below 1.
@@ -52,7 +81,8 @@ class Budget(ABC):
         targets = {name: getattr(self, name) for name in ('target', self.absolute)}
         if list(targets.values()).count(None) != 1:
             raise ValueError(
-                f'{self.option} takes either target (ratio to the start) or {self.absolute}, got '
+                f'{self.option} takes either target (relative to the initial scales) or '
+                f'{self.absolute}, got '
                 + ', '.join(f'{name}={value!r}' for name, value in targets.items()))
         for name, value in targets.items():
             if value is not None and not (is_number(value) and value > 0):

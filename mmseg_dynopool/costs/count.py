@@ -8,13 +8,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from mmseg_dynopool.layers import FixedDynOPool
 from mmseg_dynopool.layers.find import all_pools
 
-from .meta_copy import note_running, run_on_meta, run_plainly, to_meta_copy
+from .meta_copy import note_running, run_on_meta, run_plainly, to_fixed_copy, to_meta_copy
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,11 @@ def check_shape(shape: Sequence[int], name: str = 'shape') -> None:
 
 
 class GMACsCounter:
-    """Counts the multiply-adds of a network at any alphas, on a copy that has shapes alone.
+    """Counts the multiply-adds of a network at any alphas, on a copy.
 
-    A DynOPool counts as bilinear interpolation, proportional to its output.
+    The copy has shapes alone. Where the network cannot run so, since it reads values (``.item()``,
+    numpy), it has numbers, on the network's device, and one random image. A DynOPool counts as
+    bilinear interpolation, proportional to its output.
 
     Args:
         model: any network; it is neither run nor changed.
@@ -54,6 +57,7 @@ class GMACsCounter:
 
     Attributes:
         pools: the copy's poolings by their dotted names, `FixedDynOPool` all of them.
+        on_meta: whether the copy has shapes alone; known after the first count.
 
     Raises:
         ValueError: ``shape`` is not two positive sizes.
@@ -72,6 +76,8 @@ class GMACsCounter:
                  forward: Callable | None = None):
         check_shape(shape)
         self._image = (1, in_channels, *shape)
+        self._model: nn.Module | None = model  # until the first count
+        self.on_meta = True
         self._network = to_meta_copy(model)
         self._forward = forward or run_plainly
         self._running = note_running(self._network)
@@ -91,11 +97,34 @@ class GMACsCounter:
         Args:
             enlarged: by how much height and width of the input are multiplied.
         """
+        model, self._model = self._model, None
+        try:
+            return self._calls(enlarged)
+        except Exception as error:  # from any network, of any type
+            if model is None:
+                raise
+            self.on_meta = False
+            self._network = to_fixed_copy(model, self.pools)
+            note_running(self._network, self._running)
+            try:
+                return self._calls(enlarged)
+            except Exception as real_error:
+                raise real_error from error
+
+    def _calls(self, enlarged: int) -> list[Call]:
         batch, channels, height, width = self._image
         image = torch.empty(batch, channels, height * enlarged, width * enlarged, device='meta')
+        gpus = []
+        if not self.on_meta:
+            weight = next(self._network.parameters())
+            alike = torch.rand(image.shape, generator=torch.Generator().manual_seed(0))
+            image = alike.to(weight.device, weight.dtype)
+            gpus = [weight.device] if weight.is_cuda else []
         self._counter.calls = []
         self._running.clear()
-        with torch.no_grad(), self._counter:
+        # The training's random numbers stay; attention is counted by its products of matrices.
+        with (torch.no_grad(), torch.random.fork_rng(gpus), sdpa_kernel(SDPBackend.MATH),
+              self._counter):
             self._forward(self._network, image)
         return self._counter.calls
 

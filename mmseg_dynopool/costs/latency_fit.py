@@ -15,7 +15,7 @@ from mmseg_dynopool.layers.find import all_pools
 
 from .count import GMACsCounter
 from .latency_model import LatencyModel, Scales
-from .meta_copy import to_fixed_copy
+from .meta_copy import run_plainly, to_fixed_copy
 from .multiply_adds import probe_complexity
 from .timing import device_name, time_alternately
 
@@ -39,7 +39,7 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
         model: a network with at least one DynOPool; it is neither run nor changed.
         shape: input size `(H, W)` in pixels.
         in_channels: channels of the input.
-        forward: `forward(copy, input)` runs the copy; default `copy(input)`.
+        forward: `forward(copy, input)` runs the copy, whatever it returns; default `copy(input)`.
         settings: number of random settings; default: 16, or twice the number of levels.
         repeats: turns; default: at least 8, of fast networks up to 100, in 20 seconds.
         batch: images per forward pass.
@@ -108,7 +108,7 @@ def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[i
         tried: `{instance: (scale_h, scale_w)}` each.
         shape: input size `(H, W)` in pixels.
         in_channels: channels of the input.
-        forward: `forward(copy, input)` runs the copy; default `copy(input)`.
+        forward: `forward(copy, input)` runs the copy, whatever it returns; default `copy(input)`.
         repeats: turns; default: at least 8, of fast networks up to 100, in 20 seconds.
         batch: images per forward pass.
 
@@ -137,17 +137,22 @@ def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[i
     image = torch.rand(batch, in_channels, *shape, generator=torch.Generator().manual_seed(0))
     image = image.to(device, weight.dtype)
 
-    def run(scales: Scales) -> None:
-        for name, pair in scales.items():
-            pools[name].set_scale_(pair)
-        with torch.no_grad():
-            forward(network, image) if forward else network(image)
+    alphas = {str(i): {name: FixedDynOPool(pair).read_alpha() for name, pair in scales.items()}
+              for i, scales in enumerate(tried)}
 
-    runs = {str(i): partial(run, scales) for i, scales in enumerate(tried)}
-    if repeats is None:
-        turn = sum(min(times) for times in time_alternately(runs, 2, device).values())
-        repeats = max(_FEWEST, min(_MOST_TURNS, round(_SECONDS / turn)))
-    return np.array(list(time_alternately(runs, repeats, device).values()))
+    def set_alphas(setting: str) -> None:
+        for name, alpha in alphas[setting].items():
+            pools[name].set_alpha_(alpha)
+
+    # The forward pass alone is timed, whatever it returns.
+    runs = dict.fromkeys(alphas, partial(forward or run_plainly, network, image))
+    with torch.no_grad():
+        if repeats is None:
+            turn = sum(min(times) for times in time_alternately(
+                runs, 2, device, prepare=set_alphas).values())
+            repeats = max(_FEWEST, min(_MOST_TURNS, round(_SECONDS / turn)))
+        seconds = time_alternately(runs, repeats, device, prepare=set_alphas)
+    return np.array(list(seconds.values()))
 
 
 def measure_again(found: LatencyModel, model: nn.Module, scales: Scales, in_channels: int = 3,

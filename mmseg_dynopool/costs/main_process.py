@@ -1,4 +1,4 @@
-"""What one process of a distributed training finds out for all."""
+"""What the processes of a distributed training find out, so that none waits for one that failed."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -9,24 +9,43 @@ _Result = TypeVar('_Result')
 
 
 def on_main_process(function: Callable[[], _Result]) -> _Result:
-    """Its result in each process: times differ, and two at once would take each other's.
+    """Its result in the first process, for all: a file, a device or a time may differ elsewhere.
+
+    With NCCL it moves through the current GPU of each process.
 
     Raises:
         RuntimeError: it failed in the first process; in that, its own error.
     """
-    if not dist.is_available() or not dist.is_initialized():
+    if not _is_one_of_several():
         return function()
-    result: list[Any] = [None, '']
-    error = None
-    if dist.get_rank() == 0:
-        try:
-            result[0] = function()
-        except Exception as raised:  # the others wait for an answer
-            error = raised
-            result[1] = f'{type(raised).__name__}: {raised}'
+    first = dist.get_rank() == 0
+    result: list[Any] = [on_each_process(function if first else lambda: None)]
     dist.broadcast_object_list(result)
+    return result[0]
+
+
+def on_each_process(function: Callable[[], _Result]) -> _Result:
+    """Its result in each process, of its own; where it fails in one, it fails in all.
+
+    Raises:
+        RuntimeError: it failed in another process; where it failed, its own error.
+    """
+    if not _is_one_of_several():
+        return function()
+    error = None
+    try:
+        result = function()
+    except Exception as raised:  # the others wait for an answer
+        error = raised
+    errors = [''] * dist.get_world_size()
+    dist.all_gather_object(errors, f'{type(error).__name__}: {error}' if error else '')
     if error is not None:
         raise error
-    if result[1]:
-        raise RuntimeError(f'the first process failed: {result[1]}')
-    return result[0]
+    for rank, words in enumerate(errors):
+        if words:
+            raise RuntimeError(f'process {rank} failed: {words}')
+    return result
+
+
+def _is_one_of_several() -> bool:
+    return dist.is_available() and dist.is_initialized()

@@ -1,7 +1,7 @@
 """A copy of a network that has shapes but no numbers."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmseg_dynopool.layers import FixedDynOPool, learned_pools
-from mmseg_dynopool.layers.find import copy_replacing
+from mmseg_dynopool.layers import FixedDynOPool, ResizingPool, learned_pools
+from mmseg_dynopool.layers.find import all_pools, copy_replacing, held_by
 
 # They cost no multiply-adds and keep the size, and on the meta device much of the time.
 _FREE = (nn.BatchNorm2d, nn.SyncBatchNorm, nn.LayerNorm, nn.GroupNorm, nn.ReLU, nn.ReLU6, nn.SiLU,
@@ -36,19 +36,24 @@ def to_meta_copy(model: nn.Module, strip: bool = True) -> nn.Module:
         (pool, FixedDynOPool.with_cost_of(pool)) for pool in learned_pools(model).values()]
     pairs += [(module, nn.Identity()) for module in model.modules()
               if strip and type(module) in _FREE]
-    pairs += [(tensor, _empty_like(tensor)) for tensor in (*model.parameters(), *model.buffers())]
+    pairs += [(tensor, _empty_like(tensor)) for tensor in _to_empty(model)]
     return _copy_without_hooks(model, pairs)
 
 
-def to_fixed_copy(model: nn.Module) -> nn.Module:
+def to_fixed_copy(model: nn.Module, pools: Mapping[str, ResizingPool] | None = None) -> nn.Module:
     """A copy in evaluation mode, with numbers, whose scales can be set; hooks stay behind.
 
+    Args:
+        model: it is not changed.
+        pools: what stands for its poolings; default: for those that learn, their frozen forms.
+
     Raises:
-        ValueError: it holds a ShapeAdaptor, or is sharded by FSDP2.
+        ValueError: it holds a ShapeAdaptor and no ``pools`` are given, or is sharded by FSDP2.
     """
     _check_whole(model)
-    return _copy_without_hooks(
-        model, [(pool, pool.freeze()) for pool in learned_pools(model).values()])
+    pairs = [(pool, pools[name] if pools else pool.freeze())
+             for name, pool in (all_pools if pools else learned_pools)(model).items()]
+    return _copy_without_hooks(model, pairs)
 
 
 def _copy_without_hooks(model: nn.Module, pairs: Sequence[tuple[object, object]]) -> nn.Module:
@@ -67,18 +72,23 @@ def _check_whole(model: nn.Module) -> None:
                          'work with FSDP2')
 
 
-def note_running(network: nn.Module) -> list[str]:
+def note_running(network: nn.Module, running: list[str] | None = None) -> list[str]:
     """The names of the modules that run, the innermost last; kept by hooks.
 
     After an error the last is the module in which it occurred; clear the list before the next run.
+
+    Args:
+        network: gets the hooks.
+        running: the list to fill.
     """
-    running: list[str] = []
+    running = [] if running is None else running
+    noted = running
 
     def leave(module: nn.Module, args: object, output: object) -> None:
-        running.pop()
+        noted.pop()
 
     for name, module in network.named_modules():
-        module.register_forward_pre_hook(lambda module, args, name=name: running.append(name))
+        module.register_forward_pre_hook(lambda module, args, name=name: noted.append(name))
         module.register_forward_hook(leave)
     return running
 
@@ -89,8 +99,9 @@ def run_plainly(network: nn.Module, image: Tensor) -> Any:
 
 
 def run_on_meta(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
-    """Run an operator on tensors of the meta device, for a dispatch mode."""
-    if func._overloadpacket is torch.ops.aten.upsample_bilinear2d and args[1] is not None:
+    """Run an operator, on tensors of the meta device quicker, for a dispatch mode."""
+    if (func._overloadpacket is torch.ops.aten.upsample_bilinear2d and args[1] is not None
+            and args[0].is_meta):
         # PyTorch's way to its shape takes long.
         return args[0].new_empty(*args[0].shape[:2], *args[1])
     return func(*args, **(kwargs or {}))
@@ -103,6 +114,16 @@ class QuickShapes(TorchDispatchMode):
                            args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
                            ) -> Any:
         return run_on_meta(func, args, kwargs)
+
+
+def _to_empty(model: nn.Module) -> list[Tensor]:
+    """Weights, buffers, and other tensors that meet the features.
+
+    Numbers and lists of sizes, which a forward may read, are kept.
+    """
+    owned = [*model.parameters(), *model.buffers()]
+    return owned + [tensor for tensor in held_by(model)[0]
+                    if tensor.ndim and tensor.is_floating_point()]
 
 
 def _empty_like(tensor: Tensor) -> Tensor:

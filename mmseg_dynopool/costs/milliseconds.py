@@ -11,7 +11,7 @@ from .cost import Alphas, Cost, LearnedMap
 from .count import check_shape
 from .latency_fit import fit_latency, measure_again
 from .latency_model import LatencyModel
-from .main_process import on_main_process
+from .main_process import on_each_process, on_main_process
 from .multiply_adds import ComplexityModel, probe_complexity
 from .timing import device_name
 
@@ -129,21 +129,28 @@ class LatencyBudget(Budget):
              forward: Callable | None = None, state: dict[str, Any] | None = None) -> LatencyCost:
         """The time of a network: by the file, or measured on its device.
 
+        In a distributed training the first process reads or measures for all.
+
         Raises:
             ValueError: the file cannot be read, or is of another network or shape.
+            RuntimeError: another process failed.
         """
         # A run that is resumed with another file or shape looks there.
         source = [self.model, None if self.shape is None else list(self.shape)]
         timed = tuple(self.shape or shape)
-        if state and state.get('source') == source:
-            found = LatencyModel.from_dict(state['latency'])
-        elif self.model is None:
-            found = on_main_process(lambda: fit_latency(model, timed, in_channels, forward))
-        else:
+
+        def find() -> LatencyModel:
+            if state and state.get('source') == source:
+                return LatencyModel.from_dict(state['latency'])
+            if self.model is None:
+                return fit_latency(model, timed, in_channels, forward)
             found = LatencyModel.load(self.model)
             if self.shape is not None and timed != found.shape:
                 raise ValueError(f'latency_budget shape={timed}, but the model '
                                  f'{self.model!r} was measured at {found.shape}; leave shape out, '
                                  'or measure at this one with tools/latency.py')
-        return LatencyCost(found, probe_complexity(model, found.shape, in_channels, forward),
-                           source)
+            return found
+
+        found = on_main_process(find)
+        return on_each_process(lambda: LatencyCost(
+            found, probe_complexity(model, found.shape, in_channels, forward), source))

@@ -142,7 +142,9 @@ def probe_complexity(model: nn.Module,
 
     Of a network in which no scale learns, the fixed ones are probed.
 
-    Runs shape-only forwards of a copy on the meta device, with one scale changed at a time.
+    Runs shape-only forwards of a copy on the meta device, with one scale changed at a time; a
+    network that cannot run so gets numbers, as in
+    [`GMACsCounter`][mmseg_dynopool.costs.GMACsCounter].
     ``model`` itself is neither run nor changed.
 
     Args:
@@ -177,14 +179,15 @@ def probe_complexity(model: nn.Module,
     pools = {name: counter.pools[name] for name in probed}
     for pool in pools.values():
         pool.set_scale_(pool.initial_scale)
-    at_shape, base = counter.calls(), counter.calls(_ENLARGE)
+    at_shape = counter.calls()
+    enlarged, base = _enlarged(counter, at_shape)
     exponents: list[dict[str, tuple[float, float]]] = [{} for _ in base]
     for name, pool in pools.items():
         for axis in (0, 1):
             scale = list(pool.initial_scale)
             scale[axis] /= 2
             pool.set_scale_(scale)
-            changed = counter.calls(_ENLARGE)
+            changed = counter.calls(enlarged)
             pool.set_scale_(pool.initial_scale)
             _check_same_calls(base, changed, name)
             for by_pool, before, after in zip(exponents, base, changed):
@@ -193,18 +196,36 @@ def probe_complexity(model: nn.Module,
                     pair = list(by_pool.get(name, (0.0, 0.0)))
                     pair[axis] = exponent
                     by_pool[name] = pair[0], pair[1]
-    _check_same_calls(base, at_shape, 'none')
     layers = [
-        LayerCost(call.module, call.op, call.macs / 1e9, by_pool, _divided(large.size))
+        LayerCost(call.module, call.op, call.macs / 1e9, by_pool, _divided(large.size, enlarged))
         for call, large, by_pool in zip(at_shape, base, exponents)
     ]
     return ComplexityModel(layers, {n: p.initial_scale for n, p in pools.items()}, shape,
                            in_channels, forward)
 
 
-def _divided(size: tuple[int, int] | None) -> tuple[float, float] | None:
+def _enlarged(counter: GMACsCounter, at_shape: list[Call]) -> tuple[int, list[Call]]:
+    """By how much the probes' inputs are enlarged, and the calls at the initial scales then.
+
+    Not where the network runs on numbers, or takes no such images.
+    """
+    if not counter.on_meta:
+        return 1, at_shape
+    try:
+        calls = counter.calls(_ENLARGE)
+    except Exception:  # from any network, of any type
+        return 1, at_shape
+    _check_same_calls(calls, at_shape, 'none')
+    return _ENLARGE, calls
+
+
+def _names(calls: list[Call]) -> list[tuple[str, str]]:
+    return [(call.module, call.op) for call in calls]
+
+
+def _divided(size: tuple[int, int] | None, by: int) -> tuple[float, float] | None:
     """A size of the enlarged input's, for the input as it is."""
-    return size and (size[0] / _ENLARGE, size[1] / _ENLARGE)
+    return size and (size[0] / by, size[1] / by)
 
 
 def _exponent(before: float, after: float) -> float:
@@ -216,7 +237,7 @@ def _exponent(before: float, after: float) -> float:
 
 
 def _check_same_calls(base: list[Call], probed: list[Call], name: str) -> None:
-    if [(c.module, c.op) for c in base] != [(c.module, c.op) for c in probed]:
+    if _names(base) != _names(probed):
         raise RuntimeError(
             f'the operators that run change with the size (probed instance: {name}); the cost '
             'of such a network is no product of powers of the scales')

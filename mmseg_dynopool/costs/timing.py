@@ -11,8 +11,8 @@ from rich.progress import track
 
 
 def time_alternately(runs: Mapping[str, Callable[[], object]], repeats: int,
-                     device: torch.device | str, warm_up: int = 2,
-                     description: str = 'timing') -> dict[str, list[float]]:
+                     device: torch.device | str, warm_up: int = 2, description: str = 'timing',
+                     prepare: Callable[[str], object] | None = None) -> dict[str, list[float]]:
     """Run programs by turns, each round in the reverse order of the one before.
 
     Args:
@@ -21,6 +21,7 @@ def time_alternately(runs: Mapping[str, Callable[[], object]], repeats: int,
         device: a GPU is waited for before and after each run.
         warm_up: rounds before, which do not count.
         description: beside the progress bar.
+        prepare: called with the name before each run of it, and not timed.
 
     Returns:
         Seconds of each run by name, for the ``repeats`` rounds behind ``warm_up`` others.
@@ -42,6 +43,8 @@ def time_alternately(runs: Mapping[str, Callable[[], object]], repeats: int,
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for turn in track(range(repeats + warm_up), description=description, transient=True):
         for name in list(runs)[::1 if turn % 2 else -1]:
+            if prepare is not None:
+                prepare(name)
             _synchronize(device)
             start = time.perf_counter()
             runs[name]()

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from mmengine.registry import DATASETS
 from mmseg.datasets import BaseSegDataset
-from mmseg.registry import DATASETS
 
 
 @DATASETS.register_module()

@@ -1,47 +1,62 @@
 """Turn the learned scales of a trained network into constants."""
 
 import copy
+from types import FunctionType
+from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.model import BaseModel
-from torch import nn
+from mmseg.registry import MODELS
 
 from mmseg_dynopool.config import conversion_of, type_name
 from mmseg_dynopool.layers import learned_pools
+from mmseg_dynopool.models import DynOPoolBackbone
 
-_PLAIN = {
-    'DynOPoolEncoderDecoder': 'EncoderDecoder',
-    'DynOPoolCascadeEncoderDecoder': 'CascadeEncoderDecoder',
-    'DynOPoolImageClassifier': 'ImageClassifier',
-}
+_OPTIONS = ('dynopool', 'gmacs_weight', 'gmacs_budget', 'latency_budget', 'gmacs_shape')
 _HOOKS = ('DynOPoolHook', 'GMACsBudgetHook', 'LatencyBudgetHook', 'MeasuredGradientHook',
           'ShapeLogHook')
-
-
-def frozen_state(model: nn.Module) -> dict:
-    """The weights of `freeze_pools`'s network, by the stock network's keys."""
-    learned = {f'{name}.{key}' for name, pool in learned_pools(model).items()
-               for key in pool.state_dict()}
-    return {key: value for key, value in model.state_dict().items() if key not in learned}
 
 
 def plain_model(model_cfg: ConfigDict) -> ConfigDict:
     """The stock segmentor or classifier in the place of ours, without cost and initial weights.
 
-    A converted network has a ``DynOPoolBackbone`` with the options that the network had.
+    A user's own class stays. A converted network has a ``DynOPoolBackbone`` with the options that
+    the network had.
     """
     plain = copy.deepcopy(model_cfg)
-    plain.type = _PLAIN.get(type_name(plain), plain.type)
+    network = named = plain.type
+    if isinstance(named, str):
+        with MODELS.switch_scope_and_registry(None) as models:  # of the config's default scope
+            network = models.get(named)
+    if getattr(network, '__module__', '').startswith('mmseg_dynopool.'):
+        plain.type = _name_as(named, network.__bases__[-1])
     converted = conversion_of(plain)
     for node in (plain, plain.backbone, converted[0] if converted else {}):
         for key in ('pretrained', 'init_cfg'):
             node.pop(key, None)
     if converted:
-        plain.backbone = ConfigDict(type='DynOPoolBackbone', backbone=converted[0],
-                                    dynopool=converted[1])
-    for key in [key for key in plain if key.startswith(('gmacs_', 'latency_', 'dynopool'))]:
-        plain.pop(key)
+        plain.backbone = ConfigDict(type=_name_as(named, DynOPoolBackbone),
+                                    backbone=converted[0], dynopool=converted[1])
+    for key in _OPTIONS:
+        plain.pop(key, None)
     return plain
+
+
+def _name_as(named: object, kind: Any) -> str:
+    """The name of a class: with its module, unless another type is named without a scope."""
+    if isinstance(named, str) and '.' not in named:
+        return kind.__name__
+    return f'{kind.__module__}.{kind.__name__}'
+
+
+def _without_classes(node: object) -> Any:
+    """Settings with names in the place of classes, which mmengine writes as no Python."""
+    if isinstance(node, dict):
+        return {key: _without_classes(value) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return type(node)(map(_without_classes, node))
+    is_named = isinstance(node, (type, FunctionType)) and node.__module__ != 'builtins'
+    return _name_as(node, node) if is_named else node
 
 
 def freeze_config(cfg: Config, model: BaseModel) -> Config:
@@ -49,6 +64,7 @@ def freeze_config(cfg: Config, model: BaseModel) -> Config:
 
     It is of the network that [`freeze_pools`][mmseg_dynopool.layers.freeze_pools] gives. It has no
     cost, and no hooks or lr of the alphas, and names no weights: to train on with, test or deploy.
+    A user's own class of network stays.
 
     Args:
         cfg: the config of a network with a ``DynOPoolHRNet`` or a converted backbone.
@@ -76,13 +92,13 @@ def freeze_config(cfg: Config, model: BaseModel) -> Config:
                          'network of your own, use freeze_pools(model)')
     if not learned_pools(model):
         raise ValueError('there is no learned scale to freeze: the network is frozen already')
-    frozen = copy.deepcopy(cfg)
-    frozen.model = plain_model(cfg.model)
+    frozen = Config(_without_classes(cfg.to_dict()))
+    frozen.model = plain_model(frozen.model)
     scales = {name: tuple(1 / a for a in pool.freeze().read_alpha())
               for name, pool in model.backbone.dynopools.items()}
     options = frozen.model.backbone.get('dynopool') or {}
     frozen.model.backbone.dynopool = dict(options, scale=scales, learn=False)
-    frozen.custom_hooks = [hook for hook in cfg.get('custom_hooks') or []
+    frozen.custom_hooks = [hook for hook in frozen.get('custom_hooks') or []
                            if type_name(hook) not in _HOOKS]
     paramwise = (frozen.get('optim_wrapper') or {}).get('paramwise_cfg') or {}
     (paramwise.get('custom_keys') or {}).pop('dynopools', None)

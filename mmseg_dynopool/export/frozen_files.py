@@ -1,8 +1,10 @@
 """The files of a frozen network, proven before they get their names."""
 
 import os
+import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -10,27 +12,33 @@ from mmengine.model import BaseModel
 from mmengine.runner import save_checkpoint
 
 from mmseg_dynopool.checkpoints import Checkpoint, load_network, save_safetensors
-from mmseg_dynopool.checkpoints.checkpoint import SCALES
+from mmseg_dynopool.config import how_to_run
 from mmseg_dynopool.files import make_folder
-from mmseg_dynopool.layers.find import all_pools, by_short_name, input_channels
-from mmseg_dynopool.models.cost import forward_without_postprocessing, takes
+from mmseg_dynopool.layers import freeze_pools
+from mmseg_dynopool.layers.find import all_pools, by_short_name
+from mmseg_dynopool.models.cost import takes
+from mmseg_dynopool.models.whole_network import network_forward, tensors_of
 
-from .freeze import freeze_config, frozen_state
+from .budget_outcome import budget_outcome
+from .freeze import freeze_config
 
 WRITTEN = ('config.py', 'checkpoint.pth', 'weights.safetensors')
 # Even, odd, of another aspect. Not every network takes odd sizes.
 _TRIALS = ((128, 256), (97, 131), (224, 96))
 
 
-def freeze_checkpoint(cfg: Config, checkpoint: str, out: str | Path) -> dict[str, list[float]]:
+def freeze_checkpoint(cfg: Config, checkpoint: str | Checkpoint, out: str | Path
+                      ) -> dict[str, list[float]]:
     """Write the config and the weights of a trained network with constant scales.
 
     The written files are read and built anew. Their weights and that network's outputs are
-    compared with the trained one's before they get their names.
+    compared with the trained one's before they get their names. Where the network does not cost
+    what its config's budget wants, as a best checkpoint from before the scales settled, a warning
+    says so.
 
     Args:
         cfg: the config of the trained network.
-        checkpoint: its weights: a file or URL.
+        checkpoint: its weights, or their file or URL.
         out: folder for ``config.py``, ``checkpoint.pth`` and ``weights.safetensors``; made where
             it is missing.
 
@@ -63,11 +71,18 @@ def freeze_checkpoint(cfg: Config, checkpoint: str, out: str | Path) -> dict[str
         >>> files, scales['stride2']
         (['checkpoint.pth', 'config.py', 'weights.safetensors'], [0.5, 0.5])
     """
+    if not isinstance(checkpoint, Checkpoint):
+        checkpoint = Checkpoint.read(checkpoint)
     model = load_network(cfg, checkpoint)
+    outcome = budget_outcome(cfg, model, checkpoint)
+    if outcome and not outcome.is_met:
+        warnings.warn(f'the budget is missed: {outcome}. Freeze a checkpoint that was written '
+                      'after the scales had settled, as the last one of a whole training',
+                      stacklevel=2)
     frozen_cfg = freeze_config(cfg, model)
     scales = {name: pool.scale.tolist() for name, pool in by_short_name(all_pools(model)).items()}
-    meta = {'dataset_meta': model.dataset_meta, SCALES: scales}
-    state = frozen_state(model)
+    meta = dict(dataset_meta=model.dataset_meta)
+    state = freeze_pools(model).state_dict()
     make_folder(out)
     with TemporaryDirectory(dir=out, prefix='.unproven') as unproven:
         folder = Path(unproven)
@@ -79,7 +94,7 @@ def freeze_checkpoint(cfg: Config, checkpoint: str, out: str | Path) -> dict[str
         written = load_network(Config.fromfile(folder / 'config.py'), pth)
         safetensors.verify(written)
         equal = _equal(pth.state, state) and _equal(safetensors.state, state)
-        if not equal or not _same_outputs(model, written):
+        if not equal or not _same_outputs(model, written, **how_to_run(cfg)):
             raise RuntimeError('what was written differs from the trained network, so it was '
                                'removed. Please report this')
         for name in WRITTEN:
@@ -93,10 +108,14 @@ def _equal(state: dict, other: dict) -> bool:
 
 
 @torch.no_grad()
-def _same_outputs(model: BaseModel, written: BaseModel) -> bool:
-    """Whether every bit is equal on random images."""
+def _same_outputs(model: BaseModel, written: BaseModel, **how_to_run: Any) -> bool:
+    """Whether every bit is equal on random images, of the sizes that the network takes."""
     generator = torch.Generator().manual_seed(0)
-    images = [torch.randn(1, input_channels(model), *size, generator=generator)
-              for size in _TRIALS if takes(model, size)]
-    return all(torch.equal(*(forward_without_postprocessing(network, image)
-                             for network in (model, written))) for image in images)
+    for size in _TRIALS:
+        if takes(model, size, **how_to_run):
+            channels, forward = network_forward(model, size, **how_to_run)
+            image = torch.randn(1, channels, *size, generator=generator)
+            found, expected = (tensors_of(forward(network, image)) for network in (written, model))
+            if not all(map(torch.equal, found, expected)) or len(found) != len(expected):
+                return False
+    return True

@@ -10,8 +10,8 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import Tensor
 
-from mmseg_dynopool.layers.find import unwrap
 from mmseg_dynopool.learning.two_passes import undisturbed
+from mmseg_dynopool.models.whole_network import unwrap
 
 from .optimizers import wrappers
 

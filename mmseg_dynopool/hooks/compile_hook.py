@@ -4,11 +4,11 @@ from operator import attrgetter
 from typing import Any
 
 from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from mmseg.registry import HOOKS
 from torch import nn
 
-from mmseg_dynopool.layers.find import unwrap
+from mmseg_dynopool.models.whole_network import unwrap
 
 
 @HOOKS.register_module()

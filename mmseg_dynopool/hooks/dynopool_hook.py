@@ -1,23 +1,22 @@
 """The hook of a training whose network learns its scales."""
 
 import logging
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from mmengine.dist import broadcast_object_list
 from mmengine.hooks import EMAHook, Hook
 from mmengine.hooks.hook import DATA_BATCH
-from mmengine.registry import TASK_UTILS
+from mmengine.registry import HOOKS, TASK_UTILS
 from mmengine.runner import Runner
-from mmseg.registry import HOOKS
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from mmseg_dynopool.costs import ComplexityModel, Cost, probe_complexity
 from mmseg_dynopool.costs.options import CostOptions
 from mmseg_dynopool.layers import ShapeAdaptor, learned_pools
-from mmseg_dynopool.layers.find import input_channels, unwrap
 from mmseg_dynopool.layers.pool import read_alphas
 from mmseg_dynopool.learning import (
     BudgetKeeper,
@@ -28,9 +27,16 @@ from mmseg_dynopool.learning import (
 )
 from mmseg_dynopool.learning.cost_gradient import PAPER_WEIGHT, cost_of
 from mmseg_dynopool.learning.learner import check_options
-from mmseg_dynopool.models.cost import forward_without_postprocessing
+from mmseg_dynopool.models.whole_network import (
+    NetworkForward,
+    check_other_sizes,
+    find_function,
+    network_forward,
+    unwrap,
+)
 
 from .batches import loss_on, shape_of
+from .kept_checkpoints import KeptCheckpoints
 from .old_state import check_optimizer, state_of_0_3
 from .optimizers import (
     accumulation,
@@ -42,7 +48,8 @@ from .optimizers import (
 from .shape_log_hook import ShapeLogHook, named_pools
 from .shape_scalar import ShapeScalar
 
-_STATE = 'dynopool'  # in checkpoints
+STATE = 'dynopool'  # in checkpoints
+_OTHER_START = 0.005  # of the cost
 
 
 @HOOKS.register_module()
@@ -83,6 +90,14 @@ class DynOPoolHook(Hook):
         step: by how much the logarithm of a scale is changed for an estimate, up and down.
         jitter: standard deviation, in log(scale), of the scales at which the training's passes run.
         smallest: rows and columns that a learned map keeps at least at the training crop.
+        forward: ``forward(network, image)`` runs the model on an image ``(N, C, H, W)`` when its
+            cost is counted or timed: a function, its dotted path, or its name in mmengine's
+            ``FUNCTIONS``. Default: what runs of backbone and heads without postprocessing, else
+            ``predict``, else the backbone alone, with a warning.
+        in_channels: of that image; default: as the data preprocessor's means or the first
+            convolution tell.
+        best_when_settled: with a budget, let ``CheckpointHook``'s ``save_best`` begin when the
+            scales have settled; a best checkpoint from before would miss the budget.
 
     Attributes:
         learner: of the scales; None with the straight-through gradient.
@@ -109,7 +124,8 @@ class DynOPoolHook(Hook):
                  budget: dict | None = None, gmacs_weight: float | None = None,
                  gmacs_shape: Sequence[int] | None = None, gradient: str | dict | None = None,
                  travel: float = 3.0, every: int = 2, step: float = 0.1, jitter: float = 0.1,
-                 smallest: int = 2):
+                 smallest: int = 2, forward: str | Callable | None = None,
+                 in_channels: int | None = None, best_when_settled: bool = True):
         if gradient not in (None, 'learner', 'straight_through') and not isinstance(gradient, dict):
             raise ValueError("gradient must be 'learner', 'straight_through' or the dict(type=...) "
                              f'of an estimator, got {gradient!r}')
@@ -119,6 +135,8 @@ class DynOPoolHook(Hook):
                            budget=_build(budget))
         self.options = CostOptions.of(**self._given)
         self.gradient = gradient
+        self.forward, self.in_channels = forward and find_function(forward), in_channels
+        self.best_when_settled = best_when_settled
         self.travel, self.every, self.jitter, self.smallest = travel, every, jitter, smallest
         self.estimator = TwoPasses(step)
         self.learner: ScaleLearner | None = None
@@ -129,6 +147,7 @@ class DynOPoolHook(Hook):
         self._loaded: dict | None = None
         self._handles: list[RemovableHandle] = []
         self._scalars: dict[str, Any] = {}
+        self._kept = KeptCheckpoints()
         self._log_hook: ShapeLogHook | None = None
         self._ready = False
 
@@ -156,7 +175,7 @@ class DynOPoolHook(Hook):
         self.options = CostOptions.of(**{**self._given, **of_model})
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        self._loaded = checkpoint.get(_STATE) or state_of_0_3(checkpoint)
+        self._loaded = checkpoint.get(STATE) or state_of_0_3(checkpoint)
         check_optimizer(runner, checkpoint)
 
     def before_train(self, runner: Runner) -> None:
@@ -168,7 +187,7 @@ class DynOPoolHook(Hook):
                              "model.backbone.type='DynOPoolHRNet', or remove the hook")
         if runner.iter == 0:
             self._loaded = None  # load_from starts another run
-        self.after_train(runner)  # of a training that an error ended
+        self._clean_up(runner)  # after a training that an error ended
         self._ready = False
         _set_has_cost_hook(model, True)
         if hasattr(model, 'cost_options') and not self._has_cost:
@@ -199,6 +218,12 @@ class DynOPoolHook(Hook):
             self._prepare(runner, shape)
 
     def after_train(self, runner: Runner) -> None:
+        if self.keeper is not None:
+            self._kept.tell(runner, self.keeper, self._progress(runner))
+        self._clean_up(runner)
+
+    def _clean_up(self, runner: Runner) -> None:
+        self._kept.release_best()
         for handle in self._handles:
             handle.remove()
         self._handles = []
@@ -244,15 +269,25 @@ class DynOPoolHook(Hook):
                 runner.logger.info(keeper.describe_settled(unwrap(runner.model)))
             self._settle_averages(runner, keeper)
 
+    def before_val_epoch(self, runner: Runner) -> None:
+        if self.best_when_settled and self.keeper is not None and self.keeper.settled is None:
+            self._kept.withhold_best(runner, self.keeper)
+
+    def after_val(self, runner: Runner) -> None:
+        self._kept.release_best()
+        if self.keeper is not None:
+            self._kept.note_best(runner, self.keeper)
+
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if self._ready and (self.cost is not None or self.learner is not None):
             state: dict[str, Any] = dict(shape=self.shape,
-                                         cost=self.cost and self.cost.state_dict())
+                                         cost=self.cost and self.cost.state_dict(),
+                                         best=self._kept.best)
             if self.learner is not None:
                 state['learner'] = self.learner.state_dict()
             elif self.keeper is not None:
                 state['keeper'] = self.keeper.state_dict()
-            checkpoint[_STATE] = state
+            checkpoint[STATE] = state
 
     @property
     def _has_cost(self) -> bool:
@@ -271,7 +306,7 @@ class DynOPoolHook(Hook):
         self.cost = self._gmacs = self.keeper = self.learner = None
         if self._has_cost:
             assert shape is not None  # asked for before
-            network = (model, shape, input_channels(model), forward_without_postprocessing)
+            network = (model, shape, *self._find_forward(runner, shape))
             if budget is not None:
                 self.cost = budget.cost(*network, state=state.get('cost'))
                 runner.logger.log(logging.WARNING if self.cost.is_doubtful else logging.INFO,
@@ -306,10 +341,28 @@ class DynOPoolHook(Hook):
             runner.logger.info(f'at {self.shape} these maps have fewer than smallest='
                                f'{self.smallest} rows or columns in the network as it begins, and '
                                f'may stay so: {", ".join(small)}')
+        if self.keeper is not None and not state:
+            start, initial = self.keeper.plan.start, self.keeper.cost.initial
+            if abs(start / initial - 1) > _OTHER_START:
+                runner.logger.info(
+                    f'the run begins at {start / initial:.3f} of the cost at the initial scales of '
+                    'its config, to which the budget is relative: it has loaded other scales')
         self._resume(runner, state)
+
+    def _find_forward(self, runner: Runner, shape: Sequence[int]) -> NetworkForward:
+        """How the model runs when it is counted, and whether it does so at other scales."""
+        model = unwrap(runner.model)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter('always')
+            found = network_forward(model, shape, self.forward, self.in_channels)
+        for warning in caught:
+            runner.logger.warning(warning.message)
+        check_other_sizes(model, shape, *found[::-1])
+        return found
 
     def _resume(self, runner: Runner, state: dict) -> None:
         """Go on where a checkpoint was written."""
+        self._kept.best = dict(state.get('best', {}))
         learner, keeper = self.learner, self.keeper
         if learner is not None and state.get('learner'):
             learner.load_state_dict(state['learner'])
@@ -326,9 +379,10 @@ class DynOPoolHook(Hook):
             learner.done = runner.iter // accumulation(runner)
 
     @staticmethod
-    def _progress(runner: Runner, steps: int) -> float:
+    def _progress(runner: Runner, steps: int | None = None) -> float:
         """The share of the training that is done, in steps of the optimizer."""
-        return steps / -(-runner.max_iters // accumulation(runner))
+        every = accumulation(runner)
+        return (runner.iter // every if steps is None else steps) / -(-runner.max_iters // every)
 
     def _add_gradient(self, runner: Runner, optimizer: torch.optim.Optimizer) -> None:
         assert self._gmacs is not None and self.options.weight is not None
@@ -366,7 +420,7 @@ class DynOPoolHook(Hook):
             scalars[f'{cost.name}_ratio'] = (now / cost.initial).float()
         name, unit = self.cost.name, self.cost.unit.lower()
         if keeper is not None:
-            progress = self._progress(runner, runner.iter // accumulation(runner))
+            progress = self._progress(runner)
             scalars[f'{name}_plan'] = keeper.plan.wanted(progress) / self.cost.initial
             if keeper.measured is not None:
                 scalars[f'{name}_measured_{unit}'] = keeper.measured

@@ -2,11 +2,11 @@
 
 from mmengine.hooks import Hook
 from mmengine.hooks.hook import DATA_BATCH
+from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from mmseg.registry import HOOKS
 
 from mmseg_dynopool.data.labels import describe_strays, label_range, stray_labels
-from mmseg_dynopool.layers.find import unwrap
+from mmseg_dynopool.models.whole_network import unwrap
 
 
 @HOOKS.register_module()

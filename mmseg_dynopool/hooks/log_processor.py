@@ -1,7 +1,7 @@
 """A log line that a person can read."""
 
+from mmengine.registry import LOG_PROCESSORS
 from mmengine.runner import LogProcessor, Runner
-from mmseg.registry import LOG_PROCESSORS
 
 from .shape_scalar import ShapeScalar
 

@@ -1,8 +1,8 @@
 """Hooks that configs of version 0.3 name, for one version: DynOPoolHook does what they did."""
 
 from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from mmseg.registry import HOOKS
 
 from .dynopool_hook import DynOPoolHook
 

@@ -6,12 +6,13 @@ import torch
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.hooks.hook import DATA_BATCH
 from mmengine.model import BaseModel
+from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from mmseg.registry import HOOKS
 
 from mmseg_dynopool.layers import ResizingPool, learned_pools
-from mmseg_dynopool.layers.find import by_short_name, short_names, unwrap
+from mmseg_dynopool.layers.find import by_short_name, short_names
 from mmseg_dynopool.learning import ScaleLearner
+from mmseg_dynopool.models.whole_network import unwrap
 
 from .gradient_window import GradientNoise, GradientWindow
 from .optimizers import optimizers_of, parameter_groups

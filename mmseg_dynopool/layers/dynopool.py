@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -113,6 +114,10 @@ class FixedDynOPool(ResizingPool):
     Same outputs, bit for bit, the same gradient of the input, and nothing read from a device. So
     a network can be exported with it, whatever the size of its input.
 
+    A ``state_dict`` holds the scale as it holds a learned one: frozen weights load at their scales,
+    a learned network's at the learned ones. Weights without it, a stock network's, leave the scale
+    as it is. There are no bounds: where training may leave an alpha beyond, save it projected.
+
     Args:
         scale: scale factor, one number or ``(scale_h, scale_w)``.
 
@@ -156,6 +161,39 @@ class FixedDynOPool(ResizingPool):
 
     def set_alpha_(self, alpha: Sequence[float] | Tensor) -> None:
         self._alpha = float(alpha[0]), float(alpha[1])
+
+    @property
+    def alpha(self) -> Tensor:
+        """A copy of the constant, of shape ``(2,)``, in double precision and so exact.
+
+        No buffer: those are cast, averaged and sent among processes.
+        """
+        return torch.tensor(self._alpha, dtype=torch.float64, device='cpu')
+
+    @alpha.setter
+    def alpha(self, alpha: Tensor) -> None:  # for torch.func.functional_call
+        self.set_alpha_(alpha)
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[f'{prefix}alpha'] = self.alpha
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, local_metadata: Any,
+                              strict: bool, missing_keys: list[str], unexpected_keys: list[str],
+                              error_msgs: list[str]) -> None:
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys,
+                                      unexpected_keys, error_msgs)
+        key = f'{prefix}alpha'
+        if key not in state_dict:
+            return
+        if key in unexpected_keys:
+            unexpected_keys.remove(key)
+        alpha = state_dict[key].tolist()
+        if state_dict[key].shape == (2, ) and all(0 < a < math.inf for a in alpha):
+            self.set_alpha_(alpha)
+        else:
+            error_msgs.append(f'{key} must be (alpha_h, alpha_w), positive and finite, got '
+                              f'{alpha}; load another checkpoint')
 
     def set_scale_(self, scale: float | Sequence[float]) -> None:
         """Give it another scale, as at construction."""

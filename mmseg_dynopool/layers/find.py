@@ -1,11 +1,19 @@
 """Find the poolings of a network, name them, replace them, freeze them."""
 
 import copy
+import gc
+import io
+import threading
+import types
 from collections.abc import Iterable, Mapping
 
-from torch import nn
+from torch import Tensor, nn
 
 from .pool import ResizingPool
+
+# A copy shares them.
+_ATOMIC = (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType, types.CodeType)
+_NO_COPIES = (io.IOBase, types.GeneratorType, type(threading.Lock()), type(threading.RLock()))
 
 
 def all_pools(model: nn.Module) -> dict[str, ResizingPool]:
@@ -48,13 +56,40 @@ def by_short_name(pools: Mapping[str, ResizingPool]) -> dict[str, ResizingPool]:
 def copy_replacing(model: nn.Module, pairs: Iterable[tuple[object, object]]) -> nn.Module:
     """A deep copy of ``model`` in which some objects are replaced, wherever they are held.
 
+    Modules may hold what cannot be copied: their last features or attention maps, with the graph
+    of a training step, are copied without it; open files and locks are shared.
+
     Args:
         model: it is not changed.
         pairs: ``(original, replacement)``: modules, tensors or others; a replacement is not
             copied.
     """
+    tensors, others = held_by(model)
+    kept: list[tuple[object, object]] = [(value, value) for value in others]
+    kept += [(tensor, tensor.detach().clone()) for tensor in tensors if not tensor.is_leaf]
     # deepcopy takes what is in its memo for copied already.
-    return copy.deepcopy(model, {id(original): replacement for original, replacement in pairs})
+    return copy.deepcopy(model, {id(original): replacement
+                                 for original, replacement in [*kept, *pairs]})
+
+
+def held_by(model: nn.Module) -> tuple[list[Tensor], list[object]]:
+    """What modules hold at any depth: their tensors, and what has no copies, as open files."""
+    tensors: list[Tensor] = []
+    others: list[object] = []
+    waiting: list[object] = [model]
+    seen: dict[int, object] = {}
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen or isinstance(value, _ATOMIC):
+            continue
+        seen[id(value)] = value
+        if isinstance(value, Tensor):
+            tensors.append(value)
+        elif isinstance(value, _NO_COPIES):
+            others.append(value)
+        else:
+            waiting += gc.get_referents(value)
+    return tensors, others
 
 
 def freeze_pools(model: nn.Module) -> nn.Module:
@@ -79,19 +114,19 @@ def freeze_pools(model: nn.Module) -> nn.Module:
 
 
 def input_channels(model: nn.Module) -> int:
-    """Channels of the image that ``model`` takes, as its first convolution tells.
+    """Channels of the image that ``model`` takes.
+
+    As the means of its data preprocessor tell, which are one for each channel; else its first
+    convolution.
 
     Raises:
-        ValueError: it has no convolution.
+        ValueError: it has neither.
     """
+    means = getattr(getattr(model, 'data_preprocessor', None), 'mean', None)
+    if isinstance(means, Tensor) and means.numel() > 1:
+        return means.numel()
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             return module.in_channels
-    raise ValueError(f'{type(model).__name__} has no convolution that tells its input channels')
-
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """The network inside its wrappers (DDP, test-time augmentation)."""
-    while hasattr(model, 'module'):
-        model = model.get_submodule('module')
-    return model
+    raise ValueError(f'{type(model).__name__} has no convolution that tells its input channels; '
+                     'give in_channels')

@@ -8,14 +8,19 @@ from torch import Tensor, nn
 
 from mmseg_dynopool.costs import Cost
 from mmseg_dynopool.layers import learned_pools
+from mmseg_dynopool.layers.find import all_pools
 
 PAPER_WEIGHT = 7e-5  # supplement, section 1.2
 
 
 def cost_of(model: nn.Module, cost: Cost) -> Tensor:
-    """The cost at a network's current alphas, sizes not rounded; differentiable in them."""
-    return cost({name: _whole(pool.bounded_alpha())
-                 for name, pool in learned_pools(model).items()})
+    """The cost at a network's current alphas, sizes not rounded; differentiable in them.
+
+    Constants, too: something may have frozen a pooling since the cost became known.
+    """
+    device = next(model.parameters()).device
+    return cost({name: _whole(pool.bounded_alpha()).to(device)
+                 for name, pool in all_pools(model).items()})
 
 
 def add_cost_gradient(model: nn.Module, cost: Cost, weight: float = PAPER_WEIGHT,

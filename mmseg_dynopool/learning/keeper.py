@@ -9,8 +9,9 @@ import numpy as np
 from torch import nn
 
 from mmseg_dynopool.costs import Cost
-from mmseg_dynopool.costs.budget import check_phases, is_number
+from mmseg_dynopool.costs.budget import Outcome, check_phases, is_number
 from mmseg_dynopool.costs.cost import LearnedMap
+from mmseg_dynopool.layers.find import all_pools
 
 from .plan import Plan
 from .projection import LogCost, project, reachable
@@ -132,6 +133,12 @@ class BudgetKeeper:
                 return project(values, self.log_cost, self.plan.wanted(progress), self.limits)
             self.settled = self._settle(model, values)
         return self.settled
+
+    def outcome(self, model: nn.Module) -> Outcome:
+        """What ``model`` costs now, whoever has set its scales, sizes rounded."""
+        alphas = {name: pool.read_alpha() for name, pool in all_pools(model).items()}
+        return Outcome(self.cost.counted(model)(alphas), self.plan.target, self.cost.initial,
+                       self.cost.unit)
 
     def describe_settled(self, model: nn.Module) -> str:
         """At what the scales have settled, in a line, for logs."""

@@ -1,19 +1,13 @@
 """Any backbone of mmseg with learned resolutions."""
 
-from mmengine.model import BaseModel
+import mmengine.registry
 from mmseg.registry import MODELS
 from torch import nn
 
 from mmseg_dynopool.conversion import convert_dynopool
-from mmseg_dynopool.costs import GMACsCounter
-from mmseg_dynopool.layers.find import input_channels
 
-from .cost import forward_without_postprocessing
-
-# A size of which every usual stride is a divisor, and parts of the initial scales.
-_SHAPE = (704, 832)
-_PARTS = (0.9, 0.7)
-_OPTIONS = ('rule', 'scale', 'bounds', 'anchor', 'window', 'type', 'merge', 'skip', 'learn')
+_OPTIONS = ('rule', 'scale', 'bounds', 'anchor', 'window', 'type', 'merge', 'skip', 'learn',
+            'in_channels')
 
 
 def DynOPoolBackbone(backbone: dict, dynopool: dict | None = None,
@@ -29,7 +23,7 @@ def DynOPoolBackbone(backbone: dict, dynopool: dict | None = None,
     Args:
         backbone: config of the stock backbone.
         dynopool: options of ``convert_dynopool``: ``rule``, ``scale``, ``bounds``, ``anchor``,
-            ``window``, ``type``, ``merge``, ``skip``, ``learn``.
+            ``window``, ``type``, ``merge``, ``skip``, ``learn``, ``in_channels``.
         pretrained: passed on to the stock backbone.
 
     Raises:
@@ -52,27 +46,9 @@ def DynOPoolBackbone(backbone: dict, dynopool: dict | None = None,
         raise ValueError(f'unknown dynopool options {unknown}; there are {list(_OPTIONS)}')
     if pretrained is not None:
         backbone = dict(backbone, pretrained=pretrained)
+    # By the registry of the scope that a config has, and without one by mmseg's.
     return convert_dynopool(MODELS.build(backbone), **(dynopool or {}))
 
 
-MODELS.register_module(module=DynOPoolBackbone)  # as a decorator it would hide the types
-
-
-def check_other_sizes(network: BaseModel) -> None:
-    """Check that the heads take features of whatever size the backbone's scales give.
-
-    Raises:
-        ValueError: one does not.
-    """
-    counter = GMACsCounter(network, _SHAPE, input_channels(network),
-                           forward_without_postprocessing)
-    for part in _PARTS:
-        for pool in counter.pools.values():
-            pool.set_scale_([part * s for s in pool.initial_scale])
-        try:
-            counter.calls()
-        except Exception as error:  # from any head, of any type
-            raise ValueError(
-                f'{counter.running or "a head"} takes features of the stock sizes alone: it '
-                f'fails at {part} of the initial scales ({type(error).__name__}: {error}); use a '
-                'head that resizes to the size of a feature map') from error
+# As a decorator it would hide the types.
+mmengine.registry.MODELS.register_module(module=DynOPoolBackbone)

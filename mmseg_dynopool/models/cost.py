@@ -1,44 +1,55 @@
 """How the cost of a whole network, a segmentor or a classifier, is counted and named."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
-from mmengine.model import BaseModel
-from torch import Tensor, nn
+from torch import nn
 
 from mmseg_dynopool.costs import GMACsCounter
-from mmseg_dynopool.layers.find import input_channels, unwrap
+
+from .whole_network import network_forward, unwrap
 
 _SHOWN = 5
 
 
-def forward_without_postprocessing(network: BaseModel, image: Tensor) -> Tensor:
-    """Run backbone and heads; the ``forward`` of counts and probes."""
-    return network(image, mode='tensor')
+def takes(network: nn.Module, shape: Sequence[int], **options: Any) -> bool:
+    """Whether a network runs on images of ``shape = (H, W)``; UNet takes multiples of 16.
 
-
-def takes(network: BaseModel, shape: Sequence[int]) -> bool:
-    """Whether a network runs on images of ``shape = (H, W)``; UNet takes multiples of 16."""
+    The options are those of `count_network_gmacs`.
+    """
     try:
-        count_network_gmacs(network, shape)
+        count_network_gmacs(network, shape, **options)
     except Exception:  # from any network, of any type
         return False
     return True
 
 
-def network_counter(network: BaseModel, shape: Sequence[int]) -> GMACsCounter:
-    """Counts GMACs of one image of ``shape = (H, W)``, rounded sizes, at any alphas."""
-    return GMACsCounter(network, shape, input_channels(network),
-                        forward_without_postprocessing)
+def network_counter(network: nn.Module, shape: Sequence[int], **options: Any) -> GMACsCounter:
+    """Counts GMACs of one image of ``shape = (H, W)``, rounded sizes, at any alphas.
+
+    The options are those of `count_network_gmacs`.
+    """
+    return GMACsCounter(network, shape, *network_forward(network, shape, **options))
 
 
-def count_network_gmacs(network: BaseModel, shape: Sequence[int]) -> float:
+def count_network_gmacs(network: nn.Module, shape: Sequence[int],
+                        forward: str | Callable | None = None, in_channels: int | None = None
+                        ) -> float:
     """Multiply-adds in 1e9 of one image at the current sizes, rounding included.
 
     Args:
-        network: a segmentor or classifier, stock or with DynOPools; backbone and heads count.
+        network: a model of any class, stock or with DynOPools; backbone and heads count, without
+            postprocessing where they run without. Where the whole does not run its backbone alone
+            counts, with a warning.
         shape: `(H, W)` of the image.
+        forward: `forward(network, image)` runs the network, where it takes other inputs; a function
+            or its name in mmengine's `FUNCTIONS`, or its dotted path.
+        in_channels: of the image; default: as the data preprocessor or the first convolution tells.
+
+    Raises:
+        ValueError: an option is malformed, or the network does not run.
 
     Examples:
         >>> from mmengine.config import Config
@@ -49,7 +60,7 @@ def count_network_gmacs(network: BaseModel, shape: Sequence[int]) -> float:
         >>> round(count_network_gmacs(load_network(cfg, None), (160, 160)), 2)
         0.46
     """
-    return network_counter(network, shape).gmacs()
+    return network_counter(network, shape, forward=forward, in_channels=in_channels).gmacs()
 
 
 @contextmanager
@@ -63,7 +74,8 @@ def watch_shapes(model: nn.Module) -> Iterator[Counter]:
         The counter; it fills while the block runs.
     """
     seen: Counter = Counter()
-    handle = unwrap(model).backbone.register_forward_pre_hook(  # type: ignore[union-attr]
+    network = unwrap(model)
+    handle = getattr(network, 'backbone', network).register_forward_pre_hook(
         lambda module, args: seen.update([tuple(args[0].shape[-2:])]))
     try:
         yield seen
@@ -71,11 +83,14 @@ def watch_shapes(model: nn.Module) -> Iterator[Counter]:
         handle.remove()
 
 
-def describe_gmacs(model: nn.Module, shapes: Counter) -> str:
-    """The counted GMACs of one image at the most frequent of ``shapes``, learned sizes included."""
+def describe_gmacs(model: nn.Module, shapes: Counter, **options: Any) -> str:
+    """The counted GMACs of one image at the most frequent of ``shapes``, learned sizes included.
+
+    The options are those of `count_network_gmacs`.
+    """
     parts = []
     for shape, _ in shapes.most_common(_SHOWN):
-        gmacs = count_network_gmacs(unwrap(model), shape)
+        gmacs = count_network_gmacs(unwrap(model), shape, **options)
         parts.append(f'{gmacs:.4g} GMACs at {shape[0]} x {shape[1]}')
     more = f' and {len(shapes) - _SHOWN} more shapes' if len(shapes) > _SHOWN else ''
     return ', '.join(parts) + more

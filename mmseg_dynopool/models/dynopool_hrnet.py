@@ -5,8 +5,8 @@ from functools import partial
 from typing import Any
 
 import torch
+from mmengine.registry import MODELS
 from mmseg.models.backbones import HRNet
-from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_dynopool.layers.pool import as_dynamic_shapes, read_alphas

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from mmengine.config import ConfigDict
 from torch import Tensor
 
 from mmseg_dynopool.costs.options import CostOptions
-from mmseg_dynopool.layers import learned_pools
+from mmseg_dynopool.layers.find import all_pools
 
-from .converted import check_other_sizes
 from .cost import count_network_gmacs
+from .whole_network import check_other_sizes
 
 if TYPE_CHECKING:  # the class of mmseg or mmpretrain that stands behind it
     from mmengine.model import BaseModel as _Model
@@ -40,19 +41,20 @@ class LearnedNetwork(_Model):
                        latency_budget=latency_budget, gmacs_shape=gmacs_shape)
         CostOptions.of(**options)  # type: ignore[arg-type]
         if dynopool is not None:
-            kwargs['backbone'] = dict(type='DynOPoolBackbone', backbone=kwargs['backbone'],
-                                      dynopool=dynopool)
+            # Whose attributes the stock class may set, as of its config: a top-level pretrained.
+            kwargs['backbone'] = ConfigDict(type='DynOPoolBackbone', backbone=kwargs['backbone'],
+                                            dynopool=dynopool)
         super().__init__(*args, **kwargs)
         self.cost_options = {name: value for name, value in options.items() if value is not None}
         self.has_cost_hook = False
-        if not learned_pools(self):
+        if not all_pools(self):
             raise ValueError(
                 f'{type(self).__name__} needs a network with DynOPools, but backbone '
-                f'{type(self.backbone).__name__} holds none that learns; set '
+                f'{type(self.backbone).__name__} holds none; set '
                 "model.dynopool=dict(rule='before') to convert it, or "
                 "model.backbone.type='DynOPoolHRNet', or use the stock network")
         if dynopool is not None:
-            check_other_sizes(self)
+            check_other_sizes(self, getattr(self.data_preprocessor, 'size', None))
 
     def count_gmacs(self, shape: Sequence[int] | None = None) -> float:
         """Multiply-adds in 1e9 of one image, sizes rounded.

@@ -1,7 +1,7 @@
 """Segmentors that convert their own backbones."""
 
+from mmengine.registry import MODELS
 from mmseg.models.segmentors import CascadeEncoderDecoder, EncoderDecoder
-from mmseg.registry import MODELS
 
 from .learned_network import LearnedNetwork
 

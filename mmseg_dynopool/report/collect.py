@@ -12,7 +12,9 @@ from mmseg_dynopool.analysis.evaluation import Evaluation, evaluate, segment
 from mmseg_dynopool.analysis.recipe import machine
 from mmseg_dynopool.analysis.work_dir import Run
 from mmseg_dynopool.config import counted_shape, is_segmentor
+from mmseg_dynopool.costs.budget import Outcome
 from mmseg_dynopool.data.check import check_data
+from mmseg_dynopool.export.budget_outcome import budget_outcome
 from mmseg_dynopool.models.cost import watch_shapes
 
 from .comparison import paint_on_gray
@@ -59,6 +61,7 @@ class Report:
         best, worst: validation images of highest and lowest mIoU.
         machine: packages and device.
         repeats: timed passes.
+        outcome: the cost of this run's network beside its budget; None without one.
     """
 
     ours: Trained
@@ -69,6 +72,7 @@ class Report:
     worst: list[Sample]
     machine: dict[str, str]
     repeats: int
+    outcome: Outcome | None
 
     @property
     def stock(self) -> str | None:
@@ -95,7 +99,8 @@ def collect(run: Run, baseline: Run | None, shape: Sequence[int] | None, images:
     best, worst = ours.evaluation.extremes(images) if is_segmentor(run.cfg.model) else ([], [])
     return Report(ours, other, shape, measure(_networks(ours, other, device), shape, repeats),
                   [_sample(ours, other, i) for i in best],
-                  [_sample(ours, other, i) for i in worst], machine(device), repeats)
+                  [_sample(ours, other, i) for i in worst], machine(device), repeats,
+                  budget_outcome(run.cfg, ours.model, run.checkpoint))
 
 
 def _evaluate(run: Run, device: str) -> Trained:

@@ -66,7 +66,17 @@ def _cards(report: Report) -> list[tuple[str, str, str]]:
     return [(ours.score_name, f'{_number(ours.score())} %', accuracy),
             ('Multiply-adds', f'{cost.gmacs:.4g} G', notes[0]),
             ('Parameters', f'{cost.params / 1e6:.3f} M', notes[1]),
-            ('One image', f'{cost.median_ms:.3g} ms', notes[2])]
+            ('One image', f'{cost.median_ms:.3g} ms', notes[2]), *_budget(report)]
+
+
+def _budget(report: Report) -> list[tuple[str, str, str]]:
+    """What the network costs of what its budget wants."""
+    outcome = report.outcome
+    if outcome is None:
+        return []
+    kept = 'met' if outcome.is_met else 'missed'
+    return [(f'Budget, {kept}', f'{outcome.cost:.4g} {outcome.unit}',
+             f'{outcome.wanted:.4g} {outcome.unit} are wanted')]
 
 
 def _classes(report: Report) -> list[dict]:

@@ -10,8 +10,8 @@ from mmengine.dist import get_rank
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.hooks.hook import DATA_BATCH
 from mmengine.logging import print_log
+from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner, set_random_seed
-from mmseg.registry import HOOKS
 
 from mmseg_dynopool.config import type_name
 

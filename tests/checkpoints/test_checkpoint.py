@@ -4,14 +4,10 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmseg.apis import init_model
-from mmseg.registry import MODELS
-from torch import nn
 
 from mmseg_dynopool import checkpoints
 from mmseg_dynopool.checkpoints import Checkpoint, load_network
 from mmseg_dynopool.export import freeze_checkpoint
-from mmseg_dynopool.export.freeze import frozen_state, plain_model
-from mmseg_dynopool.layers import DynOPool, freeze_pools
 from support.networks import learned
 from support.runs import segmentor, train
 from support.toys import segmentor_config
@@ -24,71 +20,6 @@ def of(model, **content):
 @pytest.fixture(scope='module')
 def model():
     return learned()
-
-
-def frozen_checkpoint(model):
-    scales = {name: pool.scale.tolist() for name, pool in model.backbone.dynopools.items()}
-    return Checkpoint('file.pth', dict(state_dict=frozen_state(model),
-                                       meta=dict(dynopool_scales=scales)))
-
-
-def build_frozen(scale):
-    return MODELS.build(dict(plain_model(Config(segmentor_config())),
-                             backbone=dict(segmentor_config()['backbone'],
-                                           dynopool=dict(scale=scale, learn=False))))
-
-
-def test_frozen_weights_belong_to_one_set_of_scales(model):
-    checkpoint = frozen_checkpoint(model)
-    scales = {name: tuple(pool.scale.tolist()) for name, pool in model.backbone.dynopools.items()}
-    checkpoint.verify(build_frozen(scales))
-    checkpoint.verify(freeze_pools(model))
-    other = dict(scales, stream2=(scales['stream2'][0], scales['stream2'][1] * 1.001))
-    with pytest.raises(ValueError, match=r'was frozen at the scales .* are fixed at .*config.py'):
-        checkpoint.verify(build_frozen(other))
-    with pytest.raises(ValueError, match=r"was frozen at the scales .* are the stock network's"):
-        checkpoint.verify(stock())
-    with pytest.raises(ValueError, match=r"frozen network with the scales .* scales learn"):
-        checkpoint.verify(model)
-
-
-def stock():
-    cfg = plain_model(Config(segmentor_config()))
-    cfg.backbone.type = 'HRNet'
-    cfg.backbone.pop('dynopool')
-    return MODELS.build(cfg)
-
-
-def test_a_stock_checkpoint_fits_but_where_scales_are_required(model):
-    checkpoint = of(stock())
-    checkpoint.verify(model)
-    with pytest.raises(ValueError, match=r'holds no learned scale .*stream1.alpha, ...\)'):
-        checkpoint.verify(model, scales=True)
-    of(model).verify(model, scales=True)
-    with pytest.raises(ValueError, match=r"holds learned scales .*config's are fixed"):
-        of(model).verify(build_frozen(0.5))
-
-
-class Head(nn.Module):
-    """Has weights of its own that are named as a pooling's are."""
-
-    def __init__(self):
-        super().__init__()
-        self.pool = DynOPool()
-        self.alpha = nn.Parameter(torch.ones(3))
-        self.logit = nn.Parameter(torch.ones(3))
-
-
-@pytest.mark.parametrize('name', ['alpha', 'logit'])
-def test_a_missing_weight_that_is_no_scale_is_named(name):
-    head = Head()
-    state = head.state_dict()
-    del state[name]
-    with pytest.raises(ValueError, match=f'1 weights missing .*{name} is missing'):
-        Checkpoint('file.pth', dict(state_dict=state)).verify(head)
-    state = head.state_dict()
-    del state['pool.alpha']
-    Checkpoint('file.pth', dict(state_dict=state)).verify(head)
 
 
 def test_only_a_part_is_compared(model):

@@ -24,7 +24,7 @@ from mmseg_dynopool.classification import DynOPoolImageClassifier
 from mmseg_dynopool.costs import probe_complexity
 from mmseg_dynopool.layers import learned_pools
 from mmseg_dynopool.learning import add_cost_gradient
-from mmseg_dynopool.models.cost import forward_without_postprocessing
+from mmseg_dynopool.models.whole_network import forward_without_postprocessing
 from support.commands import tool
 
 VGG = dict(type='VGG', depth=11, norm_cfg=dict(type='BN'), with_last_pool=False)

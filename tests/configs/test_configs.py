@@ -9,7 +9,8 @@ from mmseg_dynopool.config import adapt_to_devices, counted_shape
 from mmseg_dynopool.costs import probe_complexity
 from mmseg_dynopool.learning import BudgetKeeper, LearnedScales
 from mmseg_dynopool.models import count_network_gmacs
-from mmseg_dynopool.models.cost import forward_without_postprocessing, network_counter
+from mmseg_dynopool.models.cost import network_counter
+from mmseg_dynopool.models.whole_network import forward_without_postprocessing
 from support.toys import ROOT
 
 CONFIGS = sorted((ROOT / 'configs').glob('*.py'))

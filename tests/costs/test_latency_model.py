@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mmseg_dynopool.costs import LatencyModel, fit_latency, measure_latency, probe_complexity
-from mmseg_dynopool.layers import DynOPool, DynOPoolConv2d, ShapeAdaptor
+from mmseg_dynopool.layers import DynOPool, DynOPoolConv2d, FixedDynOPool, ShapeAdaptor
 from support.clock import Clock
 
 SHAPE = (256, 384)
@@ -125,6 +125,39 @@ def test_another_network_is_refused(fitted, other, shape, words):
     with pytest.raises(ValueError, match='is of another network') as error:
         fitted[0].told_from(probe_complexity(other, shape))
     assert words in str(error.value)
+
+
+def test_the_forward_pass_alone_is_timed(monkeypatch):
+    clock = Clock(monkeypatch, constant=0.5, per_value=1.0)
+
+    def slow(real):
+        def call(*args):
+            clock.now += 1e6
+            real(*args)
+        return call
+
+    for name in ('__init__', 'set_alpha_', 'set_scale_'):
+        monkeypatch.setattr(FixedDynOPool, name, slow(getattr(FixedDynOPool, name)))
+    seconds = measure_latency(
+        network(), [{'1.pool': (0.5, 0.5), '2.pool': (0.5, 0.5)},
+                    {'1.pool': (0.25, 0.5), '2.pool': (1.0, 0.5)}], (32, 48), repeats=3)
+    assert clock.now > 1e7
+    assert seconds.tolist() == [[3 * 16 * 24 + 4 * 8 * 12 + 0.5] * 3,
+                                [3 * 8 * 24 + 4 * 8 * 12 + 0.5] * 3]
+
+
+@pytest.mark.parametrize('output', [dict, list, type(None)])
+def test_a_forward_may_return_anything(output):
+    def forward(network, image):
+        network(image)
+        return output()
+
+    found = []
+    for given in (None, forward):
+        with pytest.MonkeyPatch.context() as patch:
+            Clock(patch)
+            found.append(fit_latency(network(), (32, 48), settings=5, forward=given, repeats=2))
+    assert found[0] == found[1]
 
 
 def test_the_network_itself_is_left_alone():

@@ -11,7 +11,7 @@ from mmseg.registry import MODELS
 from mmseg_dynopool.costs import probe_complexity
 from mmseg_dynopool.costs.summary import summarize
 from mmseg_dynopool.layers import learned_pools
-from mmseg_dynopool.models.cost import forward_without_postprocessing
+from mmseg_dynopool.models.whole_network import forward_without_postprocessing
 from support.networks import w48_fcn
 from support.toys import ROOT, fcn_head, hrnet_extra, segmentor_config
 
@@ -94,7 +94,7 @@ from mmengine.registry import init_default_scope
 import mmseg_dynopool
 from mmseg.registry import MODELS
 from mmseg_dynopool.costs import probe_complexity
-from mmseg_dynopool.models.cost import forward_without_postprocessing
+from mmseg_dynopool.models.whole_network import forward_without_postprocessing
 from support.networks import w48_fcn
 init_default_scope('mmseg')
 model = MODELS.build(w48_fcn())

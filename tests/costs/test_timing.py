@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from mmseg_dynopool.costs import time_alternately
+from mmseg_dynopool.costs import time_alternately, timing
 
 
 def test_programs_take_turns_after_a_warm_up():
@@ -23,6 +23,24 @@ def test_the_warm_up_does_not_count():
     pauses = iter([0.1, 0.1, 0.0, 0.0])
     seconds = time_alternately({'x': lambda: time.sleep(next(pauses))}, 2, 'cpu')
     assert max(seconds['x']) < 0.1
+
+
+def test_what_prepares_a_program_is_not_timed(monkeypatch):
+    events, now = [], [0.0]
+
+    def take(seconds, event):
+        events.append(event)
+        now[0] += seconds
+        return now[0]
+
+    monkeypatch.setattr(timing, '_synchronize', lambda device: take(0.25, 'wait'))
+    monkeypatch.setattr(timing.time, 'perf_counter', lambda: take(0.0, 'clock'))
+    runs = {'x': lambda: take(1.0, 'x'), 'y': lambda: take(2.0, 'y')}
+    seconds = time_alternately(runs, 2, 'cpu', warm_up=0,
+                               prepare=lambda name: take(100.0, f'prepare {name}'))
+    assert seconds == {'x': [1.25, 1.25], 'y': [2.25, 2.25]}  # with the wait behind
+    assert events[:6] == ['prepare y', 'wait', 'clock', 'y', 'wait', 'clock']
+    assert [e for e in events if 'prepare' in e] == [f'prepare {name}' for name in 'yxxy']
 
 
 def test_repeats_are_checked():

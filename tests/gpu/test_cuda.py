@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 from mmseg_dynopool.costs import probe_complexity
 from mmseg_dynopool.layers import DynOPool, learned_pools
 from mmseg_dynopool.learning import add_cost_gradient
-from mmseg_dynopool.models.cost import forward_without_postprocessing
+from mmseg_dynopool.models.whole_network import forward_without_postprocessing
 from mmseg_dynopool.ops.anchor import ANCHORS
 from support.runs import Watch, alphas_of, segmentor, train
 from support.toys import SIZE

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from mmseg_dynopool import DynOPoolHook
-from support.runs import Watch, segmentor, train
+from support.runs import Watch, small_segmentor, train
 
 
 def test_accumulation_equals_the_doubled_batch(tmp_path):
     """Group norm, since batch norm's statistics are those of the small batch."""
     small, large = Watch(), Watch()
-    model = segmentor('GN', gmacs_weight=10.)
+    model = small_segmentor('GN', gmacs_weight=10.)
     options = dict(lr=0.01, alpha_lr=0.5)
     one = train(tmp_path / 'one', model, 6, [large], 4, **options)
     two = train(tmp_path / 'two', model, 12, [small], 2, accumulative_counts=2, **options)

@@ -9,7 +9,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 from mmseg_dynopool import DynOPoolHook
 from mmseg_dynopool.layers import DynOPool, learned_pools
 from mmseg_dynopool.ops import pooled_size
-from support.runs import Watch, alphas_of, segmentor, train
+from support.runs import Watch, alphas_of, small_segmentor, train
 
 AVERAGES = [
     dict(ema_type='ExponentialMovingAverage', momentum=0.2),
@@ -60,7 +60,7 @@ class WatchAverages(Watch):
 @pytest.mark.parametrize('average', AVERAGES, ids=lambda a: a['ema_type'])
 def test_averages_and_what_is_evaluated(tmp_path, average):
     watch = WatchAverages()
-    cost = segmentor(gmacs_weight=3e3, backbone=dict(dynopool=dict(bounds=(0.25, 1.0))))
+    cost = small_segmentor(gmacs_weight=100., backbone=dict(dynopool=dict(bounds=(0.25, 1.0))))
     train(tmp_path, cost, 8, [dict(type='EMAHook', **average), watch], alpha_lr=0.5,
           val_interval=4)
     expected = average_by_hand(watch.alphas, **average)
@@ -84,7 +84,7 @@ def test_averages_and_what_is_evaluated(tmp_path, average):
 
 def test_averaged_network_meets_the_budget(tmp_path):
     """The checkpoint's weights are the averaged ones, and the alphas the settled ones."""
-    model = segmentor(gmacs_weight=None, gmacs_budget=dict(target=1.3), gmacs_shape=(256, 384))
+    model = small_segmentor(gmacs_budget=dict(target=1.6), gmacs_shape=(256, 384))
     watch = WatchAverages()
     runner = train(tmp_path, model, 20, [dict(type='EMAHook', momentum=0.01), watch])
     hook, = (hook for hook in runner.hooks if isinstance(hook, DynOPoolHook))
@@ -99,13 +99,13 @@ def test_averaged_network_meets_the_budget(tmp_path):
     start = averaged.count_gmacs()
     averaged.load_state_dict(saved['state_dict'])
     assert torch.equal(alphas_of(averaged), settled)
-    assert averaged.count_gmacs() / start == pytest.approx(1.3, rel=0.02)
-    weight = 'backbone.stage4.0.branches.0.0.conv1.weight'
+    assert averaged.count_gmacs() / start == pytest.approx(1.6, rel=0.02)
+    weight = 'backbone.stage2.0.branches.0.0.conv1.weight'
     assert not torch.equal(saved['state_dict'][weight], saved['ema_state_dict'][f'module.{weight}'])
 
 
 def test_averaged_model_of_torch_and_its_batch_norm():
-    model = MODELS.build(segmentor())
+    model = MODELS.build(small_segmentor())
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.75))
     generator = torch.Generator().manual_seed(0)
     alphas = []
@@ -119,12 +119,12 @@ def test_averaged_model_of_torch_and_its_batch_norm():
     torch.testing.assert_close(alphas_of(averaged).double(), expected, rtol=1e-6, atol=0)
 
     inputs = []
-    norm = averaged.module.backbone.transition3[3][0][1]  # behind the third stream's DynOPool
+    norm = averaged.module.backbone.transition1[1][0][1]  # behind the last DynOPool
     norm.register_forward_pre_hook(lambda module, args: inputs.append(args[0].detach()))
     update_bn([torch.randn(2, 3, 64, 96, generator=generator) for _ in range(3)], averaged)
     mean = torch.stack([x.mean((0, 2, 3)) for x in inputs]).mean(0)
     torch.testing.assert_close(norm.running_mean, mean)
-    size = (16, 24)
+    size = (64, 96)
     for pool in averaged.module.backbone.dynopools.values():
         size = pooled_size(size, pool.alpha.tolist())
     assert all(x.shape[-2:] == size for x in inputs)

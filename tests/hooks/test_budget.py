@@ -8,7 +8,7 @@ from mmseg.registry import MODELS
 
 from mmseg_dynopool import DynOPoolHook
 from mmseg_dynopool.layers import learned_pools
-from support.runs import Watch, alphas_of, segmentor, train
+from support.runs import Watch, alphas_of, small_segmentor, train
 
 WIDE = (256, 384)  # sizes whose rounding allows a fine cost
 
@@ -30,7 +30,7 @@ def hook_of(runner):
 
 def counted_ratio(runner):
     """Of the network as it is, to the stock network's sizes."""
-    stock = MODELS.build(segmentor())
+    stock = MODELS.build(small_segmentor())
     return runner.model.count_gmacs(WIDE) / stock.count_gmacs(WIDE)
 
 
@@ -67,7 +67,7 @@ def test_the_cost_follows_the_plan_and_the_counted_one_ends_at_the_budget(
 def test_a_shape_adaptor_meets_it_too(tmp_path, target):
     watch = Costs()
     watch.after_train_iter = lambda *args, **kwargs: None
-    runner = train(tmp_path, segmentor(backbone=dict(dynopool=dict(type='ShapeAdaptor'))),
+    runner = train(tmp_path, small_segmentor(backbone=dict(dynopool=dict(type='ShapeAdaptor'))),
                    hook=options(target), iterations=20, hooks=[watch], alpha_lr=0.3)
     hook = hook_of(runner)
     assert hook.learner is None and hook.keeper.settled is not None
@@ -163,16 +163,16 @@ def test_a_run_that_starts_from_a_settled_one_begins_at_its_cost(whole, tmp_path
 
 
 def test_a_frozen_alpha_is_left_alone(tmp_path):
-    runner = train(tmp_path, segmentor(backbone=dict(frozen_stages=1)),
+    runner = train(tmp_path, small_segmentor(backbone=dict(frozen_stages=0)),
                    hook=options(1.05),
                    iterations=20)
-    assert runner.model.backbone.dynopools['stream1'].alpha.tolist() == [2.0, 2.0]
-    assert (alphas_of(runner.model)[1:] != 2).all()
+    stem1, stem2, stream1 = alphas_of(runner.model)
+    assert stem1.tolist() == stem2.tolist() == [2.0, 2.0] and (stream1 != 2).all()
     assert counted_ratio(runner) == pytest.approx(1.05, rel=0.01)
 
 
 def test_the_crop_of_the_first_batch_counts_where_no_size_is_known(tmp_path):
-    cfg = segmentor()
+    cfg = small_segmentor()
     del cfg.data_preprocessor['size']
     cfg.data_preprocessor.size_divisor = 32
     runner = train(tmp_path / 'a', cfg, hook=dict(gmacs_budget=dict(target=1.1)), iterations=20,
@@ -186,8 +186,9 @@ def test_the_crop_of_the_first_batch_counts_where_no_size_is_known(tmp_path):
 @pytest.mark.parametrize('smallest, rows', [(2, 2), (1, 1)])
 def test_no_map_has_a_single_row_at_the_crop_nor_at_other_sizes(tmp_path, smallest, rows):
     """At a crop whose last stream has two rows; where it falls to one, other images have two."""
-    runner = train(tmp_path, segmentor(backbone=dict(dynopool=dict(stem=True))), iterations=20,
-                   hook=dict(gmacs_budget=dict(target=0.6), smallest=smallest))
+    model = small_segmentor(backbone=dict(dynopool=dict(scale=dict(stem1=0.25, stream1=0.25))))
+    runner = train(tmp_path, model, iterations=20,
+                   hook=dict(gmacs_budget=dict(target=0.4), smallest=smallest))
     backbone = runner.model.backbone
     heights = {height: min(size[0] for size in backbone.feature_sizes((height, 96)).values())
                for height in (64, 72, 80, 96, 128)}

@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 from mmseg_dynopool import DynOPoolHook
 from mmseg_dynopool.costs import LatencyModel
 from mmseg_dynopool.layers import freeze_pools, learned_pools
-from mmseg_dynopool.models.cost import forward_without_postprocessing
+from mmseg_dynopool.models.whole_network import forward_without_postprocessing
 from support.clock import Clock
 from support.runs import Watch, segmentor, train
 

@@ -16,11 +16,10 @@ from mmseg_dynopool import DynOPoolHook
 from mmseg_dynopool.hooks import MeasuredGradientHook
 from mmseg_dynopool.layers import DynOPool
 from mmseg_dynopool.learning.plan import step_weights
-from support.runs import Watch, alphas_of, segmentor, train
+from support.runs import Watch, alphas_of, small_segmentor, train
 from support.toy_runs import run, scalars
 
 SLOPES = torch.tensor([0.02, -0.03])  # by the logarithm of alpha
-STEM = dict(dynopool=dict(stem=True))
 
 
 def hook_of(runner):
@@ -122,7 +121,7 @@ def test_jitter_is_gone_before_another_hook_looks_and_is_the_same_for_a_seed(tmp
 
     def run_once(folder, seed):
         drawn = []
-        cfg = segmentor(backbone=STEM)
+        cfg = small_segmentor()
 
         class Draws(Hook):
             priority = 'LOWEST'
@@ -137,8 +136,8 @@ def test_jitter_is_gone_before_another_hook_looks_and_is_the_same_for_a_seed(tmp
 
     first, again, other = (run_once(*args) for args in (('a', 0), ('b', 0), ('c', 1)))
     assert first == again and first[0] != other[0]
-    assert first[0] != [[0.5, 0.5]] * 5 and first[-1] == [[0.5, 0.5]] * 5  # settled at 0.85
-    assert looks.seen == [[[2.0, 2.0]] * 5] * 24
+    assert first[0] != [[0.5, 0.5]] * 3 and first[-1] == [[0.5, 0.5]] * 3  # settled at 0.85
+    assert looks.seen == [[[2.0, 2.0]] * 3] * 24
 
 
 def test_an_error_in_a_training_leaves_the_scales_as_they_were(tmp_path):
@@ -162,7 +161,7 @@ def test_an_error_in_a_training_leaves_the_scales_as_they_were(tmp_path):
 
 def test_the_network_learns_its_shape_and_meets_its_budget(tmp_path):
     watch = Watch()
-    runner = train(tmp_path, segmentor(backbone=STEM), iterations=60, alpha_lr=None,
+    runner = train(tmp_path, small_segmentor(), iterations=60, alpha_lr=None,
                    hook=dict(gmacs_budget=dict(target=0.8)), hooks=[watch])
     alphas = torch.stack(watch.alphas)
     # Not only along the cost's gradient: heights and widths have gone different ways.
@@ -192,7 +191,7 @@ def test_clipping_sees_the_task_s_gradients_alone(tmp_path):
     """As of a network whose scales are constants."""
     norms = []
     for learn in (True, False):
-        model = segmentor(backbone=dict(dynopool=dict(learn=learn)))
+        model = small_segmentor(backbone=dict(dynopool=dict(learn=learn)))
         hook: dict | bool = dict(gmacs_budget=dict(target=1.1), jitter=0.)
         if not learn:
             model.type, hook = 'EncoderDecoder', False
@@ -247,7 +246,7 @@ def test_a_resumed_run_goes_on_with_the_turns_and_draws(tmp_path, length):
 
 def test_a_name_of_0_3_means_the_same(tmp_path):
     """The hook's options from the hook of the measured gradient, cost and shape from the model."""
-    model = segmentor(gmacs_budget=dict(target=1.1))
+    model = small_segmentor(gmacs_budget=dict(target=1.1))
     runner = train(tmp_path, model, iterations=8,
                    hooks=[dict(type='MeasuredGradientHook', every=3, step=0.2)])
     learner = hook_of(runner).learner
@@ -268,7 +267,7 @@ class Constant:
 def test_another_estimator_is_one_class(tmp_path):
     TASK_UTILS.register_module(module=Constant)
     try:
-        runner = train(tmp_path, segmentor(), iterations=40, alpha_lr=None, hook=dict(
+        runner = train(tmp_path, small_segmentor(), iterations=40, alpha_lr=None, hook=dict(
             gmacs_weight=0., gradient=dict(type='Constant', slope=-1.0), jitter=0., travel=0.1,
             smallest=1))
     finally:
@@ -295,7 +294,7 @@ def test_bad_arguments(options, message):
 
 def test_a_shape_adaptor_needs_no_measuring(tmp_path):
     with pytest.raises(ValueError, match='a ShapeAdaptor has a gradient of its own'):
-        train(tmp_path, segmentor(backbone=dict(dynopool=dict(type='ShapeAdaptor'))),
+        train(tmp_path, small_segmentor(backbone=dict(dynopool=dict(type='ShapeAdaptor'))),
               hook=dict(gradient='learner'))
 
 
@@ -331,7 +330,7 @@ def test_a_training_after_one_that_was_interrupted(tmp_path):
                 raise KeyboardInterrupt
 
     from mmseg.registry import MODELS
-    model = MODELS.build(segmentor())
+    model = MODELS.build(small_segmentor())
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / 'a', model, 20, [Interrupts()], hook=dict(gmacs_budget=dict(target=1.05)))
     pool = model.backbone.dynopools['stream1']

@@ -11,7 +11,7 @@ from support.runs import train
 def runner(request, tmp_path_factory):
     """The scales in the optimizer, with lr and gradients, or with a learner, which has slopes."""
     learner = request.param == 'budget'
-    options = dict(gmacs_budget=dict(target=0.98)) if learner else dict(gmacs_weight=1.0)
+    options = dict(gmacs_budget=dict(target=0.8)) if learner else dict(gmacs_weight=1.0)
     runner = train(tmp_path_factory.mktemp('run'), iterations=4, val_interval=4, hook=options,
                    alpha_lr=None if learner else 1.0)
     for name in runner.model.backbone.dynopools if learner else ():

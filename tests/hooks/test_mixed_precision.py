@@ -9,9 +9,9 @@ from mmseg_dynopool.costs import probe_complexity
 from mmseg_dynopool.layers import learned_pools
 from mmseg_dynopool.layers.find import input_channels
 from mmseg_dynopool.learning import add_cost_gradient
-from mmseg_dynopool.models.cost import forward_without_postprocessing
+from mmseg_dynopool.models.whole_network import forward_without_postprocessing
 from mmseg_dynopool.ops import dynopool2d
-from support.runs import Shapes, Watch, segmentor, train
+from support.runs import Shapes, Watch, segmentor, small_segmentor, train
 from support.toy_runs import ScaledWrapper
 
 
@@ -100,7 +100,7 @@ def test_alphas_after_fifty_steps_are_those_of_float32(tmp_path):
     alphas = []
     for kind in ('OptimWrapper', 'CPUAmpOptimWrapper'):
         watch = Watch()
-        train(tmp_path / kind, segmentor(gmacs_weight=300.), 50, [watch], lr=0.002,
+        train(tmp_path / kind, small_segmentor(gmacs_weight=300.), 50, [watch], lr=0.002,
               alpha_lr=0.005, type=kind)
         alphas.append(watch.alphas[-1])
     exact, found = alphas
@@ -122,7 +122,7 @@ class Stop(Watch):
 def test_a_skipped_step_leaves_alpha_to_the_plan(tmp_path, optimizer):
     """The first loss overflows; so do gradients until the scale has come down."""
     watch = Stop()
-    model = segmentor()
+    model = small_segmentor()
     model.decode_head.loss_decode.loss_weight = 8.
     runner = train(tmp_path, model, 100, [watch], lr=0.01, alpha_lr=0.1, optimizer=optimizer,
                    type=ScaledWrapper, init_scale=2.**127, hook=dict(

@@ -7,14 +7,14 @@ import torch
 
 from mmseg_dynopool import DynOPoolHook
 from mmseg_dynopool.layers import learned_pools
-from support.runs import Watch, segmentor, train
+from support.runs import Watch, small_segmentor, train
 
 WIDE = (256, 384)
 
 
 def config():
     """As 0.3 wrote it: the budget on the model."""
-    return segmentor(gmacs_budget=dict(target=1.2), gmacs_shape=WIDE)
+    return small_segmentor(gmacs_budget=dict(target=1.2), gmacs_shape=WIDE)
 
 
 def hook_of(runner):

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmseg_dynopool.layers import DynOPool, DynOPoolConv2d, FixedDynOPool, ShapeAdaptor
-from mmseg_dynopool.layers.find import copy_replacing, input_channels, short_names, unwrap
+from mmseg_dynopool.layers.find import copy_replacing, input_channels, short_names
 from mmseg_dynopool.layers.pool import read_alphas
+from mmseg_dynopool.models.whole_network import unwrap
 from mmseg_dynopool.ops import dynopool2d
 from mmseg_dynopool.ops.reduce import REDUCTIONS
 

@@ -11,7 +11,8 @@ from torch.testing import assert_close
 from mmseg_dynopool.costs import GMACsBudget, probe_complexity
 from mmseg_dynopool.layers import learned_pools
 from mmseg_dynopool.models import count_network_gmacs
-from mmseg_dynopool.models.cost import forward_without_postprocessing, network_counter
+from mmseg_dynopool.models.cost import network_counter
+from mmseg_dynopool.models.whole_network import forward_without_postprocessing
 from support.toys import SIZE, converted_config, readme_config, segmentor_config
 
 

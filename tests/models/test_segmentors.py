@@ -11,11 +11,8 @@ from mmseg.structures import SegDataSample
 from mmseg_dynopool.costs import probe_complexity
 from mmseg_dynopool.hooks import DynOPoolHook
 from mmseg_dynopool.learning import add_cost_gradient
-from mmseg_dynopool.models.cost import (
-    describe_gmacs,
-    forward_without_postprocessing,
-    watch_shapes,
-)
+from mmseg_dynopool.models.cost import describe_gmacs, watch_shapes
+from mmseg_dynopool.models.whole_network import forward_without_postprocessing
 from support.runs import train
 from support.toys import fcn_head, hrnet_extra
 

@@ -9,7 +9,7 @@ from mmseg_dynopool.checkpoints import Checkpoint
 from mmseg_dynopool.costs import count_gmacs, probe_complexity
 from mmseg_dynopool.export import freeze_config
 from mmseg_dynopool.layers import ShapeAdaptor, freeze_pools, learned_pools
-from mmseg_dynopool.models.cost import forward_without_postprocessing
+from mmseg_dynopool.models.whole_network import forward_without_postprocessing
 from support import runs
 from support.toys import hrnet_extra, segmentor_config
 

@@ -16,7 +16,7 @@ import mmseg_dynopool  # noqa: F401  registers
 from mmseg_dynopool.costs import probe_complexity
 from mmseg_dynopool.layers import learned_pools
 from mmseg_dynopool.learning import add_cost_gradient
-from mmseg_dynopool.models.cost import forward_without_postprocessing
+from mmseg_dynopool.models.whole_network import forward_without_postprocessing
 from support.runs import Shapes, alphas_of, segmentor
 from support.toys import SIZE
 

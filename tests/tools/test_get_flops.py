@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 
 from mmseg_dynopool.costs import GMACsCounter
-from mmseg_dynopool.models.cost import forward_without_postprocessing
+from mmseg_dynopool.models.whole_network import forward_without_postprocessing
 from support.commands import tool, tool_process
 from support.toys import ROOT, converted_config
 

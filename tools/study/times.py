@@ -13,7 +13,7 @@ from mmseg_dynopool.costs import measure_latency
 from mmseg_dynopool.costs.latency_fit import relative_times
 from mmseg_dynopool.files import write_file
 from mmseg_dynopool.layers import learned_pools
-from mmseg_dynopool.models.cost import forward_without_postprocessing
+from mmseg_dynopool.models.whole_network import forward_without_postprocessing
 
 from .candidates import describe, load
 from .runs import Run

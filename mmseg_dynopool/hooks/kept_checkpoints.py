@@ -1,0 +1,70 @@
+"""What a run keeps, beside its budget."""
+
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
+
+from mmseg_dynopool.learning import BudgetKeeper
+from mmseg_dynopool.models.whole_network import unwrap
+
+
+class KeptCheckpoints:
+    """The last and the best checkpoints of a run with a budget, and what they cost.
+
+    Attributes:
+        best: ``{path: cost}`` of those that ``CheckpointHook``s keep by ``save_best``.
+    """
+
+    def __init__(self) -> None:
+        self.best: dict[str, float] = {}
+        self._withheld: list[tuple[CheckpointHook, list[str]]] = []
+
+    def withhold_best(self, runner: Runner, keeper: BudgetKeeper) -> None:
+        """Let the validation that begins save no best checkpoint."""
+        self._withheld = [(hook, hook.save_best) for hook in _saving_best(runner)]
+        for hook, _ in self._withheld:
+            hook.save_best = None
+        if self._withheld:
+            runner.logger.info(
+                f'no best checkpoint yet: save_best begins when the scales have settled, at '
+                f'{keeper.plan.settle:.0%} of the training')
+
+    def release_best(self) -> None:
+        """Undo `withhold_best`."""
+        for hook, metrics in self._withheld:
+            hook.save_best = metrics
+        self._withheld = []
+
+    def note_best(self, runner: Runner, keeper: BudgetKeeper) -> None:
+        """Note the cost of the best checkpoints that a validation has saved."""
+        paths = [path for hook in _saving_best(runner) for path in (
+            getattr(hook, 'best_ckpt_path', None),
+            *getattr(hook, 'best_ckpt_path_dict', {}).values()) if path]
+        if set(paths) != set(self.best):
+            cost = keeper.outcome(unwrap(runner.model)).cost
+            self.best = {path: self.best.get(path, cost) for path in paths}
+
+    def tell(self, runner: Runner, keeper: BudgetKeeper, progress: float) -> None:
+        """Log what the kept checkpoints cost beside the budget, and where they miss it the mend."""
+        outcome = keeper.outcome(unwrap(runner.model))
+        if outcome.is_met:
+            runner.logger.info(f'end of training: {outcome}')
+        elif keeper.settled is None:
+            runner.logger.warning(
+                f'the budget is missed: {outcome}. The training ended at {progress:.0%}, and the '
+                f'scales settle at {keeper.plan.settle:.0%} of it: resume it, end it later (early '
+                'stopping), or let the budget settle earlier, as by reach=0.2, settle=0.4')
+        else:
+            runner.logger.warning(
+                f'the budget is missed: {outcome}. The scales had settled at it, and something '
+                'else has changed or replaced DynOPools: see what other hooks do to them')
+        for path, cost in self.best.items():
+            kept = outcome._replace(cost=cost)
+            if not kept.is_met:
+                runner.logger.warning(
+                    f'{path} was saved before the scales had settled, and misses the budget: '
+                    f'{kept}. Use the last checkpoint, or train with '
+                    'DynOPoolHook(best_when_settled=True)')
+
+
+def _saving_best(runner: Runner) -> list[CheckpointHook]:
+    return [hook for hook in runner.hooks if isinstance(hook, CheckpointHook) and hook.save_best]
