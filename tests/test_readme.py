@@ -13,6 +13,7 @@ import subprocess
 import sys
 from functools import cache
 from pkgutil import resolve_name
+from textwrap import dedent
 
 import cv2
 import numpy as np
@@ -45,7 +46,7 @@ PAGES = {str(path.relative_to(ROOT)): path.read_text()
          if path.name != 'CHANGELOG.md'}
 PROMISES = '\n'.join(text for page, text in PAGES.items() if page != 'docs/bad_input.md')
 BASH = re.findall(r'```bash\n(.*?)```', PROMISES, re.S)
-PYTHON = re.findall(r'```python\n(.*?)```', PROMISES, re.S)
+PYTHON = [dedent(code) for code in re.findall(r'```python\n(.*?)```', PROMISES, re.S)]
 # Options of pip, tensorboard and torchrun.
 FOREIGN_OPTIONS = {'--extra-index-url', '--no-build-isolation', '--no-cache-dir', '--logdir',
                    '--nproc_per_node'}
@@ -221,11 +222,14 @@ def test_the_table_of_the_learners_options_is_whole_and_right():
     shown = {row[0]: row[1] for row in table_rows(PAGES['docs/learner.md'])}
     defaults = {name: parameter.default
                 for name, parameter in inspect.signature(DynOPoolHook).parameters.items()}
-    options = [name for name, default in defaults.items() if default is not None]
+    options = [name for name, default in defaults.items()
+               if default is not None and name != 'best_when_settled']
     assert {name: ast.literal_eval(shown[name]) for name in options} == {
         name: defaults[name] for name in options}
-    named = {row[1] for row in table_rows(PAGES['docs/options.md']) if row[0] == 'DynOPoolHook'}
+    rows = [row for row in table_rows(PAGES['docs/options.md']) if row[0] == 'DynOPoolHook']
+    named = {row[1] for row in rows}
     assert set(re.findall(r'\w+', ' '.join(named))) == set(defaults)
+    assert ['best_when_settled', str(defaults['best_when_settled'])] in [row[1:3] for row in rows]
 
 
 def test_names_in_the_pages_exist():

@@ -27,6 +27,7 @@ from mmseg_dynopool.config import (
 from mmseg_dynopool.conversion import convert_dynopool, plan_conversion
 from mmseg_dynopool.conversion.plan import RULES
 from mmseg_dynopool.models import count_network_gmacs
+from mmseg_dynopool.models.whole_network import check_other_sizes
 
 
 def main():
@@ -61,6 +62,10 @@ def main():
     if not plan.refusals:
         convert_dynopool(network.backbone, **options)
         result['gmacs'] = count_network_gmacs(network, shape, **run)
+        try:
+            check_other_sizes(network, shape, **run)
+        except ValueError as error:
+            result['refusals'] = [str(error)]
     if args.json:
         json.dump(result, sys.stdout, indent=2)
         print()
@@ -73,7 +78,9 @@ def main():
         if type_name(cfg.model.backbone) == 'DynOPoolHRNet':
             print('This converts the stock HRNet. The DynOPoolHRNet of the config places its '
                   'DynOPools by itself: tools/get_flops.py shows them')
-    if plan.refusals:
+        if 'gmacs' in result and result['refusals']:
+            print(f'refused: {result["refusals"][0]}')
+    if result['refusals']:
         raise SystemExit(1)
 
 

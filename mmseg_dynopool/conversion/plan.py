@@ -132,12 +132,15 @@ def trace_network(model: nn.Module, in_channels: int | None, forward: Callable
         trace.run(image, forward)
     except Exception as error:  # from any network, of any type
         size = ' x '.join(map(str, image.shape[1:]))
+        where = f'{type(model).__name__}: its forward'
         raise ValueError(
-            f'the network cannot be traced: {trace.at or "its forward"} fails for an image of '
-            f'{size} on the meta device ({type(error).__name__}: {error}). If it takes other '
-            'inputs, say how to run it by forward=lambda network, image: ...; other channels by '
-            'in_channels; what reads values of tensors (.item(), numpy) has no meaning there: '
-            'convert a part of the network') from error
+            f'the network cannot be traced: {trace.at or where} fails for an image '
+            f'of {size} on the meta device ({type(error).__name__}: {error}). If it takes images '
+            'of one size alone, as by a table of positions, its sizes cannot be learned: use a '
+            'backbone that resizes the table. If it takes other inputs, say how to run it by '
+            'forward=lambda network, image: ...; other channels by in_channels; what reads values '
+            'of tensors (.item(), numpy) has no meaning there: convert a part of the network'
+        ) from error
     return trace, image
 
 

@@ -357,7 +357,7 @@ class DynOPoolHook(Hook):
             found = network_forward(model, shape, self.forward, self.in_channels)
         for warning in caught:
             runner.logger.warning(warning.message)
-        check_other_sizes(model, shape, *found[::-1])
+        check_other_sizes(model, shape, self.forward, self.in_channels)
         return found
 
     def _resume(self, runner: Runner, state: dict) -> None:

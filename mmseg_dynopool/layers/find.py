@@ -96,7 +96,7 @@ def freeze_pools(model: nn.Module) -> nn.Module:
     """A copy of ``model`` in which every DynOPool has its current scale, for good.
 
     Layers that share an instance share its constant. Outputs are those of ``model``, any network,
-    bit for bit; its state_dict lacks the alphas.
+    bit for bit; its state_dict has the same keys, and the scales.
 
     Args:
         model: any network; it is not changed.

@@ -10,7 +10,6 @@ from mmseg_dynopool.costs.options import CostOptions
 from mmseg_dynopool.layers.find import all_pools
 
 from .cost import count_network_gmacs
-from .whole_network import check_other_sizes
 
 if TYPE_CHECKING:  # the class of mmseg or mmpretrain that stands behind it
     from mmengine.model import BaseModel as _Model
@@ -53,8 +52,6 @@ class LearnedNetwork(_Model):
                 f'{type(self.backbone).__name__} holds none; set '
                 "model.dynopool=dict(rule='before') to convert it, or "
                 "model.backbone.type='DynOPoolHRNet', or use the stock network")
-        if dynopool is not None:
-            check_other_sizes(self, getattr(self.data_preprocessor, 'size', None))
 
     def count_gmacs(self, shape: Sequence[int] | None = None) -> float:
         """Multiply-adds in 1e9 of one image, sizes rounded.

@@ -89,12 +89,9 @@ def network_forward(network: nn.Module, shape: Sequence[int],
              else (run_plainly, ))
     problems = []
     for tried in (*whole, run_backbones):
-        counter = GMACsCounter(network, shape, channels, tried)
-        try:
-            counter.calls()
-        except Exception as error:  # from any network, of any type
-            problems.append(f'{tried.__name__} fails in {counter.running or "the network itself"} '
-                            f'({type(error).__name__}: {error})')
+        problem = _problem_of(GMACsCounter(network, shape, channels, tried))
+        if problem:
+            problems.append(f'{tried.__name__} {problem}')
             continue
         if tried is run_backbones:
             warnings.warn(
@@ -106,6 +103,27 @@ def network_forward(network: nn.Module, shape: Sequence[int],
     raise ValueError(f'{type(network).__name__} does not run on an image of {channels} x '
                      f'{shape[0]} x {shape[1]}: {"; ".join(problems)}. Give DynOPoolHook its '
                      'in_channels, or a forward')
+
+
+def _problem_of(counter: GMACsCounter) -> str:
+    """Why a network cannot be counted so; empty if it can."""
+    try:
+        calls = counter.calls()
+    except Exception as error:  # from any network, of any type
+        return (f'fails in {counter.running or "the network itself"} ({type(error).__name__}: '
+                f'{error})')
+    if not any(call.macs for call in calls):
+        return 'runs no layer'
+    if not counter.on_meta:  # what it finds in the image may decide what runs, as in a detector
+        for pool in counter.pools.values():
+            pool.set_scale_([_PARTS[0] / a for a in pool.read_alpha()])
+        try:
+            others = counter.calls()
+        except Exception:  # at other sizes alone: `check_other_sizes`
+            return ''
+        if [(c.module, c.op) for c in calls] != [(c.module, c.op) for c in others]:
+            return 'runs other operators at other sizes'
+    return ''
 
 
 def tensors_of(outputs: Any) -> list[Tensor]:
@@ -160,6 +178,8 @@ def check_other_sizes(network: nn.Module, shape: Sequence[int] | None = None,
                 run = network_forward(network, tried, forward, in_channels)
             counter = GMACsCounter(network, tried, *run)
             counter.calls()
+            if tried is _SHAPE and shape and not counter.on_meta:
+                continue  # an image of the usual size is cheaper
         except Exception:  # from any network, of any type
             continue
         for part in _PARTS:

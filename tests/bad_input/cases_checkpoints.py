@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 
-def _infer(bench, checkpoint):
-    return bench.infer(bench.project.images[0], checkpoint=checkpoint)
+def _infer(bench, checkpoint, config=None):
+    return bench.infer(bench.project.images[0], config=config, checkpoint=checkpoint)
 
 
 def _cut(bench, keep):
@@ -177,11 +177,16 @@ def checkpoint_with_a_command_in_resume(bench):
     return _with_a_command(bench, lambda path: bench.train(flags=['--resume']), 'run/iter_1.pth')
 
 
-def frozen_weights_at_other_scales(bench):
+def frozen_weights_of_0_3_at_other_scales(bench):
+    """It noted the scales in the meta alone."""
+    state = {key: value for key, value in bench.project.model.state_dict().items()
+             if not key.endswith('.alpha')}
+    scales = {f'stream{k}': [0.5, 0.5] for k in (1, 2, 3)}
+    torch.save(dict(state_dict=state, meta=dict(dynopool_scales=scales)),
+               bench.folder / 'frozen.pth')
     config = bench.write_config('model = dict(backbone=dict(dynopool=dict(scale=0.4)))',
                                 base=bench.project.frozen / 'config.py')
-    return bench.infer(bench.project.images[0], config=config,
-                       checkpoint=bench.project.frozen / 'checkpoint.pth')
+    return _infer(bench, 'frozen.pth', config)
 
 
 def frozen_weights_in_the_stock_network(bench):

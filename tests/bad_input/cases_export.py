@@ -67,16 +67,8 @@ def freeze_an_onnx_file(bench):
     return _freeze(bench, checkpoint=bench.write('net.onnx', 'onnx'))
 
 
-def frozen_weights_in_the_training_config(bench):
-    return _infer(bench, bench.project.frozen / 'weights.safetensors')
-
-
 def learned_weights_in_the_stock_config(bench):
     return _infer(bench, bench.project.checkpoint, config=bench.write_config(base=_stock(bench)))
-
-
-def learned_weights_in_the_frozen_config(bench):
-    return _infer(bench, bench.project.checkpoint, config=bench.project.frozen / 'config.py')
 
 
 def resume_from_frozen_weights(bench):

@@ -236,6 +236,18 @@ def smallest_zero(bench):
     return _hook(bench, smallest=0)
 
 
+def forward_unknown(bench):
+    return _hook(bench, forward='no.such.function')
+
+
+def in_channels_zero(bench):
+    return bench.train('custom_hooks.0.in_channels=0')
+
+
+def in_channels_of_another_network(bench):
+    return bench.train('custom_hooks.0.in_channels=5')
+
+
 def _adaptor(bench, **options):
     return _dynopool(bench, type='ShapeAdaptor', **options)
 

@@ -99,11 +99,12 @@ def test_registries_are_shared():
                            ('SeededSampler', 'DATA_SAMPLERS'), ('SeededDataset', 'DATASETS'),
                            ('DynOPoolLogProcessor', 'LOG_PROCESSORS'),
                            ('CPUAmpOptimWrapper', 'OPTIM_WRAPPERS'),
-                           ('DynOPoolBackbone', 'MODELS')):
+                           ('DynOPoolBackbone', 'MODELS'), ('StretchImage', 'TRANSFORMS'),
+                           ('DynOPoolImageClassifier', 'MODELS')):
         theirs, ours = (getattr(package.registry, registry) for package in (mmpretrain, mmseg))
-        assert theirs.get(name) is ours.get(name) is not None
+        assert theirs.get(name) is ours.get(name) is theirs.get(f'mmpretrain.{name}') is not None
     assert mmseg_dynopool.DynOPoolImageClassifier is DynOPoolImageClassifier
-    assert mmseg.registry.MODELS.get('DynOPoolImageClassifier') is None
+    assert mmseg.registry.MODELS.get('DynOPoolImageClassifier') is DynOPoolImageClassifier
 
 
 def test_the_plugin_itself_does_not_import_mmpretrain():

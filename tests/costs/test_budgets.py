@@ -26,8 +26,8 @@ def test_a_target_is_a_ratio_or_a_cost(kind, option, absolute):
 
 @pytest.mark.parametrize('kind, option, absolute', KINDS)
 @pytest.mark.parametrize('given, message', [
-    ({}, '{option} takes either target (ratio to the start) or {absolute}, got target=None, '
-     '{absolute}=None'),
+    ({}, '{option} takes either target (relative to the initial scales) or {absolute}, got '
+     'target=None, {absolute}=None'),
     (dict(target=0.5, absolute=10.0), 'got target=0.5, {absolute}=10.0'),
     (dict(target=0), '{option} target must be a positive number, got 0'),
     (dict(target=-0.5), '{option} target must be a positive number, got -0.5'),
@@ -95,7 +95,7 @@ def test_options_of_a_training():
     (dict(gmacs_shape=(512, )), 'gmacs_shape must be (H, W) with whole sizes >= 1, got (512,)'),
     (dict(gmacs_shape=(64, 0.5)),
      'gmacs_shape must be (H, W) with whole sizes >= 1, got (64, 0.5)'),
-    (dict(gmacs_budget={}), 'gmacs_budget takes either target (ratio to the start) or '
+    (dict(gmacs_budget={}), 'gmacs_budget takes either target (relative to the initial scales) or '
      'target_gmacs'),
     (dict(latency_budget=dict(ms=0.7)), "unknown latency_budget options ['ms']"),
     (dict(budget=dict(target=0.6)), 'budget must be a Budget, such as dict(type=..., '

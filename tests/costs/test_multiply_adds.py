@@ -94,10 +94,24 @@ class Branching(nn.Module):
 
 @pytest.mark.parametrize('often, name', [
     (lambda net, x: x.shape[2] > 100, 'none'),  # in the enlarged probes alone
-    (lambda net, x: x.shape[2] > 1200, 'pool')])  # and where no scale is halved
+    (lambda net, x: x.shape[2] == 1024, 'pool')])  # in one of these, where a scale is halved
 def test_operators_that_depend_on_the_size_are_refused(often, name):
     with pytest.raises(RuntimeError, match=fr'probed instance: {name}\)'):
         probe_complexity(Branching(often), (64, 80))
+
+
+class Limited(Twice):
+    """Takes no image of many pixels, such as the enlarged one of a probe."""
+
+    def forward(self, x):
+        if x.shape[2] > 64:
+            raise ValueError('too large')
+        return super().forward(x)
+
+
+def test_a_network_that_takes_no_enlarged_image_is_probed_at_the_image():
+    limited, model = (probe_complexity(net(), (64, 80)) for net in (Limited, Twice))
+    assert limited.layers == model.layers
 
 
 def test_what_is_counted_is_the_evaluation():

@@ -36,8 +36,8 @@ def test_its_budget_is_built_from_a_config():
     assert budget.wanted(initial=20000.0) == 9000
     assert PixelsBudget(target=0.5).wanted(initial=20000.0) == 10000.0
     assert CostOptions.of(budget=budget) == (None, budget, None)
-    with pytest.raises(ValueError, match=r'pixels_budget takes either target \(ratio to the '
-                       r'start\) or target_pixels, got target=0.5, target_pixels=9'):
+    with pytest.raises(ValueError, match=r'pixels_budget takes either target \(relative to the '
+                       r'initial scales\) or target_pixels, got target=0.5, target_pixels=9'):
         PixelsBudget(target=0.5, target_pixels=9)
 
 

@@ -1,12 +1,16 @@
 """What a run keeps at its end, beside its budget."""
 
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook, Hook
+from mmengine.registry import MODELS
 
+from mmseg_dynopool import DynOPoolEncoderDecoder
 from mmseg_dynopool.checkpoints import Checkpoint, load_network
 from mmseg_dynopool.export import freeze_checkpoint
 from mmseg_dynopool.export.budget_outcome import budget_outcome
+from mmseg_dynopool.layers import freeze_pools
 from mmseg_dynopool.models import count_network_gmacs
 from support.runs import small_segmentor, train
 
@@ -124,3 +128,29 @@ def test_fine_tuning_keeps_to_the_configs_scales(tmp_path):
           load_from=first, hooks=[Watch()])
     assert seen[0] == pytest.approx(0.8, rel=0.02)  # sizes not rounded
     assert outcome(tmp_path / 'second' / 'iter_6.pth')[0] == pytest.approx(0.8, rel=0.005)
+
+
+class Remembers(DynOPoolEncoderDecoder):
+    """Keeps its last losses and features, with their graph, which cannot be copied."""
+
+    def extract_feat(self, inputs):
+        self.features = super().extract_feat(inputs)
+        return self.features
+
+    def loss(self, inputs, data_samples):
+        self.losses = dict(last=[super().loss(inputs, data_samples)])
+        return dict(self.losses['last'][0])
+
+
+def test_a_network_that_remembers_its_last_step_settles_and_freezes(tmp_path):
+    MODELS.register_module(module=Remembers, force=True)
+    try:
+        model = MODELS.build(small_segmentor(type='Remembers'))
+        train(tmp_path, model, iterations=8, alpha_lr=None, hook=HOOK)
+    finally:
+        MODELS.module_dict.pop('Remembers')
+    assert all(features.grad_fn is not None for features in model.features)
+    assert outcome(tmp_path / 'iter_8.pth') == (pytest.approx(0.8, rel=0.005), True)
+    image = torch.rand(1, 3, 64, 96)
+    with torch.no_grad():
+        assert torch.equal(freeze_pools(model.eval())(image), model(image))

@@ -100,7 +100,7 @@ def test_alphas_after_fifty_steps_are_those_of_float32(tmp_path):
     alphas = []
     for kind in ('OptimWrapper', 'CPUAmpOptimWrapper'):
         watch = Watch()
-        train(tmp_path / kind, small_segmentor(gmacs_weight=300.), 50, [watch], lr=0.002,
+        train(tmp_path / kind, segmentor(gmacs_weight=300.), 50, [watch], lr=0.002,
               alpha_lr=0.005, type=kind)
         alphas.append(watch.alphas[-1])
     exact, found = alphas

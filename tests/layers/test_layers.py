@@ -11,7 +11,6 @@ from torch import nn
 from mmseg_dynopool.layers import DynOPool, DynOPoolConv2d, FixedDynOPool, ShapeAdaptor
 from mmseg_dynopool.layers.find import copy_replacing, input_channels, short_names
 from mmseg_dynopool.layers.pool import read_alphas
-from mmseg_dynopool.models.whole_network import unwrap
 from mmseg_dynopool.ops import dynopool2d
 from mmseg_dynopool.ops.reduce import REDUCTIONS
 
@@ -248,14 +247,6 @@ def test_names_are_short_where_they_are_distinct():
         'b.dynopools.stream2': 'b.dynopools.stream2'}
     assert short_names(['neck.pool', 'backbone.dynopools.first.pool']) == {
         'neck.pool': 'neck.pool', 'backbone.dynopools.first.pool': 'first.pool'}
-
-
-def test_wrappers_are_taken_off_one_by_one():
-    net = Shared()
-    wrapped = net
-    for depth in range(3):
-        assert unwrap(wrapped) is net, depth
-        wrapped = nn.ModuleDict(dict(module=wrapped))
 
 
 def test_input_channels_are_the_images_also_of_a_grouped_convolution():

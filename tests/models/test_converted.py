@@ -12,7 +12,7 @@ from mmseg_dynopool.costs import GMACsBudget, probe_complexity
 from mmseg_dynopool.layers import learned_pools
 from mmseg_dynopool.models import count_network_gmacs
 from mmseg_dynopool.models.cost import network_counter
-from mmseg_dynopool.models.whole_network import forward_without_postprocessing
+from mmseg_dynopool.models.whole_network import check_other_sizes, forward_without_postprocessing
 from support.toys import SIZE, converted_config, readme_config, segmentor_config
 
 
@@ -92,14 +92,35 @@ def test_weights_to_start_from(tmp_path):
         f'dynopools.stride{s}.alpha' for s in (2, 4, 8, 16)]
 
 
+@pytest.mark.parametrize('lines, segmentor', [
+    ("type='DynOPoolEncoderDecoder', dynopool=dict(rule='before')", 'DynOPoolEncoderDecoder'),
+    ("backbone=dict(_delete_=True, type='DynOPoolBackbone', "
+     "backbone={{_base_.model.backbone}}, dynopool=dict(rule='before'))", 'EncoderDecoder')])
+def test_pretrained_of_the_model_reaches_the_stock_backbone(tmp_path, lines, segmentor):
+    """As mmseg's model files have it; both forms of docs/adopt.md over such a file."""
+    weights = 'torchvision://resnet50'
+    stock = dict(converted_config('ResNet'), type='EncoderDecoder', pretrained=weights)
+    stock.pop('dynopool')
+    (tmp_path / 'my_config.py').write_text(Config(dict(model=stock)).pretty_text)
+    (tmp_path / 'mine.py').write_text(f"_base_ = './my_config.py'\nmodel = dict({lines})\n")
+    cfg = Config.fromfile(tmp_path / 'mine.py')
+    backbone = cfg.model.backbone.get('backbone', cfg.model.backbone)
+    assert backbone == stock['backbone'] and cfg.model.pretrained == weights
+    model = MODELS.build(cfg.model)
+    assert type(model).__name__ == segmentor
+    assert model.backbone.init_cfg == dict(type='Pretrained', checkpoint=weights)
+    assert list(model.backbone.dynopools) == ['stride2', 'stride4', 'stride8', 'stride16']
+
+
 def test_a_head_of_one_size_is_refused(fixed_head):
     config = converted_config('ResNet')
     head = config['decode_head']
     config['decode_head'] = dict(
         type='FixedHead', in_channels=head['in_channels'], in_index=3, channels=8, num_convs=1,
         concat_input=False, num_classes=3, norm_cfg=dict(type='BN'), align_corners=False)
+    model = MODELS.build(config)  # what a head takes is looked at where the scales learn
     with pytest.raises(ValueError, match='a head takes features of the stock sizes alone'):
-        MODELS.build(config)
+        check_other_sizes(model)
 
 
 def test_options_are_checked():

@@ -169,8 +169,7 @@ def test_the_papers_weight_is_the_default(tmp_path):
 
 def test_watching_ends_with_its_block():
     model = MODELS.build(config()).eval()
-    wrapped = torch.nn.ModuleDict(dict(module=model))
-    with watch_shapes(wrapped) as seen:
+    with watch_shapes(torch.nn.DataParallel(model)) as seen:
         for size in ((64, 96), (32, 48), (64, 96)):
             model(torch.randn(2, 3, *size))
     model(torch.randn(2, 3, 40, 40))

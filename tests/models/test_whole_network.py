@@ -108,6 +108,25 @@ def test_a_network_that_reads_values_runs_on_numbers():
     assert cost.layers == plain.layers
 
 
+class Detector(ReadsValues):
+    """What it finds decides what runs: there is no cost to learn by, but its backbone's."""
+
+    def run_head(self, features, data_samples, mode):
+        return [self.head(features) for _ in range(features.shape[2] + int(features[0, 0, 0, 0]))]
+
+
+class Empty(Segmentor):
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        return super().forward(inputs) if mode == 'predict' else None
+
+
+def test_a_forward_that_tells_no_cost_is_none():
+    with pytest.warns(UserWarning, match='predict runs other operators at other sizes'):
+        assert network_forward(Detector(), SHAPE) == (3, run_backbones)
+    assert network_forward(Empty(), SHAPE) == (3, predict)
+
+
 class NeedsText(Segmentor):
 
     def forward(self, inputs, data_samples=None, mode='tensor', *, text):
@@ -215,6 +234,7 @@ def test_wrappers_are_known_by_their_kind():
     assert unwrap(nn.DataParallel(network)) is network
     assert isinstance(unwrap(ExponentialMovingAverage(network)), Ensemble)
     assert unwrap(Flips(module=model)) is model
+    assert unwrap(nn.DataParallel(nn.DataParallel(Flips(module=model)))) is model
 
 
 class Remembers(Segmentor):

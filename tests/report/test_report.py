@@ -3,6 +3,7 @@
 import base64
 import re
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -15,7 +16,8 @@ from mmseg_dynopool.analysis.recipe import recipe
 from mmseg_dynopool.analysis.work_dir import read_run
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.costs import count_gmacs
-from mmseg_dynopool.models import DynOPoolHRNet
+from mmseg_dynopool.costs.budget import Outcome
+from mmseg_dynopool.models import DynOPoolHRNet, count_network_gmacs
 from mmseg_dynopool.report.collect import BASELINE_IS_STOCK, collect
 from mmseg_dynopool.report.page import make_page
 from mmseg_dynopool.report.run_report import run_report
@@ -93,6 +95,19 @@ def test_costs_are_counted_and_measured(both, trained):
     ratio = data.costs['this run'].gmacs / data.costs[BASELINE_IS_STOCK].gmacs
     assert found['this run'][2] == f'{ratio:.3f}' != '1.000'
     assert 'One image of 64 x 64 (h x w)' in page.text
+
+
+def test_the_budget_has_a_card(both, trained):
+    """The network's own, of which 2 % are the steps of rounded sizes; and one that misses it."""
+    data, page = both
+    cfg = Config.fromfile(trained[0] / 'my_dynopool_config.py')
+    gmacs, initial = (count_network_gmacs(load_network(cfg, path), (64, 64))
+                      for path in (str(trained[0] / 'learned' / 'iter_20.pth'), None))
+    assert data.outcome == (gmacs, pytest.approx(0.98 * initial), pytest.approx(initial), 'GMACs')
+    wanted = f'GMACs{0.98 * initial:.4g} GMACs are wanted'
+    assert f'Budget, met{gmacs:.4g} {wanted}' in page.text
+    missed = replace(data, outcome=Outcome(1.01 * initial, 0.98 * initial, initial, 'GMACs'))
+    assert f'Budget, missed{1.01 * initial:.4g} {wanted}' in Page(make_page(missed)).text
 
 
 def test_sizes_are_drawn_to_scale(both):
@@ -201,7 +216,7 @@ def test_a_stock_run_beside_a_learned_one(trained, tmp_path):
     folder, _ = trained
     page = Page(run_report(folder / 'stock', folder / 'learned', tmp_path / 'r.html', 1, 1,
                            shape=(48, 96)).read_text())
-    assert 'fixed strides: it holds no DynOPool' in page.text
+    assert 'fixed strides: it holds no DynOPool' in page.text and 'Budget,' not in page.text
     assert list(rows(page, 'Parameters, multiply-adds and latency')) == ['this run', 'baseline']
     sizes = [(r['class'], r['data-h'], r['data-w']) for r in page.all('rect') if 'data-h' in r]
     assert sizes[2:4] == [('run', '6', '12'), ('baseline', '4', '15')]
