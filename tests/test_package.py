@@ -96,7 +96,7 @@ PARTS = [
 ]
 # Each part in a process of its own, a copy of one that has imported torch alone.
 EACH = """
-import os, sys, torch, traceback
+import os, sys, torch._dynamo, traceback
 for code in sys.argv[1:]:
     child = os.fork()
     if not child:

@@ -29,6 +29,7 @@ from mmseg_dynopool.learning.cost_gradient import PAPER_WEIGHT, cost_of
 from mmseg_dynopool.learning.learner import check_options
 from mmseg_dynopool.models.whole_network import (
     NetworkForward,
+    check_channels,
     check_other_sizes,
     find_function,
     network_forward,
@@ -130,6 +131,7 @@ class DynOPoolHook(Hook):
             raise ValueError("gradient must be 'learner', 'straight_through' or the dict(type=...) "
                              f'of an estimator, got {gradient!r}')
         check_options(travel, every, jitter, smallest)
+        check_channels(in_channels)
         self._given = dict(gmacs_weight=gmacs_weight, gmacs_budget=gmacs_budget,
                            latency_budget=latency_budget, gmacs_shape=gmacs_shape,
                            budget=_build(budget))

@@ -80,8 +80,7 @@ def network_forward(network: nn.Module, shape: Sequence[int],
     Raises:
         ValueError: ``forward`` or ``in_channels`` is malformed, or nothing of the network runs.
     """
-    if in_channels is not None and not (type(in_channels) is int and in_channels >= 1):
-        raise ValueError(f'in_channels must be a whole number >= 1, got {in_channels!r}')
+    check_channels(in_channels)
     channels = in_channels or input_channels(network)
     if forward is not None:
         return NetworkForward(channels, find_function(forward))
@@ -135,6 +134,16 @@ def tensors_of(outputs: Any) -> list[Tensor]:
     elif not isinstance(outputs, (list, tuple)):
         return []
     return [tensor for output in outputs for tensor in tensors_of(output)]
+
+
+def check_channels(in_channels: int | None) -> None:
+    """Check the number of an image's channels, if it is given.
+
+    Raises:
+        ValueError: it is no whole number of at least 1.
+    """
+    if in_channels is not None and not (type(in_channels) is int and in_channels >= 1):
+        raise ValueError(f'in_channels must be a whole number >= 1, got {in_channels!r}')
 
 
 def find_function(function: str | Callable) -> Callable:

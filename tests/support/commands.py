@@ -15,6 +15,7 @@ import pytest
 from mmengine.logging import MMLogger
 from mmengine.utils import ManagerMixin
 
+from support.forks import run_script
 from support.toys import ROOT
 
 # What a user is to see; any other error (TypeError, KeyError, ...) is an accident of the code.
@@ -101,9 +102,16 @@ def process(*command, cwd: Path, ok: bool = True) -> str:
     return done.stdout + done.stderr
 
 
+def script(path: Path, *args, cwd: Path, ok: bool = True) -> str:
+    """Run a script in a process of its own; returns what it prints."""
+    code, printed = run_script(path, *args, cwd=cwd)
+    assert (code == 0) == ok, printed[-6000:]
+    return printed
+
+
 def tool_process(name: str, *args, cwd: Path, ok: bool = True) -> str:
     """`tool` in a process of its own, as a user starts it."""
-    return process(sys.executable, ROOT / 'tools' / f'{name}.py', *args, cwd=cwd, ok=ok)
+    return script(ROOT / 'tools' / f'{name}.py', *args, cwd=cwd, ok=ok)
 
 
 def scalars(work_dir: Path) -> list[dict]:

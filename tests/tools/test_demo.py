@@ -97,10 +97,11 @@ def one_process_per_tool(monkeypatch):
 
     def run(command, **options):
         name = Path(command[1]).stem
-        if command[0] != sys.executable or name not in started:
-            started.add(name)
+        if command[0] != sys.executable:
             return start(command, **options)
-        return subprocess.CompletedProcess(command, 0, tool(name, *command[2:], cwd=Path.cwd()))
+        run_tool = tool if name in started else tool_process
+        started.add(name)
+        return subprocess.CompletedProcess(command, 0, run_tool(name, *command[2:], cwd=Path.cwd()))
 
     monkeypatch.setattr(subprocess, 'run', run)
 

@@ -1,4 +1,4 @@
-"""Two processes through the project's own launcher: what all ranks must agree on."""
+"""Two processes, one training through the project's own launcher: what all ranks must agree on."""
 
 import json
 import os
@@ -12,6 +12,7 @@ from mmseg.registry import MODELS
 
 from mmseg_dynopool.models import count_network_gmacs
 from support.commands import process, scalars, tool
+from support.forks import run_ranks
 from support.toys import ROOT, write_cityscapes, write_project
 
 RECORDER = '''
@@ -102,18 +103,32 @@ def write_config(folder, name, batch_size, iterations, hook, hooks=(), wrapper=N
     return path
 
 
-def launch(folder, config, monkeypatch, *options):
-    """Train in two processes; what each rank recorded, and the last checkpoint."""
+@pytest.fixture
+def recorder(project, monkeypatch):
+    """For the processes and for this one."""
+    monkeypatch.setenv('PYTHONPATH', f'{project}{os.pathsep}{os.environ.get("PYTHONPATH", "")}')
+    monkeypatch.syspath_prepend(str(project))
+
+
+def launch(folder, config, monkeypatch):
+    """Train in two processes by the project's own launcher."""
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         monkeypatch.setenv('PORT', str(free.getsockname()[1]))
-    monkeypatch.setenv('PYTHONPATH', f'{folder}{os.pathsep}{os.environ.get("PYTHONPATH", "")}')
     process('bash', ROOT / 'tools' / 'dist_train.sh', config, 2, '--work-dir', config.stem,
-            *options, cwd=folder)
-    return results(folder / config.stem, ranks=2)
+            cwd=folder)
+
+
+def in_two_processes(name, *args, cwd):
+    """A tool as the launchers start it (see test_readme.py); returns what the first one prints."""
+    ranks = run_ranks(ROOT / 'tools' / f'{name}.py', *args, cwd=cwd, ranks=2)
+    for code, printed in ranks:
+        assert code == 0, printed[-6000:]
+    return ranks[0][1]
 
 
 def results(work_dir, ranks):
+    """What each rank recorded, and the last checkpoint."""
     records = [[json.loads(line) for line in (work_dir / f'rank{rank}.jsonl').open()]
                for rank in range(ranks)]
     last, = work_dir.glob('iter_*.pth')
@@ -131,7 +146,7 @@ def check_ranks_agree(first, second):
     assert len({str(a['sizes']) for a in first}) >= 3
 
 
-def test_ranks_agree_and_equal_one_process(project, monkeypatch):
+def test_ranks_agree_and_equal_one_process(project, recorder, monkeypatch):
     """Two ranks, two accumulated batches of one image each, with checkpointed activations.
 
     The reference is one process with batches of four. Only the order of float32 sums differs:
@@ -141,11 +156,11 @@ def test_ranks_agree_and_equal_one_process(project, monkeypatch):
     config = write_config(project, 'two', 1, 12, dict(gmacs_weight=3.0),
                           wrapper=dict(accumulative_counts=2), norm=GROUP_NORM,
                           backbone=dict(with_cp=True))
-    first, second, two = launch(project, config, monkeypatch)
+    launch(project, config, monkeypatch)
+    first, second, two = results(project / 'two', ranks=2)
     check_ranks_agree(first, second)
 
     config = write_config(project, 'one', 4, 6, dict(gmacs_weight=3.0), norm=GROUP_NORM)
-    monkeypatch.syspath_prepend(str(project))
     tool('train', config, '--work-dir', 'one', cwd=project)
     single, one = results(project / 'one', ranks=1)
     assert [s['images'] for s in single] == [
@@ -172,19 +187,20 @@ def test_ranks_agree_and_equal_one_process(project, monkeypatch):
     validated = scalars(project / 'two')[-1]
     arguments = project / 'two.py', 'two/iter_12.pth'
     options = '--work-dir', 'tested'
-    in_two = process('bash', ROOT / 'tools' / 'dist_test.sh', *arguments, 2, *options, cwd=project)
+    in_two = in_two_processes('test', *arguments, *options, cwd=project)
     in_one = tool('test', *arguments, *options, cwd=project)
     for printed in (in_two, in_one):
         assert f"mIoU: {validated['mIoU']:.4f}" in printed
 
 
-def test_ranks_agree_on_the_budget(project, monkeypatch):
+def test_ranks_agree_on_the_budget(project, recorder):
     """In mixed precision, with averages of weights and buffers and a validation at the end."""
     hooks = [dict(type='EMAHook', ema_type='StochasticWeightAverage', update_buffers=True)]
     shape = (160, 288)
     config = write_config(project, 'budget', 2, 14, dict(
         gmacs_budget=dict(target=1.2), gmacs_shape=shape), hooks)
-    first, second, saved = launch(project, config, monkeypatch, '--amp')
+    in_two_processes('train', config, '--work-dir', 'budget', '--amp', cwd=project)
+    first, second, saved = results(project / 'budget', ranks=2)
     check_ranks_agree(first, second)
     assert len({a['slopes'] for a in first}) >= 6  # measured in every second step
     assert [a['settled'] for a in first] == [False] * 11 + [True] * 3
@@ -194,7 +210,6 @@ def test_ranks_agree_on_the_budget(project, monkeypatch):
     assert [line['gmacs_ratio'] for line in lines[:12]] == pytest.approx(
         [line['gmacs_plan'] for line in lines[:12]], rel=1e-4)
     init_default_scope('mmseg')
-    monkeypatch.syspath_prepend(str(project))
     model = MODELS.build(Config.fromfile(config).model)
     start = count_network_gmacs(model, shape)
     for key, prefix in (('state_dict', ''), ('ema_state_dict', 'module.')):

@@ -1,11 +1,13 @@
 """The list of runs, how they are trained, and that the page says what the lines say."""
 
+import functools
 import itertools
 import json
 import math
 import re
 import statistics
 from collections import Counter
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from scipy.stats import t
 from mmseg_dynopool.data.prepare_fashion_scenes import VARIANTS
 from mmseg_dynopool.layers import learned_pools
 from mmseg_dynopool.models import count_network_gmacs
-from study import learner_runs, times
+from study import candidates, learner_runs, times
 from study import lines as study_lines
 from study import train as training
 from study.candidates import describe, gmacs, load
@@ -32,6 +34,25 @@ PAGE = ROOT / 'docs' / 'evidence.md'
 DONE = study_lines.read_lines(LINES)
 TIMES = json.loads(LINES.with_name('times.json').read_text())
 RUNS = {run.key: run for run in all_runs()}
+
+
+described = functools.cache(describe)  # by a search
+
+
+@pytest.fixture(autouse=True, scope='module')
+def counted_once():
+    """The search comes back to sizes that it has counted."""
+    counts: WeakKeyDictionary = WeakKeyDictionary()
+
+    def count(model, shape):
+        of_model = counts.setdefault(model, {})
+        if shape not in of_model:
+            of_model[shape] = count_network_gmacs(model, shape)
+        return of_model[shape]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(candidates, 'count_network_gmacs', count)
+        yield
 
 
 def test_the_list():
@@ -75,7 +96,7 @@ def test_the_options_of_the_learners_runs(options):
                  clip=None, amp=False, optimizer='SGD')
     assert found == usual | dict(options)
     assert 'paramwise_cfg' not in wrapper
-    stock = gmacs(*describe(Run('hrnet', LEARNER[options].data, 'stock', 1., 0)))
+    stock = gmacs(*described(Run('hrnet', LEARNER[options].data, 'stock', 1., 0)))
     assert budget.target_gmacs == pytest.approx(0.5 * stock)
 
 
@@ -85,13 +106,13 @@ def test_the_options_of_the_learners_runs(options):
 def test_a_candidate_costs_what_it_should(network, method, ratio):
     """Counted anew, from the config and the overrides."""
     run = Run(network, 'stretched_h', method, ratio, 0)
-    stock = gmacs(*describe(Run(network, 'stretched_h', 'stock', 1., 0)))
-    assert gmacs(*describe(run)) / stock == pytest.approx(ratio, rel=0.02)
+    stock = gmacs(*described(Run(network, 'stretched_h', 'stock', 1., 0)))
+    assert gmacs(*described(run)) / stock == pytest.approx(ratio, rel=0.02)
 
 
 def test_a_picked_aspect_undoes_the_stretch():
     for data, ratio in (('stretched_h', 3), ('stretched_w', 1 / 3)):
-        _, overrides = describe(Run('hrnet', data, 'picked', 0.5, 0))
+        _, overrides = described(Run('hrnet', data, 'picked', 0.5, 0))
         scales = overrides['model.backbone.dynopool']['scale']
         # But for the first level's lean, by which costs are matched.
         assert total_stride_ratio(dict(scales=scales)) == pytest.approx(ratio, rel=0.1)
@@ -106,7 +127,7 @@ def test_uniform_scales_are_uniform():
 
 
 def test_a_smaller_input_is_judged_on_the_whole_label_map():
-    _, overrides = describe(Run('hrnet', 'stretched_h', 'input', 0.5, 0))
+    _, overrides = described(Run('hrnet', 'stretched_h', 'input', 0.5, 0))
     names = [step['type'] for step in overrides['val_dataloader.dataset.pipeline']]
     assert names.index('Resize') < names.index('LoadAnnotations')
 

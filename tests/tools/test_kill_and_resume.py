@@ -1,9 +1,6 @@
 """Killed with SIGKILL and resumed, a run ends as if nothing had happened, bit for bit."""
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +8,7 @@ import torch
 
 from mmseg_dynopool.resume.latest import checkpoint_differences, latest_checkpoint
 from support.commands import tool
+from support.forks import run_script
 from support.toys import ROOT, write_project
 
 # All that draws random numbers or keeps a state: augmentation in workers, dropout, moving
@@ -59,12 +57,10 @@ class KillerHook(Hook):
 
 
 def train_and_die(folder, work_dir, kill_at):
-    environment = dict(os.environ, KILL_AT=kill_at, OMP_NUM_THREADS='1', PYTHONPATH=os.pathsep.join(
-        [str(folder), os.environ.get('PYTHONPATH', '')]))
-    done = subprocess.run(
-        [sys.executable, ROOT / 'tools' / 'train.py', 'soak.py', '--work-dir', work_dir,
-         '--resume'], cwd=folder, env=environment, text=True, capture_output=True, timeout=300)
-    assert done.returncode == -signal.SIGKILL, done.stdout[-2000:] + done.stderr[-3000:]
+    code, printed = run_script(
+        ROOT / 'tools' / 'train.py', 'soak.py', '--work-dir', work_dir, '--resume', cwd=folder,
+        KILL_AT=kill_at, PYTHONPATH=str(folder))
+    assert code == -signal.SIGKILL, printed[-5000:]
 
 
 @pytest.fixture

@@ -1,13 +1,11 @@
 """The four-line config in somebody else's project."""
 
-import sys
-
 import pytest
 from mmengine.config import Config
 
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.models import count_network_gmacs
-from support.commands import process, scalars, tool
+from support.commands import scalars, script, tool
 from support.toys import write_project
 
 MMSEG_ALONE = """
@@ -26,11 +24,11 @@ print('groups of the optimizer', len(runner.optim_wrapper.param_groups))
 def test_four_lines_in_an_existing_project(cityscapes, tmp_path):
     """Through mmengine's runner, as mmseg's own train.py uses it, from another folder."""
     write_project(tmp_path / 'project', cityscapes)
-    script = tmp_path / 'train.py'
-    script.write_text(MMSEG_ALONE)
+    mmseg_alone = tmp_path / 'train.py'
+    mmseg_alone.write_text(MMSEG_ALONE)
     (tmp_path / 'elsewhere').mkdir()
-    printed = process(sys.executable, script, tmp_path / 'project' / 'my_dynopool_config.py',
-                      cwd=tmp_path / 'elsewhere')
+    printed = script(mmseg_alone, tmp_path / 'project' / 'my_dynopool_config.py',
+                     cwd=tmp_path / 'elsewhere')
     assert '\nEncoderDecoder DynOPoolHRNet' in printed
     assert 'groups of the optimizer 1' in printed
     *steps, validated = scalars(tmp_path / 'elsewhere' / 'run')

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 
 import cv2
 import numpy as np
@@ -13,7 +12,7 @@ from mmengine.config import Config
 from mmseg.apis import init_model
 from mmseg.utils import get_palette
 
-from support.commands import process, scalars, tool, tool_process
+from support.commands import scalars, script, tool, tool_process
 from support.networks import scatter
 from support.toys import ROOT, hrnet_extra, write_cityscapes
 
@@ -229,8 +228,7 @@ def test_inference_api_of_mmseg_without_an_import_of_ours(trained, cityscapes, t
     cwd, _, _ = trained
     image = next((cityscapes / 'leftImg8bit' / 'val' / 'town').iterdir())
     (tmp_path / 'use.py').write_text(INFERENCE)
-    printed = process(sys.executable, 'use.py', cwd / 'tiny.py', cwd / 'good.pth', image,
-                      cwd=tmp_path)
+    printed = script(tmp_path / 'use.py', cwd / 'tiny.py', cwd / 'good.pth', image, cwd=tmp_path)
     state = torch.load(cwd / 'good.pth', weights_only=False)['state_dict']
     expected = [(1 / value).tolist() for key, value in state.items() if key.endswith('.alpha')]
     scales = json.loads(printed.split('scales ')[-1].splitlines()[0])
