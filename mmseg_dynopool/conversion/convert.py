@@ -5,15 +5,18 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from mmseg_dynopool.costs.meta_copy import run_plainly, to_meta_copy
 from mmseg_dynopool.layers import (
     DynOPool,
     FixedDynOPool,
+    FixedImageResize,
+    ImageResize,
     ResizingPool,
     ShapeAdaptor,
 )
+from mmseg_dynopool.layers.image import IMAGE, by_instance, check_multiple
 
 from .modules import (
     Converted,
@@ -23,18 +26,20 @@ from .modules import (
     Pooled,
     mix_in,
 )
-from .plan import RULES, ConversionPlan, make_plan, trace_network
+from .plan import MOST_MULTIPLE, RULES, ConversionPlan, make_plan, plan_image, trace_network
 from .shared_pool import SharedPool, Turns
 from .trial import Trial
 
 TYPES = ('DynOPool', 'ShapeAdaptor')
+LEVELS = ('all', 'image')
 
 
 def plan_conversion(model: nn.Module, rule: str = 'before',
                     scale: float | Sequence[float] | Mapping[str, float | Sequence[float]]
                            | None = None,
                     merge: bool | None = None, skip: str | Sequence[str] = (),
-                    in_channels: int | None = None, forward: Callable | None = None
+                    in_channels: int | None = None, forward: Callable | None = None,
+                    image: bool = False, multiple: int | None = None, levels: str = 'all'
                     ) -> ConversionPlan:
     """Find what a conversion would change, without running or changing the network.
 
@@ -48,6 +53,9 @@ def plan_conversion(model: nn.Module, rule: str = 'before',
         skip: names or patterns of modules that stay as they are.
         in_channels: of the image; default: as the first convolution tells.
         forward: `forward(network, image)` runs the network; default `network(image)`.
+        image: whether the image's own size is the first level.
+        multiple: of pixels, to which the resized image's sides are rounded.
+        levels: `'all'`, or `'image'` for the image's alone.
 
     Returns:
         The plan. Of a network that cannot be converted it says why, in its `refusals`.
@@ -58,7 +66,7 @@ def plan_conversion(model: nn.Module, rule: str = 'before',
 
     Examples:
         >>> from mmseg_dynopool.conversion import plan_conversion
-        >>> from torch import nn
+        >>> from torch import Tensor, nn
         >>> network = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1))
         >>> plan_conversion(network).scales
         {'stride2': (0.5, 0.5), 'stride4': (0.5, 0.5)}
@@ -67,24 +75,53 @@ def plan_conversion(model: nn.Module, rule: str = 'before',
         raise ValueError(f'rule must be one of {RULES}, got {rule!r}')
     if not isinstance(merge, bool | None):
         raise ValueError(f'merge must be True, False or None (with rule \'after\'), got {merge!r}')
+    for name, value in (('image', image), ):
+        if not isinstance(value, bool):
+            raise ValueError(f'{name} must be True or False, got {value!r}')
+    if levels not in LEVELS:
+        raise ValueError(f'levels must be one of {LEVELS}, got {levels!r}')
+    if multiple is not None:
+        check_multiple(multiple)
     forward = forward or run_plainly
-    trace, image = trace_network(model, in_channels, forward)
-    plan = make_plan(model, trace, rule, rule == 'after' if merge is None else merge, skip, scale)
-    if not plan.refusals:
-        copied = to_meta_copy(model)
-        trial = Trial(copied, plan, image, forward)
-        _apply(copied, plan, {name: FixedDynOPool(s) for name, s in plan.stock_scales.items()})
-        trial.run()
+
+    def plan_at(multiple: int | None) -> tuple[ConversionPlan, Tensor]:
+        if levels == 'image':
+            return plan_image(model, scale, multiple, in_channels, forward)
+        trace, pixels = trace_network(model, in_channels, forward)
+        return make_plan(model, trace, rule, rule == 'after' if merge is None else merge, skip,
+                         scale, image, multiple), pixels
+
+    plan, pixels = plan_at(multiple)
+    while not plan.refusals and _try(model, plan, pixels, forward):
+        # It takes no sides of odd multiples: UNet checks that more divides them.
+        assert plan.multiple is not None
+        if multiple is not None or plan.multiple >= MOST_MULTIPLE:
+            break
+        plan, pixels = plan_at(2 * plan.multiple)
     return plan
+
+
+def _try(model: nn.Module, plan: ConversionPlan, pixels: Tensor, forward: Callable) -> bool:
+    """Try a plan on a copy; whether images of odd multiples are what it does not take."""
+    copied = to_meta_copy(model)
+    trial = Trial(copied, plan, pixels, forward)
+    fixed: dict[str, ResizingPool] = {name: FixedDynOPool(s)
+                                      for name, s in plan.stock_scales.items()}
+    if plan.multiple is not None:
+        fixed[IMAGE] = FixedImageResize(1.0, plan.multiple)
+    _apply(copied, plan, fixed)
+    return trial.run()
 
 
 def convert_dynopool(model: nn.Module, rule: str = 'before',
                      scale: float | Sequence[float] | Mapping[str, float | Sequence[float]]
                             | None = None,
-                     bounds: Sequence[float] | None = None, anchor: str = 'local',
-                     window: float = 8, type: str = 'DynOPool', merge: bool | None = None,
-                     skip: str | Sequence[str] = (), learn: bool = True,
-                     in_channels: int | None = None, forward: Callable | None = None
+                     bounds: Sequence[float] | Mapping[str, Sequence[float]] | None = None,
+                     anchor: str = 'local', window: float = 8, type: str = 'DynOPool',
+                     merge: bool | None = None,
+                     skip: str | Sequence[str] = (), learn: bool | Mapping[str, bool] = True,
+                     in_channels: int | None = None, forward: Callable | None = None,
+                     image: bool = False, multiple: int | None = None, levels: str = 'all'
                      ) -> nn.Module:
     """Make a network's resolutions learned, in place.
 
@@ -100,7 +137,8 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
             resolution, then pool behind norm and activation (rule 2).
         scale: initial scale, one number or ``(scale_h, scale_w)``, or a dict of them by level;
             None, and a level that the dict omits: the network's own.
-        bounds: lowest and highest scale; default: from a quarter of the network's own to 1.
+        bounds: lowest and highest scale, also by level; default: from a quarter of the network's
+            own to 1, of the image from a quarter to 4. A plain pair is not the image's.
         anchor: see [`dynopool2d`][mmseg_dynopool.ops.dynopool2d].
         window: see there.
         type: ``'DynOPool'``, or ``'ShapeAdaptor'``, with ``bounds`` as its ratios (default: from
@@ -110,9 +148,16 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
             rule ``'after'``, as in the paper.
         skip: names or patterns (``'layer4.*'``) of modules that stay as they are, and with them
             the layers that share their resolution.
-        learn: False makes the scales constants, as in a frozen network.
+        learn: False makes the scales constants, as in a frozen network; also by level.
         in_channels: of the image; default: as the first convolution tells.
         forward: ``forward(network, image)`` runs the network; default ``network(image)``.
+        image: the image's own size is the first level, ``'image'``: an
+            [`ImageResize`][mmseg_dynopool.layers.ImageResize], 1 at the start. Layers that read the
+            image keep their strides, and outputs of the image's size are brought back to it.
+        multiple: of pixels, to which the sides of the resized image are rounded; default: the
+            strides that stay in front of the first level.
+        levels: ``'all'``, or ``'image'`` for the image's alone: nothing else changes, and any
+            network that takes images of other sizes will do.
 
     Returns:
         ``model``, with ``dynopools``: a ``ModuleDict`` by total stride, ``stride2``, ``stride4``,
@@ -125,7 +170,7 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
     Examples:
         >>> import torch
         >>> from mmseg_dynopool.conversion import convert_dynopool
-        >>> from torch import nn
+        >>> from torch import Tensor, nn
         >>> network = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1))
         >>> list(convert_dynopool(network, scale={'stride4': 0.25}).dynopools)
         ['stride2', 'stride4']
@@ -134,23 +179,33 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
     """
     if type not in TYPES:
         raise ValueError(f'type must be one of {TYPES}, got {type!r}')
-    if not isinstance(learn, bool):
-        raise ValueError(f'learn must be True or False, got {learn!r}')
-    if type == 'ShapeAdaptor' and not learn:
+    plan = plan_conversion(model, rule, scale, merge, skip, in_channels, forward, image, multiple,
+                           levels)
+    learns, bounded = (by_instance(name, value, list(plan.stock_scales)) for name, value in (
+        ('learn', learn), ('bounds', bounds)))
+    if type == 'ShapeAdaptor' and not all(
+            learns.get(name, True) for name in plan.stock_scales if name != IMAGE):
         raise ValueError("learn=False takes type='DynOPool': a ShapeAdaptor has no form with a "
                          'constant scale')
-    plan = plan_conversion(model, rule, scale, merge, skip, in_channels, forward)
     if plan.refusals:
         raise ValueError(f'{model.__class__.__name__} cannot be converted, and was not changed. '
                          + '. '.join(map(str, plan.refusals)))
     pools: dict[str, ResizingPool] = {}
     for name, stock_scale in plan.stock_scales.items():
+        limits = bounded.get(name)
         try:
-            pool = _pool(type, plan.scales[name], stock_scale, bounds, anchor, window)
+            if name == IMAGE:
+                pool: ResizingPool = ImageResize(plan.scales[name], multiple=plan.multiple or 1,
+                                                 **({} if limits is None else dict(bounds=limits)))
+            else:
+                pool = _pool(type, plan.scales[name], stock_scale, limits, anchor, window)
         except ValueError as error:
             raise ValueError(f'options of {name}: {error}') from error
-        pools[name] = pool if learn else FixedDynOPool(pool.initial_scale)
-        pools[name].stock_scale = stock_scale
+        if not learns.get(name, True):
+            pool = (FixedImageResize(pool.initial_scale, plan.multiple or 1) if name == IMAGE
+                    else FixedDynOPool(pool.initial_scale))
+        pool.stock_scale = stock_scale
+        pools[name] = pool
     for note in plan.notes:
         warnings.warn(f'{model.__class__.__name__}: {note}', stacklevel=2)
     _apply(model, plan, pools)
@@ -172,7 +227,7 @@ def _apply(model: nn.Module, plan: ConversionPlan, pools: Mapping[str, ResizingP
     """Change the modules of ``model``, the planned network or a copy of it."""
     model.dynopools = nn.ModuleDict(pools)
     owned = cast(Mapping[str, ResizingPool], model.dynopools)
-    shared = {name: SharedPool(owned, name, name in plan.reused) for name in pools}
+    shared = {name: SharedPool(owned, name, name in plan.reused) for name in pools if name != IMAGE}
     turns: defaultdict[str, Turns] = defaultdict(lambda: Turns([]))
     for change in plan.changes:
         module, pool = model.get_submodule(change.module), shared[change.level]

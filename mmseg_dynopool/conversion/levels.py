@@ -70,13 +70,15 @@ class Levels:
     above: dict[Resolution, frozenset[Level]] = field(default_factory=dict)
 
 
-def group_steps(trace: Tracer, merge: bool, skipped: Callable[[str], bool]) -> Levels:
+def group_steps(trace: Tracer, merge: bool, skipped: Callable[[str], bool],
+                image: bool = False) -> Levels:
     """Find the levels of a traced network.
 
     Args:
         merge: two resizings in a row become one, where the second is a pooling and nothing but
             norm and activation lie between (supplement, section 1.1).
         skipped: tells by a module's name whether it stays as it is.
+        image: the image's own size learns, so that what reads it stays as it is.
     """
     found = Levels()
     _unite_calls(trace)
@@ -93,6 +95,8 @@ def group_steps(trace: Tracer, merge: bool, skipped: Callable[[str], bool]) -> L
         if any(skipped(name) for name in level.modules):
             found.left |= {name: 'skipped' if skipped(name) else
                            'shares its resolution with a skipped module' for name in level.modules}
+        elif image and level.source is trace.image.find():
+            found.left |= dict.fromkeys(level.modules, 'reads the image, whose own size learns')
         elif level.target not in alive:
             found.left |= dict.fromkeys(level.modules, 'only attention reads its output')
         elif all(_summarizes(step) for step in level.steps):

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
+from mmseg_dynopool.layers.image import IMAGE, add_zero_gradient
 from mmseg_dynopool.layers.pool import ResizingPool, as_dynamic_shapes, read_alphas
 from mmseg_dynopool.ops.queries import equal_sizes
 
@@ -145,8 +146,28 @@ class Converted(_Variant):
     shared_pools: Mapping[str, SharedPool]
     all_turns: Sequence[Turns]
     size_chain: SizeChain | None
+    restores_size = True
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
+        if IMAGE not in self.dynopools:
+            return self._run(args, kwargs)
+        leaves, structure = tree_flatten((args, kwargs))
+        index = next(i for i, leaf in enumerate(leaves) if _is_image(leaf))
+        image = leaves[index]
+        size, resize = image.shape[-2:], self.dynopools[IMAGE]
+        if torch.compiler.is_compiling() and resize.learns:
+            resized = tuple(self._read_image(size).shape)
+        else:
+            resized = resize.output_size(size)
+        leaves[index] = resize(image, resized)
+        outputs = add_zero_gradient(self._run(*tree_unflatten(leaves, structure)), self.dynopools)
+        if not self.restores_size or equal_sizes(resized, size):
+            return outputs
+        # What has the image's size, as logits do, has it again.
+        return tree_map(lambda leaf: F.interpolate(leaf, size, mode='bilinear') if _is_image(leaf)
+                        and equal_sizes(leaf.shape[-2:], resized) else leaf, outputs)
+
+    def _run(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         learns = any(pool.learns for pool in self.dynopools.values())
         if torch.compiler.is_compiling() and learns:
             self._begin({})
@@ -182,7 +203,11 @@ class Converted(_Variant):
         """
         if self.size_chain is None:
             raise ValueError('the sizes of this network depend on more than the size of the image')
-        return self.size_chain.sizes(image_size, alphas or read_alphas(self.dynopools))
+        alphas = alphas or read_alphas(self.dynopools)
+        first = {}
+        if IMAGE in self.dynopools:
+            first[IMAGE] = image_size = self.dynopools[IMAGE].size_at(image_size, alphas[IMAGE])
+        return first | self.size_chain.sizes(image_size, alphas)
 
     def _begin(self, alphas: Mapping) -> None:
         for turns in self.all_turns:
@@ -191,9 +216,15 @@ class Converted(_Variant):
             shared.begin(alphas.get(name))
 
     @torch.compiler.disable
+    def _read_image(self, image_size: Sequence[int]) -> Tensor:
+        """The image's size, see `as_dynamic_shapes`."""
+        return as_dynamic_shapes({IMAGE: self.dynopools[IMAGE].output_size(image_size)})[IMAGE]
+
+    @torch.compiler.disable
     def _read_models(self, image_size: Sequence[int]) -> dict[str, Tensor]:
         """The sizes, see `as_dynamic_shapes`."""
-        return as_dynamic_shapes(self.feature_sizes(image_size))
+        assert self.size_chain is not None
+        return as_dynamic_shapes(self.size_chain.sizes(image_size, read_alphas(self.dynopools)))
 
 
 class ConvertedContainer(Converted):
@@ -225,7 +256,10 @@ class ConvertedContainer(Converted):
         return self._layers().values()
 
 
-def _image_size(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int]:
-    image = next(leaf for leaf in tree_leaves((args, kwargs))
-                 if isinstance(leaf, Tensor) and leaf.dim() == 4)
+def _image_size(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[int, int]:
+    image = next(filter(_is_image, tree_leaves((args, kwargs))))
     return image.shape[-2], image.shape[-1]
+
+
+def _is_image(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor) and leaf.dim() == 4

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 from mmseg_dynopool.costs.meta_copy import to_meta_copy
 from mmseg_dynopool.layers.dynopool import check_scale
 from mmseg_dynopool.layers.find import all_pools, input_channels
+from mmseg_dynopool.layers.image import IMAGE, ImageResize
 
 from .levels import Level, Levels, Refusal, group_steps
 from .placement import place_behind_activation
@@ -23,6 +25,7 @@ from .sizes import SizeChain
 from .trace import Tracer, traced_size
 
 RULES = ('before', 'after')
+MOST_MULTIPLE = 32
 Scale = float | Sequence[float]
 
 
@@ -64,6 +67,8 @@ class ConversionPlan:
         frozen: levels at whose resolution a layer with frozen weights runs: they do not learn.
         reused: levels at which one tensor is pooled more than once.
         size_chain: how the levels' sizes follow from the image's; None if from more than that.
+        multiple: of pixels, to which the sides of the resized image are rounded; None where the
+            image has no scale.
 
     Examples:
         >>> from mmseg_dynopool.conversion import plan_conversion
@@ -85,9 +90,13 @@ class ConversionPlan:
     frozen: tuple[str, ...] = ()
     reused: tuple[str, ...] = ()
     size_chain: SizeChain | None = None
+    multiple: int | None = None
 
     def __str__(self) -> str:
         rows = [('level', 'from stride', 'to stride', 'scale', 'DynOPool', 'module')]
+        if IMAGE in self.scales:
+            rows.append((IMAGE, '1', '1', ' x '.join(f'{s:.4g}' for s in self.scales[IMAGE]),
+                         'before', f'the network, to multiples of {self.multiple} pixels'))
         for change in self.changes:
             scale = ' x '.join(f'{s:.4g}' for s in self.scales[change.level])
             rows.append((change.level, *self.strides[change.level], scale, change.place,
@@ -113,18 +122,7 @@ def trace_network(model: nn.Module, in_channels: int | None, forward: Callable
     Raises:
         ValueError: it cannot run there, or is converted already, or lies on several devices.
     """
-    if not isinstance(model, nn.Module):
-        raise ValueError(f'model must be an nn.Module, got {type(model).__name__}')
-    if in_channels is not None and not (type(in_channels) is int and in_channels >= 1):
-        raise ValueError(f'in_channels must be a whole number >= 1, got {in_channels!r}')
-    pools = all_pools(model)
-    if pools:
-        raise ValueError(f'the network holds a DynOPool already, {next(iter(pools))!r}; convert '
-                         'the stock network')
-    devices = {parameter.device for parameter in model.parameters()}
-    if len(devices) > 1:
-        raise ValueError(f'the network lies on several devices, {sorted(map(str, devices))}; '
-                         'convert it before it is distributed')
+    _check_model(model, in_channels)
     channels = input_channels(model) if in_channels is None else in_channels
     trace = Tracer(to_meta_copy(model, strip=False))
     image = torch.empty(1, channels, *traced_size(model), device='meta')
@@ -144,17 +142,47 @@ def trace_network(model: nn.Module, in_channels: int | None, forward: Callable
     return trace, image
 
 
+def plan_image(model: nn.Module, scale: Scale | Mapping[str, Scale] | None, multiple: int | None,
+               in_channels: int | None, forward: Callable) -> tuple[ConversionPlan, torch.Tensor]:
+    """The plan of a network whose image alone gets a scale, and the image of its trial.
+
+    Raises:
+        ValueError: it holds a DynOPool already, or does not run.
+    """
+    _check_model(model, in_channels)
+    network = to_meta_copy(model)
+    image = torch.empty(1, in_channels or input_channels(model), *traced_size(model), device='meta')
+    with torch.no_grad():
+        try:
+            outputs = forward(network, image)
+        except Exception as error:  # from any network, of any type
+            raise ValueError(f'{type(model).__name__} does not run on an image of '
+                             f'{image.shape[2]} x {image.shape[3]}, so its size cannot be learned '
+                             f'({type(error).__name__}: {error})') from error
+    smallest = min((leaf.shape[2] for leaf in tree_leaves(outputs)
+                    if isinstance(leaf, torch.Tensor) and leaf.dim() == 4), default=1)
+    stride = min(max(1, round(image.shape[2] / smallest)), MOST_MULTIPLE)
+    plan = ConversionPlan('before', stock_scales={IMAGE: ImageResize.stock_scale},
+                          multiple=multiple or stride, size_chain=SizeChain(()))
+    plan.scales = _scales(scale, plan.stock_scales)
+    return plan, image
+
+
 def make_plan(model: nn.Module, trace: Tracer, rule: str, merge: bool, skip: Sequence[str],
-              scale: Scale | Mapping[str, Scale] | None) -> ConversionPlan:
+              scale: Scale | Mapping[str, Scale] | None, image: bool = False,
+              multiple: int | None = None) -> ConversionPlan:
     """The plan for ``model``, whose copy was traced, before any trial.
 
     Raises:
         ValueError: a pattern of ``skip`` matches nothing, there is nothing to convert, or
             ``scale`` names unknown levels.
     """
-    found = group_steps(trace, merge, _skipping(trace, skip))
+    found = group_steps(trace, merge, _skipping(trace, skip), image)
     plan = ConversionPlan(rule, left=found.left, refusals=found.refusals)
-    if not found.levels and not found.refusals:
+    if image:
+        plan.stock_scales[IMAGE] = ImageResize.stock_scale
+        plan.multiple = multiple or _stride_in_front(trace, found)
+    if not found.levels and not found.refusals and not image:
         raise ValueError(
             f'there is nothing to convert: {type(trace.network).__name__} has no strided '
             'convolution or pooling' + (' but those left as they are' if found.left else ''))
@@ -175,6 +203,33 @@ def make_plan(model: nn.Module, trace: Tracer, rule: str, merge: bool, skip: Seq
         plan.notes.append('an average stays an average, that of four points in each cell: '
                           + ', '.join(averages))
     return plan
+
+
+def _check_model(model: nn.Module, in_channels: int | None) -> None:
+    if not isinstance(model, nn.Module):
+        raise ValueError(f'model must be an nn.Module, got {type(model).__name__}')
+    if in_channels is not None and not (type(in_channels) is int and in_channels >= 1):
+        raise ValueError(f'in_channels must be a whole number >= 1, got {in_channels!r}')
+    pools = all_pools(model)
+    if pools:
+        raise ValueError(f'the network holds a DynOPool already, {next(iter(pools))!r}; convert '
+                         'the stock network')
+    devices = {parameter.device for parameter in model.parameters()}
+    if len(devices) > 1:
+        raise ValueError(f'the network lies on several devices, {sorted(map(str, devices))}; '
+                         'convert it before it is distributed')
+
+
+def _stride_in_front(trace: Tracer, found: Levels) -> int:
+    """The strides that stay in front of the first levels; of the network, where there are none."""
+    in_front = {level.source.find() for level in found.levels
+                if not found.above.get(level.source.find())} or {
+        step.target.find() for step in trace.steps
+        if step.reduces and step.module in found.left and step.target.find() in {
+            resolution.find() for resolution in trace.alive}}
+    strides = [round(max(a / b for a, b in zip(trace.image.size, resolution.size)))
+               for resolution in in_front]
+    return min(max(strides, default=1), MOST_MULTIPLE)
 
 
 def _skipping(trace: Tracer, skip: Sequence[str]) -> Callable[[str], bool]:
@@ -206,8 +261,8 @@ def _scales(scale: Scale | Mapping[str, Scale] | None, stock: Mapping[str, tuple
         if unknown:
             raise ValueError(f'scale names unknown levels {unknown}; there are {list(stock)}')
         given = scale
-    else:
-        given = {} if scale is None else dict.fromkeys(stock, scale)
+    else:  # a plain scale is not the image's
+        given = {} if scale is None else {name: scale for name in stock if name != IMAGE}
     scales = {}
     for name in stock:
         try:

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from mmseg_dynopool.costs.meta_copy import QuickShapes, note_running
 from mmseg_dynopool.layers import FixedDynOPool
+from mmseg_dynopool.layers.image import IMAGE
 
 from .levels import Refusal
 from .plan import ConversionPlan
@@ -46,8 +47,12 @@ class Trial:
         except Exception:  # from any network: it takes no such images
             self._stock_odd = None
 
-    def run(self) -> None:
-        """All trials of the converted copy, whose scales are constants."""
+    def run(self) -> bool:
+        """All trials of the converted copy, whose scales are constants.
+
+        Returns:
+            Whether images whose sides are odd multiples are what it does not take.
+        """
         self._running = note_running(self._network)
         self._pooled: dict[str, tuple[int, int]] = {}
         self._pools = cast(Mapping[str, FixedDynOPool], self._network.dynopools)
@@ -57,11 +62,11 @@ class Trial:
         self._set_scales(self._plan.stock_scales)
         started = self._try(self._whole, 'at the stock scales')
         if started is None:
-            return
+            return False
         if started != self._stock:
             self._refuse(f'at the stock scales its outputs have {_sizes(started)}, the stock '
                          f'network\'s {_sizes(self._stock)}')
-            return
+            return False
         if self._stock_odd is not None:
             at = '{} x {} pixels'.format(*self._odd.shape[2:])
             converted_odd = self._try(self._odd, f'at {at}')
@@ -69,17 +74,28 @@ class Trial:
                 self._plan.notes.append(
                     f'sizes are rounded, ties up: at {at} the stock network\'s outputs have '
                     f'{_sizes(self._stock_odd)}, the converted one\'s {_sizes(converted_odd)}')
+        if IMAGE in self._pools and not self._at_an_odd_multiple():
+            return True
         generator = random.Random(0)
         for _ in range(_TRIALS):
             self._set_scales({name: [min(1.0, s * generator.uniform(0.7, 1.4)) for s in scale]
                               for name, scale in self._plan.stock_scales.items()})
             shapes = self._try(self._whole, 'at other scales')
             if shapes is None:
-                return
+                return False
             if not self._fit(shapes):
                 self._refuse(f'at other scales its outputs have {_sizes(shapes)}, the stock '
                              f'network\'s {_sizes(self._stock)}')
-                return
+                return False
+        return False
+
+    def _at_an_odd_multiple(self) -> bool:
+        """Whether it takes an image of which more than the multiple is no divisor."""
+        multiple = self._plan.multiple or 1
+        sizes = [multiple * (round(0.8 * n / multiple) // 2 * 2 + 1) for n in self._whole.shape[2:]]
+        self._set_scales(dict(self._plan.stock_scales, **{IMAGE: [
+            size / n for size, n in zip(sizes, self._whole.shape[2:])]}))
+        return self._try(self._whole, 'at an image of {} x {}'.format(*sizes)) is not None
 
     def _set_scales(self, scales: Mapping[str, Sequence[float]]) -> None:
         for name, pool in self._pools.items():
@@ -100,11 +116,9 @@ class Trial:
             self._refuse(f'it fails {where} ({type(error).__name__}: {error})',
                          self._running[-1] if self._running else '')
             return None
-        chain = self._plan.size_chain
-        if chain is not None:
-            alphas = {n: p.read_alpha() for n, p in self._pools.items()}
-            if chain.sizes(image.shape[-2:], alphas) != self._pooled:
-                self._plan.size_chain = None
+        if self._plan.size_chain is not None and (
+                self._network.feature_sizes(image.shape[-2:]) != self._pooled):
+            self._plan.size_chain = None
         return shapes
 
     def _fit(self, shapes: _Shapes) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmseg_dynopool.layers import FixedDynOPool, ResizingPool, learned_pools
+from mmseg_dynopool.layers import ResizingPool, learned_pools
 from mmseg_dynopool.layers.find import all_pools, copy_replacing, held_by
 
 # They cost no multiply-adds and keep the size, and on the meta device much of the time.
@@ -33,7 +33,7 @@ def to_meta_copy(model: nn.Module, strip: bool = True) -> nn.Module:
     """
     _check_whole(model)
     pairs: list[tuple[object, object]] = [
-        (pool, FixedDynOPool.with_cost_of(pool)) for pool in learned_pools(model).values()]
+        (pool, pool.for_counting()) for pool in learned_pools(model).values()]
     pairs += [(module, nn.Identity()) for module in model.modules()
               if strip and type(module) in _FREE]
     pairs += [(tensor, _empty_like(tensor)) for tensor in _to_empty(model)]

@@ -16,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from mmseg_dynopool.costs import ComplexityModel, Cost, probe_complexity
 from mmseg_dynopool.costs.options import CostOptions
-from mmseg_dynopool.layers import ShapeAdaptor, learned_pools
+from mmseg_dynopool.layers import ImageResize, ShapeAdaptor, learned_pools
 from mmseg_dynopool.layers.pool import read_alphas
 from mmseg_dynopool.learning import (
     BudgetKeeper,
@@ -201,6 +201,11 @@ class DynOPoolHook(Hook):
             torch.backends.cudnn.benchmark = False
             runner.logger.info('cudnn_benchmark is switched off: sizes change in every step, and '
                                'cuDNN would search for its fastest kernels again and again')
+        resizes = [pool for pool in pools.values() if isinstance(pool, ImageResize)]
+        if resizes and not self._learns_by_measuring(model):
+            raise ValueError("the image's scale learns by measured losses alone: give DynOPoolHook "
+                             "a gmacs_budget, or gradient='learner', or leave the scale at 1 by "
+                             'dynopool=dict(learn=dict(image=False)) or without image=True')
         if not self._learns_by_measuring(model):
             for group in parameter_groups(runner, pools):
                 if group.get('weight_decay', 0) > 0:
@@ -322,6 +327,10 @@ class DynOPoolHook(Hook):
         if budget is not None and self.cost is not None:
             target = budget.wanted(self.cost.initial) / self.cost.initial
             phases = dict(begin=budget.begin, reach=budget.reach, settle=budget.settle)
+        if target is None:  # else the plan makes other scales pay for a larger image
+            for pool in learned_pools(model).values():
+                if isinstance(pool, ImageResize):
+                    pool.bounds = pool.bounds[0], 1.0
         if self._learns_by_measuring(model):
             estimator = _build(self.gradient) if isinstance(self.gradient, dict) else self.estimator
             seed: list[Any] = [runner.seed]

@@ -6,12 +6,13 @@ from typing import Any
 from .conv import DynOPoolConv2d
 from .dynopool import DynOPool, FixedDynOPool
 from .find import freeze_pools, learned_pools
+from .image import FixedImageResize, ImageResize
 from .pool import ResizingPool
 from .shape_adaptor import ShapeAdaptor
 
 __all__ = [
-    'DynOPool', 'DynOPoolConv2d', 'FixedDynOPool', 'ResizingPool', 'ShapeAdaptor', 'freeze_pools',
-    'learned_pools'
+    'DynOPool', 'DynOPoolConv2d', 'FixedDynOPool', 'FixedImageResize', 'ImageResize',
+    'ResizingPool', 'ShapeAdaptor', 'freeze_pools', 'learned_pools'
 ]
 
 

@@ -97,10 +97,20 @@ class ResizingPool(nn.Module):
 
     def output_size(self, size: Sequence[int]) -> tuple[int, int]:
         """``(H_out, W_out)`` for an input of ``size = (H_in, W_in)``; see `read_alpha`."""
-        return pooled_size(size, self.read_alpha())
+        return self.size_at(size, self.read_alpha())
+
+    def size_at(self, size: Sequence[int], alpha: Sequence[float]) -> tuple[int, int]:
+        """``(H_out, W_out)`` at ``alpha``, as Python numbers."""
+        return pooled_size(size, alpha)
 
     def project_(self) -> None:
         """Move the parameter into its bounds. For use after an optimizer's step."""
+
+    def for_counting(self) -> 'ResizingPool':
+        """A constant of the size and cost that it has now, for counting; not of its values."""
+        from .dynopool import FixedDynOPool  # which builds on this file
+
+        return FixedDynOPool.with_cost_of(self)
 
     def freeze(self) -> 'ResizingPool':
         """The same operation, bit for bit, with the current scale as a constant.

@@ -7,7 +7,7 @@ from torch import nn
 from mmseg_dynopool.conversion import convert_dynopool
 
 _OPTIONS = ('rule', 'scale', 'bounds', 'anchor', 'window', 'type', 'merge', 'skip', 'learn',
-            'in_channels')
+            'in_channels', 'image', 'multiple', 'levels')
 
 
 def DynOPoolBackbone(backbone: dict, dynopool: dict | None = None,
@@ -23,7 +23,8 @@ def DynOPoolBackbone(backbone: dict, dynopool: dict | None = None,
     Args:
         backbone: config of the stock backbone.
         dynopool: options of ``convert_dynopool``: ``rule``, ``scale``, ``bounds``, ``anchor``,
-            ``window``, ``type``, ``merge``, ``skip``, ``learn``, ``in_channels``.
+            ``window``, ``type``, ``merge``, ``skip``, ``learn``, ``in_channels``, ``image``,
+            ``multiple``, ``levels``.
         pretrained: passed on to the stock backbone.
 
     Raises:
@@ -47,7 +48,9 @@ def DynOPoolBackbone(backbone: dict, dynopool: dict | None = None,
     if pretrained is not None:
         backbone = dict(backbone, pretrained=pretrained)
     # By the registry of the scope that a config has, and without one by mmseg's.
-    return convert_dynopool(MODELS.build(backbone), **(dynopool or {}))
+    network = convert_dynopool(MODELS.build(backbone), **(dynopool or {}))
+    network.restores_size = False  # features follow the image; heads bring logits back
+    return network
 
 
 # As a decorator it would hide the types.

@@ -9,6 +9,7 @@ from mmengine.registry import MODELS
 from mmseg.models.backbones import HRNet
 from torch import Tensor, nn
 
+from mmseg_dynopool.layers.image import IMAGE, add_zero_gradient
 from mmseg_dynopool.layers.pool import as_dynamic_shapes, read_alphas
 from mmseg_dynopool.ops import pooled_size
 from mmseg_dynopool.ops.pooling import check_input
@@ -36,13 +37,19 @@ class DynOPoolHRNet(HRNet):
               and ``stem``;
             - ``scale`` (0.5): initial scale, a number, a pair (h, w), or a dict by instance,
               e.g. ``dict(stream1=(0.5, 0.4))``; instances that it leaves out start at 0.5;
-            - ``bounds`` ((0.125, 1.0)): lowest and highest scale;
+            - ``bounds`` ((0.125, 1.0)): lowest and highest scale, or a dict of them by instance; a
+              plain pair is not the image's;
             - ``anchor`` ('local') and ``window`` (8): reference point of alpha's gradient, see
               [`dynopool2d`][mmseg_dynopool.ops.dynopool2d];
+            - ``image`` (False): the image's own size is the first level, ``'image'``, of scale 1 at
+              the start; see [`ImageResize`][mmseg_dynopool.layers.ImageResize]. Its bounds are
+              (0.25, 4); not together with ``stem``;
+            - ``multiple`` (4): of pixels, to which the sides of the resized image are rounded: the
+              stem's strides;
             - ``stem`` (False): the stem's two strided convolutions, too, become DynOPools, each
               with an instance of its own;
             - ``learn`` (True): False makes the scales constants, as ``tools/freeze.py`` does: no
-              alphas, and a network that can be exported.
+              alphas, and a network that can be exported; ``dict(image=False)`` those of some.
         **kwargs: further arguments of `HRNet`.
 
     Attributes:
@@ -108,6 +115,8 @@ class DynOPoolHRNet(HRNet):
         """
         check_input(x)
         pools = self._sized_pools(x.shape[-2:])
+        if IMAGE in pools:
+            x = pools[IMAGE](x)
         stem = [pools.get(name, nn.Identity()) for name in ('stem1', 'stem2')]
         x = self.relu(self.norm1(self.conv1(stem[0](x))))
         x = self.relu(self.norm2(self.conv2(stem[1](x))))
@@ -121,7 +130,7 @@ class DynOPoolHRNet(HRNet):
             features = _run_transition(transition, features, streams)
             for module in stage:
                 features = module(features, streams)
-        return features
+        return add_zero_gradient(features, self.dynopools)
 
     def feature_sizes(self, image_size: Sequence[int], alphas: dict | None = None
                       ) -> dict[str, tuple[int, int]]:
@@ -133,11 +142,13 @@ class DynOPoolHRNet(HRNet):
                 default: the current ones, in one read from the device.
 
         Returns:
-            ``{'stem1', 'stem2' (if they learn), 'stream0', 'stream1', ...: (h, w)}``.
+            ``{'image', 'stem1', 'stem2' (those that learn), 'stream0', 'stream1', ...: (h, w)}``.
         """
         sizes = self._chain_sizes(image_size, alphas or self._read_alphas())
         learned: dict[str, tuple[int, int]] = {
             name: sizes.pop(name) for name in ('stem1', 'stem2') if name in sizes}
+        if IMAGE in sizes:
+            learned[IMAGE] = image_size = sizes.pop(IMAGE)
         first = learned.get('stem2') or self._convolved_size(
             self._convolved_size(image_size, self.conv1), self.conv2)
         return {**learned, 'stream0': first, **sizes}
@@ -163,6 +174,8 @@ class DynOPoolHRNet(HRNet):
     def _chain_sizes(self, size: Sequence[int], alphas: dict) -> dict[str, tuple[int, int]]:
         """Size of each DynOPool's output: the stem's, then from stream to stream."""
         sizes = {}
+        if IMAGE in alphas:
+            size = sizes[IMAGE] = self.dynopools[IMAGE].size_at(size, alphas[IMAGE])
         for name, conv in (('stem1', self.conv1), ('stem2', self.conv2)):
             if name in alphas:
                 size = sizes[name] = pooled_size(size, alphas[name])

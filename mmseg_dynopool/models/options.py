@@ -1,24 +1,35 @@
 """The backbone's ``dynopool=dict(...)`` options."""
 
+from typing import Any
+
 from torch import nn
 
-from mmseg_dynopool.layers import DynOPool, FixedDynOPool, ResizingPool, ShapeAdaptor
+from mmseg_dynopool.layers import (
+    DynOPool,
+    FixedDynOPool,
+    FixedImageResize,
+    ImageResize,
+    ResizingPool,
+    ShapeAdaptor,
+)
+from mmseg_dynopool.layers.image import IMAGE, by_instance
 
 _TYPES: dict[str, type[ResizingPool]] = dict(DynOPool=DynOPool, ShapeAdaptor=ShapeAdaptor)
-_OPTIONS = dict(
-    DynOPool=('scale', 'bounds', 'anchor', 'window', 'stem', 'learn'),
-    ShapeAdaptor=('scale', 'ratios', 'pooling', 'align_corners', 'stem', 'learn'))
+_COMMON = ('scale', 'image', 'multiple', 'stem', 'learn')
+_OPTIONS = dict(DynOPool=('bounds', 'anchor', 'window', *_COMMON),
+                ShapeAdaptor=('ratios', 'bounds', 'pooling', 'align_corners', *_COMMON))
 
 
-def build_dynopools(options: dict | None, streams: int) -> nn.ModuleDict:
+def build_dynopools(options: dict | None, streams: int, stride: int = 4) -> nn.ModuleDict:
     """Make a network's DynOPool instances from the options of its config.
 
     Args:
         options: see `DynOPoolHRNet`.
         streams: number of streams; each but the first gets an instance.
+        stride: of the stem, which the image's sides are multiples of.
 
     Returns:
-        ``{'stem1', 'stem2' (if asked for), 'stream1', ...: DynOPool}``, or FixedDynOPools
+        ``{'image', 'stem1', 'stem2' (if asked for), 'stream1', ...: DynOPool}``, or FixedDynOPools
         or ShapeAdaptors.
 
     Raises:
@@ -35,27 +46,35 @@ def build_dynopools(options: dict | None, streams: int) -> nn.ModuleDict:
     if unknown:
         raise ValueError(f'unknown dynopool options {unknown}; there are {list(_OPTIONS[kind])} '
                          f'for type {kind!r}')
-    stem, learn = options.pop('stem', False), options.pop('learn', True)
-    for name, value in (('stem', stem), ('learn', learn)):
+    stem, image = options.pop('stem', False), options.pop('image', False)
+    for name, value in (('stem', stem), ('image', image)):
         if not isinstance(value, bool):
             raise ValueError(f'dynopool option {name} must be True or False, got {value!r}')
-    if kind == 'ShapeAdaptor' and not learn:
+    if stem and image:
+        raise ValueError('dynopool options stem=True and image=True would resize the image twice, '
+                         'which is worse than once; leave stem out')
+    multiple = options.pop('multiple', stride)
+    names = [IMAGE] if image else []
+    names += [f'stem{k}' for k in (1, 2) if stem]
+    names += [f'stream{k}' for k in range(1, streams)]
+    learn, scales, bounds = (
+        by_instance(f'dynopool option {name}', options.pop(name, None), names)
+        for name in ('learn', 'scale', 'bounds'))
+    if kind == 'ShapeAdaptor' and not all(learn.get(name, True) for name in names if name != IMAGE):
         raise ValueError("dynopool option learn=False takes type='DynOPool': a ShapeAdaptor has no "
                          'form with a constant scale')
-    names = [f'stem{k}' for k in (1, 2) if stem]
-    names += [f'stream{k}' for k in range(1, streams)]
-    scales = options.pop('scale', 0.5)
-    if not isinstance(scales, dict):
-        scales = dict.fromkeys(names, scales)
-    unknown = sorted(set(scales) - set(names))
-    if unknown:
-        raise ValueError(f'dynopool option scale names unknown instances {unknown}; '
-                         f'there are {names}')
     pools = nn.ModuleDict()
     for name in names:
+        given = {key: values[name] for key, values in (('scale', scales), ('bounds', bounds))
+                 if name in values}
         try:
-            pool = _TYPES[kind](scales.get(name, 0.5), **options)
+            if name == IMAGE:
+                pool: ResizingPool = ImageResize(multiple=multiple, **given)
+                fixed: Any = FixedImageResize(pool.initial_scale, multiple)
+            else:
+                pool = _TYPES[kind](**dict(dict(scale=0.5), **options, **given))
+                fixed = FixedDynOPool(pool.initial_scale)
         except ValueError as error:
             raise ValueError(f'dynopool options of {name}: {error}') from error
-        pools[name] = pool if learn else FixedDynOPool(pool.initial_scale)
+        pools[name] = pool if learn.get(name, True) else fixed
     return pools

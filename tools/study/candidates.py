@@ -160,7 +160,8 @@ def _network(run: Run, learn: bool, options: dict) -> dict:
         return {'model.backbone': dict(_delete_=True, type='DynOPoolBackbone', backbone=stock,
                                        dynopool=dict(options, learn=False))}
     # Streams alone, unless the wanted cost is out of their reach.
-    options = dict(options, stem=run.ratio < 0.6 or run.method == 'latency')
+    needs_stem = run.ratio < 0.6 or run.method == 'latency'
+    options = dict(options, stem=needs_stem and not options.get('image'))
     if not learn:
         options['learn'] = False
     segmentor = {'model.type': 'DynOPoolEncoderDecoder'} if learn else {}

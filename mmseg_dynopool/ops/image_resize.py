@@ -1,0 +1,93 @@
+"""A learned size of the image itself: aligned, and resized without aliasing."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from .pooling import check_input
+from .size import pooled_size
+
+
+def aligned_size(size: Sequence[int], alpha: Sequence[float], multiple: int) -> tuple[int, int]:
+    """Size of an image that is resized by ``1 / alpha``: the nearest multiple, at least one.
+
+    A strided convolution on a size that its stride does not divide shifts its grid, which costs
+    accuracy. At ``alpha = 1`` an axis stays as it is, whatever its size.
+
+    Args:
+        size: ``(H_in, W_in)`` in pixels.
+        alpha: ``(alpha_h, alpha_w)`` as Python numbers.
+        multiple: of pixels, for both axes.
+
+    Returns:
+        ``(H_out, W_out)`` in pixels.
+
+    Raises:
+        ValueError: an alpha is not a positive, finite number.
+
+    Examples:
+        >>> from mmseg_dynopool.ops import aligned_size
+        >>> aligned_size((512, 1023), (1.4, 1.0), multiple=4)
+        (364, 1023)
+    """
+    steps = pooled_size(size, [a * multiple for a in alpha])
+    height, width = (n if a == 1 else k * multiple for n, a, k in zip(size, alpha, steps))
+    return height, width
+
+
+def image_resize2d(image: Tensor, alpha: Sequence[float] | Tensor, multiple: int = 1,
+                   output_size: Sequence[int] | None = None) -> Tensor:
+    """Resize an image by ``1 / alpha``, bilinearly and without aliasing; no gradient of alpha.
+
+    Args:
+        image: ``(N, C, H, W)``, floating point.
+        alpha: ``(alpha_h, alpha_w)``.
+        multiple: see `aligned_size`.
+        output_size: ``(H_out, W_out)`` where it is known already.
+
+    Returns:
+        ``(N, C, H_out, W_out)``; ``image`` itself where that is its size.
+
+    Raises:
+        ValueError: ``image`` is not 4-D, has an empty side or holds integers, or an alpha is not
+            positive and finite.
+
+    Examples:
+        >>> import torch
+        >>> from mmseg_dynopool.ops import image_resize2d
+        >>> image_resize2d(torch.rand(1, 3, 64, 96), (1.0, 2.0), multiple=4).shape
+        torch.Size([1, 3, 64, 48])
+    """
+    check_input(image)
+    if output_size is None:
+        alpha = alpha.tolist() if isinstance(alpha, Tensor) else alpha
+        output_size = aligned_size(image.shape[-2:], alpha, multiple)
+    height, width = output_size
+    if (height, width) == tuple(image.shape[-2:]):
+        return image
+    return F.interpolate(image, (height, width), mode='bilinear', antialias=True)
+
+
+class _WithZeroGradient(torch.autograd.Function):
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, features: Tensor, parameter: Tensor) -> Tensor:
+        ctx.save_for_backward(parameter)
+        return features.view_as(features)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        parameter, = ctx.saved_tensors  # type: ignore[attr-defined]
+        return gradient, torch.zeros_like(parameter)
+
+
+def with_zero_gradient(features: Tensor, parameter: Tensor) -> Tensor:
+    """``features``, whose backward pass gives ``parameter`` a gradient of zeros.
+
+    DDP waits for a gradient of each parameter.
+    """
+    return _WithZeroGradient.apply(features, parameter)
