@@ -10,7 +10,7 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmseg_dynopool.layers import ResizingPool, learned_pools
-from mmseg_dynopool.layers.find import all_pools, copy_replacing, held_by
+from mmseg_dynopool.layers.find import all_pools, copy_replacing, tensors_held_by
 
 # They cost no multiply-adds and keep the size, and on the meta device much of the time.
 _FREE = (nn.BatchNorm2d, nn.SyncBatchNorm, nn.LayerNorm, nn.GroupNorm, nn.ReLU, nn.ReLU6, nn.SiLU,
@@ -122,7 +122,7 @@ def _to_empty(model: nn.Module) -> list[Tensor]:
     Numbers and lists of sizes, which a forward may read, are kept.
     """
     owned = [*model.parameters(), *model.buffers()]
-    return owned + [tensor for tensor in held_by(model)[0]
+    return owned + [tensor for tensor in tensors_held_by(model)
                     if tensor.ndim and tensor.is_floating_point()]
 
 

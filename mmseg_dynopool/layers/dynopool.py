@@ -56,7 +56,7 @@ class DynOPool(ResizingPool):
                  window: float = 8):
         super().__init__()
         check_anchor(anchor, window)
-        self.bounds = _check_bounds(bounds)
+        self.bounds = check_bounds(bounds)
         self.initial_scale = check_scale(scale, self.bounds)
         self.anchor = anchor
         self.window = window
@@ -226,7 +226,12 @@ def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _check_bounds(bounds: Sequence[float]) -> tuple[float, float]:
+def check_bounds(bounds: Sequence[float]) -> tuple[float, float]:
+    """Check ``(lowest, highest)`` scale.
+
+    Raises:
+        ValueError: they are malformed.
+    """
     pair = tuple(bounds) if isinstance(bounds, Sequence) else ()
     if len(pair) != 2 or not all(map(_is_number, pair)) or not 0 < pair[0] <= pair[1]:
         raise ValueError('bounds must be (lowest, highest) scale with 0 < lowest <= highest, '

@@ -2,8 +2,6 @@
 
 import copy
 import gc
-import io
-import threading
 import types
 from collections.abc import Iterable, Mapping
 
@@ -11,9 +9,7 @@ from torch import Tensor, nn
 
 from .pool import ResizingPool
 
-# A copy shares them.
 _ATOMIC = (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType, types.CodeType)
-_NO_COPIES = (io.IOBase, types.GeneratorType, type(threading.Lock()), type(threading.RLock()))
 
 
 def all_pools(model: nn.Module) -> dict[str, ResizingPool]:
@@ -57,25 +53,33 @@ def copy_replacing(model: nn.Module, pairs: Iterable[tuple[object, object]]) -> 
     """A deep copy of ``model`` in which some objects are replaced, wherever they are held.
 
     Modules may hold what cannot be copied: their last features or attention maps, with the graph
-    of a training step, are copied without it; open files and locks are shared.
+    of a training step, are copied without it; open files, locks and the like are shared.
 
     Args:
         model: it is not changed.
         pairs: ``(original, replacement)``: modules, tensors or others; a replacement is not
             copied.
     """
-    tensors, others = held_by(model)
-    kept: list[tuple[object, object]] = [(value, value) for value in others]
-    kept += [(tensor, tensor.detach().clone()) for tensor in tensors if not tensor.is_leaf]
     # deepcopy takes what is in its memo for copied already.
-    return copy.deepcopy(model, {id(original): replacement
-                                 for original, replacement in [*kept, *pairs]})
+    memo: dict[int, object] = {id(tensor): tensor.detach().clone() for tensor in tensors_held_by(
+        model) if not tensor.is_leaf}
+    memo.update((id(original), replacement) for original, replacement in pairs)
+    try:
+        return copy.deepcopy(model, dict(memo))
+    except Exception:  # from anything that a module holds
+        modules = {id(module): module for module in model.modules()}
+        for module in modules.values():
+            for value in vars(module).values():
+                try:
+                    copy.deepcopy(value, modules | memo)
+                except Exception:
+                    memo[id(value)] = value
+        return copy.deepcopy(model, memo)
 
 
-def held_by(model: nn.Module) -> tuple[list[Tensor], list[object]]:
-    """What modules hold at any depth: their tensors, and what has no copies, as open files."""
+def tensors_held_by(model: nn.Module) -> list[Tensor]:
+    """The tensors that modules hold at any depth: weights, buffers, and whatever else."""
     tensors: list[Tensor] = []
-    others: list[object] = []
     waiting: list[object] = [model]
     seen: dict[int, object] = {}
     while waiting:
@@ -85,11 +89,9 @@ def held_by(model: nn.Module) -> tuple[list[Tensor], list[object]]:
         seen[id(value)] = value
         if isinstance(value, Tensor):
             tensors.append(value)
-        elif isinstance(value, _NO_COPIES):
-            others.append(value)
         else:
             waiting += gc.get_referents(value)
-    return tensors, others
+    return tensors
 
 
 def freeze_pools(model: nn.Module) -> nn.Module:

@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from mmseg_dynopool.ops import aligned_size, image_resize2d
 from mmseg_dynopool.ops.image_resize import with_zero_gradient
 
-from .dynopool import DynOPool, FixedDynOPool
+from .dynopool import DynOPool, FixedDynOPool, check_bounds
 
 IMAGE = 'image'  # its name among a network's poolings
 
@@ -42,9 +42,10 @@ class ImageResize(DynOPool):
 
     def __init__(self, scale: float | Sequence[float] = 1.0,
                  bounds: Sequence[float] = (0.25, 4.0), multiple: int = 1):
+        low, high = check_bounds(bounds)
+        if not low <= 1 <= high:
+            raise ValueError(f"the bounds of the image's scale must hold 1, got {bounds!r}")
         super().__init__(scale, bounds)
-        if not self.bounds[0] <= 1 <= self.bounds[1]:
-            raise ValueError(f'the bounds of the image\'s scale must hold 1, got {bounds!r}')
         self.multiple = check_multiple(multiple)
 
     def size_at(self, size: Sequence[int], alpha: Sequence[float]) -> tuple[int, int]:

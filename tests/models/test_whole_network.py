@@ -1,7 +1,10 @@
 """Networks of any project: how they run when they are counted, and what wraps them."""
 
+import sqlite3
+import threading
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import ConfigDict
@@ -238,18 +241,22 @@ def test_wrappers_are_known_by_their_kind():
 
 
 class Remembers(Segmentor):
-    """It keeps what it has seen: features and losses with their graph, a list, an open file."""
+    """It keeps what it has seen, with its graph, and what cannot be copied."""
 
     def __init__(self, log):
         super().__init__()
         self.seen = []
         self.log = open(log, 'w')  # noqa: SIM115
+        self.lock, self.base = [threading.Lock()], sqlite3.connect(':memory:')
         self.shift = torch.zeros(4, 1, 1)  # no buffer, and meets the features
 
     def run_head(self, features, data_samples, mode):
         logits = self.head(features + self.shift)
         if torch.is_grad_enabled():
             self.features, self.seen = features, [dict(loss=logits.mean())]
+            self.graph = features.grad_fn
+            self.table = np.empty(1, dtype=object)
+            self.table[0] = features
         return logits
 
 
@@ -265,4 +272,6 @@ def test_what_a_network_remembers_stays_behind(tmp_path):
         assert torch.equal(frozen(image), model(image))
     assert frozen.features.grad_fn is None and torch.equal(frozen.features, model.features)
     assert model.features.grad_fn is not None and frozen.log is model.log
+    assert frozen.lock[0] is model.lock[0] and frozen.graph is model.graph
     model.log.close()
+    model.base.close()

@@ -13,7 +13,7 @@ from mmseg.registry import MODELS
 from mmseg_dynopool.models import count_network_gmacs
 from support.commands import process, scalars, tool
 from support.forks import run_ranks
-from support.toys import ROOT, write_cityscapes, write_project
+from support.toys import ONE_STAGE, ROOT, write_cityscapes, write_project
 
 RECORDER = '''
 """Writes what this rank computes in each iteration, numbers bit for bit."""
@@ -69,7 +69,7 @@ GROUP_NORM = dict(type='GN', num_groups=2, requires_grad=True)
 @pytest.fixture(scope='module')
 def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp('project')
-    write_project(folder, write_cityscapes(folder / 'data', count=8, size=SIZE))
+    write_project(folder, write_cityscapes(folder / 'data', count=8, size=SIZE), ONE_STAGE)
     (folder / 'recorder.py').write_text(RECORDER)
     return folder
 
@@ -150,17 +150,16 @@ def test_ranks_agree_and_equal_one_process(project, recorder, monkeypatch):
     """Two ranks, two accumulated batches of one image each, with checkpointed activations.
 
     The reference is one process with batches of four. Only the order of float32 sums differs:
-    the largest difference measured was 1e-7, at a quarter of this lr of alpha; the tolerance is
-    ten times that.
+    the largest difference measured was 2.4e-7; the tolerance is four times that.
     """
-    config = write_config(project, 'two', 1, 12, dict(gmacs_weight=3.0),
+    config = write_config(project, 'two', 1, 12, dict(gmacs_weight=8.0),
                           wrapper=dict(accumulative_counts=2), norm=GROUP_NORM,
                           backbone=dict(with_cp=True))
     launch(project, config, monkeypatch)
     first, second, two = results(project / 'two', ranks=2)
     check_ranks_agree(first, second)
 
-    config = write_config(project, 'one', 4, 6, dict(gmacs_weight=3.0), norm=GROUP_NORM)
+    config = write_config(project, 'one', 4, 6, dict(gmacs_weight=8.0), norm=GROUP_NORM)
     tool('train', config, '--work-dir', 'one', cwd=project)
     single, one = results(project / 'one', ranks=1)
     assert [s['images'] for s in single] == [
@@ -198,7 +197,8 @@ def test_ranks_agree_on_the_budget(project, recorder):
     hooks = [dict(type='EMAHook', ema_type='StochasticWeightAverage', update_buffers=True)]
     shape = (160, 288)
     config = write_config(project, 'budget', 2, 14, dict(
-        gmacs_budget=dict(target=1.2), gmacs_shape=shape), hooks)
+        gmacs_budget=dict(target=1.2), gmacs_shape=shape), hooks,
+        backbone=dict(dynopool=dict(stem=True)))
     in_two_processes('train', config, '--work-dir', 'budget', '--amp', cwd=project)
     first, second, saved = results(project / 'budget', ranks=2)
     check_ranks_agree(first, second)
