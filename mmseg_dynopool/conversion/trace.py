@@ -83,6 +83,8 @@ class Tracer(TorchDispatchMode):
         self._kept: list[Tensor] = []  # else another tensor could get the id
         self._stack: list[tuple[str, int]] = [('', 0)]
         for name, module in network.named_modules():
+            if isinstance(module, torch.jit.ScriptModule):  # it takes no hooks
+                continue
             module.register_forward_pre_hook(self._enter(name))
             module.register_forward_hook(self._leave(name))
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
+from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmseg_dynopool.layers import ResizingPool, learned_pools
@@ -65,6 +66,9 @@ def _copy_without_hooks(model: nn.Module, pairs: Sequence[tuple[object, object]]
 
 
 def _check_whole(model: nn.Module) -> None:
+    if any(is_lazy(parameter) for parameter in model.parameters()):
+        raise ValueError(f'{type(model).__name__} has lazy parameters, whose shapes are not known '
+                         'yet; run it once on an image first')
     if any(hasattr(module, 'reshard') for module in model.modules()):
         raise ValueError('a network that fully_shard has sharded cannot be copied, so its cost '
                          'cannot be probed; probe it before fully_shard, and add its gradient by '
@@ -88,6 +92,8 @@ def note_running(network: nn.Module, running: list[str] | None = None) -> list[s
         noted.pop()
 
     for name, module in network.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):  # it takes no hooks
+            continue
         module.register_forward_pre_hook(lambda module, args, name=name: noted.append(name))
         module.register_forward_hook(leave)
     return running
@@ -123,7 +129,7 @@ def _to_empty(model: nn.Module) -> list[Tensor]:
     """
     owned = [*model.parameters(), *model.buffers()]
     return owned + [tensor for tensor in tensors_held_by(model)
-                    if tensor.ndim and tensor.is_floating_point()]
+                    if tensor.ndim and (tensor.is_floating_point() or tensor.is_complex())]
 
 
 def _empty_like(tensor: Tensor) -> Tensor:

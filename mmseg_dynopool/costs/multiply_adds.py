@@ -187,7 +187,13 @@ def probe_complexity(model: nn.Module,
             scale = list(pool.initial_scale)
             scale[axis] /= 2
             pool.set_scale_(scale)
-            changed = counter.calls(enlarged)
+            try:
+                changed = counter.calls(enlarged)
+            except Exception as error:  # from any network, of any type
+                raise ValueError(
+                    f'{counter.running or type(model).__name__} fails where the scale of {name} '
+                    f'alone is halved ({type(error).__name__}: {error}); resize feature maps to '
+                    'one size before they meet, or let both have one backbone') from error
             pool.set_scale_(pool.initial_scale)
             _check_same_calls(base, changed, name)
             for by_pool, before, after in zip(exponents, base, changed):

@@ -50,7 +50,7 @@ from .shape_log_hook import ShapeLogHook, named_pools
 from .shape_scalar import ShapeScalar
 
 STATE = 'dynopool'  # in checkpoints
-_OTHER_START = 0.005  # of the cost
+_OTHER_START = 1e-4  # of a scale
 
 
 @HOOKS.register_module()
@@ -354,7 +354,8 @@ class DynOPoolHook(Hook):
                                f'may stay so: {", ".join(small)}')
         if self.keeper is not None and not state:
             start, initial = self.keeper.plan.start, self.keeper.cost.initial
-            if abs(start / initial - 1) > _OTHER_START:
+            if any(abs(a * s - 1) > _OTHER_START for pool in learned_pools(model).values()
+                   for a, s in zip(pool.read_alpha(), pool.initial_scale)):
                 runner.logger.info(
                     f'the run begins at {start / initial:.3f} of the cost at the initial scales of '
                     'its config, to which the budget is relative: it has loaded other scales')

@@ -3,6 +3,7 @@
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
+from mmseg_dynopool.costs.budget import Outcome
 from mmseg_dynopool.learning import BudgetKeeper
 from mmseg_dynopool.models.whole_network import unwrap
 
@@ -40,12 +41,15 @@ class KeptCheckpoints:
             getattr(hook, 'best_ckpt_path', None),
             *getattr(hook, 'best_ckpt_path_dict', {}).values()) if path]
         if set(paths) != set(self.best):
-            cost = keeper.outcome(unwrap(runner.model)).cost
-            self.best = {path: self.best.get(path, cost) for path in paths}
+            outcome = _outcome(runner, keeper)
+            self.best = {path: self.best.get(path, outcome.cost) for path in paths
+                         } if outcome else {}
 
     def tell(self, runner: Runner, keeper: BudgetKeeper, progress: float) -> None:
         """Log what the kept checkpoints cost beside the budget, and where they miss it the mend."""
-        outcome = keeper.outcome(unwrap(runner.model))
+        outcome = _outcome(runner, keeper)
+        if outcome is None:
+            return
         if outcome.is_met:
             runner.logger.info(f'end of training: {outcome}')
         elif keeper.settled is None:
@@ -64,6 +68,16 @@ class KeptCheckpoints:
                     f'{path} was saved before the scales had settled, and misses the budget: '
                     f'{kept}. Use the last checkpoint, or train with '
                     'DynOPoolHook(best_when_settled=True)')
+
+
+def _outcome(runner: Runner, keeper: BudgetKeeper) -> Outcome | None:
+    """What the network costs; a run does not die of a network that can no longer be counted."""
+    try:
+        return keeper.outcome(unwrap(runner.model))
+    except Exception as error:  # from any network, of any type
+        runner.logger.warning('what the network costs now cannot be counted '
+                              f'({type(error).__name__}: {error})')
+        return None
 
 
 def _saving_best(runner: Runner) -> list[CheckpointHook]:

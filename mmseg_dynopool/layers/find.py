@@ -61,20 +61,33 @@ def copy_replacing(model: nn.Module, pairs: Iterable[tuple[object, object]]) -> 
             copied.
     """
     # deepcopy takes what is in its memo for copied already.
-    memo: dict[int, object] = {id(tensor): tensor.detach().clone() for tensor in tensors_held_by(
-        model) if not tensor.is_leaf}
-    memo.update((id(original), replacement) for original, replacement in pairs)
+    memo = {id(original): replacement for original, replacement in pairs}
+    memo |= {id(tensor): tensor.detach().clone() for tensor in tensors_held_by(model)
+             if not tensor.is_leaf and id(tensor) not in memo}
     try:
         return copy.deepcopy(model, dict(memo))
     except Exception:  # from anything that a module holds
         modules = {id(module): module for module in model.modules()}
         for module in modules.values():
-            for value in vars(module).values():
-                try:
-                    copy.deepcopy(value, modules | memo)
-                except Exception:
-                    memo[id(value)] = value
+            _share(vars(module), modules, memo, set())
         return copy.deepcopy(model, memo)
+
+
+def _share(value: object, modules: dict[int, nn.Module], memo: dict[int, object], seen: set[int]
+           ) -> None:
+    """Note in ``memo`` what of a value has no copies; containers are copied."""
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    try:
+        copy.deepcopy(value, modules | memo)
+    except Exception:  # of any type
+        parts = list(value.values()) if isinstance(value, dict) else (
+            list(value) if isinstance(value, (list, tuple, set)) else None)
+        if parts is None:
+            memo[id(value)] = value
+        for part in parts or ():
+            _share(part, modules, memo, seen)
 
 
 def tensors_held_by(model: nn.Module) -> list[Tensor]:
@@ -118,8 +131,8 @@ def freeze_pools(model: nn.Module) -> nn.Module:
 def input_channels(model: nn.Module) -> int:
     """Channels of the image that ``model`` takes.
 
-    As the means of its data preprocessor tell, which are one for each channel; else its first
-    convolution.
+    As the means of its data preprocessor tell, which are one for each channel; else the first
+    convolution of what owns its DynOPools, or of the whole.
 
     Raises:
         ValueError: it has neither.
@@ -127,8 +140,10 @@ def input_channels(model: nn.Module) -> int:
     means = getattr(getattr(model, 'data_preprocessor', None), 'mean', None)
     if isinstance(means, Tensor) and means.numel() > 1:
         return means.numel()
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            return module.in_channels
+    owners = [module for module in model.modules() if hasattr(module, 'dynopools')]
+    for owner in (*owners, model):  # a head may be registered before its encoder
+        for module in owner.modules():
+            if isinstance(module, nn.Conv2d):
+                return module.in_channels
     raise ValueError(f'{type(model).__name__} has no convolution that tells its input channels; '
                      'give in_channels')

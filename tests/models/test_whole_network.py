@@ -1,5 +1,6 @@
 """Networks of any project: how they run when they are counted, and what wraps them."""
 
+import functools
 import sqlite3
 import threading
 import warnings
@@ -272,6 +273,65 @@ def test_what_a_network_remembers_stays_behind(tmp_path):
         assert torch.equal(frozen(image), model(image))
     assert frozen.features.grad_fn is None and torch.equal(frozen.features, model.features)
     assert model.features.grad_fn is not None and frozen.log is model.log
-    assert frozen.lock[0] is model.lock[0] and frozen.graph is model.graph
+    assert frozen.lock is not model.lock and frozen.lock[0] is model.lock[0]
+    assert frozen.graph is model.graph
     model.log.close()
     model.base.close()
+
+
+def test_a_copy_shares_no_container_that_holds_what_cannot_be_copied():
+    """Weights, buffers and hooks of the copy are its own, and its poolings, too."""
+    model = Segmentor()
+    model.parts = dict(pool=model.backbone.dynopools['stream1'], lock=threading.Lock())
+    model.register_buffer('table', torch.eye(3).to_sparse_csr())
+    called = []
+    model.backbone.register_forward_hook(
+        functools.partial(lambda lock, *args: called.append(args[0]), threading.Lock()))
+    frozen = freeze_pools(model)
+    frozen.register_buffer('other', torch.zeros(1))
+    frozen.backbone.register_forward_hook(lambda *args: called.append('the copy'))
+    model(torch.rand(1, 3, *SHAPE))
+    assert 'other' not in model._buffers and called == [model.backbone]
+    assert frozen.parts['lock'] is model.parts['lock']
+    assert frozen.parts['pool'] is frozen.backbone.dynopools['stream1']
+    counter = GMACsCounter(model, SHAPE)
+    assert counter.gmacs({'backbone.dynopools.stream1': (4.0, 4.0)}) == counter.gmacs(
+        {'backbone.dynopools.stream1': (2.0, 2.0)}) / 4
+
+
+class HeadFirst(BaseModel):
+    """Its head is registered before its encoder."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Conv2d(4, 2, 1)
+        self.encoder = Backbone(channels=2)
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        return self.head(self.encoder(inputs))
+
+
+def test_channels_of_an_encoder_behind_its_head():
+    assert network_forward(HeadFirst(), SHAPE).in_channels == 2
+
+
+def test_two_encoders_whose_features_cannot_meet_are_named():
+    class Two(Segmentor):
+
+        def __init__(self):
+            super().__init__()
+            self.other = Backbone()
+
+        def forward(self, inputs, data_samples=None, mode='tensor'):
+            return self.head(self.backbone(inputs) + self.other(inputs))
+
+    with pytest.raises(ValueError, match=r'where the scale of backbone.dynopools.stream1 alone is '
+                                         r'halved .* resize feature maps to one size'):
+        probe_complexity(Two(), SHAPE)
+
+
+def test_lazy_and_scripted_parts():
+    with pytest.raises(ValueError, match=r'lazy parameters, .*run it once on an image first'):
+        count_network_gmacs(nn.Sequential(nn.LazyConv2d(4, 3)), SHAPE, in_channels=3)
+    scripted = nn.Sequential(Backbone(), torch.jit.script(nn.Conv2d(4, 2, 1)))
+    assert counted(scripted) == BACKBONE + HEAD
