@@ -212,3 +212,13 @@ def test_a_converted_network_of_one_size(tmp_path):
     model = learned(3, highest=3.2, make=converted_config, kind='ResNet7', rule='after')
     export_program(model, tmp_path / 'net.pt2', (65, 97), 'torch-export')
     compare(tmp_path / 'net.pt2', model, (1, 3, 65, 97))
+
+
+def test_the_image_level_of_open_sizes(tmp_path):
+    """Its resize is an ordinary operator, and sizes are aligned in the file, too."""
+    cfg = segmentor_config(image=True, scale=dict(image=(0.7, 0.8)), **SMALL)
+    model = MODELS.build(cfg)
+    model.eval()
+    export_program(model, tmp_path / 'net.onnx', (160, 224), 'onnx', dynamic=True)
+    compare(tmp_path / 'net.onnx', model, *OPEN_SHAPES)
+    check_operators(tmp_path / 'net.onnx')
