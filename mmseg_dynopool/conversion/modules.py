@@ -150,7 +150,7 @@ class Converted(_Variant):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         if IMAGE not in self.dynopools:
-            return self._run(args, kwargs)
+            return self._run_with_pools(args, kwargs)
         leaves, structure = tree_flatten((args, kwargs))
         index = next(i for i, leaf in enumerate(leaves) if _is_image(leaf))
         image = leaves[index]
@@ -160,14 +160,14 @@ class Converted(_Variant):
         else:
             resized = resize.output_size(size)
         leaves[index] = resize(image, resized)
-        outputs = add_zero_gradient(self._run(*tree_unflatten(leaves, structure)), self.dynopools)
+        outputs = add_zero_gradient(self._run_with_pools(*tree_unflatten(leaves, structure)), self.dynopools)
         if not self.restores_size or equal_sizes(resized, size):
             return outputs
         # What has the image's size, as logits do, has it again.
         return tree_map(lambda leaf: F.interpolate(leaf, size, mode='bilinear') if _is_image(leaf)
                         and equal_sizes(leaf.shape[-2:], resized) else leaf, outputs)
 
-    def _run(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def _run_with_pools(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         learns = any(pool.learns for pool in self.dynopools.values())
         if torch.compiler.is_compiling() and learns:
             self._begin({})

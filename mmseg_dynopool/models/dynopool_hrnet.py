@@ -130,7 +130,7 @@ class DynOPoolHRNet(HRNet):
             features = _run_transition(transition, features, streams)
             for module in stage:
                 features = module(features, streams)
-        return add_zero_gradient(features, self.dynopools)
+        return add_zero_gradient(features, self.dynopools) if IMAGE in pools else features
 
     def feature_sizes(self, image_size: Sequence[int], alphas: dict | None = None
                       ) -> dict[str, tuple[int, int]]:

@@ -17,7 +17,7 @@ from mmseg_dynopool.layers.image import IMAGE, by_instance
 _TYPES: dict[str, type[ResizingPool]] = dict(DynOPool=DynOPool, ShapeAdaptor=ShapeAdaptor)
 _COMMON = ('scale', 'image', 'multiple', 'stem', 'learn')
 _OPTIONS = dict(DynOPool=('bounds', 'anchor', 'window', *_COMMON),
-                ShapeAdaptor=('ratios', 'bounds', 'pooling', 'align_corners', *_COMMON))
+                ShapeAdaptor=('ratios', 'pooling', 'align_corners', *_COMMON))
 
 
 def build_dynopools(options: dict | None, streams: int, stride: int = 4) -> nn.ModuleDict:
