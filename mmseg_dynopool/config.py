@@ -1,6 +1,6 @@
 """mmengine configs: read, named, adapted to the machine."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -65,7 +65,7 @@ def complete_test_pipeline(cfg: Config) -> None:
 def type_name(transform: dict) -> str:
     """A config names a type by text, with or without its scope, or holds the class."""
     kind = transform['type']
-    return kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
+    return str(getattr(kind, '__name__', kind)).rpartition('.')[2]
 
 
 def is_segmentor(model_cfg: dict) -> bool:
@@ -73,22 +73,50 @@ def is_segmentor(model_cfg: dict) -> bool:
     return 'decode_head' in model_cfg or 'head' not in model_cfg
 
 
-def conversion_of(model_cfg: dict) -> tuple[dict, dict] | None:
-    """A network's stock backbone and the options by which it is converted.
+def dynopool_parts(model_cfg: dict) -> dict[str, dict]:
+    """The parts of a network that take ``dynopool`` options, by their dotted paths in its config.
 
     Args:
-        model_cfg: the ``model`` of a config. It has ``dynopool`` options, or a backbone
-            ``dict(type='DynOPoolBackbone', backbone=..., dynopool=...)``.
+        model_cfg: the ``model`` of a config.
 
     Returns:
-        Both as in the config; None where nothing is converted.
+        Each ``DynOPoolBackbone`` and ``DynOPoolHRNet``, the settings themselves. The short form,
+        ``model.dynopool``, gives the ``DynOPoolBackbone`` that it stands for.
     """
-    backbone = model_cfg['backbone']
+    parts = dict(_parts_in(model_cfg, ''))
     if model_cfg.get('dynopool') is not None:
-        return backbone, model_cfg['dynopool']
-    if type_name(backbone) != 'DynOPoolBackbone':
+        parts['backbone'] = dict(type='DynOPoolBackbone', backbone=model_cfg['backbone'],
+                                 dynopool=model_cfg['dynopool'])
+    return parts
+
+
+def _parts_in(node: object, path: str) -> Iterator[tuple[str, dict]]:
+    if isinstance(node, dict):
+        if 'type' in node and type_name(node) in ('DynOPoolBackbone', 'DynOPoolHRNet'):
+            yield path, node
+            return
+        children = list(node.items())
+    else:
+        children = list(enumerate(node)) if isinstance(node, (list, tuple)) else []
+    for key, child in children:
+        yield from _parts_in(child, f'{path}.{key}'.removeprefix('.'))
+
+
+def conversion_of(model_cfg: dict, part: str = 'backbone') -> tuple[dict, dict] | None:
+    """The stock settings of a network's part and the options by which it is converted.
+
+    Args:
+        model_cfg: the ``model`` of a config. It has ``dynopool`` options, or the part is
+            ``dict(type='DynOPoolBackbone', backbone=..., dynopool=...)``.
+        part: its dotted path.
+
+    Returns:
+        Both as in the config; None where the part is not converted.
+    """
+    node = dynopool_parts(model_cfg).get(part)
+    if node is None or type_name(node) != 'DynOPoolBackbone':
         return None
-    return backbone['backbone'], backbone.get('dynopool') or {}
+    return node['backbone'], node.get('dynopool') or {}
 
 
 def counted_shape(cfg: Config) -> tuple[int, int] | None:

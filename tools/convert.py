@@ -3,7 +3,7 @@
 Shows the plan of the conversion, what stays as it is and why, the cost at the start beside the
 stock network's, and where a network is refused, the reason and the mend. Changes nothing: to
 train, set model.type='DynOPoolEncoderDecoder', of a classifier 'DynOPoolImageClassifier', and
-model.dynopool=dict(rule='before').
+model.dynopool=dict(rule='before'). Another part than the backbone: see --part.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from mmseg_dynopool.config import (
     adapt_to_devices,
     conversion_of,
     counted_shape,
+    dynopool_parts,
     how_to_run,
     read_config,
     type_name,
@@ -33,6 +34,8 @@ from mmseg_dynopool.models.whole_network import check_other_sizes
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config', help="config file, of a stock network or with model.dynopool")
+    parser.add_argument('--part', metavar='NAME', help='dotted name of the part to convert; '
+                        "default: the config's first converted one, else backbone")
     parser.add_argument('--rule', choices=RULES, help="default: the config's, else before")
     parser.add_argument('--merge', action=argparse.BooleanOptionalAction, default=None,
                         help='two resizings in a row become one; default: with rule after')
@@ -48,19 +51,27 @@ def main():
         raise SystemExit('the config names no training crop; give --shape H W')
     given = {name: getattr(args, name) for name in ('rule', 'merge', 'skip')
              if getattr(args, name) is not None}
-    options = dict((conversion_of(cfg.model) or (None, {}))[1], **given)
+    parts = dynopool_parts(cfg.model)
+    path = args.part or next(iter(parts), 'backbone')
+    options = dict((conversion_of(cfg.model, path) or (None, {}))[1], **given)
 
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     network = MODELS.build(stock_model(cfg.model, is_stock=True))
     network.eval()
-    plan = plan_conversion(network.backbone, **{
+    try:
+        part = network.get_submodule(path)
+    except AttributeError:
+        raise ValueError(f'the network has no {path!r}; give --part the name of what to convert, '
+                         f'one of {", ".join(name for name, _ in network.named_children())}, or '
+                         'of a module in it') from None
+    plan = plan_conversion(part, **{
         name: value for name, value in options.items()
         if name in ('rule', 'scale', 'merge', 'skip', 'in_channels')})
     run = how_to_run(cfg)
     result = asdict(plan) | dict(shape=list(shape),
                                  stock_gmacs=count_network_gmacs(network, shape, **run))
     if not plan.refusals:
-        convert_dynopool(network.backbone, **options)
+        convert_dynopool(part, **options)
         result['gmacs'] = count_network_gmacs(network, shape, **run)
         try:
             check_other_sizes(network, shape, **run)
@@ -75,7 +86,9 @@ def main():
         print(f'GMACs of one image of {at}: stock {result["stock_gmacs"]:.4g}'
               + (f', converted {result["gmacs"]:.4g} '
                  f'({result["gmacs"] / result["stock_gmacs"]:.3f})' if 'gmacs' in result else ''))
-        if type_name(cfg.model.backbone) == 'DynOPoolHRNet':
+        if others := [name for name in parts if name != path]:
+            print(f'This converts {path} alone: see --part for {", ".join(others)}')
+        if path in parts and type_name(parts[path]) == 'DynOPoolHRNet':
             print('This converts the stock HRNet. The DynOPoolHRNet of the config places its '
                   'DynOPools by itself: tools/get_flops.py shows them')
         if 'gmacs' in result and result['refusals']:

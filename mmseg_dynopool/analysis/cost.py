@@ -11,17 +11,15 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.model import BaseModel
 from mmseg.registry import MODELS
-from torch import nn
+from torch import Tensor, nn
 
-from mmseg_dynopool.config import conversion_of, type_name
+from mmseg_dynopool.config import dynopool_parts, type_name
 from mmseg_dynopool.costs import time_alternately
 from mmseg_dynopool.costs.count import check_shape
 from mmseg_dynopool.export.freeze import plain_model
 from mmseg_dynopool.layers.find import all_pools, by_short_name, input_channels
 from mmseg_dynopool.models.cost import count_network_gmacs
-from mmseg_dynopool.models.whole_network import forward_without_postprocessing
-
-from .theoretical_field import outputs_of
+from mmseg_dynopool.models.whole_network import forward_without_postprocessing, tensors_of
 
 
 @dataclass
@@ -30,7 +28,7 @@ class Cost:
 
     Attributes:
         gmacs: multiply-adds in 1e9, rounded sizes.
-        sizes: ``(H, W)`` of each of the backbone's feature maps.
+        sizes: ``(H, W)`` of each feature map that the measured parts, as the backbone, return.
         seconds: of each timed pass.
     """
 
@@ -54,7 +52,7 @@ class Cost:
 
 
 def stock_model(model_cfg: ConfigDict, is_stock: bool = False) -> ConfigDict | None:
-    """The same network with the strides of the stock HRNet, or of the backbone that was converted.
+    """The same network with the strides of the stock HRNet, or of what was converted.
 
     Args:
         model_cfg: the ``model`` of a config. Types may have a scope or be classes.
@@ -63,19 +61,24 @@ def stock_model(model_cfg: ConfigDict, is_stock: bool = False) -> ConfigDict | N
     Returns:
         A config, equal for equal networks; None where no stock network is known.
     """
-    converted = conversion_of(model_cfg)
-    is_hrnet = type_name(model_cfg.backbone) in ('HRNet', 'DynOPoolHRNet')
-    if not (converted or is_hrnet or is_stock):
+    backbone = model_cfg.get('backbone')
+    is_hrnet = isinstance(backbone, dict) and type_name(backbone) == 'HRNet'
+    if not (dynopool_parts(model_cfg) or is_hrnet or is_stock):
         return None
     stock = plain_model(model_cfg)
-    if converted:
-        stock.backbone = stock.backbone.backbone
-    elif is_hrnet:
+    parts = dynopool_parts(stock).values()
+    for part in parts:
+        settings = part.get('backbone') or dict(part, type='HRNet')
+        settings.pop('dynopool', None)
+        part.clear()  # in place, wherever it is
+        part.update(settings)
+    if is_hrnet:
         stock.backbone.type = 'HRNet'
-        stock.backbone.pop('dynopool', None)
-    for part in (stock, stock.backbone):
-        if isinstance(part.type, str):
-            part.type = part.type.rpartition('.')[2]
+    with MODELS.switch_scope_and_registry(None) as models:  # of the config's default scope
+        for part in (stock, stock.get('backbone'), *parts):
+            name = part.get('type') if isinstance(part, dict) else None
+            if isinstance(name, str) and models.get(type_name(part)) is models.get(name):
+                part['type'] = type_name(part)
     return stock
 
 
@@ -87,10 +90,12 @@ def build(model_cfg: ConfigDict, device: str) -> BaseModel:
 
 
 @torch.no_grad()
-def measure(models: dict[str, BaseModel], shape: Sequence[int], repeats: int) -> dict[str, Cost]:
+def measure(models: dict[str, BaseModel], shape: Sequence[int], repeats: int,
+            parts: Sequence[str] = ('backbone', )) -> dict[str, Cost]:
     """Count and time networks on the same random image of ``shape = (H, W)``.
 
-    They are in evaluation mode, on one device; see `time_alternately`, `check_shape`.
+    They are in evaluation mode, on one device; see `time_alternately`, `check_shape`. ``parts`` are
+    the dotted paths of those whose feature maps are noted, where a network has them.
     """
     check_shape(shape)
     first = next(iter(models.values()))
@@ -101,8 +106,19 @@ def measure(models: dict[str, BaseModel], shape: Sequence[int], repeats: int) ->
                                 for name, model in models.items()}, repeats, device)
     return {name: Cost(params=sum(p.numel() for p in model.parameters()),
                        gmacs=count_network_gmacs(model, shape),
-                       sizes=[(y.shape[2], y.shape[3]) for y in outputs_of(model.backbone, image)],
+                       sizes=_sizes(model, image, parts),
                        seconds=seconds[name]) for name, model in models.items()}
+
+
+def _sizes(model: BaseModel, image: Tensor, parts: Sequence[str]) -> list[tuple[int, int]]:
+    sizes: list[tuple[int, int]] = []
+    handles = [module.register_forward_hook(lambda module, inputs, outputs: sizes.extend(
+        (y.shape[2], y.shape[3]) for y in tensors_of(outputs) if y.dim() == 4))
+        for name, module in model.named_modules() if name in parts]
+    forward_without_postprocessing(model, image)
+    for handle in handles:
+        handle.remove()
+    return sizes
 
 
 def learned_scales(model: nn.Module) -> dict[str, tuple[float, float]]:

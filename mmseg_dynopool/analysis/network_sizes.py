@@ -8,7 +8,7 @@ from math import ceil, prod
 from mmengine.model import BaseModel
 
 from mmseg_dynopool.conversion.level_name import LevelName
-from mmseg_dynopool.layers.find import all_pools
+from mmseg_dynopool.layers.find import all_pools, short_names
 
 from .logs import RunLog
 
@@ -22,7 +22,8 @@ _STREAM = re.compile(r'stream(\d)')
 class NetworkSizes:
     """Sizes in a run or checkpoint, ``{'stem1' (if it learns), 'stream0', ...: (h, w)}``.
 
-    Of a converted network ``{'stride2', 'stride4', ...: (h, w)}``.
+    Of a converted network ``{'stride2', 'stride4', ...: (h, w)}``. What several parts of a network
+    have has its whole name, ``'backbone.dynopools.stride2'``.
     """
 
     name: str
@@ -42,14 +43,18 @@ class NetworkSizes:
         Raises:
             ValueError: it has none, or its sizes depend on more than the input's.
         """
-        if not all_pools(model) or not hasattr(model.backbone, 'feature_sizes'):
+        parts = {path: module for path, module in model.named_modules()
+                 if hasattr(module, 'feature_sizes')}
+        if not all_pools(model) or not parts:
             raise ValueError(f'the network of {name!r} holds no DynOPool: its sizes are the stock '
                              'ones; give the config and checkpoint of a DynOPoolHRNet or of a '
                              'converted network')
         height, width = input_size
-        sizes = model.backbone.feature_sizes((height, width))
-        sizes.pop('stem2', None)  # stream0 has the same
-        return cls(name, (height, width), sizes)
+        sizes = {f'{path}.dynopools.{level}': size for path, part in parts.items()
+                 for level, size in part.feature_sizes((height, width)).items()
+                 if level != 'stem2'}  # stream0 has the same
+        short = short_names(sizes)
+        return cls(name, (height, width), {short[level]: size for level, size in sizes.items()})
 
 
 def stock_sizes(input_size: Sequence[int], names: Sequence[str]) -> dict[str, Size]:
@@ -66,6 +71,7 @@ def stock_sizes(input_size: Sequence[int], names: Sequence[str]) -> dict[str, Si
 
 def _strides(name: str) -> tuple[int, int]:
     """Total strides of height and width in the stock network."""
+    name = name.rpartition('dynopools.')[2]
     if stream := _STREAM.fullmatch(name):
         return (2**(2 + int(stream[1])), ) * 2
     if level := LevelName.parse(name):

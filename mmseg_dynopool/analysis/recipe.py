@@ -7,7 +7,7 @@ import mmengine
 import mmseg
 import torch
 
-from mmseg_dynopool.config import conversion_of, type_name
+from mmseg_dynopool.config import dynopool_parts, type_name
 from mmseg_dynopool.costs import device_name
 from mmseg_dynopool.data.listing import plain_datasets
 from mmseg_dynopool.hooks import DynOPoolHook, MeasuredGradientHook
@@ -26,10 +26,8 @@ def recipe(run: Run) -> dict[str, str]:
     """What was trained and how, by name; what the config does not say is omitted."""
     cfg = run.cfg.to_dict()
     model, loader = cfg['model'], cfg.get('train_dataloader') or {}
-    backbone, pools = conversion_of(model) or (
-        model['backbone'], model['backbone'].get('dynopool') or {})
-    default = 'scale=0.5 (default)' if 'DynOPool' in type_name(backbone) else (
-        "rule='before' (default)" if conversion_of(model) else '')
+    parts = dynopool_parts(model) or dict(backbone=model['backbone'])
+    pools = {path: _pools(part) for path, part in parts.items()}
     dataset = plain_datasets(loader.get('dataset') or {})[0]
     wrapper = dict(type='OptimWrapper') | (cfg.get('optim_wrapper') or {})
     optimizer = dict(wrapper.get('optimizer') or {})
@@ -37,11 +35,13 @@ def recipe(run: Run) -> dict[str, str]:
     hook = hooks.get('DynOPoolHook', {})
     in_optimizer = bool(run.log.get(LEARNING_RATE))  # with a learner none is logged
     keys = (wrapper.get('paramwise_cfg') or {}).get('custom_keys') or {}
-    heads = ' + '.join(map(type_name, _as_list(model.get('decode_head', model.get('head')))))
+    heads = _as_list(model.get('decode_head', model.get('head')) or [])
+    layers = ' + '.join([*map(_stock_name, parts.values()), *map(type_name, heads)])
     crop = (model.get('data_preprocessor') or {}).get('size')
     rows = {
-        'Network': f'{type_name(model)}: {type_name(backbone)} + {heads}',
-        'DynOPools': _pairs(pools) or default,
+        'Network': f'{type_name(model)}: {layers}',
+        'DynOPools': '; '.join(pools.values() if len(pools) == 1 else (
+            f'{path}: {text}' for path, text in pools.items())),
         'Cost': _pairs({k: v for options in (model, hook) for k, v in options.items()
                         if k.startswith(_OF_COST) and v is not None}),
         'Time of the settled network': _settled_time(run),
@@ -80,6 +80,17 @@ def machine(device: str) -> dict[str, str]:
             'Python': platform.python_version(),
             'Device': f'{device}: {device_name(device)}',
             'System': f'{platform.system()} {platform.machine()}'}
+
+
+def _stock_name(part: dict) -> str:
+    return type_name(part['backbone'] if type_name(part) == 'DynOPoolBackbone' else part)
+
+
+def _pools(part: dict) -> str:
+    """The options of a part's DynOPools; empty for a stock backbone."""
+    default = "rule='before' (default)" if type_name(part) == 'DynOPoolBackbone' else (
+        'scale=0.5 (default)' if 'DynOPool' in type_name(part) else '')
+    return _pairs(part.get('dynopool') or {}) or default
 
 
 def _as_list(settings: object) -> list:

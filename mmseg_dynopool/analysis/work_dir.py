@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 
 from mmseg_dynopool.checkpoints import Checkpoint, load_network
-from mmseg_dynopool.config import adapt_to_devices, is_segmentor, read_config
+from mmseg_dynopool.config import adapt_to_devices, dynopool_parts, is_segmentor, read_config
 from mmseg_dynopool.resume.latest import latest_checkpoint
 
 from .logs import RunLog, read_log
@@ -57,7 +57,7 @@ def _config_file(folder: Path) -> str:
 
 def _check_config(cfg: Config, path: str) -> None:
     head = 'decode_head' if is_segmentor(cfg.model) else 'head'
-    for key in ('backbone', head):
+    for key in () if dynopool_parts(cfg.model) else ('backbone', head):
         if not cfg.model.get(key):
             raise ValueError(f'{path} is no config of a segmentor or a classifier: model.{key} '
                              'is missing; give the work dir of such a training')

@@ -4,8 +4,8 @@ import copy
 
 from mmengine.config import Config
 from mmengine.model import BaseModel
-from mmseg.apis import init_model
-from mmseg.registry import DATASETS
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS, MODELS
 from mmseg.utils import get_classes, get_palette
 
 from mmseg_dynopool.config import is_segmentor
@@ -47,12 +47,24 @@ def load_network(cfg: Config, checkpoint: Checkpoint | str | None, device: str =
     cfg = copy.deepcopy(cfg)  # which is changed
     if cfg.get('data_preprocessor') is not None:  # at the top level, as mmpretrain has it
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
-    model = init_model(cfg, device='cpu')
+    model = _build(cfg)
     if checkpoint is not None:
         checkpoint.verify(model, scales=scales)
         checkpoint.load_into(model)
         model.dataset_meta = _dataset_meta(checkpoint, cfg)
     return model.to(device)
+
+
+def _build(cfg: Config) -> BaseModel:
+    """As mmseg's ``init_model``, which gives every class arguments that only some take."""
+    for key in ('pretrained', 'init_cfg'):
+        if key in cfg.model:
+            cfg.model[key] = None
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    model = MODELS.build(cfg.model)
+    model.cfg = cfg  # mmseg's inference reads it
+    model.eval()
+    return model
 
 
 def _dataset_meta(checkpoint: Checkpoint, cfg: Config) -> dict:

@@ -8,7 +8,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.model import BaseModel
 from mmseg.registry import MODELS
 
-from mmseg_dynopool.config import conversion_of, type_name
+from mmseg_dynopool.config import dynopool_parts, type_name
 from mmseg_dynopool.layers import learned_pools
 from mmseg_dynopool.models import DynOPoolBackbone
 
@@ -20,8 +20,8 @@ _HOOKS = ('DynOPoolHook', 'GMACsBudgetHook', 'LatencyBudgetHook', 'MeasuredGradi
 def plain_model(model_cfg: ConfigDict) -> ConfigDict:
     """The stock segmentor or classifier in the place of ours, without cost and initial weights.
 
-    A user's own class stays. A converted network has a ``DynOPoolBackbone`` with the options that
-    the network had.
+    A user's own class stays. What is converted is a ``DynOPoolBackbone`` with the options that the
+    network had.
     """
     plain = copy.deepcopy(model_cfg)
     network = named = plain.type
@@ -30,13 +30,13 @@ def plain_model(model_cfg: ConfigDict) -> ConfigDict:
             network = models.get(named)
     if getattr(network, '__module__', '').startswith('mmseg_dynopool.'):
         plain.type = _name_as(named, network.__bases__[-1])
-    converted = conversion_of(plain)
-    for node in (plain, plain.backbone, converted[0] if converted else {}):
-        for key in ('pretrained', 'init_cfg'):
+    parts = dynopool_parts(plain).values()
+    for node in (plain, plain.get('backbone'), *parts, *(part.get('backbone') for part in parts)):
+        for key in ('pretrained', 'init_cfg') if isinstance(node, dict) else ():
             node.pop(key, None)
-    if converted:
+    if plain.get('dynopool') is not None:
         plain.backbone = ConfigDict(type=_name_as(named, DynOPoolBackbone),
-                                    backbone=converted[0], dynopool=converted[1])
+                                    backbone=plain.backbone, dynopool=plain.dynopool)
     for key in _OPTIONS:
         plain.pop(key, None)
     return plain
@@ -67,11 +67,13 @@ def freeze_config(cfg: Config, model: BaseModel) -> Config:
     A user's own class of network stays.
 
     Args:
-        cfg: the config of a network with a ``DynOPoolHRNet`` or a converted backbone.
+        cfg: the config of a network with ``DynOPoolHRNet`` or converted parts, a backbone or
+            others, which are the network's submodules of the same names.
         model: the trained network of ``cfg``.
 
     Raises:
-        ValueError: the backbone takes no ``dynopool`` options, or nothing in it learns.
+        ValueError: no part takes ``dynopool`` options, nothing learns, or something learns that
+            is no such part.
 
     Examples:
         >>> from mmengine import Config
@@ -85,19 +87,30 @@ def freeze_config(cfg: Config, model: BaseModel) -> Config:
         >>> frozen.type, frozen.backbone.dynopool.learn, frozen.backbone.dynopool.scale.stride2
         ('EncoderDecoder', False, (0.4, 0.4))
     """
-    backbone = type_name(cfg.model.backbone)
-    if backbone != 'DynOPoolHRNet' and conversion_of(cfg.model) is None:
-        raise ValueError(f'cannot freeze the config of a {backbone!r}; it takes a '
+    paths = list(dynopool_parts(cfg.model))
+    if not paths:
+        kind = type_name(cfg.model.get('backbone') or cfg.model)
+        raise ValueError(f'cannot freeze the config of a {kind!r}; it takes a '
                          "'DynOPoolHRNet', or a backbone converted by model.dynopool. For a "
                          'network of your own, use freeze_pools(model)')
-    if not learned_pools(model):
+    learned = learned_pools(model)
+    if not learned:
         raise ValueError('there is no learned scale to freeze: the network is frozen already')
+    modules = dict(model.named_modules(remove_duplicate=False))
+    pools = {path: getattr(modules.get(path), 'dynopools', {}) for path in paths}
+    held = [pool for part in pools.values() for pool in part.values()]
+    lost = [path for path in paths if not pools[path]] + [
+        name for name, pool in learned.items() if pool not in held]
+    if lost:
+        raise ValueError(f'cannot follow {", ".join(lost)} between the config and the network; a '
+                         f'part of the config, here {", ".join(paths)}, must be the submodule of '
+                         'this name, and hold all that learns. Else use freeze_pools(model)')
     frozen = Config(_without_classes(cfg.to_dict()))
     frozen.model = plain_model(frozen.model)
-    scales = {name: tuple(1 / a for a in pool.freeze().read_alpha())
-              for name, pool in model.backbone.dynopools.items()}
-    options = frozen.model.backbone.get('dynopool') or {}
-    frozen.model.backbone.dynopool = dict(options, scale=scales, learn=False)
+    for path, part in dynopool_parts(frozen.model).items():
+        scales = {name: tuple(1 / a for a in pool.freeze().read_alpha())
+                  for name, pool in pools[path].items()}
+        part['dynopool'] = dict(part.get('dynopool') or {}, scale=scales, learn=False)
     frozen.custom_hooks = [hook for hook in frozen.get('custom_hooks') or []
                            if type_name(hook) not in _HOOKS]
     paramwise = (frozen.get('optim_wrapper') or {}).get('paramwise_cfg') or {}

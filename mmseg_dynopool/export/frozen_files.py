@@ -14,7 +14,7 @@ from mmengine.runner import save_checkpoint
 from mmseg_dynopool.checkpoints import Checkpoint, load_network, save_safetensors
 from mmseg_dynopool.config import how_to_run
 from mmseg_dynopool.files import make_folder
-from mmseg_dynopool.layers import freeze_pools
+from mmseg_dynopool.layers import freeze_pools, learned_pools
 from mmseg_dynopool.layers.find import all_pools, by_short_name
 from mmseg_dynopool.models.cost import takes
 from mmseg_dynopool.models.whole_network import network_forward, tensors_of
@@ -94,6 +94,7 @@ def freeze_checkpoint(cfg: Config, checkpoint: str | Checkpoint, out: str | Path
         written = load_network(Config.fromfile(folder / 'config.py'), pth)
         safetensors.verify(written)
         equal = _equal(pth.state, state) and _equal(safetensors.state, state)
+        equal = equal and not learned_pools(written)
         if not equal or not _same_outputs(model, written, **how_to_run(cfg)):
             raise RuntimeError('what was written differs from the trained network, so it was '
                                'removed. Please report this')

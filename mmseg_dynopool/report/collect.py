@@ -97,7 +97,9 @@ def collect(run: Run, baseline: Run | None, shape: Sequence[int] | None, images:
     shape = height, width
     # A classifier's image is right or wrong: none is the best.
     best, worst = ours.evaluation.extremes(images) if is_segmentor(run.cfg.model) else ([], [])
-    return Report(ours, other, shape, measure(_networks(ours, other, device), shape, repeats),
+    costs = measure(_networks(ours, other, device), shape, repeats,
+                    _parts(ours.model))
+    return Report(ours, other, shape, costs,
                   [_sample(ours, other, i) for i in best],
                   [_sample(ours, other, i) for i in worst], machine(device), repeats,
                   budget_outcome(run.cfg, ours.model, run.checkpoint))
@@ -105,9 +107,15 @@ def collect(run: Run, baseline: Run | None, shape: Sequence[int] | None, images:
 
 def _evaluate(run: Run, device: str) -> Trained:
     model = run.load(device)
-    with watch_shapes(model) as seen:
+    with watch_shapes(model.get_submodule(_parts(model)[0])) as seen:
         evaluation = evaluate(model, run.cfg)
     return Trained(run, model, evaluation, learned_scales(model), seen)
+
+
+def _parts(model: nn.Module) -> list[str]:
+    """The names of what holds the DynOPools, of a stock network of its backbone."""
+    return [name for name, module in model.named_modules()
+            if hasattr(module, 'dynopools')] or ['backbone']
 
 
 def _networks(ours: Trained, baseline: Trained | None, device: str) -> dict[str, nn.Module]:

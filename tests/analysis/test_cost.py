@@ -4,8 +4,9 @@ import pytest
 from mmengine.config import ConfigDict
 from mmseg.models import backbones
 
-from mmseg_dynopool.analysis.cost import Cost, stock_model
+from mmseg_dynopool.analysis.cost import Cost, build, measure, stock_model
 from mmseg_dynopool.export.freeze import plain_model
+from support.parts_network import HRNET, RESNET, parts_config
 
 
 def test_slow_moments_of_the_machine_stay_out_of_the_ratio():
@@ -55,3 +56,20 @@ def test_the_stock_network_of_a_config_whose_types_are_scoped_or_classes(ours, k
     config = ConfigDict(type=ours, backbone=dict(type=kind, extra=dict(a=1)))
     assert stock_model(config) == dict(
         type='EncoderDecoder', backbone=dict(type='HRNet', extra=dict(a=1)))
+
+
+def test_the_stock_network_of_parts_of_other_names():
+    """And the sizes of what they return, in the order in which they run."""
+    cfg = parts_config(others=[dict(HRNET, dynopool=dict(scale=0.3))]).model
+    stock = stock_model(cfg)
+    assert stock == dict(type=cfg.type, image_encoder=RESNET,
+                         others=[dict(HRNET, type='HRNet')])
+    assert cfg.others[0].dynopool.scale == 0.3  # the original is left alone
+    plain = ConfigDict(type=cfg.type, image_encoder=RESNET)
+    assert stock_model(plain) is None and stock_model(plain, is_stock=True) == plain
+    costs = measure(dict(ours=build(cfg, 'cpu'), stock=build(stock, 'cpu')), (64, 128), 1,
+                    ('image_encoder', 'others.0'))
+    resnet = [(16, 32), (8, 16), (4, 8), (2, 4)]
+    assert costs['stock'].sizes == [*resnet, (16, 32), (8, 16)]
+    assert costs['ours'].sizes == [*resnet, (16, 32), (5, 10)]
+    assert measure(dict(ours=build(cfg, 'cpu')), (64, 128), 1)['ours'].sizes == []

@@ -9,6 +9,7 @@ from mmseg_dynopool.analysis.network_sizes import STOCK, NetworkSizes, compare_s
 from mmseg_dynopool.hooks.shape_scalar import ShapeScalar
 from mmseg_dynopool.layers import freeze_pools
 from support.networks import learned
+from support.parts_network import HRNET, parts_config
 from support.runs import segmentor
 from support.toys import converted_config, fcn_head, hrnet_extra
 
@@ -90,3 +91,16 @@ def test_sizes_of_a_converted_network():
     assert [found[name] for name in ('stride4', 'stride8', 'stride16')] == [
         tuple(x.shape[2:]) for x in features[:3]]
     assert NetworkSizes.of_model('net', freeze_pools(model), (100, 120)).sizes == found
+
+
+def test_sizes_of_parts_of_other_names():
+    """What two of them have has its whole name, as in a log."""
+    cfg = parts_config(others=[HRNET]).model
+    sizes = NetworkSizes.of_model('net', MODELS.build(cfg), (64, 128)).sizes
+    assert sizes == dict(stride2=(32, 64), stride4=(16, 32), stride8=(8, 16), stride16=(4, 8),
+                         stride32=(2, 4), stream0=(16, 32), stream1=(8, 16))
+    cfg.others = [cfg.image_encoder]
+    net = NetworkSizes.of_model('net', MODELS.build(cfg), (64, 128))
+    assert net.sizes == {f'{part}.dynopools.stride{2**k}': (64 >> k, 128 >> k)
+                         for part in ('image_encoder', 'others.0') for k in range(1, 6)}
+    assert compare_sizes([net])[STOCK] == net.sizes

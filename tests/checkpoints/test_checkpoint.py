@@ -3,12 +3,12 @@
 import pytest
 import torch
 from mmengine.config import Config
-from mmseg.apis import init_model
 
 from mmseg_dynopool import checkpoints
 from mmseg_dynopool.checkpoints import Checkpoint, load_network
 from mmseg_dynopool.export import freeze_checkpoint
 from support.networks import learned
+from support.parts_network import PartsSegmentor, parts_config
 from support.runs import segmentor, train
 from support.toys import segmentor_config
 
@@ -92,7 +92,8 @@ def counts(monkeypatch):
 
     monkeypatch.setattr(checkpoints.checkpoint, 'read_file', counted(
         'files', checkpoints.checkpoint.read_file))
-    monkeypatch.setattr(checkpoints.load, 'init_model', counted('models', init_model))
+    monkeypatch.setattr(checkpoints.load, '_build', counted(
+        'models', checkpoints.load._build))
     return counts
 
 
@@ -134,3 +135,15 @@ def test_the_runner_loads_what_was_read_already(tmp_path, counts):
                   checkpoint=Checkpoint('another.pth', {}))
     assert counts['files'] == 2 and third.iter == 4 and third.checkpoint is None
     assert first.iter == 2
+
+
+def test_a_network_gets_no_argument_that_its_class_does_not_take():
+    """And no initial weights, of which it needs none; the caller's config is left alone."""
+    network = load_network(parts_config(), None)
+    assert type(network) is PartsSegmentor and network.cfg.model == parts_config().model
+    cfg = Config(dict(model=dict(segmentor_config(), pretrained='lost.pth',
+                                 train_cfg=dict(sampler=1))))
+    network = load_network(cfg, None)
+    assert (network.cfg.model.pretrained, network.train_cfg) == (None, dict(sampler=1))
+    assert 'lost.pth' not in str(network.backbone.init_cfg)
+    assert cfg.model.pretrained == 'lost.pth' and not network.training

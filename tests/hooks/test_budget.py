@@ -65,10 +65,8 @@ def test_the_cost_follows_the_plan_and_the_counted_one_ends_at_the_budget(
 
 @pytest.mark.parametrize('target', [0.97, 1.3])
 def test_a_shape_adaptor_meets_it_too(tmp_path, target):
-    watch = Costs()
-    watch.after_train_iter = lambda *args, **kwargs: None
     runner = train(tmp_path, small_segmentor(backbone=dict(dynopool=dict(type='ShapeAdaptor'))),
-                   hook=options(target), iterations=20, hooks=[watch], alpha_lr=0.3)
+                   hook=options(target), iterations=10, alpha_lr=0.3)
     hook = hook_of(runner)
     assert hook.learner is None and hook.keeper.settled is not None
     assert counted_ratio(runner) == pytest.approx(target, rel=0.02)
@@ -79,8 +77,18 @@ def test_out_of_reach_is_refused_at_the_start(tmp_path):
         train(tmp_path, hook=options(0.01))
 
 
-def test_what_is_logged(tmp_path):
-    runner = train(tmp_path, hook=options(1.2), iterations=20)
+@pytest.fixture(scope='module', params=['learner', 'straight_through'])
+def whole(request, tmp_path_factory):
+    """A run of 20 iterations, its checkpoints at 10 and 20, and its alphas."""
+    folder, watch = tmp_path_factory.mktemp('whole'), Watch()
+    runner = train(folder, hook=options(1.2, gradient=request.param), iterations=20,
+                   hooks=[watch], save_every=10)
+    return folder, runner, watch, request.param
+
+
+@pytest.mark.parametrize('whole', ['learner'], indirect=True)
+def test_what_is_logged(whole):
+    runner = whole[1]
     logged = {key.removeprefix('train/'): history.data[0] for key, history in
               runner.message_hub.log_scalars.items()}
     hook = hook_of(runner)
@@ -97,15 +105,6 @@ def test_what_is_logged(tmp_path):
     assert 'gmacs_slope' not in logged  # once they have settled
     # Without the task's losses nothing is in the loss.
     assert logged['loss'].tolist() == pytest.approx(logged['decode.loss_ce'].tolist())
-
-
-@pytest.fixture(scope='module', params=['learner', 'straight_through'])
-def whole(request, tmp_path_factory):
-    """A run of 20 iterations, its checkpoints at 10 and 20, and its alphas."""
-    folder, watch = tmp_path_factory.mktemp('whole'), Watch()
-    runner = train(folder, hook=options(1.2, gradient=request.param), iterations=20,
-                   hooks=[watch], save_every=10)
-    return folder, runner, watch, request.param
 
 
 def test_its_state_is_in_the_checkpoint_not_in_the_model(whole):
@@ -164,8 +163,7 @@ def test_a_run_that_starts_from_a_settled_one_begins_at_its_cost(whole, tmp_path
 
 def test_a_frozen_alpha_is_left_alone(tmp_path):
     runner = train(tmp_path, small_segmentor(backbone=dict(frozen_stages=0)),
-                   hook=options(1.05),
-                   iterations=20)
+                   hook=options(1.05), iterations=10)
     stem1, stem2, stream1 = alphas_of(runner.model)
     assert stem1.tolist() == stem2.tolist() == [2.0, 2.0] and (stream1 != 2).all()
     assert counted_ratio(runner) == pytest.approx(1.05, rel=0.01)
@@ -175,11 +173,11 @@ def test_the_crop_of_the_first_batch_counts_where_no_size_is_known(tmp_path):
     cfg = small_segmentor()
     del cfg.data_preprocessor['size']
     cfg.data_preprocessor.size_divisor = 32
-    runner = train(tmp_path / 'a', cfg, hook=dict(gmacs_budget=dict(target=1.1)), iterations=20,
-                   save_every=10)
+    runner = train(tmp_path / 'a', cfg, hook=dict(gmacs_budget=dict(target=1.1)), iterations=10,
+                   save_every=5)
     assert hook_of(runner).shape == (64, 96) == tuple(hook_of(runner).cost.shape)
-    resumed = train(tmp_path / 'b', cfg, hook=dict(gmacs_budget=dict(target=1.1)), iterations=20,
-                    resume=tmp_path / 'a' / 'iter_10.pth')
+    resumed = train(tmp_path / 'b', cfg, hook=dict(gmacs_budget=dict(target=1.1)), iterations=10,
+                    resume=tmp_path / 'a' / 'iter_5.pth')
     assert torch.equal(alphas_of(resumed.model), alphas_of(runner.model))
 
 
@@ -187,7 +185,7 @@ def test_the_crop_of_the_first_batch_counts_where_no_size_is_known(tmp_path):
 def test_no_map_has_a_single_row_at_the_crop_nor_at_other_sizes(tmp_path, smallest, rows):
     """At a crop whose last stream has two rows; where it falls to one, other images have two."""
     model = small_segmentor(backbone=dict(dynopool=dict(scale=dict(stem1=0.25, stream1=0.25))))
-    runner = train(tmp_path, model, iterations=20,
+    runner = train(tmp_path, model, iterations=10,
                    hook=dict(gmacs_budget=dict(target=0.4), smallest=smallest))
     backbone = runner.model.backbone
     heights = {height: min(size[0] for size in backbone.feature_sizes((height, 96)).values())

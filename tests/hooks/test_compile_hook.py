@@ -5,7 +5,7 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from support.runs import Watch, segmentor, train
-from support.toys import ONE_STAGE, TWO_STREAMS
+from support.toys import TWO_STREAMS
 
 
 def test_training_is_the_same_but_compiled(tmp_path, fresh_compiler):
@@ -14,8 +14,8 @@ def test_training_is_the_same_but_compiled(tmp_path, fresh_compiler):
     for name, hooks in (('plain', []),
                         ('compiled', [dict(type='CompileHook', backend=counter)])):
         watch = Watch()
-        runner = train(tmp_path / name, segmentor(channels=TWO_STREAMS, modules=ONE_STAGE), 4,
-                       [*hooks, watch], lr=0.01, alpha_lr=0.1)
+        runner = train(tmp_path / name, segmentor(channels=TWO_STREAMS, modules=(1, 0, 0, 0)), 4,
+                       [*hooks, watch], lr=0.01, alpha_lr=1.0)
         found.append((watch.alphas, runner.model.state_dict()))
     assert counter.frame_count == 1  # one graph for four steps with other alphas
     (plain_alphas, plain), (alphas, compiled) = found

@@ -161,7 +161,7 @@ def test_an_error_in_a_training_leaves_the_scales_as_they_were(tmp_path):
 
 def test_the_network_learns_its_shape_and_meets_its_budget(tmp_path):
     watch = Watch()
-    runner = train(tmp_path, small_segmentor(), iterations=60, alpha_lr=None,
+    runner = train(tmp_path, iterations=40, alpha_lr=None,
                    hook=dict(gmacs_budget=dict(target=0.8)), hooks=[watch])
     alphas = torch.stack(watch.alphas)
     # Not only along the cost's gradient: heights and widths have gone different ways.
@@ -230,16 +230,24 @@ def test_what_is_not_finite_is_counted_in_the_log(tmp_path, caplog):
     assert scalars(tmp_path)[-1]['slopes_skipped'] == 2
 
 
+EACH_STEP = dict(hook=dict(gmacs_budget=dict(target=1.1), every=1), alpha_lr=None)
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+    """A run of 8 iterations that measures in each, with a checkpoint at 5."""
+    folder = tmp_path_factory.mktemp('whole')
+    return folder, train(folder, iterations=8, save_every=5, **EACH_STEP)
+
+
 @pytest.mark.parametrize('length', [8, 12])
-def test_a_resumed_run_goes_on_with_the_turns_and_draws(tmp_path, length):
-    options = dict(hook=dict(gmacs_budget=dict(target=1.1), every=1), alpha_lr=None)
-    whole = train(tmp_path / 'whole', iterations=8, save_every=5, **options)
-    resumed = train(tmp_path / 'resumed', iterations=length,
-                    resume=tmp_path / 'whole' / 'iter_5.pth', **options)
+def test_a_resumed_run_goes_on_with_the_turns_and_draws(whole, tmp_path, length):
+    folder, runner = whole
+    resumed = train(tmp_path, iterations=length, resume=folder / 'iter_5.pth', **EACH_STEP)
     learner = hook_of(resumed).learner
     assert learner.done == length and learner.slopes.turn == (6 if length == 8 else 10)
     if length == 8:
-        for (key, value), other in zip(whole.model.state_dict().items(),
+        for (key, value), other in zip(runner.model.state_dict().items(),
                                        resumed.model.state_dict().values(), strict=True):
             assert torch.equal(value, other), key
 
@@ -267,9 +275,9 @@ class Constant:
 def test_another_estimator_is_one_class(tmp_path):
     TASK_UTILS.register_module(module=Constant)
     try:
-        runner = train(tmp_path, small_segmentor(), iterations=40, alpha_lr=None, hook=dict(
-            gmacs_weight=0., gradient=dict(type='Constant', slope=-1.0), jitter=0., travel=0.1,
-            smallest=1))
+        runner = train(tmp_path, iterations=20, alpha_lr=None, hook=dict(
+            gmacs_weight=0., gradient=dict(type='Constant', slope=-1.0), every=1, jitter=0.,
+            travel=0.1, smallest=1))
     finally:
         TASK_UTILS.module_dict.pop('Constant')
     # The loss falls with log(alpha): all scales go down, alike. Along one direction only.
@@ -300,7 +308,7 @@ def test_a_shape_adaptor_needs_no_measuring(tmp_path):
 
 def test_a_pixels_budget_from_outside_of_the_package(tmp_path):
     import support.pixels_cost  # noqa: F401  registers
-    runner = train(tmp_path, iterations=20, alpha_lr=None,
+    runner = train(tmp_path, iterations=10, alpha_lr=None,
                    hook=dict(budget=dict(type='PixelsBudget', target=0.7),
                              gmacs_shape=(256, 384)))
     hub = runner.message_hub
@@ -343,20 +351,20 @@ def test_a_training_after_one_that_was_interrupted(tmp_path):
 
 def test_resumed_with_more_accumulation(tmp_path):
     hook = dict(gmacs_budget=dict(target=1.05))
-    train(tmp_path / 'whole', iterations=20, hook=hook, alpha_lr=None, save_every=10)
-    runner = train(tmp_path / 'resumed', iterations=20, hook=hook, alpha_lr=None,
-                   accumulative_counts=2, resume=tmp_path / 'whole' / 'iter_10.pth')
+    train(tmp_path / 'whole', iterations=12, hook=hook, alpha_lr=None, save_every=6)
+    runner = train(tmp_path / 'resumed', iterations=12, hook=hook, alpha_lr=None,
+                   accumulative_counts=2, resume=tmp_path / 'whole' / 'iter_6.pth')
     learner = hook_of(runner).learner
-    assert learner.done == 10 == learner.steps and learner.settled
+    assert learner.done == 6 == learner.steps and learner.settled
 
 
 def test_a_budget_of_time_after_one_of_multiply_adds(tmp_path, monkeypatch):
     """The plan of the run that is resumed begins at the same scales, in the other unit."""
     from support.clock import Clock
     Clock(monkeypatch, per_value=1e-6)
-    train(tmp_path / 'a', iterations=20, hook=dict(gmacs_budget=dict(target=1.05)), save_every=10)
-    runner = train(tmp_path / 'b', iterations=20, hook=dict(latency_budget=dict(target=1.05)),
-                   resume=tmp_path / 'a' / 'iter_10.pth')
+    train(tmp_path / 'a', iterations=10, hook=dict(gmacs_budget=dict(target=1.05)), save_every=5)
+    runner = train(tmp_path / 'b', iterations=10, hook=dict(latency_budget=dict(target=1.05)),
+                   resume=tmp_path / 'a' / 'iter_5.pth')
     hook = hook_of(runner)
     assert hook.keeper.plan.start == pytest.approx(hook.cost.found.milliseconds(
         {name: torch.tensor([2.0, 2.0]) for name in hook.keeper.scales.parts}).item())

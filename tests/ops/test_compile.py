@@ -16,7 +16,9 @@ ALPHAS = (2.0, 2.001, 2.1, 2.3, 2.31, 2.9, 3.3, 1.5)
     ('aot_eager', None, 2),  # the first change of size makes the sizes symbols
     pytest.param('inductor', True, 1, marks=pytest.mark.slow)])  # symbols from the start
 @pytest.mark.parametrize('reduce', REDUCTIONS)
-@torch._inductor.config.patch({'cpp.simdlen': 1, 'cpp_cache_precompile_headers': False})
+# No vector instructions: to find out which there are takes six processes.
+@torch._inductor.config.patch({'cpp.simdlen': 1, 'cpp.vec_isa_ok': False,
+                               'cpp_cache_precompile_headers': False})
 def test_one_dynamic_graph_for_all_sizes(backend, dynamic, graphs, reduce):
     """fullgraph=True raises at any break."""
     counter = CompileCounterWithBackend(backend)

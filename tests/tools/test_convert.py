@@ -10,6 +10,7 @@ from mmseg.registry import MODELS
 from mmseg_dynopool.conversion import plan_conversion
 from mmseg_dynopool.models import count_network_gmacs
 from support.commands import tool
+from support.parts_network import RESNET, parts_config
 from support.toys import SIZE, converted_config
 
 
@@ -64,3 +65,18 @@ def test_a_network_that_is_refused(config):
     assert 'refused: stages.0.downsample.sampler: ' in printed
     assert 'a strided convolution' in printed
     assert 'GMACs of one image of 64 x 96: stock ' in printed
+
+
+def test_a_part_of_another_name(tmp_path):
+    """The config's converted one by default; in a stock config it is to be named."""
+    cfg = parts_config(data_preprocessor=dict(type='SegDataPreProcessor', size=SIZE))
+    cfg.dump(tmp_path / 'converted.py')
+    stock = MODELS.build(dict(cfg.model, image_encoder=RESNET))
+    cfg.model.image_encoder = RESNET
+    cfg.dump(tmp_path / 'stock.py')
+    found = result('converted.py', cwd=tmp_path)
+    assert found == result('stock.py', '--part', 'image_encoder', cwd=tmp_path)
+    assert list(found['scales']) == [f'stride{2**k}' for k in range(1, 6)]
+    assert found['stock_gmacs'] == pytest.approx(count_network_gmacs(stock, SIZE), rel=1e-12)
+    printed = tool('convert', 'stock.py', cwd=tmp_path, ok=False)
+    assert "the network has no 'backbone'" in printed and 'image_encoder, others, head' in printed

@@ -9,8 +9,10 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 
 from mmseg_dynopool.costs import GMACsCounter
+from mmseg_dynopool.models import count_network_gmacs
 from mmseg_dynopool.models.whole_network import forward_without_postprocessing
 from support.commands import tool, tool_process
+from support.parts_network import RESNET, parts_config
 from support.toys import ROOT, converted_config
 
 DEMO = ROOT / 'configs' / 'demo_dynopool_mni152.py'
@@ -77,3 +79,15 @@ def test_the_stock_column_of_a_converted_network(tmp_path, kind, rule):
     assert found['gmacs'] / found['stock_gmacs'] > (1.5 if rule == 'after' else 1)
     sizes = [row['output_size'] for row in found['instances'].values()]
     assert sizes == ([[16, 24], [8, 12], [4, 6]] if kind == 'ResNet7' else [[32, 48], [16, 24]])
+
+
+def test_a_network_without_backbone(tmp_path):
+    """Its class takes nothing but its parts."""
+    cfg = parts_config()
+    cfg.dump(tmp_path / 'net.py')
+    printed = tool('get_flops', 'net.py', '--shape', 64, 96, '--json', cwd=tmp_path)
+    found = json.JSONDecoder().raw_decode(printed[printed.index('{'):])[0]
+    stock, learned = (MODELS.build(dict(cfg.model, image_encoder=encoder))
+                      for encoder in (RESNET, cfg.model.image_encoder))
+    assert [found['stock_gmacs'], found['gmacs']] == pytest.approx(
+        [count_network_gmacs(network, (64, 96)) for network in (stock, learned)])
