@@ -66,7 +66,8 @@ def main():
                          'of a module in it') from None
     plan = plan_conversion(part, **{
         name: value for name, value in options.items()
-        if name in ('rule', 'scale', 'merge', 'skip', 'in_channels')})
+        if name in ('rule', 'scale', 'merge', 'skip', 'in_channels', 'image', 'multiple',
+                    'levels')})
     run = how_to_run(cfg)
     result = asdict(plan) | dict(shape=list(shape),
                                  stock_gmacs=count_network_gmacs(network, shape, **run))

@@ -160,7 +160,8 @@ class Converted(_Variant):
         else:
             resized = resize.output_size(size)
         leaves[index] = resize(image, resized)
-        outputs = add_zero_gradient(self._run_with_pools(*tree_unflatten(leaves, structure)), self.dynopools)
+        outputs = add_zero_gradient(
+            self._run_with_pools(*tree_unflatten(leaves, structure)), resize)
         if not self.restores_size or equal_sizes(resized, size):
             return outputs
         # What has the image's size, as logits do, has it again.

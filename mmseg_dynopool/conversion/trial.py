@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -117,7 +117,7 @@ class Trial:
                          self._running[-1] if self._running else '')
             return None
         if self._plan.size_chain is not None and (
-                self._network.feature_sizes(image.shape[-2:]) != self._pooled):
+                cast(Any, self._network).feature_sizes(image.shape[-2:]) != self._pooled):
             self._plan.size_chain = None
         return shapes
 

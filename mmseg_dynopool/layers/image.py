@@ -109,12 +109,11 @@ class FixedImageResize(FixedDynOPool):
         return f'{super().extra_repr()}, multiple={self.multiple}'
 
 
-def add_zero_gradient(outputs: Any, pools: Mapping[str, nn.Module]) -> Any:
-    """A network's outputs; in their backward pass the image's alpha gets a gradient of zeros.
+def add_zero_gradient(outputs: Any, resize: nn.Module) -> Any:
+    """A network's outputs; in their backward pass the alpha of its `ImageResize` gets zeros.
 
     DDP waits for one; at the image itself it would cost the gradient of the first layer's input.
     """
-    resize = dict(pools).get(IMAGE)
     if not isinstance(resize, ImageResize) or not (
             torch.is_grad_enabled() and resize.alpha.requires_grad):
         return outputs

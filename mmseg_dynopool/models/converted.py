@@ -49,7 +49,7 @@ def DynOPoolBackbone(backbone: dict, dynopool: dict | None = None,
         backbone = dict(backbone, pretrained=pretrained)
     # By the registry of the scope that a config has, and without one by mmseg's.
     network = convert_dynopool(MODELS.build(backbone), **(dynopool or {}))
-    network.restores_size = False  # features follow the image; heads bring logits back
+    vars(network)['restores_size'] = False  # features follow the image; heads bring logits back
     return network
 
 

@@ -9,6 +9,7 @@ from mmengine.registry import MODELS
 from mmseg.models.backbones import HRNet
 from torch import Tensor, nn
 
+from mmseg_dynopool.layers import ResizingPool
 from mmseg_dynopool.layers.image import IMAGE, add_zero_gradient
 from mmseg_dynopool.layers.pool import as_dynamic_shapes, read_alphas
 from mmseg_dynopool.ops import pooled_size
@@ -130,7 +131,7 @@ class DynOPoolHRNet(HRNet):
             features = _run_transition(transition, features, streams)
             for module in stage:
                 features = module(features, streams)
-        return add_zero_gradient(features, self.dynopools) if IMAGE in pools else features
+        return add_zero_gradient(features, self.dynopools[IMAGE]) if IMAGE in pools else features
 
     def feature_sizes(self, image_size: Sequence[int], alphas: dict | None = None
                       ) -> dict[str, tuple[int, int]]:
@@ -175,7 +176,7 @@ class DynOPoolHRNet(HRNet):
         """Size of each DynOPool's output: the stem's, then from stream to stream."""
         sizes = {}
         if IMAGE in alphas:
-            size = sizes[IMAGE] = self.dynopools[IMAGE].size_at(size, alphas[IMAGE])
+            size = sizes[IMAGE] = _pool_of(self.dynopools, IMAGE).size_at(size, alphas[IMAGE])
         for name, conv in (('stem1', self.conv1), ('stem2', self.conv2)):
             if name in alphas:
                 size = sizes[name] = pooled_size(size, alphas[name])
@@ -192,6 +193,12 @@ class DynOPoolHRNet(HRNet):
         height, width = ((n + 2 * p - k) // s + 1 for n, p, k, s in zip(
             size, conv.padding, conv.kernel_size, conv.stride))
         return height, width
+
+
+def _pool_of(pools: nn.ModuleDict, name: str) -> ResizingPool:
+    pool = pools[name]
+    assert isinstance(pool, ResizingPool)
+    return pool
 
 
 def _pool_like(pool: nn.Module, model: Tensor, x: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ def test_the_alpha_gets_zeros_and_the_image_no_gradient():
     resize, conv = ImageResize(0.5), nn.Conv2d(3, 2, 3, 2, 1)
     image = torch.rand(1, 3, 16, 16)
     features = [conv(resize(image)), 'a name']
-    (output, _) = add_zero_gradient(features, nn.ModuleDict(dict(image=resize)))
+    (output, _) = add_zero_gradient(features, resize)
     assert torch.equal(output, features[0])
     output.square().sum().backward()
     assert resize.alpha.grad.tolist() == [0.0, 0.0]
