@@ -13,7 +13,7 @@ BEGIN, END = '<!-- tables -->', '<!-- /tables -->'
 
 
 def tables(done: dict[str, dict], done_0_3: dict[str, dict]) -> str:
-    """Both tables, and what is missing."""
+    """The tables, and what is missing."""
     found, old = Results(done, learner_runs.all_runs()), Results(done_0_3, runs.all_runs())
     head = ['data, network, cost', '0.3, alpha in the optimizer', 'learner, no jitter',
             'learner, jitter 0.1', 'jitter less none']
@@ -34,12 +34,27 @@ def tables(done: dict[str, dict], done_0_3: dict[str, dict]) -> str:
             held = 'uniform scales, held, ' if method == 'jittered' else ''
             variants.append([held + name, group.spread('miou'), group.spread('gmacs_ratio', 3),
                              group.seeds])
+    image_head = ['data, network, cost', 'stock, cost 1', 'smaller input', 'no image level',
+                  'image level', 'image level, jitter 0.1', 'image level less smaller input']
+    images = []
+    for network, data, ratio in learner_runs.CANDIDATES:
+        if ratio != 0.5:
+            continue
+        still, jittered = (found.group(network, data, 'learner', ratio, image=True, **options)
+                           for options in (dict(jitter=0.), {}))
+        if still.lines or jittered.lines:
+            smaller = old.group(network, data, 'input', ratio)
+            groups = (old.group(network, data, 'stock', 1.), smaller,
+                      found.group(network, data, 'learner', ratio, jitter=0.), still, jittered)
+            images.append([f'{NAMES[network]}, {data}, {ratio:g}', *map(_score, groups),
+                           difference(still, smaller)])
     missing = sum(run.key not in done for run in found.runs)
     note = (f'Of the listed runs {missing} are missing: the tables are unfinished.\n'
             if missing else '')
+    image = ['With [the image as the first level](image_level.md), without jitter but in one column:', markdown(image_head, images)]
     return '\n\n'.join(['mIoU, mean ± standard deviation over seeds (n):', markdown(head, rows),
                         "The evidence's HRNet on stretched_h at half the cost:",
-                        markdown(HEAD, variants), note]).rstrip() + '\n'
+                        markdown(HEAD, variants), *(image if images else ()), note]).rstrip() + '\n'
 
 
 def write_page(done: dict[str, dict], done_0_3: dict[str, dict], page: Path) -> None:
