@@ -51,7 +51,7 @@ def tables(done: dict[str, dict], done_0_3: dict[str, dict]) -> str:
     missing = sum(run.key not in done for run in found.runs)
     note = (f'Of the listed runs {missing} are missing: the tables are unfinished.\n'
             if missing else '')
-    image = ['With [the image as the first level](image_level.md), no jitter but where it is named:',
+    image = ['With [the image as the first level](image_level.md), no jitter unless named:',
              markdown(image_head, images)]
     return '\n\n'.join(['mIoU, mean ± standard deviation over seeds (n):', markdown(head, rows),
                         "The evidence's HRNet on stretched_h at half the cost:",
