@@ -1,7 +1,5 @@
 """The backbone's ``dynopool=dict(...)`` options."""
 
-from typing import Any
-
 from torch import nn
 
 from mmseg_dynopool.layers import (
@@ -70,11 +68,12 @@ def build_dynopools(options: dict | None, streams: int, stride: int = 4) -> nn.M
         try:
             if name == IMAGE:
                 pool: ResizingPool = ImageResize(multiple=multiple, **given)
-                fixed: Any = FixedImageResize(pool.initial_scale, multiple)
             else:
                 pool = _TYPES[kind](**dict(dict(scale=0.5), **options, **given))
-                fixed = FixedDynOPool(pool.initial_scale)
         except ValueError as error:
             raise ValueError(f'dynopool options of {name}: {error}') from error
-        pools[name] = pool if learn.get(name, True) else fixed
+        if not learn.get(name, True):
+            pool = (FixedImageResize(pool.initial_scale, multiple) if name == IMAGE
+                    else FixedDynOPool(pool.initial_scale))
+        pools[name] = pool
     return pools

@@ -1,7 +1,6 @@
 """Configs that cannot work; and a config of which only mmseg's own tools need a line more."""
 
-import subprocess
-import sys
+from support.forks import run_script
 
 
 def config_missing(bench):
@@ -70,12 +69,11 @@ def config_without_visualizer(bench):
 def config_without_custom_imports(bench):
     """In another process: this one has imported the plugin."""
     config = bench.write_config('custom_imports = None')
-    code = ('import sys; from mmseg.apis import init_model\n'
-            'init_model(sys.argv[1], device="cpu")')
-    done = subprocess.run([sys.executable, '-c', code, str(config)], text=True,
-                          capture_output=True)
-    assert done.returncode != 0
-    return done.stderr
+    script = bench.write('use.py', 'import sys\nfrom mmseg.apis import init_model\n'
+                                   'init_model(sys.argv[1], device="cpu")\n')
+    code, printed = run_script(script, config, cwd=bench.folder)
+    assert code != 0
+    return printed
 
 
 def config_import_missing(bench):

@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
-from support.toys import ONE_STAGE, write_project
+from support.toys import write_project
 
 
 class Kill(Hook):
@@ -29,7 +29,7 @@ def trained(cityscapes, tmp_path_factory):
     little, predict many classes.
     """
     folder = tmp_path_factory.mktemp('trained')
-    write_project(folder, cityscapes, ONE_STAGE)
+    write_project(folder, cityscapes)
     init_default_scope('mmseg')
     metrics = {}
     for name, config in (('learned', 'my_dynopool_config.py'), ('stock', 'my_hrnet_config.py')):

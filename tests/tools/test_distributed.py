@@ -13,7 +13,7 @@ from mmseg.registry import MODELS
 from mmseg_dynopool.models import count_network_gmacs
 from support.commands import process, scalars, tool
 from support.forks import run_ranks
-from support.toys import ONE_STAGE, ROOT, write_cityscapes, write_project
+from support.toys import ROOT, write_cityscapes, write_project
 
 RECORDER = '''
 """Writes what this rank computes in each iteration, numbers bit for bit."""
@@ -69,7 +69,7 @@ GROUP_NORM = dict(type='GN', num_groups=2, requires_grad=True)
 @pytest.fixture(scope='module')
 def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp('project')
-    write_project(folder, write_cityscapes(folder / 'data', count=8, size=SIZE), ONE_STAGE)
+    write_project(folder, write_cityscapes(folder / 'data', count=8, size=SIZE))
     (folder / 'recorder.py').write_text(RECORDER)
     return folder
 

@@ -18,6 +18,7 @@ from scipy.stats import t
 from mmseg_dynopool.data.prepare_fashion_scenes import VARIANTS
 from mmseg_dynopool.layers import learned_pools
 from mmseg_dynopool.models import count_network_gmacs
+from mmseg_dynopool.models.whole_network import forward_without_postprocessing
 from study import candidates, learner_runs, times
 from study import lines as study_lines
 from study import train as training
@@ -41,13 +42,13 @@ described = functools.cache(describe)  # by a search
 
 @pytest.fixture(autouse=True, scope='module')
 def counted_once():
-    """The search comes back to sizes that it has counted."""
+    """The search comes back to sizes that it has counted; how the networks run is known."""
     counts: WeakKeyDictionary = WeakKeyDictionary()
 
     def count(model, shape):
         of_model = counts.setdefault(model, {})
         if shape not in of_model:
-            of_model[shape] = count_network_gmacs(model, shape)
+            of_model[shape] = count_network_gmacs(model, shape, forward_without_postprocessing)
         return of_model[shape]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -92,9 +93,12 @@ def test_the_options_of_the_learners_runs(options):
         shrink=type(hook).__name__ != 'UnshrunkHook', begin=budget.begin, reach=budget.reach,
         clip=(wrapper.get('clip_grad') or {}).get('max_norm'),
         amp=wrapper.type == 'CPUAmpOptimWrapper', optimizer=wrapper.optimizer.type)
+    image = dict(options).get('image', False)
+    assert ('image' in MODELS.build(config.model).backbone.dynopools) == image
+    others = {name: value for name, value in options if name != 'image'}
     usual = dict(travel=3., every=2, jitter=0.1, step=0.1, shrink=True, begin=0.1, reach=0.5,
                  clip=None, amp=False, optimizer='SGD')
-    assert found == usual | dict(options)
+    assert found == usual | others
     assert 'paramwise_cfg' not in wrapper
     stock = gmacs(*described(Run('hrnet', LEARNER[options].data, 'stock', 1., 0)))
     assert budget.target_gmacs == pytest.approx(0.5 * stock)
@@ -351,7 +355,7 @@ def test_one_run_from_config_to_line(tmp_path, monkeypatch):
     monkeypatch.setattr(training, 'REPEATS', dict(train=1, test=1))
     monkeypatch.setattr(training, 'load', lambda file, overrides: load(file, {
         **overrides, 'train_cfg.max_iters': 4, 'train_cfg.val_interval': 4,
-        'default_hooks.logger.interval': 1}))
+        'default_hooks.logger.interval': 1, 'train_dataloader.batch_size': 2}))
     run = Run('hrnet', 'stretched_h', 'learner', 0.5, 3, (('every', 1), ))
     line = json.loads(json.dumps(training.finish(run, tmp_path / 'work')))
     assert line['key'] == run.key and line['seed'] == 3 and line['options'] == dict(every=1)

@@ -10,14 +10,14 @@ from mmseg.apis import init_model
 from mmseg_dynopool.export import InferenceNetwork
 from support.commands import tool, tool_process
 from support.networks import scatter
-from support.toys import ONE_STAGE, write_project
+from support.toys import write_project
 
 
 @pytest.fixture(scope='module')
 def trained(cityscapes, tmp_path_factory):
     """A project with a short training whose alphas have left 2, and its frozen form."""
     folder = tmp_path_factory.mktemp('project')
-    write_project(folder, cityscapes, ONE_STAGE)  # open sizes take the compiler long
+    write_project(folder, cityscapes)
     tool('train', 'my_dynopool_config.py', '--work-dir', 'run', cwd=folder)
     path = folder / 'run' / 'iter_3.pth'
     scatter(folder / 'my_dynopool_config.py', path,

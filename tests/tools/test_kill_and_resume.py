@@ -9,7 +9,7 @@ import torch
 from mmseg_dynopool.resume.latest import checkpoint_differences, latest_checkpoint
 from support.commands import tool
 from support.forks import run_script
-from support.toys import ONE_STAGE, ROOT, write_project
+from support.toys import ROOT, write_project
 
 # All that draws random numbers or keeps a state: augmentation in workers, dropout, moving
 # averages, the scales' learner. Checkpoints every two iterations, one is kept.
@@ -75,7 +75,7 @@ def one_thread():
 def test_kills_leave_no_trace(cityscapes, tmp_path, monkeypatch, one_thread):
     """The runs that nothing kills are in this process, which saves seconds of imports."""
     monkeypatch.syspath_prepend(str(tmp_path))
-    write_project(tmp_path, cityscapes, ONE_STAGE)
+    write_project(tmp_path, cityscapes)
     (tmp_path / 'soak.py').write_text(CONFIG)
     (tmp_path / 'killer.py').write_text(KILLER)
     log = tool('train', 'soak.py', '--work-dir', 'whole', '--resume', cwd=tmp_path)
