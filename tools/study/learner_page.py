@@ -43,11 +43,12 @@ def tables(done: dict[str, dict], done_0_3: dict[str, dict]) -> str:
         still, jittered = (found.group(network, data, 'learner', ratio, image=True, **options)
                            for options in (dict(jitter=0.), {}))
         if still.lines or jittered.lines:
-            smaller = old.group(network, data, 'input', ratio)
-            groups = (old.group(network, data, 'stock', 1.), smaller,
-                      found.group(network, data, 'learner', ratio, jitter=0.), still, jittered)
-            images.append([f'{NAMES[network]}, {data}, {ratio:g}', *map(_score, groups),
-                           difference(still, smaller)])
+            stock, smaller = (_if_listed(old, network, data, method, cost)
+                              for method, cost in (('stock', 1.), ('input', ratio)))
+            images.append([
+                f'{NAMES[network]}, {data}, {ratio:g}', *map(_score, (
+                    stock, smaller, found.group(network, data, 'learner', ratio, jitter=0.), still,
+                    jittered)), difference(still, smaller) if smaller else '-'])
     missing = sum(run.key not in done for run in found.runs)
     note = (f'Of the listed runs {missing} are missing: the tables are unfinished.\n'
             if missing else '')
@@ -65,5 +66,13 @@ def write_page(done: dict[str, dict], done_0_3: dict[str, dict], page: Path) -> 
     write_file(page, f'{text[:begin]}\n{tables(done, done_0_3)}{text[end:]}'.encode())
 
 
-def _score(group: Group) -> str:
-    return f'{group.spread("miou")} ({group.seeds})' if group.lines else '-'
+def _if_listed(results: Results, *names: object) -> Group | None:
+    """A group of runs; None where the study has no such runs."""
+    try:
+        return results.group(*names)
+    except ValueError:
+        return None
+
+
+def _score(group: Group | None) -> str:
+    return f'{group.spread("miou")} ({group.seeds})' if group and group.lines else '-'
