@@ -372,7 +372,8 @@ def test_the_script_without_mmseg_labels_as_mmseg_does(tmp_path, monkeypatch):
     assert 'import mm' not in code
     cfg = Config.fromfile(config_path('deeplabv3plus_r50_dynopool_cityscapes.py'))
     cfg.model.pretrained = cfg.model.auxiliary_head = None
-    cfg.model.backbone = dict(type='ResNet', depth=18, base_channels=8)
+    cfg.model.backbone = dict(type='ResNet', depth=18, base_channels=8, num_stages=1, strides=(1, ),
+                              dilations=(1, ), out_indices=(0, ))
     cfg.model.decode_head = dict(type='FCNHead', in_channels=8, in_index=0, channels=8,
                                  num_classes=19)
     cfg.test_pipeline = [step for step in cfg.test_pipeline if step.type != 'Resize']

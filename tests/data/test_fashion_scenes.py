@@ -1,8 +1,6 @@
 """Scenes of garments: what the variants promise, from files that the test makes."""
 
 import gzip
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -17,6 +15,7 @@ from mmseg_dynopool.data.prepare_fashion_scenes import (
     prepare_fashion_scenes,
     read_fashion_mnist,
 )
+from support.commands import script
 from support.toys import ROOT
 
 
@@ -177,9 +176,8 @@ def test_an_unknown_variant(source, tmp_path):
 
 
 def test_one_command_prepares_the_variants(source, tmp_path):
-    subprocess.run([sys.executable, ROOT / 'tools/dataset_converters/fashion_scenes.py', 'mixed',
-                    'stretched_w', '-o', tmp_path / 'out', '--source', source, '--train', '2',
-                    '--val', '1'], check=True, capture_output=True)
+    script(ROOT / 'tools/dataset_converters/fashion_scenes.py', 'mixed', 'stretched_w', '-o',
+           tmp_path / 'out', '--source', source, '--train', 2, '--val', 1, cwd=tmp_path)
     assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['mixed', 'stretched_w']
     image = cv2.imread(str(tmp_path / 'out/stretched_w/images/val/scene_0000.png'))
     assert image.shape == (72, 216, 3)
