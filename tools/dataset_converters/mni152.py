@@ -1,15 +1,29 @@
-"""Prepare the demo's data set: brain tissue in slices of the MNI152 template."""
+"""Prepare data of brain tissue in slices of the MNI152 template; without options the demo's.
+
+    python tools/dataset_converters/mni152.py
+    python tools/dataset_converters/mni152.py --plane coronal --thick 5 -o data/mni152_coronal_5
+
+The second are images of thick axial slices, 5 mm high and 1 mm wide.
+"""
 
 import argparse
 
-from mmseg_dynopool.data.prepare_mni152 import prepare_mni152
+from mmseg_dynopool.cli.options import positive_int
+from mmseg_dynopool.data.prepare_mni152 import PLANES, prepare_mni152
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('-o', '--out-dir', default='data/mni152', help='folder to write to')
+    parser.add_argument('--plane', choices=PLANES, default='axial')
+    parser.add_argument('--thick', type=positive_int, metavar='MM',
+                        help='thickness of the axial slices that a coronal or sagittal image shows')
     args = parser.parse_args()
-    counts = prepare_mni152(args.out_dir)
+    try:
+        counts = prepare_mni152(args.out_dir, args.plane, args.thick)
+    except ValueError as error:
+        parser.error(str(error))
     print(f'{args.out_dir}: ' + ', '.join(f'{n} {split} slices' for split, n in counts.items()))
 
 
