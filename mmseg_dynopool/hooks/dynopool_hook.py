@@ -273,7 +273,7 @@ class DynOPoolHook(Hook):
                 self._after_optimizer(runner)
         if keeper is not None and keeper.settled is not None:
             if not was_settled:
-                runner.logger.info(keeper.describe_settled(unwrap(runner.model)))
+                runner.logger.info(keeper.describe_settled())
             self._settle_averages(runner, keeper)
 
     def before_val_epoch(self, runner: Runner) -> None:

@@ -57,6 +57,8 @@ class KeptCheckpoints:
                 f'the budget is missed: {outcome}. The training ended at {progress:.0%}, and the '
                 f'scales settle at {keeper.plan.settle:.0%} of it: resume it, end it later (early '
                 'stopping), or let the budget settle earlier, as by reach=0.2, settle=0.4')
+        elif keeper.is_coarse:
+            runner.logger.warning(f'the budget is missed: {outcome}. {keeper.describe_settled()}')
         else:
             runner.logger.warning(
                 f'the budget is missed: {outcome}. The scales had settled at it, and something '

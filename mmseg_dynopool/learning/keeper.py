@@ -43,7 +43,8 @@ class BudgetKeeper:
         plan: the wanted cost at each moment, from the cost of the current scales on.
         limits: where the scales may lie.
         settled: where they settled, ``(n,)``, or None before.
-        measured: the cost of the settled network as measured; None where a count is the truth.
+        counted: the cost there, rounded sizes included; None before.
+        measured: the same as measured; None where a count is the truth.
 
     Raises:
         ValueError: the target is out of reach, or an argument malformed.
@@ -76,6 +77,7 @@ class BudgetKeeper:
         self.maps = cost.maps() if maps is None else maps
         self.plan = Plan(1.0, target, begin, reach, settle)
         self.settled: np.ndarray | None = None
+        self.counted: float | None = None
         self.measured: float | None = None
         self._old_start: float | None = None
         self.begin_at(scales.read())
@@ -111,13 +113,13 @@ class BudgetKeeper:
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs."""
-        return dict(start=self.start.tolist(), old_start=self._old_start, measured=self.measured,
-                    settled=None if self.settled is None else self.settled.tolist())
+        return dict(start=self.start.tolist(), old_start=self._old_start, counted=self.counted,
+                    measured=self.measured, settled=None if self.settled is None else self.settled.tolist())
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken; the phases are those of this run."""
         self.begin_at(np.array(state['start']), state['old_start'])
-        self.measured = state['measured']
+        self.counted, self.measured = state.get('counted'), state['measured']
         self.settled = None if state['settled'] is None else np.array(state['settled'])
 
     def keep(self, model: nn.Module, values: np.ndarray, progress: float) -> np.ndarray:
@@ -137,17 +139,25 @@ class BudgetKeeper:
     def outcome(self, model: nn.Module) -> Outcome:
         """What ``model`` costs now, whoever has set its scales, sizes rounded."""
         alphas = {name: pool.read_alpha() for name, pool in all_pools(model).items()}
-        return Outcome(self.cost.counted(model)(alphas), self.plan.target, self.cost.initial,
-                       self.cost.unit)
+        return self._outcome_at(self.cost.counted(model)(alphas))
 
-    def describe_settled(self, model: nn.Module) -> str:
+    def _outcome_at(self, cost: float) -> Outcome:
+        return Outcome(cost, self.plan.target, self.cost.initial, self.cost.unit)
+
+    @property
+    def is_coarse(self) -> bool:
+        """Whether the scales settled beside the target, for want of sizes nearer to it."""
+        return self.counted is not None and not self._outcome_at(self.counted).is_met
+
+    def describe_settled(self) -> str:
         """At what the scales have settled, in a line, for logs."""
         assert self.settled is not None
-        unit = self.cost.unit
-        counted = self.cost.counted(model)(self.scales.alphas(self.settled))
         measured = '' if self.measured is None else f', {self.measured:.4g} as measured'
-        return (f'the scales have settled at {counted:.4g} {unit} as counted{measured}; wanted '
-                f'were {self.plan.target:.4g}')
+        coarse = ('. No sizes that the network can have come nearer: let more levels learn, make '
+                  "the image's `multiple` smaller, or choose another target"
+                  if self.is_coarse and self.measured is None else '')
+        return (f'the scales have settled at {self.counted:.4g} {self.cost.unit} as counted'
+                f'{measured}; wanted were {self.plan.target:.4g}{coarse}')
 
     def _settle(self, model: nn.Module, values: np.ndarray) -> np.ndarray:
         """Where the cost is nearest to the target: as counted, or as measured where it can be.
@@ -166,6 +176,7 @@ class BudgetKeeper:
                 break
             aim *= target / measured
         _, settled, self.measured = min(found, key=lambda entry: entry[0])
+        self.counted = counted(self.scales.alphas(settled))
         return settled
 
     def _nearest_counted(self, counted: Callable, values: np.ndarray, wanted: float

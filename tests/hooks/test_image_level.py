@@ -63,6 +63,17 @@ def test_a_converted_network_with_the_image_level(tmp_path):
     assert next(iter(runner.model.backbone.dynopools)) == 'image'
 
 
+def test_where_aligned_sizes_leave_the_budget_out_of_reach_the_log_says_so(tmp_path):
+    """An image of 64 x 96 in steps of 32 costs 1, .67, .5, .33 or .17 of it, inner levels fixed."""
+    cfg = small(multiple=32, learn=dict(stream1=False))
+    hook = dict(gmacs_budget=dict(target=0.57), gmacs_shape=(64, 96))
+    train(tmp_path, cfg, iterations=8, alpha_lr=None, hook=hook)
+    log = next(tmp_path.glob('*/*.log')).read_text()
+    assert "make the image's `multiple` smaller, or choose another target" in log
+    assert log.count('the budget is missed: the network costs') == 1
+    assert 'something else has changed' not in log
+
+
 def test_the_papers_way_has_no_gradient_for_it(tmp_path):
     with pytest.raises(ValueError, match="the image's scale learns by measured losses alone"):
         train(tmp_path, small(), hook=dict(gmacs_weight=7e-5))
