@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mmseg_dynopool.costs import Cost
 from mmseg_dynopool.costs.budget import check_phases, is_number
 from mmseg_dynopool.costs.cost import LearnedMap
+from mmseg_dynopool.layers import ImageResize
 
 from .keeper import BudgetKeeper
 from .plan import step_weights
@@ -116,9 +117,11 @@ class ScaleLearner:
         if not self.scales.parts:
             raise ValueError(f'{type(model).__name__} has no scale that can move: it holds no '
                              'DynOPool that learns, or all of them are frozen')
-        if any(self.scales.pools[name].tied for name in self.scales.parts):
-            raise ValueError('a ShapeAdaptor has a gradient of its own, and a learner moves '
-                             "DynOPools: train it by an optimizer, or use type='DynOPool'")
+        pools = [self.scales.pools[name] for name in self.scales.parts]
+        if any(p.tied for p in pools) and not any(isinstance(p, ImageResize) for p in pools):
+            raise ValueError('a ShapeAdaptor has a gradient of its own, and a learner moves it '
+                             "beside the image's scale alone: train it by an optimizer, or use "
+                             "type='DynOPool' or image=True")
         self.maps = maps if maps is not None or cost is None else cost.maps()
         self.smallest = smallest
         self.keeper: BudgetKeeper | None = None
@@ -171,6 +174,7 @@ class ScaleLearner:
             return
         self._write()
         means = self.slopes
+        self.scales.note_coarseness(self.maps or (), self.values)
         device = self.scales.pools[next(iter(self.scales.parts))].parameter.device
         slope = self.estimator(self.model, lambda: _mean_over_ranks(loss(), device), self.scales,
                                self.values, means.direction, self.limits, means.turn)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmseg_dynopool.costs.cost import Cost, LearnedMap
-from mmseg_dynopool.layers import ResizingPool, learned_pools
+from mmseg_dynopool.layers import ImageResize, ResizingPool, learned_pools
 
 
 class Limits(NamedTuple):
@@ -41,6 +41,7 @@ class LearnedScales:
     Attributes:
         pools: all its poolings that learn, by name.
         parts: ``{name: slice}``, the place of each that moves.
+        coarseness: ``(n,)``, the change that moves an image's aligned size by one step; else 0.
 
     Examples:
         >>> from mmseg_dynopool.layers import DynOPool
@@ -59,6 +60,7 @@ class LearnedScales:
                 self.parts[name] = slice(size, size + (1 if pool.tied else 2))
                 size = self.parts[name].stop
         self.size = size
+        self.coarseness = np.zeros(size)
 
     def read(self) -> np.ndarray:
         """The current values, inside their bounds, in one read from the device."""
@@ -115,6 +117,14 @@ class LearnedScales:
             log = cost(self.tensors(leaf)).log() + 0 * leaf.sum()
             gradient, = torch.autograd.grad(log, leaf)
         return log.item(), gradient.numpy()
+
+    def note_coarseness(self, maps: Sequence[LearnedMap], values: np.ndarray) -> None:
+        """Set `coarseness` at ``values``; ``maps`` are the outputs of the poolings."""
+        for name, size, _ in maps:
+            if name in self.parts and isinstance(self.pools[name], ImageResize):
+                part, pool = self.parts[name], self.pools[name]
+                side = np.array(size) * np.exp(-values[part]) / np.array(pool.initial_scale)
+                self.coarseness[part] = (pool.multiple / side)[:part.stop - part.start]
 
     def limits(self, maps: Sequence[LearnedMap] = (), smallest: int = 1,
                start: np.ndarray | None = None) -> Limits:

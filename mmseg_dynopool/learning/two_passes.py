@@ -24,7 +24,7 @@ class TwoPasses:
 
     Args:
         step: by how much the logarithm of a scale is changed, up and down. It should move the
-            sizes of the coarsest map.
+            sizes of the coarsest map. An image in coarser steps is moved by one at least.
 
     Raises:
         ValueError: ``step`` is out of range.
@@ -52,7 +52,7 @@ class TwoPasses:
                  scales: LearnedScales, values: np.ndarray, direction: np.ndarray,
                  limits: Limits, turn: int) -> float:
         """See [`SlopeEstimator`][mmseg_dynopool.learning.SlopeEstimator]."""
-        centre, step = self._inside(values, direction, limits)
+        centre, step = self._inside(scales, values, direction, limits)
         if step <= 0:
             return 0.0  # the bounds leave no room
         losses = []
@@ -63,12 +63,13 @@ class TwoPasses:
                     losses.append(float(loss()))
         return (losses[0] - losses[1]) / (2 * step)
 
-    def _inside(self, values: np.ndarray, direction: np.ndarray, limits: Limits
-                ) -> tuple[np.ndarray, float]:
+    def _inside(self, scales: LearnedScales, values: np.ndarray, direction: np.ndarray,
+                limits: Limits) -> tuple[np.ndarray, float]:
         """A centre near ``values`` and a step, so that both sides lie inside the limits."""
         moved = direction != 0
         room = (limits.high - limits.low)[moved].min()
-        step = min(self.step, room / 2)
+        # The two sizes of an image that moves in coarse steps must not be the same.
+        step = min(max(self.step, scales.coarseness[moved].max() / 2), room / 2)
         centre = values.copy()
         centre[moved] = values[moved].clip(limits.low[moved] + step, limits.high[moved] - step)
         for row, most in zip(limits.rows, limits.most):

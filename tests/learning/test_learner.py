@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmseg_dynopool.costs import ComplexityModel, LayerCost, probe_complexity
-from mmseg_dynopool.layers import DynOPool, ShapeAdaptor
+from mmseg_dynopool.layers import DynOPool, ImageResize, ShapeAdaptor
 from mmseg_dynopool.learning import (
     BudgetKeeper,
     LearnedScales,
@@ -208,6 +208,23 @@ def test_passes_leave_running_statistics_and_random_numbers_alone():
     for key, value in model.state_dict().items():
         assert torch.equal(value, state[key]), key
     assert all(p.grad is None for p in model.parameters())
+
+
+def test_the_pair_of_an_image_in_coarse_steps_has_two_sizes():
+    """72 columns in steps of 32: at 10 % more and less both would be 64."""
+    model = nn.Sequential(ImageResize(multiple=32), nn.Conv2d(1, 4, 3, padding=1))
+    cost = probe_complexity(model, (224, 72), in_channels=1)
+    learner, widths = ScaleLearner(model, 10, cost, 0.5, every=1), []
+
+    def loss():
+        widths.append(model(torch.zeros(1, 1, 224, 72)).shape[3])
+        return float(widths[-1])
+
+    for _ in range(6):
+        learner.measure(loss)
+        learner.advance()
+    assert widths[:2] == [64, 96]
+    assert learner.slopes.axes()[1].mean > 0
 
 
 def central_difference(model, image, direction, step=0.05):
