@@ -13,19 +13,22 @@ demo's networks, all measured by turns.
 import json
 from pathlib import Path
 
-from study import learner_runs
+from study import image_runs, learner_runs
 from study.command_line import ROOT, chosen_runs, finished_lines, list_runs, study_parser
 from study.lines import train
 from study.runs import all_runs
 
+LISTS = dict(evidence=all_runs, learner=learner_runs.all_runs, image_level=image_runs.all_runs)
+
 
 def main():
     parser = study_parser(__doc__, 'evidence', 'hrnet/stretched_h/*/0.5/*', ('times', ))
-    parser.add_argument('--learner', action='store_true', help='the runs of docs/learner.md')
+    parser.add_argument('--study', choices=LISTS, default='evidence',
+                        help='of which page in docs/ (default: evidence)')
     args = parser.parse_args()
-    if args.learner and args.lines == parser.get_default('lines'):
-        args.lines = ROOT / 'docs' / 'learner' / 'runs.jsonl'
-    runs = chosen_runs(parser, args, learner_runs.all_runs() if args.learner else all_runs())
+    if args.lines == parser.get_default('lines'):
+        args.lines = ROOT / 'docs' / args.study / 'runs.jsonl'
+    runs = chosen_runs(parser, args, LISTS[args.study]())
     if args.command == 'list':
         list_runs(runs, args.lines)
     elif args.command == 'run':
@@ -39,10 +42,12 @@ def main():
     elif args.command == 'times':
         from study.times import write_times
         write_times(finished_lines(parser, args.lines), args.lines.with_name('times.json'))
-    elif args.learner:
-        from study.learner_page import write_page as write_learner_page
-        write_learner_page(finished_lines(parser, args.lines), finished_lines(
-            parser, parser.get_default('lines')), ROOT / 'docs' / 'learner.md')
+    elif args.study != 'evidence':
+        from study import image_page, learner_page
+        pages = dict(learner=learner_page, image_level=image_page)
+        learner_page.write_page(
+            pages[args.study].tables(finished_lines(parser, args.lines), finished_lines(
+                parser, parser.get_default('lines'))), ROOT / 'docs' / f'{args.study}.md')
     else:
         from study.page import write_page
         timed = args.lines.with_name('times.json')

@@ -21,6 +21,10 @@ CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 STRETCH = dict(stretched_h=3., stretched_w=1 / 3)  # height to width
 # Of the weights' lr.
 ALPHA_LR = dict(adaptor=0.1, dynopool=0.1)
+# Data of coronal slices, by `mni152.py --plane coronal`, and the images' sizes.
+THICK = dict(mni152_coronal_5=(32, 160), mni152_coronal_3=(48, 160))
+VAL = 200  # scenes of the validation half
+_ALIGNED = 8  # pixels: a size that no strided layer shifts
 _TOLERANCE = 0.007  # of counted costs
 
 
@@ -55,11 +59,22 @@ def gmacs(file: str, overrides: dict) -> float:
 
 
 def _data(run: Run) -> Iterable[tuple[str, object]]:
-    if run.network == 'demo':
-        return
-    yield 'model.data_preprocessor.size', VARIANTS[run.data].shape
+    iterations = dict(run.options).get('iterations')
+    if iterations:
+        yield from {'train_cfg.max_iters': iterations, 'train_cfg.val_interval': iterations,
+                    'param_scheduler.0.end': iterations}.items()
     for loader in ('train', 'val', 'test'):
         yield f'{loader}_dataloader.dataset.data_root', f'{run.folder}/'
+    if run.data in THICK:
+        yield 'model.data_preprocessor.size', THICK[run.data]
+        yield 'train_dataloader.dataset.pipeline', [
+            dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'),
+            dict(type='RandomFlip', prob=0.5), dict(type='PackSegInputs')]
+    elif run.network != 'demo':
+        yield 'model.data_preprocessor.size', VARIANTS[run.data].shape
+        # Nothing is chosen on the second half of what is not for training.
+        yield 'val_dataloader.dataset.indices', VAL
+        yield 'test_dataloader.dataset.indices', list(range(VAL, 2 * VAL))
 
 
 def _target(run: Run, overrides: dict) -> float:
@@ -99,7 +114,10 @@ def _resized(run, overrides, factors: Callable[[float], tuple[float, float]]):
     def cost(x, lean):
         return count_network_gmacs(stock, resized(x, lean))
 
-    height, width = resized(*match(cost, _target(run, overrides), 0.1, 1.))
+    return _at_size(*resized(*match(cost, _target(run, overrides), 0.1, 1.)))
+
+
+def _at_size(height: int, width: int) -> dict:
     # Resized before the labels are loaded: loss and metric see them in full.
     pipeline = [dict(type='LoadImageFromFile'),
                 dict(type='Resize', scale=(width, height), keep_ratio=False),
@@ -115,6 +133,26 @@ def leaning(pair: tuple[float, float], lean: float) -> tuple[float, float]:
 
 def _input(run, overrides, scales):
     return _resized(run, overrides, lambda x: (x, x))
+
+
+def _aligned(run, overrides, scales):
+    """Of the aligned sizes of about the image's aspect the one nearest in cost."""
+    height, width = overrides['model.data_preprocessor.size']
+    stock = MODELS.build(load(NETWORKS[run.network], overrides).model)
+    wanted = _target(run, overrides)
+    sizes = [(h, w) for h in range(_ALIGNED, height + 1, _ALIGNED)
+             for w in range(_ALIGNED, width + 1, _ALIGNED)
+             if abs(math.log(h * width / (w * height))) < 0.1 and 0.3 < h * w / (height * width)]
+    return _at_size(*min(sizes, key=lambda size: abs(
+        math.log(count_network_gmacs(stock, size) / wanted))))
+
+
+def _planned(run, overrides, scales):
+    """Begun at full size, and shrunk evenly as a budget shrinks."""
+    return {'model.type': 'DynOPoolEncoderDecoder',
+            'model.dynopool': dict(levels='image', multiple=_ALIGNED),
+            'custom_hooks': [dict(type='DynOPoolHook', travel=0., jitter=0.,
+                                  **_budget(run, overrides, {}))]}
 
 
 def _squeezed(run, overrides, scales):
@@ -232,6 +270,7 @@ def _in_optimizer(run: Run, overrides: dict, kind: str) -> dict:
 
 def _learner(run, overrides, scales):
     options = dict(run.options)
+    options.pop('iterations', None)
     hook = dict(type='DynOPoolHook', **_budget(run, overrides, options))
     hook.update({name: options.pop(name) for name in ('travel', 'every', 'step', 'jitter')
                  if name in options})
@@ -308,7 +347,7 @@ class Lion(torch.optim.Optimizer):
 
 _OPTIMIZERS = dict(AdamW=dict(type='AdamW', lr=0.01, weight_decay=1e-4),
                    Lion=dict(type='Lion', lr=0.001, weight_decay=1e-3))
-_METHODS = dict(stock=_stock, input=_input, squeezed=_squeezed, narrow=_narrow, uniform=_uniform,
+_METHODS = dict(stock=_stock, input=_input, aligned=_aligned, planned=_planned, squeezed=_squeezed, narrow=_narrow, uniform=_uniform,
                 picked=_picked, adaptor=_adaptor, dynopool=_dynopool, measured=_of_0_3,
                 latency=_of_0_3, retrained=_retrained, fixed=_fixed, slopes=_slopes,
                 learner=_learner, jittered=_jittered)

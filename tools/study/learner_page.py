@@ -22,7 +22,7 @@ def tables(done: dict[str, dict], done_0_3: dict[str, dict]) -> str:
         still, jittered = (found.group(network, data, 'learner', ratio, **options)
                            for options in (dict(jitter=0.), {}))
         rows.append([f'{NAMES[network]}, {data}, {ratio:g}',
-                     *map(_score, (old.group(network, data, 'measured', ratio), still, jittered)),
+                     *map(score, (old.group(network, data, 'measured', ratio), still, jittered)),
                      difference(jittered, still)])
     settings = [('learner', dict(options)) for options in learner_runs.VARIANTS] + [
         ('jittered', dict(jitter=jitter)) for jitter in (0., *learner_runs.JITTERS)]
@@ -34,45 +34,21 @@ def tables(done: dict[str, dict], done_0_3: dict[str, dict]) -> str:
             held = 'uniform scales, held, ' if method == 'jittered' else ''
             variants.append([held + name, group.spread('miou'), group.spread('gmacs_ratio', 3),
                              group.seeds])
-    image_head = ['data, network, cost', 'stock, cost 1', 'smaller input', 'no image level',
-                  'image level', 'image level, jitter 0.1', 'image level less smaller input']
-    images = []
-    for network, data, ratio in learner_runs.CANDIDATES:
-        if ratio != 0.5:
-            continue
-        still, jittered = (found.group(network, data, 'learner', ratio, image=True, **options)
-                           for options in (dict(jitter=0.), {}))
-        if still.lines or jittered.lines:
-            stock, smaller = (_if_listed(old, network, data, method, cost)
-                              for method, cost in (('stock', 1.), ('input', ratio)))
-            images.append([
-                f'{NAMES[network]}, {data}, {ratio:g}', *map(_score, (
-                    stock, smaller, found.group(network, data, 'learner', ratio, jitter=0.), still,
-                    jittered)), difference(still, smaller) if smaller else '-'])
     missing = sum(run.key not in done for run in found.runs)
     note = (f'Of the listed runs {missing} are missing: the tables are unfinished.\n'
             if missing else '')
-    image = ['With [the image as the first level](image_level.md), no jitter unless named:',
-             markdown(image_head, images)]
     return '\n\n'.join(['mIoU, mean ± standard deviation over seeds (n):', markdown(head, rows),
                         "The evidence's HRNet on stretched_h at half the cost:",
-                        markdown(HEAD, variants), *(image if images else ()), note]).rstrip() + '\n'
+                        markdown(HEAD, variants), note]).rstrip() + '\n'
 
 
-def write_page(done: dict[str, dict], done_0_3: dict[str, dict], page: Path) -> None:
-    """Put the tables between their marks."""
+def write_page(written: str, page: Path) -> None:
+    """Put the tables between the marks of a page."""
     text = page.read_text()
     begin, end = text.index(BEGIN) + len(BEGIN), text.index(END)
-    write_file(page, f'{text[:begin]}\n{tables(done, done_0_3)}{text[end:]}'.encode())
+    write_file(page, f'{text[:begin]}\n{written}{text[end:]}'.encode())
 
 
-def _if_listed(results: Results, *names: object) -> Group | None:
-    """A group of runs; None where the study has no such runs."""
-    try:
-        return results.group(*names)
-    except ValueError:
-        return None
-
-
-def _score(group: Group | None) -> str:
-    return f'{group.spread("miou")} ({group.seeds})' if group and group.lines else '-'
+def score(group: Group) -> str:
+    """mIoU of a group, and how many seeds it has."""
+    return f'{group.spread("miou")} ({group.seeds})' if group.lines else '-'

@@ -6,7 +6,6 @@ from .runs import Run, _seeds
 CANDIDATES = (('deeplab', 'stretched_h', 0.5), ('hrnet', 'stretched_h', 0.5),
               ('hrnet', 'stretched_h', 0.75), ('demo', 'mni152', 0.5), ('hrnet', 'isotropic', 0.5))
 NO_JITTER = (('jitter', 0.), )
-IMAGE = (('image', True), )
 JITTERS = (0., 0.05, 0.2)
 OPTIONS = (
     (('travel', 0.), ), (('travel', 1.), ), (('travel', 10.), ), (('shrink', False), ),
@@ -21,10 +20,6 @@ def all_runs() -> list[Run]:
     """Every run once; what a conclusion hangs on comes first."""
     runs = []
     for seed in range(3):
-        for network, data, ratio in CANDIDATES:
-            if ratio == 0.5:
-                runs += [Run(network, data, 'learner', ratio, seed, IMAGE),
-                         Run(network, data, 'learner', ratio, seed, IMAGE + NO_JITTER)]
         for network, data, ratio in CANDIDATES:
             for options in (NO_JITTER, ()):
                 runs.append(Run(network, data, 'learner', ratio, seed, options))

@@ -9,6 +9,8 @@ NETWORKS = dict(
 METHODS = dict(
     stock='stock',
     input='smaller input',
+    aligned='smaller input, sides multiples of 8',
+    planned='smaller input, begun at full size',
     squeezed='input squeezed by the known stretch',
     narrow='narrower network',
     uniform='uniform fixed scales',
@@ -18,6 +20,7 @@ METHODS = dict(
     measured='DynOPool, budget, measured gradient',
     latency='DynOPool, budget in time, measured gradient',
     retrained='learned scales, fixed and trained anew',
+    learner='DynOPool, budget, learner of the scales',
     fixed='fixed scales, not matched in cost',
     slopes="DynOPool held at the stock network's scales")
 
@@ -28,7 +31,7 @@ class Run:
 
     Attributes:
         network: one of ``NETWORKS``.
-        data: a variant of the scenes, or ``'mni152'``.
+        data: a variant of the scenes, ``'mni152'``, or ``'mni152_coronal_5'``.
         method: one of ``METHODS``.
         ratio: counted cost relative to the stock network; of the method ``'latency'`` the time
             of inference relative to the start.
@@ -54,7 +57,7 @@ class Run:
     @property
     def folder(self) -> str:
         """Where its data lie."""
-        return 'data/mni152' if self.data == 'mni152' else f'data/fashion_scenes/{self.data}'
+        return f'data/{self.data}' if self.data.startswith('mni152') else f'data/fashion_scenes/{self.data}'
 
     @property
     def needs(self) -> str | None:

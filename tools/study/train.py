@@ -51,10 +51,11 @@ def finish(run: Run, work_dir: Path, scales: dict | None = None) -> dict:
         runner = Runner.from_cfg(config)
         runner.train()
         miou = runner.message_hub.get_scalar('val/mIoU').current()
+        tested = {} if run.network == 'demo' else dict(miou_test=float(runner.test()['mIoU']))
         result = dict(
             key=run.key, network=run.network, data=run.data, method=run.method,
             target_ratio=run.ratio, options=dict(run.options), seed=run.seed, config=file,
-            overrides=overrides, miou=miou, **_measure(runner.model, run, config),
+            overrides=overrides, miou=miou, **tested, **_measure(runner.model, run, config),
             scales=scales_of(runner.model), grad_snr=_gradient_snr(runner, config))
         if run.method == 'slopes':
             result.update(slopes=compare_slopes(runner.model, config))

@@ -1,0 +1,106 @@
+"""Writes the tables of docs/image_level.md from the finished runs."""
+
+from collections.abc import Iterator
+from statistics import median
+
+from . import image_runs, runs
+from .image_runs import IMAGE, PLACES, UNIFORM
+from .learner_page import NAMES
+from .tables import Group, Results, difference, markdown
+
+# Heading, method, options, whether the run is one of docs/evidence.md.
+COLUMNS = (
+    ('stock, cost 1', 'stock', (), True),
+    ('smaller input', 'input', (), True),
+    ('smaller input, multiples of 8', 'aligned', (), False),
+    ('smaller input, begun at full size', 'planned', (), False),
+    ('squeezed, stretch known', 'squeezed', (), True),
+    ('image + DynOPool, uniform', 'learner', UNIFORM, False),
+    ('image + DynOPool, learned', 'learner', IMAGE, False))
+NO_RUNS = Group((), 0)
+
+
+def tables(done: dict[str, dict], done_0_3: dict[str, dict]) -> str:
+    """The tables, and what is missing."""
+    found, old = Results(done, image_runs.all_runs()), Results(done_0_3, runs.all_runs())
+    parts = ['mIoU, mean ± standard deviation (seeds; cost, where it is 1 % or more beside):']
+    head = ['', *(name for name, *_ in COLUMNS)]
+    rows, ahead, tested, timed = [], [], [], []
+    for name, groups, ratio in _settings(found, old):
+        rows.append([name, *(_score(group, ratio) for group in groups)])
+        ahead.append([name, *(difference(groups[-1], group) for group in groups[:-1])])
+        tested.append([name, *(_tested(group) for group in groups)])
+        timed.append([name, *(_time(group) for group in groups)])
+    parts += [markdown(head, rows), 'Learned less each of the others, with the half of its 95 % '
+              'interval (Welch):', markdown(head[:-1], ahead),
+              'The same runs on the test half, on which nothing was chosen:',
+              markdown(head, tested),
+              'Time of inference relative to the stock network, one image, one thread, median:',
+              markdown(head, timed)]
+    jitters = list(_jitters(found))
+    if jitters:
+        parts += ['What jitter does (thick slices: 5 mm, at the cost of the stock network, 1,200 '
+                  'iterations):', markdown(['', *(f'jitter {j:g}' for j in image_runs.JITTERS),
+                                            'default', 'stock'], jitters)]
+    long = [(name, found.group('hrnet', 'stretched_h', method, ratio, iterations=900,
+                               **dict(options)))
+            for name, method, options, ratio in (
+                ('stock', 'stock', (), 1.), ('squeezed', 'squeezed', (), 0.5),
+                ('smaller input, multiples of 8', 'aligned', (), 0.5),
+                ('image + DynOPool, learned', 'learner', IMAGE, 0.5))]
+    if any(group.lines for _, group in long):
+        parts += ['Three times as long, HRNet on stretched_h at cost 0.5 (stock: 1):',
+                  markdown([name for name, _ in long], [[_score(group, 0.5) for _, group in long]])]
+    missing = sum(run.key not in done for run in found.runs)
+    if missing:
+        parts.append(f'Of the listed runs {missing} are missing: the tables are unfinished.')
+    return '\n\n'.join(parts) + '\n'
+
+
+def _settings(found: Results, old: Results) -> Iterator[tuple[str, list[Group], float]]:
+    for ratio, places in ((0.5, PLACES), (0.75, PLACES[:2])):
+        for network, data, _ in places:
+            groups = [_group(old if is_old else found, network, data, method,
+                             1. if method == 'stock' else ratio, options)
+                      for _, method, options, is_old in COLUMNS]
+            if groups[-1].lines:
+                yield f'{NAMES[network]}, {data}, {ratio:g}', groups, ratio
+
+
+def _group(results: Results, network: str, data: str, method: str, ratio: float, options: tuple
+           ) -> Group:
+    """A group of runs, empty where the study has none."""
+    try:
+        return results.group(network, data, method, ratio, **dict(options))
+    except ValueError:
+        return NO_RUNS
+
+
+def _jitters(found: Results) -> Iterator[list[str]]:
+    settings = [(f'{NAMES[network]}, {data}', network, data, 0.5, IMAGE)
+                for network, data, _ in PLACES]
+    settings.append(("the demo's HRNet, thick slices", 'demo', 'mni152_coronal_5', 1.,
+                     image_runs.THICK))
+    for name, network, data, ratio, options in settings:
+        groups = [found.group(network, data, 'learner', ratio, **dict(options), **more)
+                  for more in (*(dict(jitter=j) for j in image_runs.JITTERS), {})]
+        if any(group.lines for group in groups):
+            stock = _group(found, network, data, 'stock', 1., options[1:])
+            yield [name, *(_score(group, ratio) for group in (*groups, stock))]
+
+
+def _score(group: Group, ratio: float) -> str:
+    if not group.lines:
+        return '-'
+    cost = group.mean('gmacs_ratio')
+    beside = f'; {cost:.2f}' if cost < 0.99 and abs(cost / ratio - 1) >= 0.01 else ''
+    return f'{group.spread("miou")} ({group.seeds}{beside})'
+
+
+def _tested(group: Group) -> str:
+    lines = tuple(line for line in group.lines if 'miou_test' in line)
+    return f'{Group(lines, 0).spread("miou_test")} ({len(lines)})' if lines else '-'
+
+
+def _time(group: Group) -> str:
+    return f'{median(group.values("test_time_ratio")):.2f}' if group.lines else '-'

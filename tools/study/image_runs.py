@@ -1,0 +1,36 @@
+"""The runs of docs/image_level.md: what the image as the first level brings, beside opponents."""
+
+from .runs import Run, _seeds
+
+IMAGE = (('image', True), )
+PLACES = (('hrnet', 'stretched_h', 5), ('hrnet', 'isotropic', 5), ('deeplab', 'stretched_h', 3),
+          ('demo', 'mni152', 3))
+UNIFORM = IMAGE + (('travel', 0.), )  # all levels along the plan; nothing learns
+SETTINGS = (('learner', IMAGE), ('aligned', ()), ('planned', ()), ('learner', UNIFORM))
+JITTERS = (0., 0.05)
+THICK = IMAGE + (('iterations', 1200), )
+LONG = (('iterations', 900), )
+
+
+def all_runs() -> list[Run]:
+    """Every run once; what a conclusion hangs on comes first."""
+    runs = []
+    for seed in range(5):
+        for network, data, seeds in PLACES:
+            if seed < seeds:
+                runs += [Run(network, data, method, 0.5, seed, options)
+                         for method, options in SETTINGS]
+    for jitter in JITTERS:
+        for network, data, _ in PLACES:
+            runs += _seeds(3, network, data, 'learner', 0.5, options=IMAGE + (('jitter', jitter), ))
+        runs += _seeds(3, 'demo', 'mni152_coronal_5', 'learner', 1.,
+                       options=THICK + (('jitter', jitter), ))
+    runs += _seeds(3, 'demo', 'mni152_coronal_5', 'learner', 1., options=THICK)
+    runs += _seeds(3, 'demo', 'mni152_coronal_5', 'stock', 1., options=THICK[1:])
+    for data in ('stretched_h', 'isotropic'):
+        for method, options in SETTINGS:
+            runs += _seeds(5, 'hrnet', data, method, 0.75, options=options)
+    for method, options in (('stock', ()), ('learner', IMAGE), ('aligned', ()), ('squeezed', ())):
+        ratio = 1. if method == 'stock' else 0.5
+        runs += _seeds(3, 'hrnet', 'stretched_h', method, ratio, options=options + LONG)
+    return list(dict.fromkeys(runs))
