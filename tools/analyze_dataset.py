@@ -11,15 +11,16 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from mmseg_dynopool.analysis.data_set import analyze, starting_scales
+from mmseg_dynopool.analysis.data_set import analyze, image_scale, starting_scales
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.cli.options import add_cfg_options, positive_int
 from mmseg_dynopool.config import read_config
 from mmseg_dynopool.data.check import check_data
 from mmseg_dynopool.data.listing import read_samples
 from mmseg_dynopool.files import check_png
-from mmseg_dynopool.layers import learned_pools
+from mmseg_dynopool.layers import ImageResize, learned_pools
 from mmseg_dynopool.layers.find import by_short_name
+from mmseg_dynopool.layers.image import IMAGE
 from mmseg_dynopool.report.dataset_curves import describe, draw_analysis
 from mmseg_dynopool.report.figures import save_figure
 
@@ -45,11 +46,11 @@ def show(result, console):
     for name, part in [*parts.items(), ('both', result)]:
         console.print(f'{name}: contents {describe(part["stretch"], part["stretch_error"])} as '
                       'long in height as in width')
-    console.print(f'at the cost of 0.5 x 0.5 start with\n  dynopool=dict(scale='
-                  f'{result["starting_scales"]})', soft_wrap=True)
-    if 'stream1' in result['starting_scales']:
-        console.print("  which are an HRNet's streams; tools/convert.py names the levels of other "
-                      'networks', soft_wrap=True)
+    scales = result['starting_scales']
+    of_image = IMAGE in scales
+    console.print(f'to undo this{"" if of_image else " at the cost of 0.5 x 0.5"}, start with\n  '
+                  f'dynopool=dict({"image=True, " if of_image else ""}scale={scales})',
+                  soft_wrap=True)
 
 
 def main():
@@ -71,9 +72,13 @@ def main():
     samples = read_samples(cfg[loader].dataset, args.images)
     result = analyze(track(samples, 'reading images', console=Console(stderr=True),
                            transient=True, total=args.images))
-    if pools := by_short_name(learned_pools(load_network(cfg, None))) if 'model' in cfg else {}:
+    pools = by_short_name(learned_pools(load_network(cfg, None))) if 'model' in cfg else {}
+    pools = {name: pool for name, pool in pools.items() if not pool.tied}
+    images = {name: image_scale(result['stretch'], pool.bounds) for name, pool in pools.items()
+              if isinstance(pool, ImageResize)}
+    if pools:  # else the image's own size is where to start
         scales = starting_scales(result['stretch'], len(pools))
-        result['starting_scales'] = dict(zip(pools, scales.values()))
+        result['starting_scales'] = images or dict(zip(pools, scales.values()))
     if args.out:
         save_figure(draw_analysis(result), args.out)
     if args.json:

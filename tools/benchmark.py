@@ -31,28 +31,30 @@ from mmseg_dynopool.costs import count_gmacs, device_name, time_alternately
 from mmseg_dynopool.export.freeze import plain_model
 from mmseg_dynopool.files import check_folder, write_file
 from mmseg_dynopool.layers.find import all_pools, input_channels
+from mmseg_dynopool.layers.image import IMAGE
 from mmseg_dynopool.models import count_network_gmacs
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 
 
 def parse_setting(text):
-    """Type of ``--scales``: whether the stem learns, and the pair of scales."""
-    stem, _, scales = text.rpartition(':')
+    """Type of ``--scales``: ``'stem'``, ``'image'`` or ``''``, and the pair of scales."""
+    first, _, scales = text.rpartition(':')
     try:
         pair = [float(part) for part in scales.split('x')]
     except ValueError:
         pair = []
-    if len(pair) not in (1, 2) or min(pair) <= 0 or stem not in ('', 'stem'):
+    if len(pair) not in (1, 2) or min(pair) <= 0 or first not in ('', 'stem', IMAGE):
         raise argparse.ArgumentTypeError(
-            f"must be a scale such as 0.4, or 0.4x0.36, or stem:0.42, got {text!r}")
-    return bool(stem), (pair[0], pair[-1])
+            f"must be a scale such as 0.4, or 0.4x0.36, or stem:0.42, or image:0.7, got {text!r}")
+    return first, (pair[0], pair[-1])
 
 
-def learned_model(model_cfg, stem, scale):
+def learned_model(model_cfg, first, scale):
     """The ``model`` of a config with every DynOPool at ``scale``, where 0.5 is the stock network.
 
-    A level whose stock scale is 0.25 gets half of ``scale``. ``stem``: of an HRNet's stem, too.
+    A level whose stock scale is 0.25 gets half of ``scale``. The image is whole. ``first``:
+    ``'stem'`` with DynOPools in an HRNet's stem, ``'image'`` with the image alone at ``scale``.
     """
     learned = plain_model(model_cfg)
     if conversion_of(learned) is None:
@@ -60,12 +62,17 @@ def learned_model(model_cfg, stem, scale):
     options = dict(learned.backbone.get('dynopool') or {})
     for key in ('scale', 'bounds', 'learn'):
         options.pop(key, None)
-    if stem:
-        options['stem'] = True
+    if first == IMAGE:
+        options[IMAGE] = True
+    elif first:
+        options = {name: value for name, value in options.items()
+                   if name not in (IMAGE, 'multiple')} | {first: True}
     learned.backbone.dynopool = options
     pools = MODELS.build(learned.backbone).dynopools
-    scales = {name: tuple(2 * s * r for s, r in zip(scale, pool.stock_scale))
-              for name, pool in pools.items()}
+    scales = {name: pool.stock_scale if IMAGE in (name, first) else tuple(
+        2 * s * r for s, r in zip(scale, pool.stock_scale)) for name, pool in pools.items()}
+    if first == IMAGE:
+        scales[IMAGE] = scale
     learned.backbone.dynopool = dict(options, scale=scales)
     return learned
 
@@ -176,7 +183,8 @@ def main():
     parser.add_argument('--scales', nargs='+', default=['0.5', '0.493'], metavar='SCALE',
                         help='0.5 is the stock network, also where that has a stride of 4; 0.493 '
                         'leaves the grid of the strided network; 0.4x0.36 for height and width '
-                        'apart; stem:0.42 for the stem of an HRNet, too')
+                        'apart; stem:0.42 for the stem of an HRNet, too; image:0.7 for the '
+                        'image alone')
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
     parser.add_argument('--channels-last', action='store_true')
     parser.add_argument('--profile', action='store_true',

@@ -2,8 +2,9 @@
 
 Shows the plan of the conversion, what stays as it is and why, the cost at the start beside the
 stock network's, and where a network is refused, the reason and the mend. Changes nothing: to
-train, set model.type='DynOPoolEncoderDecoder', of a classifier 'DynOPoolImageClassifier', and
-model.dynopool=dict(rule='before'). Another part than the backbone: see --part.
+train, set model.type='DynOPoolEncoderDecoder' and model.dynopool=dict(rule='before', image=True),
+of a classifier 'DynOPoolImageClassifier' and dict(rule='before'). Another part than the backbone:
+see --part.
 """
 
 import argparse
@@ -18,10 +19,10 @@ from mmseg_dynopool.analysis.cost import stock_model
 from mmseg_dynopool.cli.options import add_cfg_options, positive_int
 from mmseg_dynopool.config import (
     adapt_to_devices,
-    conversion_of,
     counted_shape,
     dynopool_parts,
     how_to_run,
+    is_segmentor,
     read_config,
     type_name,
 )
@@ -31,12 +32,24 @@ from mmseg_dynopool.models import count_network_gmacs
 from mmseg_dynopool.models.whole_network import check_other_sizes
 
 
+def takes_other_sizes(part, options):
+    """Whether the size of its image can be learned."""
+    try:
+        plan = plan_conversion(part, levels='image', in_channels=options.get('in_channels'))
+    except ValueError:
+        return False
+    return not plan.refusals
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config', help="config file, of a stock network or with model.dynopool")
     parser.add_argument('--part', metavar='NAME', help='dotted name of the part to convert; '
                         "default: the config's first converted one, else backbone")
     parser.add_argument('--rule', choices=RULES, help="default: the config's, else before")
+    parser.add_argument('--image', action=argparse.BooleanOptionalAction, default=None,
+                        help="the image's own size is the first level; default: the config's, of a "
+                        'stock segmentor yes')
     parser.add_argument('--merge', action=argparse.BooleanOptionalAction, default=None,
                         help='two resizings in a row become one; default: with rule after')
     parser.add_argument('--skip', nargs='+', metavar='PATTERN', help='modules to leave alone')
@@ -49,11 +62,17 @@ def main():
     shape = args.shape or counted_shape(cfg)
     if shape is None:
         raise SystemExit('the config names no training crop; give --shape H W')
-    given = {name: getattr(args, name) for name in ('rule', 'merge', 'skip')
+    given = {name: getattr(args, name) for name in ('rule', 'image', 'merge', 'skip')
              if getattr(args, name) is not None}
     parts = dynopool_parts(cfg.model)
     path = args.part or next(iter(parts), 'backbone')
-    options = dict((conversion_of(cfg.model, path) or (None, {}))[1], **given)
+    of_config = parts[path].get('dynopool') or {} if path in parts else dict(
+        image=is_segmentor(cfg.model))
+    by_hand = path in parts and type_name(parts[path]) == 'DynOPoolHRNet'
+    options = dict({name: value for name, value in of_config.items()
+                    if not by_hand or name in ('image', 'multiple')}, **given)
+    if args.image is False:
+        options.pop('multiple', None)
 
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     network = MODELS.build(stock_model(cfg.model, is_stock=True))
@@ -89,11 +108,13 @@ def main():
                  f'({result["gmacs"] / result["stock_gmacs"]:.3f})' if 'gmacs' in result else ''))
         if others := [name for name in parts if name != path]:
             print(f'This converts {path} alone: see --part for {", ".join(others)}')
-        if path in parts and type_name(parts[path]) == 'DynOPoolHRNet':
+        if by_hand:
             print('This converts the stock HRNet. The DynOPoolHRNet of the config places its '
                   'DynOPools by itself: tools/get_flops.py shows them')
         if 'gmacs' in result and result['refusals']:
             print(f'refused: {result["refusals"][0]}')
+        elif plan.refusals and takes_other_sizes(part, options):
+            print("The image's size alone can be learned: model.dynopool=dict(levels='image')")
     if result['refusals']:
         raise SystemExit(1)
 

@@ -1,7 +1,8 @@
-"""The demo: learned against fixed resolutions on brain tissue, in minutes on two CPU cores.
+"""The demo: brain tissue at half of the cost, in minutes on two CPU cores.
 
-Prepares the data, trains both networks the same way, compares them, draws predictions and writes
-a report.
+Prepares the data and trains three networks the same way: a stock one, the same on smaller images,
+and one that learns the sizes of image and streams, at the cost of the second. Compares them, draws
+predictions and writes a report.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from mmseg.apis import inference_model, init_model
 from rich.console import Console
 from rich.table import Table
 
+from mmseg_dynopool.analysis.cost import learned_scales, resized_images
 from mmseg_dynopool.cli.options import add_cfg_options, positive_int
 from mmseg_dynopool.data.check import check_data
 from mmseg_dynopool.data.prepare_mni152 import prepare_mni152
@@ -23,7 +25,9 @@ from mmseg_dynopool.report.comparison import draw_comparison
 from mmseg_dynopool.report.run_report import run_report
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
-NETWORKS = {'fixed strides': 'demo_fixed_mni152.py', 'DynOPool': 'demo_dynopool_mni152.py'}
+STOCK, LEARNED = 'stock', 'image + DynOPool'
+NETWORKS = {STOCK: 'demo_fixed_mni152.py', 'smaller input': 'demo_smaller_mni152.py',
+            LEARNED: 'demo_dynopool_mni152.py'}
 
 
 def train(name, work_dir, data_dir, options):
@@ -43,14 +47,15 @@ def train(name, work_dir, data_dir, options):
 
 
 def describe(model, shape):
-    """GMACs, feature sizes and scales of a trained network at an image of ``shape``."""
-    gmacs = count_network_gmacs(model, shape)
+    """GMACs; names, sizes and scales of the image and the streams, a line for each."""
     with torch.no_grad():
         features = model.backbone(torch.zeros(1, 3, *shape))
-    sizes = ', '.join(f'{y.shape[2]} x {y.shape[3]}' for y in features)
-    pools = getattr(model.backbone, 'dynopools', {})
-    scales = ', '.join('{:.3f} x {:.3f}'.format(*pool.scale.tolist()) for pool in pools.values())
-    return f'{gmacs:.4f}', sizes, scales or '0.5 x 0.5 everywhere'
+    sizes = dict(image=next(iter(resized_images(model, shape)), shape))
+    sizes |= {f'stream{k}': y.shape[2:] for k, y in enumerate(features)}
+    scales = learned_scales(model)
+    columns = zip(*((name, '{} x {}'.format(*size), '{:.3f} x {:.3f}'.format(*scales[name])
+                     if name in scales else '') for name, size in sizes.items()))
+    return f'{count_network_gmacs(model, shape):.4f}', *map('\n'.join, columns)
 
 
 def main():
@@ -66,7 +71,7 @@ def main():
     counts = prepare_mni152(args.data_dir)
     print(f'{args.data_dir}: {counts["train"]} training and {counts["val"]} validation slices')
     table = Table(title='Brain tissue in the MNI152 template, validation slices')
-    for column in ('network', 'mIoU', 'GMACs', 'feature sizes (h x w)', 'scales (h x w)'):
+    for column in ('network', 'mIoU', 'GMACs', 'map', 'h x w', 'scale'):
         table.add_column(column)
     models = {}
     for name in NETWORKS:
@@ -83,12 +88,13 @@ def main():
             name: inference_model(model, image).pred_sem_seg.data[0].numpy()
             for name, model in models.items()
         }
-        draw_comparison(image, {'truth': truth, **results}, models['DynOPool'].dataset_meta,
+        draw_comparison(image, {'truth': truth, **results}, models[LEARNED].dataset_meta,
                         args.work_dir / f'{path.stem}.png')
-    learned, fixed = (args.work_dir / Path(models[name].cfg.work_dir).name
-                      for name in ('DynOPool', 'fixed strides'))
-    report = run_report(learned, fixed, args.work_dir / 'report.html', min(args.images, 3),
-                        args.repeats, 'cuda:0' if torch.cuda.is_available() else 'cpu')
+    folders = {name: args.work_dir / Path(model.cfg.work_dir).name
+               for name, model in models.items()}
+    report = run_report(folders.pop(LEARNED), [*folders.values()], args.work_dir / 'report.html',
+                        min(args.images, 3), args.repeats,
+                        'cuda:0' if torch.cuda.is_available() else 'cpu')
     Console().print(table)
     print(f'Pictures (image, truth, predictions): {args.work_dir}/axial_*.png')
     print(f'Report, to open in a browser: {report}')

@@ -11,7 +11,7 @@ from pathlib import Path
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.cli.options import add_cfg_options, positive_int
 from mmseg_dynopool.config import read_config
-from mmseg_dynopool.export import export_program
+from mmseg_dynopool.export import InferenceNetwork, export_program
 from mmseg_dynopool.export.programs import FORMATS
 
 
@@ -22,6 +22,9 @@ def main():
     parser.add_argument('--shape', type=positive_int, nargs=2, required=True, metavar=('H', 'W'),
                         help='image size; with --dynamic an example')
     parser.add_argument('--dynamic', action='store_true', help='any batch, height and width')
+    parser.add_argument('--resized-input', action='store_true',
+                        help="leave the resizing by the image's learned scale out: the program "
+                        'takes images of the size that is printed, and its logits have that size')
     parser.add_argument('--format', choices=list(FORMATS), default='onnx')
     parser.add_argument('--out', type=Path, metavar='FILE',
                         help='default: beside the checkpoint (of a URL: here), with the '
@@ -34,9 +37,15 @@ def main():
     there = Path(args.checkpoint.split('://')[-1])
     beside = Path(there.name) if '://' in args.checkpoint else there
     out = args.out or beside.with_suffix(FORMATS[args.format])
-    for row in export_program(model, out, args.shape, args.format, args.dynamic):
+    for row in export_program(model, out, args.shape, args.format, args.dynamic,
+                              args.resized_input):
         print(f'{" x ".join(map(str, row["shape"]))}: max abs difference to PyTorch '
               f'{row["max_difference"]:.3g} (largest logit {row["max_logit"]:.3g})')
+    if args.resized_input:
+        resize = InferenceNetwork(model, resized_input=True).resize
+        size, scale = resize.output_size(args.shape), resize.scale.tolist()
+        print('takes resized images: {} x {} of {} x {}, by {:.4g} x {:.4g} to multiples of {} '
+              'pixels'.format(*size, *args.shape, *scale, resize.multiple))
     print(f'ok: {out}')
 
 

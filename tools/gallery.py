@@ -1,7 +1,8 @@
 """The pictures of docs/gallery, from the demo's networks: runs each command and notes it.
 
-Needs what tools/demo.py wrote. Trains the demo's network once more, with a budget, unless that run
-exists: minutes on two CPU cores. Screenshots need Chromium and are omitted without it.
+Needs what tools/demo.py wrote. Trains the demo's learned network once more, without the image
+level, unless that run exists: minutes on two CPU cores. Screenshots need Chromium and are omitted
+without it.
 """
 
 import argparse
@@ -28,7 +29,7 @@ FRAME = ('<!DOCTYPE html><body style="margin:0"><iframe src="{}" style="width:{}
          'border:0"></iframe></body>')
 INTRODUCTION = """# What the network learned, in pictures
 
-Made by `make gallery` from the two networks of `make demo` and one more: small HRNets, 400
+Made by `make gallery` from the three networks of `make demo` and one more: small HRNets, 400
 iterations on slices of one brain, minutes on two CPU cores. They show the tools; they prove nothing
 about accuracy.
 """
@@ -53,27 +54,28 @@ class Section:
 
 
 def train(demo: Path) -> list:
-    """The command that trains the demo's network with a budget."""
-    return ['train.py', os.path.relpath(CONFIG), '--work-dir', demo / 'budget', '--cfg-options',
-            'custom_hooks.0.gmacs_weight=None', 'custom_hooks.0.gmacs_budget.target=0.75']
+    """The command that trains the demo's network whose streams alone learn."""
+    return ['train.py', os.path.relpath(CONFIG), '--work-dir', demo / 'streams', '--cfg-options',
+            'model.backbone.dynopool.image=False']
 
 
 def sections(demo: Path, image: Path, out: Path) -> list[Section]:
     """All parts, in their order."""
-    learned, budget, fixed = (demo / name for name in ('dynopool', 'budget', 'fixed'))
+    learned, streams, fixed, smaller = (
+        demo / name for name in ('dynopool', 'streams', 'fixed', 'smaller'))
     config = os.path.relpath(CONFIG)
     checkpoint = learned / Path(latest_checkpoint(learned)).name
     return [
         Section(
-            'Shapes over the training', 'Two trainings: with the cost in the loss (`dynopool`), '
-            'and with a budget of 0.75 of the multiply-adds (`budget`). Each DynOPool has a '
-            'column. The scales start at 0.5, the stride 2 of the stock network; the rounded sizes '
-            "move in steps. The third row tells signal from noise: noise alone gives about 0.25 "
-            'here, 0.8 / sqrt(10 steps); a shape that stays there no longer learns. In the last '
-            '15 % of a training a budget settles on the sizes whose counted cost is nearest to its '
-            'target.',
-            [train(demo), ['visualize.py', 'shapes', learned, budget, '--out', out]],
-            {'evolution.png': 'Scales, sizes, gradient noise and GMACs over the iterations',
+            'Shapes over the training', 'Two trainings that end at half of the multiply-adds: with '
+            "the image's own size as the first level (`dynopool`), and with the streams alone "
+            '(`streams`). Each level has a column. The image begins at 1, the other scales at 0.5, '
+            'the stride 2 of the stock network; the rounded sizes move in steps. The third row is '
+            'the slope of the loss by log(scale), with its standard error: where 0 lies within two '
+            'of its errors, the data do not care. The cost follows its plan. In the last 15 % of a '
+            'training the scales stand at the sizes whose counted cost is nearest to the target.',
+            [train(demo), ['visualize.py', 'shapes', learned, streams, '--out', out]],
+            {'evolution.png': 'Scales, sizes, slopes and GMACs over the iterations',
              'network.png': 'Feature maps of the stock and both learned networks to scale'}),
         Section(
             'Aggregation', "Which input bins make up the hatched output bin, from the operators' "
@@ -91,12 +93,12 @@ def sections(demo: Path, image: Path, out: Path) -> list[Section]:
         Section(
             'Receptive fields', 'Gradient of the centre unit of each stream, and of the centre '
             'logit, with respect to the image: at the learned scales above, and with the same '
-            'weights at r = 0.5, the sizes of the stock network, below. (The stock HRNet itself '
+            'weights at the sizes of the stock network below. (The stock HRNet itself '
             'sees a little less in theory: its strides do not pool.) Below them the '
             'numbers, in pixels of the image, height x width.',
             [['visualize.py', 'receptive-field', config, checkpoint, image, '--out',
               out / 'receptive_field.png']],
-            {'receptive_field.png': 'Receptive fields of each stream, learned above fixed'}, True),
+            {'receptive_field.png': 'Receptive fields of each stream, learned above stock'}, True),
         Section(
             'Analysis of a data set', 'Before any training: how much of the energy of images and '
             'label maps lies above what a scale keeps (height | width), and where to start. '
@@ -105,9 +107,9 @@ def sections(demo: Path, image: Path, out: Path) -> list[Section]:
             [['analyze_dataset.py', config, '--images', '50', '--out', out / 'data_set.png']],
             {'data_set.png': 'Energy above a scale, and how far contents reach'}, True),
         Section(
-            'Report', 'One HTML page about a training, beside its baseline; it opens from the '
+            'Report', 'One HTML page about a training, beside its baselines; it opens from the '
             'disk. On a desktop and on a phone (cut off below):',
-            [['report.py', learned, '--baseline', fixed, '--out', demo / 'report.html']],
+            [['report.py', learned, '--baseline', fixed, smaller, '--out', demo / 'report.html']],
             {'report_desktop.png': 'The report at 1280 pixels',
              'report_phone.png': 'The report at 390 pixels'}),
     ]
@@ -180,16 +182,16 @@ def main():
     parser.add_argument('--out', type=Path, default=Path('docs/gallery'),
                         help='folder to write (default: docs/gallery)')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
-                        help='override settings of the training with a budget')
+                        help='override settings of the training without the image level')
     args = parser.parse_args()
     demo, out = args.work_dir, args.out
     images = sorted((args.data_dir / 'images' / 'val').glob('*.png'))
-    for name in ('dynopool', 'fixed'):
+    for name in ('dynopool', 'fixed', 'smaller'):
         if not images or latest_checkpoint(demo / name) is None:
             raise SystemExit(f'{demo / name} holds no trained network, or {args.data_dir} no data; '
                              'run tools/demo.py first')
     make_folder(out)
-    if latest_checkpoint(demo / 'budget') is None:
+    if latest_checkpoint(demo / 'streams') is None:
         run([*train(demo), *args.cfg_options])
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     text = INTRODUCTION

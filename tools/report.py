@@ -9,8 +9,8 @@ from mmseg_dynopool.report.run_report import run_report
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('work_dir', help='folder of the training')
-    parser.add_argument('--baseline', metavar='WORK_DIR',
-                        help='another training to compare with, e.g. of the stock network')
+    parser.add_argument('--baseline', metavar='WORK_DIR', nargs='+',
+                        help='other trainings to compare with, e.g. of the stock network')
     parser.add_argument('--out', help='HTML file; default: WORK_DIR/report.html')
     parser.add_argument('--images', type=positive_int, default=3,
                         help='how many of the best validation images to show, and of the worst')

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from mmseg_dynopool.layers.image import IMAGE
+
 from .spectra import (
     FREQUENCIES,
     LAGS,
@@ -49,7 +51,7 @@ def analyze(samples: Iterable[tuple[str, np.ndarray, np.ndarray, int]]) -> dict:
           of the frequency scales, width to height): the geometric mean of the images' and the
           label maps'; ``stretch_error``: standard error by leaving out one image at a time, None
           for one image;
-        - ``starting_scales``: of `starting_scales`.
+        - ``starting_scales``: ``{'image': (scale_h, scale_w)}``, see `image_scale`.
 
     Raises:
         ValueError: there are no samples, one is too small or does not fit its label map, or
@@ -83,12 +85,36 @@ def analyze(samples: Iterable[tuple[str, np.ndarray, np.ndarray, int]]) -> dict:
         label=labels.summary() if labels else None,
         stretch=stretch,
         stretch_error=_error(parts),
-        starting_scales=starting_scales(stretch))
+        starting_scales={IMAGE: image_scale(stretch)})
+
+
+def image_scale(stretch: float, bounds: Sequence[float] = (0.25, 4.0)
+                ) -> tuple[float, float]:
+    """The scale ``(scale_h, scale_w)`` of the image that undoes a stretch.
+
+    It keeps the image's area, where the ``bounds`` (lowest and highest scale) allow that.
+
+    Raises:
+        ValueError: ``stretch`` is not positive and finite.
+
+    Examples:
+        >>> from mmseg_dynopool.analysis.data_set import image_scale
+        >>> image_scale(2.25), image_scale(2.25, bounds=(0.25, 1.0))
+        ((0.667, 1.5), (0.444, 1.0))
+    """
+    _check_stretch(stretch)
+    low, high = bounds
+    longest = max(stretch, 1 / stretch)**0.5
+    height, width = (max(low, side * min(1, high / longest))
+                     for side in (stretch**-0.5, stretch**0.5))
+    return round(height, 3), round(width, 3)
 
 
 def starting_scales(stretch: float, streams: int = 3, bounds: Sequence[float] = (0.125, 1.0)
                     ) -> dict[str, tuple[float, float]]:
     """Scales that undo a stretch as early as a stream can, at the cost of 0.5 x 0.5.
+
+    Of a network whose image keeps its size; else see `image_scale`.
 
     Returns:
         ``{instance: (scale_h, scale_w)}``, each with the product 0.25. What the ``bounds`` (lowest
@@ -102,8 +128,7 @@ def starting_scales(stretch: float, streams: int = 3, bounds: Sequence[float] = 
         >>> starting_scales(2.25)['stream1']
         (0.333, 0.75)
     """
-    if not (np.isfinite(stretch) and stretch > 0):
-        raise ValueError(f'stretch must be positive and finite, got {stretch}')
+    _check_stretch(stretch)
     low, high = bounds
     if not 0 < low <= 0.5 <= high:
         raise ValueError(f'bounds must be (lowest, highest) scale about 0.5, got {bounds!r}')
@@ -114,6 +139,11 @@ def starting_scales(stretch: float, streams: int = 3, bounds: Sequence[float] = 
         stretch /= undone
         scales[f'stream{k + 1}'] = (round(0.5 / undone**0.5, 3), round(0.5 * undone**0.5, 3))
     return scales
+
+
+def _check_stretch(stretch: float) -> None:
+    if not (np.isfinite(stretch) and stretch > 0):
+        raise ValueError(f'stretch must be positive and finite, got {stretch}')
 
 
 class _Curves:

@@ -9,18 +9,19 @@ from mmengine.model import BaseModel
 
 from mmseg_dynopool.conversion.level_name import LevelName
 from mmseg_dynopool.layers.find import all_pools, short_names
+from mmseg_dynopool.layers.image import IMAGE
 
 from .logs import RunLog
 
 STOCK = 'stock network'
 Size = tuple[int, int]
-_STEM = dict(stem1=2, stem2=4)
+_FIRST = {IMAGE: 1, 'stem1': 2, 'stem2': 4}
 _STREAM = re.compile(r'stream(\d)')
 
 
 @dataclass(frozen=True)
 class NetworkSizes:
-    """Sizes in a run or checkpoint, ``{'stem1' (if it learns), 'stream0', ...: (h, w)}``.
+    """Sizes in a run or checkpoint, ``{'image', 'stem1' (if they learn), 'stream0', ...: (h, w)}``.
 
     Of a converted network ``{'stride2', 'stride4', ...: (h, w)}``. What several parts of a network
     have has its whole name, ``'backbone.dynopools.stride2'``.
@@ -76,11 +77,11 @@ def _strides(name: str) -> tuple[int, int]:
         return (2**(2 + int(stream[1])), ) * 2
     if level := LevelName.parse(name):
         return level.strides
-    if name in _STEM:
-        return (_STEM[name], ) * 2
-    raise ValueError(f'{name!r} is no stream of an HRNet, which are stem1, stem2, stream0, '
-                     'stream1, ..., and no level of a converted network, which are stride2, '
-                     'stride4, ...')
+    if name in _FIRST:
+        return (_FIRST[name], ) * 2
+    raise ValueError(f'{name!r} is not the image, no stream of an HRNet, which are stem1, stem2, '
+                     'stream0, stream1, ..., and no level of a converted network, which are '
+                     'stride2, stride4, ...')
 
 
 def compare_sizes(networks: Sequence[NetworkSizes]) -> dict[str, dict[str, Size]]:

@@ -4,7 +4,8 @@ They are found by running the network, not by formulas: a copy in which nothing 
 gradient wherever a path leads. Its convolutions have one channel and equal weights (with equal
 weights all channels would be the same), norms, activations and dropout do nothing, and poolings
 take the mean instead of the maximum. All of these act on height and width separately, so each axis
-is measured on a narrow canvas as long as necessary, across which nothing slides or is pooled.
+is measured on a narrow canvas as long as necessary, across which nothing slides or is pooled. Where
+the image is resized first, the field is in its pixels before.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from mmseg_dynopool.conversion.modules import Converted, DynOPooling, Pooled, mix_in
 from mmseg_dynopool.conversion.shared_pool import SharedPool
-from mmseg_dynopool.layers import DynOPoolConv2d, FixedDynOPool
+from mmseg_dynopool.layers import DynOPoolConv2d, FixedDynOPool, FixedImageResize, ImageResize
 from mmseg_dynopool.layers.find import all_pools, copy_replacing
 
 _NEUTRAL = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU,
@@ -133,7 +134,12 @@ def _positive_copy(network: nn.Module, ratios: dict[str, float], axis: int) -> n
         alpha = list(pool.read_alpha())
         alpha[axis] = ratios.get(name, alpha[axis])  # an instance that never ran has no ratio
         alpha[1 - axis] = 1.0
-        replaced[pool] = _MeanPool.at_alpha(alpha)
+        if isinstance(pool, ImageResize | FixedImageResize):
+            # A ratio is that of aligned sizes already.
+            resize = replaced[pool] = FixedImageResize(multiple=1 if ratios else pool.multiple)
+            resize.set_alpha_(alpha)
+        else:
+            replaced[pool] = _MeanPool.at_alpha(alpha)
     for module in network.modules():
         if isinstance(module, Converted):
             replaced |= {shared: SharedPool({name: replaced[shared.pool]}, name, shared.reused)

@@ -16,7 +16,7 @@ from mmseg_dynopool.layers import (
     ResizingPool,
     ShapeAdaptor,
 )
-from mmseg_dynopool.layers.image import IMAGE, by_instance, check_multiple
+from mmseg_dynopool.layers.image import DOES_NOT_LEARN, IMAGE, by_instance, check_multiple
 
 from .modules import (
     Converted,
@@ -75,13 +75,15 @@ def plan_conversion(model: nn.Module, rule: str = 'before',
         raise ValueError(f'rule must be one of {RULES}, got {rule!r}')
     if not isinstance(merge, bool | None):
         raise ValueError(f'merge must be True, False or None (with rule \'after\'), got {merge!r}')
-    for name, value in (('image', image), ):
-        if not isinstance(value, bool):
-            raise ValueError(f'{name} must be True or False, got {value!r}')
+    if not isinstance(image, bool):
+        raise ValueError(f'image must be True or False, got {image!r}')
     if levels not in LEVELS:
         raise ValueError(f'levels must be one of {LEVELS}, got {levels!r}')
     if multiple is not None:
         check_multiple(multiple)
+        if not image and levels != 'image':
+            raise ValueError(f'multiple={multiple} is of the image, whose size does not learn; set '
+                             'image=True, too, or leave it out')
     forward = forward or run_plainly
 
     def plan_at(multiple: int | None) -> tuple[ConversionPlan, Tensor]:
@@ -142,7 +144,7 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
         anchor: see [`dynopool2d`][mmseg_dynopool.ops.dynopool2d].
         window: see there.
         type: ``'DynOPool'``, or ``'ShapeAdaptor'``, with ``bounds`` as its ratios (default: from
-            half of the network's own scale to 1).
+            half of the network's own scale to 1), and an image of one scale for both axes.
         merge: two resizings in a row, the second a pooling, become one of r = 0.25 (supplement,
             section 1.1), and the first layer then runs at the full resolution. Default: with
             rule ``'after'``, as in the paper.
@@ -196,6 +198,7 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
         try:
             if name == IMAGE:
                 pool: ResizingPool = ImageResize(plan.scales[name], multiple=plan.multiple or 1,
+                                                 tied=type == 'ShapeAdaptor',
                                                  **({} if limits is None else dict(bounds=limits)))
             else:
                 pool = _pool(type, plan.scales[name], stock_scale, limits, anchor, window)
@@ -206,7 +209,8 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
                     else FixedDynOPool(pool.initial_scale))
         pool.stock_scale = stock_scale
         pools[name] = pool
-    for note in plan.notes:
+    does_not_learn = IMAGE in plan.frozen and pools[IMAGE].learns
+    for note in [*plan.notes, *([DOES_NOT_LEARN] if does_not_learn else [])]:
         warnings.warn(f'{model.__class__.__name__}: {note}', stacklevel=2)
     _apply(model, plan, pools)
     model.dynopools.to(next((p.device for p in model.parameters()), None))

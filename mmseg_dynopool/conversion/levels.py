@@ -84,6 +84,7 @@ def group_steps(trace: Tracer, merge: bool, skipped: Callable[[str], bool],
     _unite_calls(trace)
     _unite_parallel_chains(trace)
     alive = {resolution.find() for resolution in trace.alive}
+    pixels = trace.pixel_values() if image else ()
     by_ends: dict[tuple[Resolution, Resolution], Level] = {}
     for step in trace.steps:
         if step.reduces:
@@ -95,7 +96,8 @@ def group_steps(trace: Tracer, merge: bool, skipped: Callable[[str], bool],
         if any(skipped(name) for name in level.modules):
             found.left |= {name: 'skipped' if skipped(name) else
                            'shares its resolution with a skipped module' for name in level.modules}
-        elif image and level.source is trace.image.find():
+        elif level.source is trace.image.find() and any(step.input in pixels
+                                                        for step in level.steps):
             found.left |= dict.fromkeys(level.modules, 'reads the image, whose own size learns')
         elif level.target not in alive:
             found.left |= dict.fromkeys(level.modules, 'only attention reads its output')

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
-from mmseg_dynopool.layers.image import IMAGE, add_zero_gradient
+from mmseg_dynopool.layers.image import IMAGE, add_zero_gradient, restore_size
 from mmseg_dynopool.layers.pool import ResizingPool, as_dynamic_shapes, read_alphas
 from mmseg_dynopool.ops.queries import equal_sizes
 
@@ -149,32 +149,36 @@ class Converted(_Variant):
     restores_size = True
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
+        models = None
+        if torch.compiler.is_compiling() and any(p.learns for p in self.dynopools.values()):
+            models = {}
+            if self.size_chain is not None or IMAGE in self.dynopools:
+                # One read, and here: a break of the graph inside of a call is several.
+                models = self._read_models(_image_size(args, kwargs))
         if IMAGE not in self.dynopools:
-            return self._run_with_pools(args, kwargs)
+            return self._run_with_pools(args, kwargs, models)
         leaves, structure = tree_flatten((args, kwargs))
-        index = next(i for i, leaf in enumerate(leaves) if _is_image(leaf))
+        index = next((i for i, leaf in enumerate(leaves) if _is_image(leaf)), 0)
         image = leaves[index]
         size, resize = image.shape[-2:], self.dynopools[IMAGE]
-        if torch.compiler.is_compiling() and resize.learns:
-            resized = tuple(self._read_image(size).shape)
-        else:
+        if models is None:
             resized = resize.output_size(size)
+        else:
+            resized = tuple(models[IMAGE].shape if IMAGE in models else size)
         leaves[index] = resize(image, resized)
-        outputs = add_zero_gradient(
-            self._run_with_pools(*tree_unflatten(leaves, structure)), resize)
+        args, kwargs = tree_unflatten(leaves, structure)
+        outputs = add_zero_gradient(self._run_with_pools(args, kwargs, models), resize)
         if not self.restores_size or equal_sizes(resized, size):
             return outputs
-        # What has the image's size, as logits do, has it again.
-        return tree_map(lambda leaf: F.interpolate(leaf, size, mode='bilinear') if _is_image(leaf)
-                        and equal_sizes(leaf.shape[-2:], resized) else leaf, outputs)
+        return restore_size(outputs, resized, size)
 
-    def _run_with_pools(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        learns = any(pool.learns for pool in self.dynopools.values())
-        if torch.compiler.is_compiling() and learns:
+    def _run_with_pools(self, args: Sequence[Any], kwargs: Mapping[str, Any],
+                        models: Mapping[str, Tensor] | None) -> Any:
+        """The stock network; ``models`` of the sizes if it is being compiled."""
+        if models is not None:
             self._begin({})
-            if self.size_chain is not None:
-                models = self._read_models(_image_size(args, kwargs))
-                for name, shared in self.shared_pools.items():
+            for name, shared in self.shared_pools.items():
+                if name in models:
                     shared.begin(size=tuple(models[name].shape))
             outputs = super().forward(*args, **kwargs)
             self._begin({})
@@ -204,11 +208,14 @@ class Converted(_Variant):
         """
         if self.size_chain is None:
             raise ValueError('the sizes of this network depend on more than the size of the image')
-        alphas = alphas or read_alphas(self.dynopools)
-        first = {}
+        return self._sizes(image_size, alphas or read_alphas(self.dynopools))
+
+    def _sizes(self, image_size: Sequence[int], alphas: Mapping) -> dict[str, tuple[int, int]]:
+        sizes = {}
         if IMAGE in self.dynopools:
-            first[IMAGE] = image_size = self.dynopools[IMAGE].size_at(image_size, alphas[IMAGE])
-        return first | self.size_chain.sizes(image_size, alphas)
+            sizes[IMAGE] = image_size = self.dynopools[IMAGE].size_at(image_size, alphas[IMAGE])
+        return sizes if self.size_chain is None else sizes | self.size_chain.sizes(
+            image_size, alphas)
 
     def _begin(self, alphas: Mapping) -> None:
         for turns in self.all_turns:
@@ -217,15 +224,15 @@ class Converted(_Variant):
             shared.begin(alphas.get(name))
 
     @torch.compiler.disable
-    def _read_image(self, image_size: Sequence[int]) -> Tensor:
-        """The image's size, see `as_dynamic_shapes`."""
-        return as_dynamic_shapes({IMAGE: self.dynopools[IMAGE].output_size(image_size)})[IMAGE]
-
-    @torch.compiler.disable
     def _read_models(self, image_size: Sequence[int]) -> dict[str, Tensor]:
-        """The sizes, see `as_dynamic_shapes`."""
-        assert self.size_chain is not None
-        return as_dynamic_shapes(self.size_chain.sizes(image_size, read_alphas(self.dynopools)))
+        """The sizes, see `as_dynamic_shapes`; without the image's where that is not resized.
+
+        So compiled code, which cannot tell a size that happens to be equal, does nothing there.
+        """
+        sizes = self._sizes(image_size, read_alphas(self.dynopools))
+        if sizes.get(IMAGE) == tuple(image_size):
+            del sizes[IMAGE]
+        return as_dynamic_shapes(sizes)
 
 
 class ConvertedContainer(Converted):

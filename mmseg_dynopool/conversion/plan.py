@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import nn
+from torch.nn.modules.pooling import _AvgPoolNd, _MaxPoolNd
 from torch.utils._pytree import tree_leaves
 
 from mmseg_dynopool.costs.meta_copy import to_meta_copy
@@ -96,7 +97,8 @@ class ConversionPlan:
         rows = [('level', 'from stride', 'to stride', 'scale', 'DynOPool', 'module')]
         if IMAGE in self.scales:
             rows.append((IMAGE, '1', '1', ' x '.join(f'{s:.4g}' for s in self.scales[IMAGE]),
-                         'before', f'the network, to multiples of {self.multiple} pixels'))
+                         'before', 'the network' if self.multiple == 1 else
+                         f'the network, to multiples of {self.multiple} pixels'))
         for change in self.changes:
             scale = ' x '.join(f'{s:.4g}' for s in self.scales[change.level])
             rows.append((change.level, *self.strides[change.level], scale, change.place,
@@ -151,6 +153,14 @@ def plan_image(model: nn.Module, scale: Scale | Mapping[str, Scale] | None, mult
     """
     _check_model(model, in_channels)
     network = to_meta_copy(model)
+    heights: list[int] = []
+    weighted: list[str] = []
+    for name, module in network.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            module.register_forward_pre_hook(lambda module, args, name=name: weighted.append(name))
+        if _strides(module):
+            module.register_forward_hook(
+                lambda module, args, output: heights.append(output.shape[-2]))
     image = torch.empty(1, in_channels or input_channels(model), *traced_size(model), device='meta')
     with torch.no_grad():
         try:
@@ -159,12 +169,15 @@ def plan_image(model: nn.Module, scale: Scale | Mapping[str, Scale] | None, mult
             raise ValueError(f'{type(model).__name__} does not run on an image of '
                              f'{image.shape[2]} x {image.shape[3]}, so its size cannot be learned '
                              f'({type(error).__name__}: {error})') from error
-    smallest = min((leaf.shape[2] for leaf in tree_leaves(outputs)
-                    if isinstance(leaf, torch.Tensor) and leaf.dim() == 4), default=1)
-    stride = min(max(1, round(image.shape[2] / smallest)), MOST_MULTIPLE)
+    # Some reduce by other means than modules; a single row is a summary.
+    heights += [leaf.shape[2] for leaf in tree_leaves(outputs)
+                if isinstance(leaf, torch.Tensor) and leaf.dim() == 4 and leaf.shape[2] > 1]
+    stride = min(max(1, round(image.shape[2] / min(heights, default=1))), MOST_MULTIPLE)
     plan = ConversionPlan('before', stock_scales={IMAGE: ImageResize.stock_scale},
                           multiple=multiple or stride, size_chain=SizeChain(()))
     plan.scales = _scales(scale, plan.stock_scales)
+    if weighted and _is_frozen(model.get_submodule(weighted[0])):
+        plan.frozen = IMAGE,
     return plan, image
 
 
@@ -196,6 +209,8 @@ def make_plan(model: nn.Module, trace: Tracer, rule: str, merge: bool, skip: Seq
     frozen = {resolution.find() for name, resolution in trace.convolutions
               if _is_frozen(model.get_submodule(name))}
     plan.frozen = tuple(level.name for level in found.levels if level.target in frozen)
+    if image and any(not found.above.get(resolution) for resolution in frozen):
+        plan.frozen = IMAGE, *plan.frozen
     plan.reused = tuple(level.name for level in found.levels if _is_reused(level, rule))
     plan.size_chain = SizeChain.of(trace, found)
     averages = [change.module for change in plan.changes if change.place == 'mean']
@@ -218,6 +233,14 @@ def _check_model(model: nn.Module, in_channels: int | None) -> None:
     if len(devices) > 1:
         raise ValueError(f'the network lies on several devices, {sorted(map(str, devices))}; '
                          'convert it before it is distributed')
+
+
+def _strides(module: nn.Module) -> bool:
+    """Whether it reduces a map, and not to a summary as in pyramid pooling."""
+    if not isinstance(module, (nn.Conv2d, _MaxPoolNd, _AvgPoolNd)):
+        return False
+    kernel, stride = (max(tree_leaves(n)) for n in (module.kernel_size, module.stride))
+    return stride > 1 and (isinstance(module, nn.Conv2d) or kernel <= 2 * stride)
 
 
 def _stride_in_front(trace: Tracer, found: Levels) -> int:

@@ -96,7 +96,8 @@ class Tracer(TorchDispatchMode):
         """Trace ``forward(network, image)``."""
         self.image = Resolution((image.shape[-2], image.shape[-1]))
         self.alive.append(self.image)
-        self._keep(image, Value(self.image, {self.image.size: self.image}))
+        self.pixels = Value(self.image, {self.image.size: self.image})
+        self._keep(image, self.pixels)
         with torch.no_grad(), self:
             outputs = forward(self.network, image)
         for tensor in tree_leaves(outputs):
@@ -105,6 +106,18 @@ class Tracer(TorchDispatchMode):
         for value in self.outputs:
             if value.resolution is not None:
                 self.alive.append(value.resolution)
+
+    def pixel_values(self) -> set[Value]:
+        """The image and what is made of it without weights, such as a padded one."""
+        found: set[Value] = set()
+        waiting = [self.pixels]
+        while waiting:
+            value = waiting.pop()
+            if value not in found:
+                found.add(value)
+                waiting += [user for user in value.users
+                            if user.op not in _CONTRACTIONS | {'convolution'}]
+        return found
 
     def __torch_dispatch__(self, func: OpOverload, types: Sequence[type],
                            args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -63,6 +63,11 @@ class Trial:
         started = self._try(self._whole, 'at the stock scales')
         if started is None:
             return False
+        if IMAGE in self._pools and IMAGE not in self._pooled:
+            self._plan.refusals.append(Refusal(
+                '', 'its forward, where the image is resized, does not run',
+                'let forward=lambda network, image: ... call the network itself'))
+            return False
         if started != self._stock:
             self._refuse(f'at the stock scales its outputs have {_sizes(started)}, the stock '
                          f'network\'s {_sizes(self._stock)}')
@@ -126,7 +131,8 @@ class Trial:
         size, expected = tuple(self._whole.shape[2:]), self._stock
         return len(shapes) == len(expected) and all(
             len(a) == len(b) and a[:2] == b[:2] and (b[2:] != size or a[2:] == size)
-            if len(b) == 4 else len(a) == len(b) and a[:1] == b[:1]
+            if len(b) == 4 else len(a) == len(b) and a[:1] == b[:1] and (
+                len(b) != 3 or b[1:] != size or a[1:] == size)
             for a, b in zip(shapes, expected))
 
     def _refuse(self, reason: str, module: str = '') -> None:

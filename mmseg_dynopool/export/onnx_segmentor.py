@@ -5,17 +5,21 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.models.segmentors import BaseSegmentor, EncoderDecoder
 from torch import Tensor
+
+from mmseg_dynopool.layers import FixedImageResize
 
 
 class OnnxSegmentor(EncoderDecoder):
     """A segmentor for ``mmseg.apis.inference_model`` whose network is an ONNX file.
 
     Pipeline, normalization, sliding windows and post-processing are mmseg's own, by the network's
-    config.
+    config. Of a program that takes resized images, the image is resized in front of it as the
+    network does, and the logits behind it once more, to the image's size.
 
     Args:
         path: file that [`export_program`][mmseg_dynopool.export.export_program] wrote.
@@ -65,6 +69,10 @@ class OnnxSegmentor(EncoderDecoder):
             raise ValueError(f'{path} was not written by tools/export.py: it names no classes')
         meta = json.loads(found)
         self.shape = meta['shape']
+        self.resize: FixedImageResize | None = None
+        if meta.get('resize'):  # version 0.3 wrote none
+            self.resize = FixedImageResize(multiple=meta['resize']['multiple'])
+            self.resize.set_alpha_(meta['resize']['alpha'])
         self.out_channels = meta['out_channels']
         self.num_classes = meta['num_classes']
         self.align_corners = meta['align_corners']
@@ -86,5 +94,10 @@ class OnnxSegmentor(EncoderDecoder):
                 f'the ONNX file takes one image of {self.shape[0]} x {self.shape[1]}, got '
                 f'{len(inputs)} of {size[0]} x {size[1]}; export with --dynamic, or let the '
                 "pipeline resize to the file's size")
-        logits, = self.session.run(None, {'image': inputs.cpu().float().numpy()})
-        return torch.from_numpy(logits).to(inputs.device)
+        images = inputs.cpu().float()
+        if self.resize is not None:
+            images = self.resize(images)
+        logits = torch.from_numpy(self.session.run(None, {'image': images.numpy()})[0])
+        if list(logits.shape[2:]) != size:
+            logits = F.interpolate(logits, size, mode='bilinear', align_corners=self.align_corners)
+        return logits.to(inputs.device)

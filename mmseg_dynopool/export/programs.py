@@ -1,5 +1,6 @@
 """Export a trained network and prove that the file computes what PyTorch does."""
 
+import copy
 import json
 import warnings
 from collections.abc import Callable, Sequence
@@ -13,8 +14,8 @@ from torch.export import Dim
 
 from mmseg_dynopool.costs.count import check_shape
 from mmseg_dynopool.files import make_folder
-from mmseg_dynopool.layers import freeze_pools
-from mmseg_dynopool.layers.find import input_channels
+from mmseg_dynopool.layers import FixedImageResize, freeze_pools
+from mmseg_dynopool.layers.find import all_pools, input_channels
 from mmseg_dynopool.models.cost import takes
 from mmseg_dynopool.version import __version__
 
@@ -29,9 +30,14 @@ class InferenceNetwork(nn.Module):
 
     Args:
         model: a segmentor or classifier; it is not changed.
+        resized_input: leave the resizing of the image out, for images that are resized already.
+
+    Attributes:
+        resize: what was left out; ``resize(image)`` is what is taken then. None if nothing was.
 
     Raises:
-        ValueError: it holds a ShapeAdaptor, which has no form with a constant scale.
+        ValueError: it holds a ShapeAdaptor, which has no form with a constant scale; or
+            ``resized_input``, and it does not resize the image.
 
     Examples:
         >>> import torch
@@ -46,26 +52,48 @@ class InferenceNetwork(nn.Module):
         torch.Size([1, 19, 64, 96])
     """
 
-    def __init__(self, model: BaseModel):
+    def __init__(self, model: BaseModel, resized_input: bool = False):
         super().__init__()
         self.network = freeze_pools(model).cpu().float()
+        self.resize: FixedImageResize | None = None
+        if resized_input:
+            resize = _image_level(self.network)
+            self.resize = copy.deepcopy(resize)
+            resize.set_alpha_((1.0, 1.0))  # where it does nothing at all
         self.requires_grad_(False)
         self.eval()
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, size: Sequence[int] | None = None) -> Tensor:
         """Logits ``(N, classes, H, W)``, of a classifier ``(N, classes)``, as float32.
 
-        ``image`` ``(N, 3, H, W)`` is what the data preprocessor returns: normalized, padded, RGB
-        or BGR.
+        Args:
+            image: ``(N, 3, H, W)``, what the data preprocessor returns: normalized, padded, RGB
+                or BGR.
+            size: ``(H, W)`` of a segmentor's logits; default: that of ``image``.
         """
         if not isinstance(self.network, BaseSegmentor):
             return self.network(image, mode='tensor')
-        size = torch.Size(image.shape[2:])
+        size = torch.Size(image.shape[2:] if size is None else size)
         return self.network.encode_decode(image, [dict(img_shape=size, pad_shape=size)])
 
 
+def _image_level(network: nn.Module) -> FixedImageResize:
+    """The level of a frozen network's image.
+
+    Raises:
+        ValueError: there is not one.
+    """
+    levels = [pool for pool in all_pools(network).values() if isinstance(pool, FixedImageResize)]
+    if len(levels) != 1:
+        raise ValueError(f'resized_input leaves the resizing of the image out, and '
+                         f'{type(network).__name__} does this at {len(levels)} places; export it '
+                         'without, or train it with dynopool=dict(image=True)')
+    return levels[0]
+
+
 def export_program(model: BaseModel, path: str | Path, shape: Sequence[int],
-                   format: str = 'onnx', dynamic: bool = False) -> list[dict]:
+                   format: str = 'onnx', dynamic: bool = False, resized_input: bool = False
+                   ) -> list[dict]:
     """Write ``model`` as a program for other runtimes, then run and compare it.
 
     The program maps ``image`` ``(N, 3, H, W)``, normalized, to ``logits`` ``(N, classes, H, W)``,
@@ -78,9 +106,13 @@ def export_program(model: BaseModel, path: str | Path, shape: Sequence[int],
         shape: height and width of the image in pixels.
         format: ``'onnx'`` or ``'torch-export'`` (a file for ``torch.export.load``).
         dynamic: leave batch, height and width open; else they are 1 and ``shape``.
+        resized_input: leave the image's first level out of the program. It takes images that are
+            resized already, of ``ImageResize.output_size(shape)``, and its logits have the size of
+            what it takes: it does not know another.
 
     Returns:
-        The comparisons: ``dict(shape, max_difference, max_logit)`` each.
+        The comparisons: ``dict(shape, image, max_difference, max_logit)`` each, with the shapes of
+        what the program takes and, before it is resized, of the image.
 
     Raises:
         ValueError: an option is malformed, or the program's logits are not those of PyTorch.
@@ -110,19 +142,21 @@ def export_program(model: BaseModel, path: str | Path, shape: Sequence[int],
     if path.is_dir():
         raise ValueError(f'cannot write the program to {str(path)!r}: it is a folder; name a file')
     make_folder(path.parent)
-    network = InferenceNetwork(model)
+    network = InferenceNetwork(model, resized_input)
+    resize, whole = network.resize, InferenceNetwork(model) if resized_input else network
+    taken = shape if resize is None else resize.output_size(shape)
     unproven = path.with_name(f'.{path.stem}.unproven{path.suffix}')
     try:
         if format == 'onnx':
-            _write_onnx(network, unproven, shape, dynamic)
-            _describe(unproven, model, None if dynamic else list(shape))
+            _write_onnx(network, unproven, taken, dynamic)
+            _describe(unproven, model, None if dynamic else list(shape), resize)
             run = _load_onnx(unproven)
         else:
             axes = dict.fromkeys((0, 2, 3), Dim.DYNAMIC) if dynamic else None
-            program = torch.export.export(network, (_example(network, 1 + dynamic, shape), ),
+            program = torch.export.export(network, (_example(network, 1 + dynamic, taken), ),
                                           dynamic_shapes={'image': axes}, strict=False)
             torch.export.save(program, unproven)
-            run = _load_exported(unproven, shape)
+            run = _load_exported(unproven, taken)
         height, width = shape
         trials = [(1, height, width)]
         if dynamic:  # odd sizes if it takes them, other aspects, a batch
@@ -130,7 +164,7 @@ def export_program(model: BaseModel, path: str | Path, shape: Sequence[int],
                        else (2, 2 * height, width),
                        (1, height + 1, 2 * width - 1) if takes(model, (height + 1, 2 * width - 1))
                        else (1, height, 2 * width), (1, width, height)]
-        compared = [_compare(network, run, *trial) for trial in trials]
+        compared = [_compare(whole, resize, run, *trial) for trial in trials]
         unproven.replace(path)
     finally:
         unproven.unlink(missing_ok=True)
@@ -143,15 +177,18 @@ def _example(network: InferenceNetwork, batch: int, shape: Sequence[int]) -> Ten
 
 
 @torch.no_grad()
-def _compare(network: InferenceNetwork, run: Callable[[Tensor], Tensor], batch: int,
-             *shape: int) -> dict:
-    image = _example(network, batch, shape)
-    expected, found = network(image), run(image)
+def _compare(whole: InferenceNetwork, resize: FixedImageResize | None,
+             run: Callable[[Tensor], Tensor], batch: int, *shape: int) -> dict:
+    """Compare the program with the whole network, which resizes the image itself."""
+    image = _example(whole, batch, shape)
+    taken = image if resize is None else resize(image)
+    expected, found = whole(image, taken.shape[2:]), run(taken)
     if found.shape != expected.shape:
         raise ValueError(f'the exported program gives logits of shape {tuple(found.shape)} for an '
-                         f'image of {tuple(image.shape)}, PyTorch gives {tuple(expected.shape)}; '
+                         f'image of {tuple(taken.shape)}, PyTorch gives {tuple(expected.shape)}; '
                          'nothing was written')
-    row = dict(shape=tuple(image.shape), max_difference=(found - expected).abs().max().item(),
+    row = dict(shape=tuple(taken.shape), image=tuple(image.shape),
+               max_difference=(found - expected).abs().max().item(),
                max_logit=expected.abs().max().item())
     if not row['max_difference'] <= _TOLERANCE * max(1.0, row['max_logit']):
         raise ValueError(f'the exported program differs from PyTorch by {row}; nothing was written')
@@ -197,7 +234,8 @@ def _load_onnx(path: Path) -> Callable[[Tensor], Tensor]:
     return lambda image: torch.from_numpy(session.run(None, {'image': image.numpy()})[0])
 
 
-def _describe(path: Path, model: BaseModel, shape: list[int] | None) -> None:
+def _describe(path: Path, model: BaseModel, shape: list[int] | None,
+              resize: FixedImageResize | None) -> None:
     """Check the operators and add the metadata."""
     import onnx
     program = onnx.load(path)
@@ -208,6 +246,7 @@ def _describe(path: Path, model: BaseModel, shape: list[int] | None) -> None:
     dataset_meta = getattr(model, 'dataset_meta', None) or {}
     meta = dict(
         version=__version__, shape=shape,
+        resize=resize and dict(alpha=resize.read_alpha(), multiple=resize.multiple),
         dataset_meta={k: v for k, v in dataset_meta.items() if k in ('classes', 'palette')})
     if isinstance(model, BaseSegmentor):
         head = model.decode_head

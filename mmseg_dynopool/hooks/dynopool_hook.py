@@ -83,7 +83,8 @@ class DynOPoolHook(Hook):
         gmacs_shape: input size ``(H, W)`` at which the cost counts; default: the data
             preprocessor's ``size``, else the size of the first training batch.
         gradient: ``'learner'`` or ``'straight_through'``; default: the learner with a budget, of
-            DynOPools. ``dict(type=...)`` is the learner with another estimator of the slope, a
+            DynOPools, and of ShapeAdaptors where the image's scale learns, too. ``dict(type=...)``
+            is the learner with another estimator of the slope, a
             [`SlopeEstimator`][mmseg_dynopool.learning.SlopeEstimator] in ``TASK_UTILS``.
         travel: how far, in log(scale), a lasting slope of usual size takes a scale.
         every: steps of the optimizer from one estimate to the next. Two forward passes are about
@@ -303,7 +304,10 @@ class DynOPoolHook(Hook):
     def _learns_by_measuring(self, model: nn.Module) -> bool:
         if self.gradient is not None:
             return self.gradient != 'straight_through'
-        adaptors = any(isinstance(pool, ShapeAdaptor) for pool in learned_pools(model).values())
+        pools = [p for p in learned_pools(model).values() if p.parameter.requires_grad]
+        # The image's scale has no gradient, so what learns beside it is measured as well.
+        adaptors = (any(isinstance(pool, ShapeAdaptor) for pool in pools)
+                    and not any(isinstance(pool, ImageResize) for pool in pools))
         return self.options.budget is not None and not adaptors
 
     def _prepare(self, runner: Runner, shape: Sequence[int] | None) -> None:

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_map
 
 from mmseg_dynopool.ops import aligned_size, image_resize2d
 from mmseg_dynopool.ops.image_resize import with_zero_gradient
@@ -13,6 +14,10 @@ from mmseg_dynopool.ops.image_resize import with_zero_gradient
 from .dynopool import DynOPool, FixedDynOPool, check_bounds
 
 IMAGE = 'image'  # its name among a network's poolings
+DOES_NOT_LEARN = (
+    "the image's scale does not learn, as weights that read the image are frozen: their features "
+    'would move with it. Let them learn (frozen_stages=-1), or give the scale, such as '
+    'scale=dict(image=0.7), and learn=dict(image=False)')
 
 
 class ImageResize(DynOPool):
@@ -25,6 +30,7 @@ class ImageResize(DynOPool):
         scale: initial scale factor, one number or ``(scale_h, scale_w)``.
         bounds: lowest and highest scale factor, 1 among them.
         multiple: of pixels, to which the resized image's sides are rounded.
+        tied: whether both axes have one scale, as beside a `ShapeAdaptor`.
 
     Raises:
         ValueError: an option is malformed.
@@ -41,12 +47,16 @@ class ImageResize(DynOPool):
     macs_per_value = 4
 
     def __init__(self, scale: float | Sequence[float] = 1.0,
-                 bounds: Sequence[float] = (0.25, 4.0), multiple: int = 1):
+                 bounds: Sequence[float] = (0.25, 4.0), multiple: int = 1, tied: bool = False):
         low, high = check_bounds(bounds)
         if not low <= 1 <= high:
             raise ValueError(f"the bounds of the image's scale must hold 1, got {bounds!r}")
         super().__init__(scale, bounds)
         self.multiple = check_multiple(multiple)
+        self.tied = tied
+        if tied and self.initial_scale[0] != self.initial_scale[1]:
+            raise ValueError("the image's scale must be one for both axes beside ShapeAdaptors, "
+                             f'got {scale!r}')
 
     def size_at(self, size: Sequence[int], alpha: Sequence[float]) -> tuple[int, int]:
         return aligned_size(size, alpha, self.multiple)
@@ -66,7 +76,7 @@ class ImageResize(DynOPool):
 
     def extra_repr(self) -> str:
         return (f'initial_scale={self.initial_scale}, bounds={self.bounds}, '
-                f'multiple={self.multiple}')
+                f'multiple={self.multiple}' + (', tied=True' if self.tied else ''))
 
 
 class FixedImageResize(FixedDynOPool):
@@ -117,13 +127,33 @@ def add_zero_gradient(outputs: Any, resize: nn.Module) -> Any:
     if not isinstance(resize, ImageResize) or not (
             torch.is_grad_enabled() and resize.alpha.requires_grad):
         return outputs
-    leaves, structure = tree_flatten(outputs)
-    for i in reversed(range(len(leaves))):
-        if isinstance(leaves[i], Tensor) and leaves[i].requires_grad:
-            # The last is the smallest.
-            leaves[i] = with_zero_gradient(leaves[i], resize.alpha)
-            break
-    return tree_unflatten(leaves, structure)
+    # At all of them: a loss need not use each.
+    return tree_map(lambda leaf: with_zero_gradient(leaf, resize.alpha) if isinstance(
+        leaf, Tensor) and leaf.requires_grad else leaf, outputs)
+
+
+def restore_size(outputs: Any, resized: Sequence[int], size: Sequence[int]) -> Any:
+    """A network's outputs; what has its resized image's size, as logits do, gets the image's own.
+
+    Args:
+        outputs: tensors, of which ``(N, C, H, W)`` and ``(N, H, W)`` count, in any structure.
+        resized: ``(H, W)`` of the resized image.
+        size: ``(H, W)`` of the image itself.
+    """
+
+    def restore(leaf: Any) -> Any:
+        # Compiled code is to ask here: of 2 * (n // 2) it cannot know that it is always n.
+        if not isinstance(leaf, Tensor) or leaf.dim() not in (3, 4) or tuple(
+                leaf.shape[-2:]) != tuple(resized):
+            return leaf
+        maps = leaf if leaf.dim() == 4 else leaf[:, None]
+        if leaf.is_floating_point():
+            maps = F.interpolate(maps, (size[0], size[1]), mode='bilinear')
+        else:  # labels
+            maps = F.interpolate(maps.float(), (size[0], size[1]), mode='nearest-exact')
+        return (maps if leaf.dim() == 4 else maps[:, 0]).to(leaf.dtype)
+
+    return tree_map(restore, outputs)
 
 
 def by_instance(option: str, value: Any, names: Sequence[str]) -> dict[str, Any]:

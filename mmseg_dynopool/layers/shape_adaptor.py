@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmseg_dynopool.ops import shape_adaptor2d
+from mmseg_dynopool.ops.image_resize import with_zero_gradient
 from mmseg_dynopool.ops.reduce import check_reduce
 from mmseg_dynopool.ops.shape_adaptor import check_pooling, check_ratios, shape_adaptor_alpha
 
@@ -70,7 +71,13 @@ class ShapeAdaptor(ResizingPool):
     @property
     def weight(self) -> Tensor:
         """The mixing weight ``w`` in double, so that the scale is exact; a scalar."""
+        if self.trial_alpha is not None:
+            return self._weight_at(self.trial_alpha)
         return self.logit.double().sigmoid()
+
+    def _weight_at(self, alpha: Sequence[float] | Tensor) -> Tensor:
+        low, high = self.bounds
+        return (1 / torch.as_tensor(alpha)[0].double() - low) / (high - low)
 
     @property
     def parameter(self) -> nn.Parameter:
@@ -78,9 +85,7 @@ class ShapeAdaptor(ResizingPool):
 
     @torch.no_grad()
     def set_alpha_(self, alpha: Sequence[float] | Tensor) -> None:
-        low, high = self.bounds
-        weight = (1 / torch.as_tensor(alpha)[0].double() - low) / (high - low)
-        self.logit.copy_(weight.logit().clamp(-_STEEPEST, _STEEPEST))
+        self.logit.copy_(self._weight_at(alpha).logit().clamp(-_STEEPEST, _STEEPEST))
 
     def bounded_alpha(self) -> Tensor:
         """``(1 / s, 1 / s)``, with the gradient of ``logit``; within bounds by the sigmoid."""
@@ -99,8 +104,12 @@ class ShapeAdaptor(ResizingPool):
         """
         check_reduce(reduce)
         pooling = 'average' if reduce == 'mean' else self.pooling
-        return shape_adaptor2d(input, self.weight, output_size, self.bounds, pooling,
-                               self.align_corners)
+        output = shape_adaptor2d(input, self.weight, output_size, self.bounds, pooling,
+                                 self.align_corners)
+        if self.trial_alpha is None or not (
+                torch.is_grad_enabled() and self.logit.requires_grad):
+            return output
+        return with_zero_gradient(output, self.logit)  # a learner moves the scale itself
 
     def extra_repr(self) -> str:
         return (f'initial_scale={self.initial_scale[0]}, ratios={self.bounds}, '

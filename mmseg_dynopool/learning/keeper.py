@@ -114,7 +114,8 @@ class BudgetKeeper:
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs."""
         return dict(start=self.start.tolist(), old_start=self._old_start, counted=self.counted,
-                    measured=self.measured, settled=None if self.settled is None else self.settled.tolist())
+                    measured=self.measured,
+                    settled=None if self.settled is None else self.settled.tolist())
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken; the phases are those of this run."""

@@ -1,5 +1,6 @@
 """HRNet in which each stream's resolution is learned (supplement, section 1.1, rule 3)."""
 
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ from mmseg.models.backbones import HRNet
 from torch import Tensor, nn
 
 from mmseg_dynopool.layers import ResizingPool
-from mmseg_dynopool.layers.image import IMAGE, add_zero_gradient
+from mmseg_dynopool.layers.image import DOES_NOT_LEARN, IMAGE, add_zero_gradient
 from mmseg_dynopool.layers.pool import as_dynamic_shapes, read_alphas
 from mmseg_dynopool.ops import pooled_size
 from mmseg_dynopool.ops.pooling import check_input
@@ -35,7 +36,7 @@ class DynOPoolHRNet(HRNet):
             - ``type`` ('DynOPool'): or 'ShapeAdaptor', the baseline of the supplement's section
               2, with the options ``scale``, ``ratios`` ((0.25, 1.0)), ``pooling`` ('max'),
               `align_corners` (False), see [`ShapeAdaptor`][mmseg_dynopool.layers.ShapeAdaptor],
-              and ``stem``;
+              ``stem`` and ``image``, whose axes are tied then; ``ratios`` by instance, too;
             - ``scale`` (0.5): initial scale, a number, a pair (h, w), or a dict by instance,
               e.g. ``dict(stream1=(0.5, 0.4))``; instances that it leaves out start at 0.5;
             - ``bounds`` ((0.125, 1.0)): lowest and highest scale, or a dict of them by instance; a
@@ -81,6 +82,9 @@ class DynOPoolHRNet(HRNet):
             unstride_(self.conv1)
             unstride_(self.conv2)
         self._freeze_stages()
+        if self.frozen_stages >= 0 and IMAGE in self.dynopools and _pool_of(
+                self.dynopools, IMAGE).learns:
+            warnings.warn(f'DynOPoolHRNet: {DOES_NOT_LEARN}', stacklevel=2)
 
     def _make_transition_layer(self, *args: Any, **kwargs: Any) -> nn.ModuleList:
         return unstride_(super()._make_transition_layer(*args, **kwargs))
@@ -99,7 +103,7 @@ class DynOPoolHRNet(HRNet):
         super()._freeze_stages()
         if not hasattr(self, 'dynopools'):  # called by the stock constructor
             return
-        frozen = ['stem1', 'stem2'] if self.frozen_stages >= 0 else []
+        frozen = [IMAGE, 'stem1', 'stem2'] if self.frozen_stages >= 0 else []
         for stage in range(1, min(self.frozen_stages, 3) + 1):
             last = self.extra[f'stage{stage + 1}']['num_branches']
             frozen += [f'stream{k}' for k in range(1, last)]
@@ -131,7 +135,9 @@ class DynOPoolHRNet(HRNet):
             features = _run_transition(transition, features, streams)
             for module in stage:
                 features = module(features, streams)
-        return add_zero_gradient(features, self.dynopools[IMAGE]) if IMAGE in pools else features
+        if IMAGE in self.dynopools:
+            features = add_zero_gradient(features, self.dynopools[IMAGE])
+        return features
 
     def feature_sizes(self, image_size: Sequence[int], alphas: dict | None = None
                       ) -> dict[str, tuple[int, int]]:
@@ -169,8 +175,14 @@ class DynOPoolHRNet(HRNet):
 
     @torch.compiler.disable
     def _read_models(self, image_size: Sequence[int]) -> dict[str, Tensor]:
-        """The sizes, see `as_dynamic_shapes`."""
-        return as_dynamic_shapes(self._chain_sizes(image_size, self._read_alphas()))
+        """The sizes, see `as_dynamic_shapes`; without the image's where that is not resized.
+
+        So compiled code, which cannot tell a size that happens to be equal, does nothing there.
+        """
+        sizes = self._chain_sizes(image_size, self._read_alphas())
+        if sizes.get(IMAGE) == tuple(image_size):
+            del sizes[IMAGE]
+        return as_dynamic_shapes(sizes)
 
     def _chain_sizes(self, size: Sequence[int], alphas: dict) -> dict[str, tuple[int, int]]:
         """Size of each DynOPool's output: the stem's, then from stream to stream."""

@@ -51,23 +51,30 @@ def build_dynopools(options: dict | None, streams: int, stride: int = 4) -> nn.M
     if stem and image:
         raise ValueError('dynopool options stem=True and image=True would resize the image twice, '
                          'which is worse than once; leave stem out')
-    multiple = options.pop('multiple', stride)
+    multiple = options.pop('multiple', None)
+    if multiple is None:
+        multiple = stride
+    elif not image:
+        raise ValueError(f'dynopool option multiple={multiple!r} is of the image, whose size does '
+                         'not learn; set image=True, too, or leave it out')
     names = [IMAGE] if image else []
     names += [f'stem{k}' for k in (1, 2) if stem]
     names += [f'stream{k}' for k in range(1, streams)]
-    learn, scales, bounds = (
+    limit = 'ratios' if kind == 'ShapeAdaptor' else 'bounds'
+    learn, scales, limits = (
         by_instance(f'dynopool option {name}', options.pop(name, None), names)
-        for name in ('learn', 'scale', 'bounds'))
+        for name in ('learn', 'scale', limit))
     if kind == 'ShapeAdaptor' and not all(learn.get(name, True) for name in names if name != IMAGE):
         raise ValueError("dynopool option learn=False takes type='DynOPool': a ShapeAdaptor has no "
                          'form with a constant scale')
     pools = nn.ModuleDict()
     for name in names:
-        given = {key: values[name] for key, values in (('scale', scales), ('bounds', bounds))
-                 if name in values}
+        given = {key: values[name] for key, values in (
+            ('scale', scales), ('bounds' if name == IMAGE else limit, limits)) if name in values}
         try:
             if name == IMAGE:
-                pool: ResizingPool = ImageResize(multiple=multiple, **given)
+                pool: ResizingPool = ImageResize(multiple=multiple, tied=kind == 'ShapeAdaptor',
+                                                 **given)
             else:
                 pool = _TYPES[kind](**dict(dict(scale=0.5), **options, **given))
         except ValueError as error:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from .pooling import check_input
+from .queries import equal_sizes
 from .size import pooled_size
 
 
@@ -66,8 +67,10 @@ def image_resize2d(image: Tensor, alpha: Sequence[float] | Tensor, multiple: int
         alpha = alpha.tolist() if isinstance(alpha, Tensor) else alpha
         output_size = aligned_size(image.shape[-2:], alpha, multiple)
     height, width = output_size
-    if (height, width) == tuple(image.shape[-2:]):
+    if equal_sizes(image.shape[-2:], (height, width)):
         return image
+    if image.dtype in (torch.float16, torch.bfloat16):  # of which CPUs have no such kernel
+        return image_resize2d(image.float(), (1.0, 1.0), output_size=output_size).to(image.dtype)
     return F.interpolate(image, (height, width), mode='bilinear', antialias=True)
 
 
@@ -76,7 +79,7 @@ class _WithZeroGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, features: Tensor, parameter: Tensor) -> Tensor:
         ctx.save_for_backward(parameter)
-        return features.view_as(features)
+        return features.detach()  # no view: what comes next may change it in place
 
     @staticmethod
     @once_differentiable

@@ -7,7 +7,14 @@ from pathlib import Path
 
 from torch import nn
 
-from mmseg_dynopool.analysis.cost import Cost, build, learned_scales, measure, stock_model
+from mmseg_dynopool.analysis.cost import (
+    Cost,
+    build,
+    learned_scales,
+    measure,
+    resized_images,
+    stock_model,
+)
 from mmseg_dynopool.analysis.evaluation import Evaluation, evaluate, segment
 from mmseg_dynopool.analysis.recipe import machine
 from mmseg_dynopool.analysis.work_dir import Run
@@ -21,7 +28,11 @@ from .comparison import paint_on_gray
 from .figures import encode_image
 
 RUN, STOCK, BASELINE = 'this run', 'stock network', 'baseline'
-BASELINE_IS_STOCK = 'baseline (the stock network)'
+
+
+def heading(title: str) -> str:
+    """The title of a baseline at the begin of a text; the name of a work dir stays as it is."""
+    return title.capitalize() if title == BASELINE else title
 
 
 @dataclass
@@ -46,7 +57,7 @@ class Sample:
 
     name: str
     miou: float
-    baseline_miou: float | None
+    baseline_mious: dict[str, float]
     panels: dict[str, bytes]
 
 
@@ -55,9 +66,11 @@ class Report:
     """All that the page shows.
 
     Attributes:
+        baselines: by their titles, ``'baseline'`` or, of several, the names of their work dirs.
         shape: ``(H, W)`` at which ``costs`` and sizes count.
-        costs: by network: ``'this run'``, ``'stock network'``, ``'baseline'`` or
-            ``'baseline (the stock network)'``.
+        costs: by network: ``'this run'``, ``'stock network'``, those of the baselines.
+        stock: the one in ``costs`` with the stock strides, which may be a baseline.
+        resized: by network, to which ``(H, W)`` it resizes the image first; where it does.
         best, worst: validation images of highest and lowest mIoU.
         machine: packages and device.
         repeats: timed passes.
@@ -65,9 +78,11 @@ class Report:
     """
 
     ours: Trained
-    baseline: Trained | None
+    baselines: dict[str, Trained]
     shape: tuple[int, int]
     costs: dict[str, Cost]
+    stock: str | None
+    resized: dict[str, list[tuple[int, int]]]
     best: list[Sample]
     worst: list[Sample]
     machine: dict[str, str]
@@ -75,34 +90,38 @@ class Report:
     outcome: Outcome | None
 
     @property
-    def stock(self) -> str | None:
-        """The name in ``costs`` of the network with the stock strides, if there is one."""
-        return next((name for name in (STOCK, BASELINE_IS_STOCK) if name in self.costs), None)
-
-    @property
     def reference(self) -> str:
         """The network that the others' costs are compared with."""
-        return self.stock or (BASELINE if self.baseline else RUN)
+        return self.stock or next(iter(self.baselines), RUN)
 
 
-def collect(run: Run, baseline: Run | None, shape: Sequence[int] | None, images: int,
+def collect(run: Run, baselines: Sequence[Run], shape: Sequence[int] | None, images: int,
             repeats: int, device: str) -> Report:
     """Evaluate, count and time; the arguments are those of `run_report`."""
-    runs = [run] if baseline is None else [run, baseline]
-    for each in runs:
+    for each in (run, *baselines):
         check_data(each.cfg, 'val_dataloader')
     ours = _evaluate(run, device)
-    other = None if baseline is None else _evaluate(baseline, device)
+    others = dict(zip(_titles(baselines), [_evaluate(each, device) for each in baselines]))
     height, width = shape or counted_shape(run.cfg) or ours.seen.most_common(1)[0][0]
     shape = height, width
     # A classifier's image is right or wrong: none is the best.
     best, worst = ours.evaluation.extremes(images) if is_segmentor(run.cfg.model) else ([], [])
-    costs = measure(_networks(ours, other, device), shape, repeats,
-                    _parts(ours.model))
-    return Report(ours, other, shape, costs,
-                  [_sample(ours, other, i) for i in best],
-                  [_sample(ours, other, i) for i in worst], machine(device), repeats,
+    networks, stock = _networks(ours, others, device)
+    costs = measure(networks, shape, repeats, _parts(ours.model))
+    resized = {name: resized_images(model, shape) for name, model in networks.items()}
+    return Report(ours, others, shape, costs, stock,
+                  {name: sizes for name, sizes in resized.items() if sizes},
+                  [_sample(ours, others, i) for i in best],
+                  [_sample(ours, others, i) for i in worst], machine(device), repeats,
                   budget_outcome(run.cfg, ours.model, run.checkpoint))
+
+
+def _titles(baselines: Sequence[Run]) -> list[str]:
+    names = [run.name for run in baselines]
+    if len(names) == 1:
+        return [BASELINE]
+    # Folders of one name are told apart by their order.
+    return [name if names.count(name) == 1 else f'{name} ({i})' for i, name in enumerate(names, 1)]
 
 
 def _evaluate(run: Run, device: str) -> Trained:
@@ -118,29 +137,30 @@ def _parts(model: nn.Module) -> list[str]:
             if hasattr(module, 'dynopools')] or ['backbone']
 
 
-def _networks(ours: Trained, baseline: Trained | None, device: str) -> dict[str, nn.Module]:
-    """The networks to compare; a stock network is not measured twice."""
-    networks = {RUN: ours.model}
-    stock = stock_model(ours.run.cfg.model)
-    is_stock = baseline and not baseline.scales and stock is not None and (
-        stock_model(baseline.run.cfg.model, is_stock=True) == stock)
-    if ours.scales and stock is not None and not is_stock:
-        networks[STOCK] = build(stock, device)
-    if baseline:
-        networks[BASELINE_IS_STOCK if is_stock else BASELINE] = baseline.model
-    return networks
+def _networks(ours: Trained, baselines: dict[str, Trained], device: str
+              ) -> tuple[dict[str, nn.Module], str | None]:
+    """The networks to compare, and which is the stock one; that is not measured twice."""
+    networks, stock = {RUN: ours.model}, stock_model(ours.run.cfg.model)
+    named = next((title for title, baseline in baselines.items()
+                  if not baseline.scales and stock is not None
+                  and stock_model(baseline.run.cfg.model, is_stock=True) == stock), None)
+    if ours.scales and stock is not None and not named:
+        named, networks[STOCK] = STOCK, build(stock, device)
+    return networks | {title: each.model for title, each in baselines.items()}, named
 
 
-def _sample(ours: Trained, baseline: Trained | None, index: int) -> Sample:
-    evaluation, baseline_miou = ours.evaluation, None
+def _sample(ours: Trained, baselines: dict[str, Trained], index: int) -> Sample:
+    evaluation, mious = ours.evaluation, {}
     path, miou = evaluation.paths[index], float(evaluation.image_miou()[index])
     image, truth, prediction = segment(ours.model, evaluation.dataset, index)
     labels = {'Truth': truth, 'Prediction': prediction}
-    if baseline and path in baseline.evaluation.paths:
-        same = baseline.evaluation.paths.index(path)
-        baseline_miou = float(baseline.evaluation.image_miou()[same])
-        labels['Baseline'] = segment(baseline.model, baseline.evaluation.dataset, same)[2]
+    for title, baseline in baselines.items():
+        if path in baseline.evaluation.paths:
+            same = baseline.evaluation.paths.index(path)
+            mious[title] = float(baseline.evaluation.image_miou()[same])
+            label = segment(baseline.model, baseline.evaluation.dataset, same)[2]
+            labels[heading(title)] = label
     painted = {title: paint_on_gray(image, label, evaluation.palette, evaluation.ignore_index)
                for title, label in labels.items()}
-    return Sample(Path(path).name, miou, baseline_miou, {
+    return Sample(Path(path).name, miou, mious, {
         title: encode_image(panel) for title, panel in {'Image': image, **painted}.items()})

@@ -34,7 +34,7 @@ def draw_comparison(image: np.ndarray, labels: dict[str, np.ndarray], dataset_me
     palette, image = dataset_meta['palette'], image[..., ::-1]
     panels = {'image': image, **{title: paint_on_gray(image, label, palette)
                                  for title, label in labels.items()}}
-    figure = Figure(figsize=(2.6 * len(panels), 3.6), layout='constrained')
+    figure = Figure(figsize=(2.6 * len(panels), 3.9), layout='constrained')
     for axis, (title, panel) in zip(figure.subplots(1, len(panels)), panels.items()):
         axis.imshow(panel)
         axis.set_title(title)

@@ -1,7 +1,7 @@
 """What runs logged, drawn over the iterations: in one figure for all, or a figure per panel."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from matplotlib.typing import LineStyleType
 
 from mmseg_dynopool.analysis.logs import RunLog, Series
 from mmseg_dynopool.costs import LatencyCost
+from mmseg_dynopool.layers.image import IMAGE
 
 from .figures import AXIS_COLORS, BLUE, ORANGE
 
@@ -21,7 +22,7 @@ GRAY = '#767676'
 STYLES: Sequence[LineStyleType] = (
     '-', '--', ':', '-.', (0, (6, 2, 1, 2, 1, 2)), (0, (1, 3)), (0, (8, 4)), (0, (3, 1)))
 _LEVEL: dict[str, Any] = dict(color=GRAY, lw=1, ls=':', zorder=1)
-_STRIDE_2 = dict(_LEVEL, label='stride 2')
+_STRIDE_2, _WHOLE_IMAGE = 'stride 2', 'whole image'
 YLABELS = {
     'scale': 'scale r = 1 / alpha',
     'size': 'feature size (pixels)',
@@ -76,6 +77,11 @@ class Panel:
         self.curves = [curve for curve in self.curves if curve.points]
 
     @property
+    def is_of_image(self) -> bool:
+        """Whether it is the image's own scale."""
+        return _is_image(self.instance)
+
+    @property
     def ylabel(self) -> str:
         """The quantity in words."""
         if self.quantity.endswith('_slope'):
@@ -105,7 +111,8 @@ def draw_panel(axis: Axes, panel: Panel) -> None:
             axis.fill_between(steps, *curve.band(), color=color, alpha=0.2, lw=0,
                               label='\N{PLUS-MINUS SIGN} standard error')
     if panel.quantity == 'scale':
-        axis.axhline(0.5, **_STRIDE_2)
+        axis.axhline(_stock_scale(panel), **_LEVEL,
+                     label=_WHOLE_IMAGE if panel.is_of_image else _STRIDE_2)
     elif panel.quantity.endswith('slope'):
         axis.axhline(0, **_LEVEL)
     elif panel.quantity == 'grad_snr':
@@ -123,11 +130,12 @@ def draw_panel(axis: Axes, panel: Panel) -> None:
     axis.spines[['top', 'right']].set_visible(False)
 
 
-def report_panels(run: RunLog, baseline: RunLog | None = None) -> list[Panel]:
-    """A run beside its baseline; panels of what the run did not log are omitted."""
-    baseline = baseline or RunLog('no baseline')  # whose curves are empty, and so omitted
-    runs: list[tuple[str, RunLog, str, LineStyleType]] = [
-        ('this run', run, BLUE, '-'), ('baseline', baseline, GRAY, '--')]
+def report_panels(run: RunLog, baselines: Mapping[str, RunLog] | None = None) -> list[Panel]:
+    """A run beside its baselines, by title; panels of what the run did not log are omitted."""
+    baselines = baselines or {}
+    runs: list[tuple[str, RunLog, str, LineStyleType]] = [('this run', run, BLUE, '-')]
+    runs += [(title, log, GRAY, style)
+             for (title, log), style in zip(baselines.items(), STYLES[1:])]
 
     def panel(title: str, quantity: str, read: Callable[[RunLog], Series] | None = None,
               more: Sequence[Curve] = ()) -> Panel:
@@ -137,27 +145,37 @@ def report_panels(run: RunLog, baseline: RunLog | None = None) -> list[Panel]:
 
     panels = [panel('Task loss (without the cost)', 'task_loss', RunLog.task_loss),
               panel('Validation during training', 'mIoU')]
-    for cost in dict.fromkeys(run.costs() + baseline.costs()):
+    for cost in dict.fromkeys(cost for _, log, *_ in runs for cost in log.costs()):
         panels += [
             panel(f'{_COSTS.get(cost, cost)}, relative to the start', f'{cost}_ratio',
                   more=[_plan(run, cost)]),
             panel(f'Slope of the loss per 1 % of the cost ({cost})', f'{cost}_slope')]
-    scales, slopes = ([_of_instance(run, baseline, quantity, name, title)
+    scales, slopes = ([_of_instance(run, baselines, quantity, name, title)
                        for name in run.instances(quantity)] for quantity, title in (
                            ('scale', 'Scale of {}'),
                            ('slope', 'Slope of the loss by log(scale), {}')))
-    _share_limits(scales, 0.5, margin=0.02)
-    _share_limits(slopes, 0.0)
+    _share_limits(scales, [_stock_scale(panel) for panel in scales], margin=0.02)
+    _share_limits(slopes, [0.0])
     return [panel for panel in panels + scales + slopes if panel.curves]
 
 
-def _of_instance(run: RunLog, baseline: RunLog, quantity: str, name: str, title: str) -> Panel:
+def _of_instance(run: RunLog, baselines: Mapping[str, RunLog], quantity: str, name: str,
+                 title: str) -> Panel:
     noise = run.shape(name, f'{quantity}_noise')
     curves = [Curve(f'{word} ({axis})', run.shape(name, quantity)[axis], AXIS_COLORS[axis], '-',
                     noise[axis]) for axis, word in (('h', 'height'), ('w', 'width'))]
-    curves += [Curve(f'baseline, {axis}', points, AXIS_COLORS[axis], '--')
-               for axis, points in baseline.shape(name, quantity).items()]
+    curves += [Curve(f'{label}, {axis}', points, AXIS_COLORS[axis], style)
+               for (label, log), style in zip(baselines.items(), STYLES[1:])
+               for axis, points in log.shape(name, quantity).items()]
     return Panel(quantity, curves, name, title.format(name))
+
+
+def _is_image(instance: str) -> bool:
+    return instance.rpartition('.')[2] == IMAGE  # it may have its whole name
+
+
+def _stock_scale(panel: Panel) -> float:
+    return 1.0 if panel.is_of_image else 0.5
 
 
 def _plan(run: RunLog, cost: str) -> Curve:
@@ -165,9 +183,11 @@ def _plan(run: RunLog, cost: str) -> Curve:
     return Curve('plan', run.get(f'{cost}_plan'), ORANGE, '--')
 
 
-def _share_limits(panels: Sequence[Panel], level: float, margin: float = 0.0) -> None:
-    """To compare them, with ``level`` in sight."""
-    ends = [level, *(value for panel in panels for curve in panel.curves
+def _share_limits(panels: Sequence[Panel], levels: Sequence[float], margin: float = 0.0) -> None:
+    """To compare them, with ``levels`` in sight."""
+    if not panels:
+        return
+    ends = [*levels, *(value for panel in panels for curve in panel.curves
                      for end in curve.band() for value in end.tolist())]
     low, high = min(ends) - margin, max(ends) + margin
     for panel in panels if low < high else ():
@@ -179,14 +199,16 @@ def draw_report_panel(panel: Panel) -> Figure:
     figure = Figure(figsize=(4.6, 3.3), layout='constrained')
     draw_panel(figure.subplots(), panel)
     if len(figure.axes[0].get_lines()) > 1:
-        figure.legend(loc='outside lower center', ncols=3, frameon=False, fontsize=9)
+        legend = figure.legend(loc='outside lower center', ncols=3, frameon=False, fontsize=9)
+        for text in legend.get_texts():
+            text.set_parse_math(False)  # a run's name is no formula
     return figure
 
 
 def evolution(runs: Sequence[RunLog]) -> list[list[Panel]]:
     """The rows of a picture of runs: scales, sizes and slopes by instance, then each cost.
 
-    Panels and rows without a value are omitted. Instances of the stem come first.
+    Panels and rows without a value are omitted. The image comes first, then the stem.
 
     Raises:
         ValueError: there are more runs than line styles.
@@ -195,7 +217,7 @@ def evolution(runs: Sequence[RunLog]) -> list[list[Panel]]:
         raise ValueError(f'one picture shows at most {len(STYLES)} runs, got {len(runs)}; draw '
                          'some of them')
     names = list(dict.fromkeys(name for run in runs for name in run.instances()))
-    names.sort(key=lambda name: not name.startswith('stem'))
+    names.sort(key=lambda name: (not _is_image(name), not name.startswith('stem')))
     rows = [[Panel(quantity, [
         Curve(f'{run.name} {axis}', points, AXIS_COLORS[axis], style,
               run.shape(name, f'{quantity}_noise')[axis])
@@ -253,8 +275,12 @@ def draw_evolution(figure: Figure | SubFigure, runs: Sequence[RunLog]) -> None:
 
 
 def _legend_entries(runs: Sequence[RunLog]) -> list[Line2D]:
+    is_image = {_is_image(name) for run in runs for name in run.instances()}
+    levels = [label for of_image, label in ((False, _STRIDE_2), (True, _WHOLE_IMAGE))
+              if of_image in is_image]
     entries = [Line2D([], [], color=AXIS_COLORS['h'], label='height h'),
-               Line2D([], [], color=AXIS_COLORS['w'], label='width w'), Line2D([], [], **_STRIDE_2)]
+               Line2D([], [], color=AXIS_COLORS['w'], label='width w'),
+               Line2D([], [], **_LEVEL, label=', '.join(levels))]
     if any(run.get(f'{cost}_plan') for run in runs for cost in run.costs()):
         entries.append(Line2D([], [], color=ORANGE, linestyle='--', label='plan'))
     return entries + [Line2D([], [], color='dimgray', linestyle=style, label=run.name)

@@ -8,10 +8,11 @@ from mmseg_dynopool.cli.options import check_device
 from mmseg_dynopool.files import check_folder, write_file
 
 from .collect import collect
+from .curves import STYLES
 from .page import make_page
 
 
-def run_report(work_dir: str | Path, baseline: str | Path | None = None,
+def run_report(work_dir: str | Path, baseline: str | Path | Sequence[str | Path] | None = None,
                out: str | Path | None = None, images: int = 3, repeats: int = 20,
                device: str = 'cpu', shape: Sequence[int] | None = None,
                options: dict | None = None) -> Path:
@@ -22,7 +23,7 @@ def run_report(work_dir: str | Path, baseline: str | Path | None = None,
 
     Args:
         work_dir: folder of the training, finished or not.
-        baseline: folder of another training to compare with, e.g. of the stock network.
+        baseline: folder of another training to compare with, e.g. of the stock network; or several.
         out: the HTML file; default ``WORK_DIR/report.html``. Its path is returned.
         images: how many of the best validation images to show, and how many of the worst.
         repeats: timed passes of each network.
@@ -42,7 +43,10 @@ def run_report(work_dir: str | Path, baseline: str | Path | None = None,
                          f'{str(out / "report.html")!r}')
     check_device(device)
     run = read_run(work_dir, options)
-    other = None if baseline is None else read_run(baseline, options)
+    folders = [baseline] if isinstance(baseline, str | Path) else baseline or []
+    if len(folders) >= len(STYLES):
+        raise ValueError(f'a report shows at most {len(STYLES) - 1} baselines, got {len(folders)}')
+    others = [read_run(folder, options) for folder in folders]
     check_folder(out.parent)
-    write_file(out, make_page(collect(run, other, shape, images, repeats, device)).encode())
+    write_file(out, make_page(collect(run, others, shape, images, repeats, device)).encode())
     return out

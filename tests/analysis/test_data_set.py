@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mmengine.config import ConfigDict
 
-from mmseg_dynopool.analysis.data_set import analyze, starting_scales
+from mmseg_dynopool.analysis.data_set import analyze, image_scale, starting_scales
 from mmseg_dynopool.analysis.spectra import (
     FREQUENCIES,
     LAGS,
@@ -81,7 +81,7 @@ def test_a_known_stretch_is_found(texture, factor):
 def test_no_stretch_is_found_where_there_is_none():
     found = analyze(samples(blobs, (1, 1), seed=3))
     assert found['stretch'] == pytest.approx(1, abs=0.07)
-    assert found['starting_scales']['stream1'] == pytest.approx((0.5, 0.5), abs=0.02)
+    assert found['starting_scales'] == dict(image=pytest.approx((1, 1), abs=0.04))
 
 
 def test_the_energy_of_a_sine_is_at_its_frequency():
@@ -149,6 +149,17 @@ def test_starting_scales_undo_the_stretch_at_no_cost(stretch):
         assert scales['stream2'] == scales['stream3'] == (0.5, 0.5)
 
 
+@pytest.mark.parametrize('stretch', [1, 3, 1 / 3, 100])
+@pytest.mark.parametrize('bounds', [(0.25, 4.0), (0.25, 1.0), (0.5, 1.2)])
+def test_the_images_scale_undoes_the_stretch_inside_its_bounds(stretch, bounds):
+    height, width = image_scale(stretch, bounds)
+    assert bounds[0] <= min(height, width) and max(height, width) <= bounds[1]
+    if stretch**0.5 <= min(bounds[1], 1 / bounds[0]) >= stretch**-0.5:
+        assert height * width == pytest.approx(1, abs=0.002)
+    if max(stretch, 1 / stretch) <= bounds[1] / bounds[0]:
+        assert width / height == pytest.approx(stretch, rel=0.005)
+
+
 def test_bad_values_are_refused():
     image = np.random.default_rng(0).normal(size=(64, 64, 1))
     flat = np.zeros((64, 64), int)
@@ -164,6 +175,8 @@ def test_bad_values_are_refused():
         analyze([('cut', image, flat[:50], 255)])
     with pytest.raises(ValueError, match='stretch must be positive and finite, got 0'):
         starting_scales(0)
+    with pytest.raises(ValueError, match='stretch must be positive and finite, got inf'):
+        image_scale(float('inf'))
     with pytest.raises(ValueError, match='bounds'):
         starting_scales(2, bounds=(0.6, 1))
     assert analyze([('unlabeled', image, flat + 255, 255)])['label'] is None

@@ -81,6 +81,19 @@ def test_gradients_are_those_of_the_network_itself():
     assert network.backbone.dynopools['stream1'].scale.tolist() == pytest.approx([0.4, 0.6])
 
 
+def test_the_images_own_size():
+    torch.manual_seed(0)
+    network = model(image=True, scale=dict(image=(0.5, 1.0)))
+    fields = compare_fields(network, torch.rand(1, 3, *SIZE))
+    assert list(fields) == ['learned', 'stock scales']
+    for learned, stock in zip(fields['learned'], fields['stock scales'], strict=True):
+        assert learned.gradient.shape == stock.gradient.shape == SIZE
+        assert (2 * learned.size[0], learned.size[1]) == stock.size
+    for learned, stock in zip(fields['learned'][:4], fields['stock scales']):
+        (height, width), (before, across) = (f.theoretical.extent for f in (learned, stock))
+        assert 1.9 < height / before < 2.1 and width == across
+
+
 @pytest.mark.parametrize('options', [dict(cascade=True), dict(stem=True)])
 def test_other_networks(options):
     network = model(**options)

@@ -50,8 +50,20 @@ def test_stock_sizes():
         stem1=(257, 512), stem2=(129, 256), stream0=(129, 256), stream1=(65, 128),
         stream3=(17, 32))
     for name in ('head', 'stream', 'stem3', '1'):
-        with pytest.raises(ValueError, match=f'{name!r} is no stream'):
+        with pytest.raises(ValueError, match=f'{name!r} is not the image, no stream'):
             stock_sizes((512, 1024), [name])
+
+
+def test_the_image_comes_first():
+    model = MODELS.build(segmentor(backbone=dict(dynopool=dict(
+        image=True, scale=dict(image=(0.5, 0.75)))))).eval()
+    net = NetworkSizes.of_model('net', model, (64, 96))
+    assert net.sizes == dict(image=(32, 72), stream0=(8, 18), stream1=(4, 9), stream2=(2, 5),
+                             stream3=(1, 3))
+    plain = NetworkSizes('plain', (64, 96), dict(stream0=(16, 24)))
+    columns = compare_sizes([plain, net])
+    assert list(columns[STOCK]) == ['image', 'stream0', 'stream1', 'stream2', 'stream3']
+    assert columns[STOCK]['image'] == (64, 96)
 
 
 def test_networks_beside_the_stock_one():

@@ -7,7 +7,7 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from mmseg_dynopool.analysis.theoretical_field import Box, theoretical_field
-from mmseg_dynopool.layers import DynOPool, FixedDynOPool
+from mmseg_dynopool.layers import DynOPool, FixedDynOPool, FixedImageResize, ImageResize
 from mmseg_dynopool.models import DynOPoolHRNet
 from support.networks import Pooled, kaiming_segmentor
 from support.toys import converted_config, hrnet_extra
@@ -46,6 +46,21 @@ def test_an_average_reads_what_a_maximum_does(kind):
             return self.conv(self.pool(image, reduce='mean'))
 
     assert theoretical_field(Average(), (32, 32)) == [Box(14, 20, 14, 20)]
+
+
+@pytest.mark.parametrize('kind', [ImageResize, FixedImageResize])
+def test_an_image_of_a_size_of_its_own(kind):
+    def network(*scale, multiple=4):
+        return nn.Sequential(kind(scale, multiple=multiple), nn.Conv2d(3, 2, 3, padding=1))
+
+    assert theoretical_field(network(1., 1.), (32, 32)) == [Box(15, 18, 15, 18)]
+    # Each pixel of 4 old ones reads 2 more on either side, where its triangle ends.
+    assert theoretical_field(network(0.25, 0.5), (32, 32)) == [Box(10, 26, 13, 21)]
+    # An enlarged axis reads its neighbours.
+    assert extents(network(1., 2.), (32, 32)) == [(3, 3)]
+    # 0.5 of 20 pixels is 10, or 8 in multiples of 8: a ratio of 2.5.
+    assert extents(network(0.5, 0.5, multiple=8), (20, 20)) == extents(
+        network(0.4, 0.4, multiple=1), (20, 20))
 
 
 def test_strides_and_norms():

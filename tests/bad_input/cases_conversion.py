@@ -1,5 +1,7 @@
 """Conversion of a user's own network: options, networks that cannot be converted."""
 
+import pytest
+import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -40,6 +42,16 @@ class _TwoImages(_PoolingNetwork):
 
     def forward(self, x, y):
         return self.conv(x) + self.conv(y)
+
+
+class _Positions(_PoolingNetwork):
+
+    def __init__(self):
+        super().__init__()
+        self.positions = nn.Parameter(torch.zeros(1, 3, 224, 224))
+
+    def forward(self, x):
+        return self.conv(x + self.positions)
 
 
 def convert_no_module(bench):
@@ -170,6 +182,34 @@ def convert_anchor_unknown(bench):
 
 def convert_window_zero(bench):
     return _convert(bench, window=0)
+
+
+def convert_image_word(bench):
+    return _convert(bench, image='yes')
+
+
+def convert_levels_unknown(bench):
+    return _convert(bench, levels='stem')
+
+
+def convert_multiple_of_no_image(bench):
+    return _convert(bench, multiple=8)
+
+
+def convert_image_of_one_size(bench):
+    return _convert(bench, _Positions(), levels='image')
+
+
+def convert_image_beside_the_network(bench):
+    return _convert(bench, image=True, forward=lambda net, image: net[2](net[1](net[0](image))))
+
+
+def convert_image_in_front_of_frozen_weights(bench):
+    net = _net()
+    net[0].requires_grad_(False)
+    with pytest.warns(UserWarning, match='frozen') as caught:
+        convert_dynopool(net, image=True)
+    return str(caught[-1].message)
 
 
 def plan_rule_unknown(bench):

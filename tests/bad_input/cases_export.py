@@ -89,6 +89,10 @@ def export_shape_zero(bench):
     return _export(bench, '--shape', 0, 64)
 
 
+def export_resized_input(bench):
+    return _export(bench, '--shape', 48, 64, '--resized-input')
+
+
 def _folder(bench, name):
     (bench.folder / name).mkdir()
     return name

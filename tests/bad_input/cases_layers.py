@@ -3,8 +3,9 @@
 import torch
 from torch import nn
 
+from mmseg_dynopool.conversion import convert_dynopool
 from mmseg_dynopool.costs import count_gmacs
-from mmseg_dynopool.layers import DynOPool, DynOPoolConv2d, ShapeAdaptor
+from mmseg_dynopool.layers import DynOPool, DynOPoolConv2d, ImageResize, ShapeAdaptor
 from mmseg_dynopool.ops import dynopool2d
 
 IMAGE = torch.rand(1, 3, 8, 8)
@@ -33,6 +34,15 @@ def input_array(bench):
 
 def input_of_the_backbone_3d(bench):
     return bench.call(bench.project.model.backbone, IMAGE[0])
+
+
+def image_smaller_than_a_step(bench):
+    return f'shape {tuple(ImageResize(0.5, multiple=4)(IMAGE[..., :3, :5]).shape)}'
+
+
+def input_3d_of_an_image_level(bench):
+    net = convert_dynopool(nn.Conv2d(3, 4, 3, 2, 1), levels='image')
+    return bench.call(net, IMAGE[0])
 
 
 def alpha_shape(bench):

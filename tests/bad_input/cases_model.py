@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from mmseg_dynopool import DynOPoolHook
 
 NAN = float('nan')
@@ -81,6 +83,45 @@ def window_word(bench):
 
 def stem_word(bench):
     return _dynopool(bench, stem='yes')
+
+
+def image_word(bench):
+    return _dynopool(bench, image='yes')
+
+
+def image_and_stem(bench):
+    return _dynopool(bench, image=True, stem=True)
+
+
+def image_bounds_without_1(bench):
+    return _dynopool(bench, image=True, bounds=dict(image=(0.25, 0.9)))
+
+
+def image_scale_out_of_bounds(bench):
+    return _dynopool(bench, image=True, scale=dict(image=5))
+
+
+def image_scale_without_the_level(bench):
+    return _dynopool(bench, scale=dict(image=0.7))
+
+
+def multiple_zero(bench):
+    return _dynopool(bench, image=True, multiple=0)
+
+
+def multiple_of_no_image(bench):
+    return _dynopool(bench, multiple=8)
+
+
+def image_in_front_of_a_frozen_stem(bench):
+    with pytest.warns(UserWarning, match='frozen') as caught:
+        bench.build(ok=True, backbone=dict(frozen_stages=0, dynopool=dict(image=True)))
+    return '. '.join(str(warning.message) for warning in caught)
+
+
+def image_in_the_papers_way(bench):
+    return bench.train('model.backbone.dynopool.image=True', config=bench.write_config(
+        "custom_hooks = [dict(type='DynOPoolHook', gmacs_weight=7e-5)]"))
 
 
 def _hook(bench, **options):

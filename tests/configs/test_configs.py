@@ -7,6 +7,7 @@ from mmseg.registry import DATASETS, HOOKS, MODELS, TRANSFORMS
 
 from mmseg_dynopool.config import adapt_to_devices, counted_shape
 from mmseg_dynopool.costs import probe_complexity
+from mmseg_dynopool.layers import learned_pools
 from mmseg_dynopool.learning import BudgetKeeper, LearnedScales
 from mmseg_dynopool.models import count_network_gmacs
 from mmseg_dynopool.models.cost import network_counter
@@ -14,6 +15,7 @@ from mmseg_dynopool.models.whole_network import forward_without_postprocessing
 from support.toys import ROOT
 
 CONFIGS = sorted((ROOT / 'configs').glob('*.py'))
+HALF = dict(type='DynOPoolHook', gmacs_budget=dict(target=0.5))
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda p: p.stem)
@@ -28,7 +30,8 @@ def test_config_builds_and_runs(path, monkeypatch):
     stride = 1 if 'unet' in path.stem else 4
     head = model.decode_head[-1] if isinstance(model.decode_head,
                                                torch.nn.ModuleList) else model.decode_head
-    assert logits.shape == (1, head.num_classes, 64 // stride, 96 // stride)
+    height, width = (48, 64) if 'smaller' in path.stem else (64, 96)  # multiples of 8
+    assert logits.shape == (1, head.num_classes, height // stride, width // stride)
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         dataset = cfg[loader].dataset
         dataset = dataset.datasets[0] if 'datasets' in dataset else dataset
@@ -54,13 +57,19 @@ def test_recipe_of_the_paper(path):
     assert (poly.type, poly.power, poly.end) == ('PolyLR', 0.9, 100)
     assert poly.by_epoch and poly.convert_to_iter_based
     if 'dynopool' in path.stem:
-        keys = cfg.optim_wrapper.paramwise_cfg.custom_keys
-        assert keys == dict(dynopools=dict(lr_mult=0.5, decay_mult=0.))
-        assert cfg.custom_hooks == [dict(type='DynOPoolHook', gmacs_weight=7e-5)]
         with torch.device('meta'):  # without weights
             pools = MODELS.build(dict(cfg.model.backbone, init_cfg=None)).dynopools
-        assert all(pool.initial_scale == (0.5, 0.5) for pool in pools.values())
-        assert ('stem1' in pools) == ('stem' in path.stem)
+        scales = {name: pool.initial_scale for name, pool in pools.items()}
+        if 'image' in path.stem:  # not the paper's way to learn
+            assert 'paramwise_cfg' not in cfg.optim_wrapper
+            assert cfg.custom_hooks == [HALF]
+            assert scales.pop('image') == (1, 1)
+        else:
+            keys = cfg.optim_wrapper.paramwise_cfg.custom_keys
+            assert keys == dict(dynopools=dict(lr_mult=0.5, decay_mult=0.))
+            assert cfg.custom_hooks == [dict(type='DynOPoolHook', gmacs_weight=7e-5)]
+        assert set(scales.values()) == {(0.5, 0.5)}
+        assert ('stem1' in scales) == ('stem' in path.stem) and 'image' not in scales
     if 'cityscapes' in path.stem:
         assert cfg.model.data_preprocessor.size == (512, 1024)
     assert cfg.model.backbone.norm_cfg.type == 'SyncBN'
@@ -68,9 +77,9 @@ def test_recipe_of_the_paper(path):
 
 
 @pytest.mark.parametrize('name, initial', [
-    ('deeplabv3plus_r50', dict(stride2=2, stride4=2, stride8=2)),
-    ('unet', dict(stride2=2, stride4=2, stride8=2, stride16=2)),
-    ('segformer_b0', dict(stride4=4, stride8=2, stride16=2, stride32=2)),
+    ('deeplabv3plus_r50', dict(image=1, stride4=2, stride8=2)),
+    ('unet', dict(image=1, stride2=2, stride4=2, stride8=2, stride16=2)),
+    ('segformer_b0', dict(image=1, stride8=2, stride16=2, stride32=2)),
 ])
 def test_converted_network_and_its_stock_twin(name, initial):
     """The recipe is the twin's; the network starts at its cost, but for the poolings' own.
@@ -82,7 +91,7 @@ def test_converted_network_and_its_stock_twin(name, initial):
     for key in ('train_dataloader', 'test_dataloader', 'param_scheduler', 'train_cfg',
                 'default_hooks', 'test_evaluator', 'optim_wrapper'):
         assert cfg[key] == twin[key]
-    assert cfg.custom_hooks == [dict(type='DynOPoolHook', gmacs_budget=dict(target=0.7))]
+    assert cfg.custom_hooks == [HALF]
     model, stock = (MODELS.build(adapt_to_devices(c).model) for c in (cfg, twin))
     alphas = {name: pool.alpha.tolist() for name, pool in model.backbone.dynopools.items()}
     assert alphas == {name: [alpha, alpha] for name, alpha in initial.items()}
@@ -95,8 +104,20 @@ def test_converted_network_and_its_stock_twin(name, initial):
         f'backbone.dynopools.{name}.alpha' for name in initial}
     cost = probe_complexity(model, shape, forward=forward_without_postprocessing)
     scales = LearnedScales(model)
-    keeper = BudgetKeeper(scales, cost, 0.7 * cost.initial, smallest=2)
-    assert keeper.reachable()[0] < 0.5 * cost.initial
+    keeper = BudgetKeeper(scales, cost, 0.5 * cost.initial, smallest=2)
+    assert keeper.reachable()[0] < 0.3 * cost.initial
+
+
+def test_the_demos_rival():
+    """The stock network at half of its cost, on images of aligned sizes."""
+    configs = [ROOT / 'configs' / f'demo_{name}_mni152.py' for name in ('fixed', 'smaller')]
+    stock, smaller = (MODELS.build(Config.fromfile(path).model) for path in configs)
+    resize = smaller.backbone.dynopools['image']
+    assert resize.output_size((160, 160)) == (112, 112)
+    assert resize.output_size((192, 160)) == (136, 112)
+    assert count_network_gmacs(smaller, (160, 160)) == pytest.approx(
+        0.5 * count_network_gmacs(stock, (160, 160)), rel=0.01)
+    assert not learned_pools(smaller)
 
 
 CROP = dict(data_preprocessor=dict(size=(64, 96)))

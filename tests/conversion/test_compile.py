@@ -67,6 +67,22 @@ def test_a_network_is_compiled_once(name, train, rule, backend):
     assert counter.frame_count == 1
 
 
+@pytest.mark.parametrize('levels', ['image', 'all'])
+def test_the_image_s_size_is_in_the_one_graph(levels):
+    """Another where nothing is resized; sizes come back that the compiler knows as 2 * (n // 2)."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.MaxPool2d(2), nn.Upsample(scale_factor=4))
+    net = convert_dynopool(net if levels == 'image' else net[:2], image=True, levels=levels)
+    counter = CompileCounterWithBackend('eager')
+    plain, compiled = copy.deepcopy(net), torch.compile(net, backend=counter)
+    image, graphs = torch.randn(2, 3, 96, 160), []
+    for alpha in ((1.3, 1.0), (1.31, 1.5), (2.2, 0.9), (0.8, 1.1), (1.0, 1.0), (1.1, 1.2)):
+        for model in (net, plain):
+            model.dynopools['image'].set_alpha_(alpha)
+        torch.testing.assert_close(compiled(image), plain(image), rtol=0, atol=0)
+        graphs.append(counter.frame_count)
+    assert graphs == [1, 1, 1, 1, 2, 2]
+
+
 def test_a_compiled_forward_pass_leaves_no_size_behind():
     model = convert_dynopool(ToyUNet())
     model.pool(torch.zeros(1, 4, 8, 8))  # a turn is open

@@ -1,5 +1,8 @@
 """The image's own size as the first level of a converted network."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +10,7 @@ from torch import nn
 from mmseg_dynopool.conversion import convert_dynopool, plan_conversion
 from mmseg_dynopool.costs import probe_complexity
 from mmseg_dynopool.layers import FixedImageResize, ImageResize, freeze_pools
-from support.toy_networks import Run
+from support.toy_networks import Run, SamePadConv, ToyResNet, ToyUNet
 
 SIZE = (64, 96)
 
@@ -81,6 +84,71 @@ def windows(net, x):
     return net.a(torch.cat([x[:, :, ::2, ::2], x[:, :, 1::2, 1::2]], 1))
 
 
+def test_a_pooling_that_reads_features_of_the_images_size_learns():
+    """As in UNet and VGG: it does not pool the image. A padded image is one still."""
+    plan = plan_conversion(ToyUNet(), image=True)
+    assert list(plan.scales) == ['image', 'stride2', 'stride4'] and plan.multiple == 1
+    same = nn.Sequential(SamePadConv(3, 4, 3, 2), nn.ReLU(), SamePadConv(4, 4, 3, 2))
+    plan = plan_conversion(same, image=True)
+    assert list(plan.scales) == ['image', 'stride4'] and list(plan.left) == ['0']
+
+
+@pytest.mark.parametrize('size', [(1, 1), (3, 5), (1, 90), (33, 66)])
+@pytest.mark.parametrize('scale', [1.0, (0.5, 0.9), (0.25, 2.0)])
+def test_any_image_size(size, scale):
+    model = convert_dynopool(network()[:2], image=True, scale=dict(image=scale))
+    resized = ImageResize(scale, multiple=2)(image(size))
+    assert torch.equal(model(image(size)), network()[:2](resized))
+
+
+def test_copies():
+    model = convert_dynopool(ToyUNet(), image=True, scale=dict(image=(0.7, 0.9)))
+    for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        copied.dynopools['image'].set_alpha_([1.5, 1.2])
+        assert copied.feature_sizes(SIZE)['image'] == (43, 80)
+        assert model.feature_sizes(SIZE)['image'] == (45, 86)
+        copied.load_state_dict(model.state_dict())
+        assert torch.equal(copied(image()), model(image()))
+        assert copied(image()).shape[2:] == SIZE
+
+
+def test_the_outputs_may_be_labels():
+    def run(net, x):
+        logits = nn.functional.interpolate(net.a(x), x.shape[2:])
+        return logits if net.training else logits.argmax(1)
+
+    model = Run(run, a=nn.Conv2d(3, 4, 3, 2, 1)).eval()
+    convert_dynopool(model, levels='image', scale=dict(image=0.5))
+    assert model(image()).shape == (2, *SIZE)
+    assert model.train()(image()).shape == (2, 4, *SIZE)
+
+
+@pytest.mark.parametrize('options, levels', [
+    (dict(image=True), dict(image=False, stride4=True, stride8=True)),
+    (dict(levels='image'), dict(image=False))])
+def test_frozen_weights_that_read_the_image_fix_its_scale(options, levels):
+    model = network()
+    model[0].requires_grad_(False)
+    assert 'are frozen: image' in str(plan_conversion(model, **options))
+    with pytest.warns(UserWarning, match="image's scale does not learn, as weights .* are frozen"):
+        convert_dynopool(model, **options)
+    assert {n: p.alpha.requires_grad for n, p in model.dynopools.items()} == levels
+    model.train()(image()).sum().backward()
+    assert model.dynopools['image'].alpha.grad is None
+    model = network()
+    model[2].requires_grad_(False)
+    assert convert_dynopool(model, **options).dynopools['image'].alpha.requires_grad
+
+
+@pytest.mark.parametrize('bad, words', [
+    (torch.rand(3, 8, 8), 'input must be 4-D'),
+    (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), 'input must be a floating point tensor'),
+    (torch.rand(1, 3, 0, 8), 'input has an empty side')])
+def test_bad_images(bad, words):
+    with pytest.raises(ValueError, match=words):
+        convert_dynopool(network(), image=True)(bad)
+
+
 def test_the_image_alone():
     model = Run(windows, a=nn.Conv2d(6, 4, 3, 2, 1)).eval()
     plan = plan_conversion(model, levels='image', in_channels=3)
@@ -92,6 +160,15 @@ def test_the_image_alone():
     assert model.feature_sizes(SIZE) == dict(image=(44, 80))
     assert torch.equal(model(image()), windows(model, ImageResize(
         (1 / 1.5, 1 / 1.2), multiple=4)(image())))
+
+
+@pytest.mark.parametrize('build, stride', [
+    (ToyUNet, 4),  # whose output has the image's size
+    (ToyResNet, 16),
+    (lambda: nn.Sequential(network(), nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 2, 1)), 8),
+    (lambda: nn.Sequential(*(nn.Conv2d(3, 3, 3, 2, 1) for _ in range(7))), 32)])
+def test_alone_it_is_aligned_to_the_total_stride(build, stride):
+    assert plan_conversion(build(), levels='image').multiple == stride
 
 
 def test_more_than_its_strides_may_divide_an_image():
@@ -124,12 +201,32 @@ def test_a_network_of_one_size_is_refused_by_name():
     (dict(image=1), 'image must be True or False, got 1'),
     (dict(levels='all of them'), r"levels must be one of \('all', 'image'\)"),
     (dict(image=True, multiple=0), 'multiple must be a whole number of pixels >= 1, got 0'),
+    (dict(multiple=8), 'multiple=8 is of the image, whose size does not learn; set image=True'),
+    (dict(image=True, forward=lambda net, x: nn.Sequential(*net)(x)),
+     'its forward, where the image is resized, does not run; let forward=.* call the network'),
     (dict(image=True, bounds=dict(image=(0.25, 0.5))), 'options of image: .* must hold 1'),
     (dict(image=True, bounds=dict(other=(0.25, 1))), r"bounds names unknown instances \['other'\]"),
     (dict(image=True, learn=dict(image='no')), 'learn must be True or False')])
 def test_bad_options(options, words):
     with pytest.raises(ValueError, match=words):
         convert_dynopool(network(), **options)
+
+
+def test_both_axes_are_tied_beside_shape_adaptors():
+    model = convert_dynopool(network(), type='ShapeAdaptor', image=True, bounds=dict(
+        image=(0.5, 1.0), stride8=(0.3, 1.0)))
+    level = model.dynopools['image']
+    assert [pool.tied for pool in model.dynopools.values()] == [True] * 3
+    assert level.bounds == (0.5, 1.0) and model.dynopools['stride8'].bounds == (0.3, 1.0)
+    plain = convert_dynopool(network(), type='ShapeAdaptor', skip='0',
+                             bounds=dict(stride8=(0.3, 1.0)))
+    torch.testing.assert_close(model(image()), plain(image()))
+    level.set_alpha_([1.4, 1.4])
+    assert model.feature_sizes(SIZE)['image'] == (46, 68)  # of 45.7 x 68.6
+    alone = convert_dynopool(network(), type='ShapeAdaptor', levels='image', learn=False)
+    assert isinstance(alone.dynopools['image'], FixedImageResize)
+    with pytest.raises(ValueError, match=r'options of image: .* one for both axes'):
+        convert_dynopool(network(), type='ShapeAdaptor', image=True, scale=dict(image=(0.7, 0.8)))
 
 
 def test_options_by_level():

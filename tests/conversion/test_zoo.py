@@ -47,6 +47,9 @@ def test_what_the_table_says(title, network, levels, refused):
     for rule, module in refused.items():
         plan = plan_conversion(stock, rule)
         assert [refusal.module for refusal in plan.refusals[:1]] == [module]
+    if refused:  # the image's size can learn all the same, unless it takes images of one alone
+        plan = plan_conversion(stock, levels='image')
+        assert bool(plan.refusals) == (network in ('BEiT', 'MAE'))
     if 'before' not in refused:  # by the other rule it takes as long and tells no more
         plan = plan_conversion(stock, 'before')
         assert plan.refusals == [] and list(plan.scales) == levels

@@ -9,15 +9,16 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from mmseg_dynopool.ops import pooled_size
+from mmseg_dynopool.ops import aligned_size, pooled_size
 from support.notebook import NOTEBOOK, code_cells, digest, execute, printed, recorded_digest
 from support.toys import ROOT
 
 pytestmark = pytest.mark.docs
 NUMBER = r'(\d+(?:\.\d+)?(?:e[-+]\d+)?)'
-LEVELS = ['stride2', 'stride4', 'stride8']
+LEVELS = ['image', 'stride2', 'stride4', 'stride8']
 CROP = 128
-TARGET = 0.7
+MULTIPLE = 8  # of pixels, of which a UNet of four resolutions takes images
+TARGET = 0.5
 
 
 def committed():
@@ -38,8 +39,10 @@ def numbers(pattern, text):
 def check_values(outputs):
     """The numbers that the notebook's text promises."""
     plan = [line.split() for line in outputs['plan'].splitlines()[1:]]
-    assert [row[0] for row in plan] == LEVELS + LEVELS[::-1]
-    assert [row[-2] for row in plan] == ['instead'] * 3 + ['follows'] * 3
+    image, *levels = plan
+    assert image[0] == 'image' and image[-5:] == f'to multiples of {MULTIPLE} pixels'.split()
+    assert [row[0] for row in levels] == LEVELS[1:] + LEVELS[:0:-1]
+    assert [row[-2] for row in levels] == ['instead'] * 3 + ['follows'] * 3
 
     stock, = numbers(r'stock +# GMACs', outputs['cost'])
     start, ratio = numbers(r'converted # GMACs \(# of', outputs['cost'])
@@ -54,14 +57,19 @@ def check_values(outputs):
     assert 75 < float(mious[-1][1]) < 99.5  # all background: 26
 
     before = after = (CROP, CROP)
+    areas = []
     for name in LEVELS:
         shown = numbers(rf'{name} +# x # +# x # +# x #', outputs['learned'])
         scale = numbers(rf'{name}: # x #', outputs['freeze'])
-        before = tuple(n // 2 for n in before)
-        after = pooled_size(after, [1 / r for r in scale])
+        alpha = [1 / r for r in scale]
+        if name == 'image':
+            after = aligned_size(after, alpha, MULTIPLE)
+        else:
+            before = tuple(n // 2 for n in before)
+            after = pooled_size(after, alpha)
         assert shown == [*(round(r, 3) for r in scale), *before, *after]
-        assert 0.5 not in scale
-    assert math.prod(numbers('stride2: # x #', outputs['freeze'])) < 0.25
+        areas.append(math.prod(scale))
+    assert areas[0] < 1 and 0.25 not in areas[1:]
     first, last, ratio = numbers('GMACs +# at the start, # learned +.#.', outputs['learned'])
     assert (first, ratio) == (start, pytest.approx(last / first, abs=1e-3))
     assert ratio == pytest.approx(TARGET, abs=0.015)

@@ -11,6 +11,7 @@ from mmseg.registry import MODELS
 
 from mmseg_dynopool.export import InferenceNetwork, OnnxSegmentor, export_program
 from mmseg_dynopool.export.programs import FORMATS
+from mmseg_dynopool.ops import image_resize2d
 from support.networks import learned
 from support.toys import (
     LAST_STAGE,
@@ -139,8 +140,8 @@ def test_bad_options_are_named(tmp_path, options, words):
         assert word in str(error.value)
 
 
-def config(slide=False):
-    model = segmentor_config(stem=True, **SMALL)
+def config(slide=False, model=None):
+    model = model or segmentor_config(stem=True, **SMALL)
     if slide:
         model['test_cfg'] = dict(mode='slide', crop_size=(64, 96), stride=(40, 60))
     pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
@@ -222,3 +223,45 @@ def test_the_image_level_of_open_sizes(tmp_path):
     export_program(model, tmp_path / 'net.onnx', (160, 224), 'onnx', dynamic=True)
     compare(tmp_path / 'net.onnx', model, *OPEN_SHAPES)
     check_operators(tmp_path / 'net.onnx')
+
+
+@pytest.mark.parametrize('format, dynamic, make, options', [
+    ('torch-export', False, segmentor_config, dict(image=True, **SMALL)),
+    ('onnx', True, converted_config, dict(kind='UNet', image=True)),
+    ('onnx', False, converted_config, dict(kind='ResNet7', levels='image'))])
+def test_a_program_that_takes_resized_images(tmp_path, format, dynamic, make, options):
+    model = learned(3, 1.9, make, **options)
+    path, level = tmp_path / f'net{FORMATS[format]}', model.backbone.dynopools['image']
+
+    def logits(image, size):
+        with torch.no_grad():
+            return model.encode_decode(image, [dict(img_shape=size)])
+
+    images = [torch.randn(1, 3, 96, 160), torch.randn(3, 3, 131, 178)]
+    model.decode_head.conv_seg.bias.data -= logits(images[0], (96, 160)).mean((0, 2, 3))
+    row = export_program(model, path, (96, 160), format, dynamic, resized_input=True)[0]
+    assert row['image'] == (1, 3, 96, 160)
+    assert row['shape'] == (1, 3, *level.output_size((96, 160))) != row['image']
+    for image in images if dynamic else images[:1]:
+        resized = image_resize2d(image, level.alpha, level.multiple)
+        expected = logits(image, resized.shape[2:])  # of the size of what the program takes
+        torch.testing.assert_close(run_file(path, resized), expected, rtol=1e-4, atol=1e-4)
+        assert expected.std() > 0.02
+    if format == 'torch-export':
+        return
+    segmentor = OnnxSegmentor(path, config(model=make(**options)))
+    found, own = segmentor.encode_decode(image, [{}]), logits(image, image.shape[2:])
+    torch.testing.assert_close(found, torch.nn.functional.interpolate(
+        expected, image.shape[2:], mode='bilinear'), rtol=1e-4, atol=1e-4)
+    # The network's own logits are resized once.
+    assert (found - own).abs().mean() < 0.1 * own.std()
+    assert (found.argmax(1) == own.argmax(1)).float().mean() > 0.95
+    assert len(own.argmax(1).unique()) == 3
+    if not dynamic:
+        with pytest.raises(ValueError, match='one image of 96 x 160, got 1 of 64 x 160'):
+            segmentor.encode_decode(image[:, :, :64], [{}])
+
+
+def test_what_resizes_no_image_has_no_program_for_resized_ones(tmp_path):
+    with pytest.raises(ValueError, match='DynOPoolEncoderDecoder does this at 0 places'):
+        export_program(learned(**SMALL), tmp_path / 'net.onnx', (64, 96), resized_input=True)

@@ -1,14 +1,17 @@
 """The resize of the image: aligned sizes, values, gradients, constants."""
 
 import copy
+import math
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from mmseg_dynopool.layers import FixedImageResize, ImageResize, freeze_pools
-from mmseg_dynopool.layers.image import add_zero_gradient
+from mmseg_dynopool.layers.image import add_zero_gradient, restore_size
+from mmseg_dynopool.learning import LearnedScales
 from mmseg_dynopool.ops import aligned_size, image_resize2d
 
 
@@ -46,15 +49,39 @@ def test_values_are_areas_where_the_scale_halves():
     torch.testing.assert_close(found[0, 0, :, 1:7], inner, rtol=0, atol=1e-7)
 
 
-def test_the_alpha_gets_zeros_and_the_image_no_gradient():
+@pytest.mark.parametrize('read', [0, 1])
+def test_the_alpha_gets_zeros_and_the_features_their_gradient(read):
+    """Whichever of the outputs a loss reads, and although it changes them in place."""
     resize, conv = ImageResize(0.5), nn.Conv2d(3, 2, 3, 2, 1)
-    image = torch.rand(1, 3, 16, 16)
-    features = [conv(resize(image)), 'a name']
-    (output, _) = add_zero_gradient(features, resize)
-    assert torch.equal(output, features[0])
-    output.square().sum().backward()
+    features = conv(resize(torch.rand(1, 3, 16, 16)))
+    expected, = torch.autograd.grad((3 * features).square().sum(), conv.weight, retain_graph=True)
+    *outputs, name = add_zero_gradient([features, features, 'a name'], resize)
+    assert torch.equal(outputs[read], features) and name == 'a name'
+    outputs[read].mul_(3).square().sum().backward()
     assert resize.alpha.grad.tolist() == [0.0, 0.0]
-    assert conv.weight.grad.abs().sum() > 0
+    assert torch.equal(conv.weight.grad, expected)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_images_of_half_precision(dtype):
+    image = torch.rand(2, 3, 33, 50).to(dtype)
+    found = image_resize2d(image, (1.7, 0.8), multiple=4)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found, image_resize2d(image.float(), (1.7, 0.8), 4).to(dtype),
+                               rtol=0, atol=0)
+
+
+def test_what_has_the_size_of_the_resized_image_gets_that_of_the_image():
+    logits, labels = torch.rand(2, 3, 16, 24), torch.randint(300, (2, 16, 24))
+    one, scores, others = logits[:, 0], torch.rand(2, 5), torch.rand(2, 3, 8, 12)
+    found = restore_size(dict(a=[logits, labels], b=(one, scores, others), c='a name'),
+                         (16, 24), (32, 72))
+    large = torch.nn.functional.interpolate(logits, (32, 72), mode='bilinear')
+    assert torch.equal(found['a'][0], large)
+    by_hand = labels.repeat_interleave(2, 1).repeat_interleave(3, 2)
+    assert torch.equal(found['a'][1], by_hand) and found['a'][1].dtype == torch.int64
+    assert torch.equal(found['b'][0], large[:, 0])
+    assert found['b'][1] is scores and found['b'][2] is others and found['c'] == 'a name'
 
 
 def test_a_constant_is_the_same_bit_for_bit():
@@ -69,7 +96,17 @@ def test_a_constant_is_the_same_bit_for_bit():
     assert torch.equal(other(image), resize(image))
 
 
+def test_tied_axes_are_one_number_of_a_learner():
+    resize = ImageResize(0.8, multiple=4, tied=True)
+    scales = LearnedScales(resize)
+    assert scales.read().tolist() == pytest.approx([math.log(1.25)])
+    scales.write_(np.array([math.log(1.6)]))
+    assert resize.alpha.tolist() == pytest.approx([1.6, 1.6])
+    assert resize.output_size((64, 96)) == FixedImageResize(0.625, 4).output_size((64, 96))
+
+
 @pytest.mark.parametrize('options, words', [
+    (dict(scale=(0.7, 0.8), tied=True), r'one for both axes .*got \(0.7, 0.8\)'),
     (dict(bounds=(0.25, 0.9)), r'must hold 1, got \(0.25, 0.9\)'),
     (dict(bounds=(1.5, 4)), 'must hold 1'),
     (dict(multiple=0), 'multiple must be a whole number of pixels >= 1, got 0'),

@@ -72,6 +72,20 @@ def test_alpha_is_a_differentiable_function_of_the_parameter():
     assert layer.logit.grad.item() == pytest.approx(-2 / 0.5**2 * 0.75 * w * (1 - w))
 
 
+def test_in_a_learner_s_trial_it_has_another_scale_and_a_gradient_of_zero():
+    layer, other = ShapeAdaptor(0.5), ShapeAdaptor(0.7)
+    image = torch.randn(1, 2, 40, 60, requires_grad=True)
+    layer.trial_alpha = other.bounded_alpha().detach()
+    assert torch.equal(layer.bounded_alpha(), other.bounded_alpha())
+    torch.testing.assert_close(layer(image), other(image))
+    expected, = torch.autograd.grad(other(image).square().sum(), image)
+    layer(image).square().sum().backward()
+    torch.testing.assert_close(image.grad, expected)
+    assert layer.logit.grad == 0
+    layer.trial_alpha = None
+    assert torch.equal(layer(image), ShapeAdaptor(0.5)(image))
+
+
 def test_shared_by_convolutions_and_copied():
     layer = ShapeAdaptor(0.5)
     net = torch.nn.ModuleDict(dict(pool=layer, a=DynOPoolConv2d(layer, 1, 1, 1, shared=True),

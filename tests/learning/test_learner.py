@@ -390,6 +390,19 @@ def test_the_paper_s_gradient_is_that_of_the_cost_in_the_loss():
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-6, atol=1e-9)
 
 
+def test_shape_adaptors_are_moved_by_slopes_beside_the_image():
+    """Each by one number, in proportion to its slope."""
+    model = nn.ModuleDict(dict(pools=nn.ModuleDict(dict(image=ImageResize(tied=True),
+                                                        p=ShapeAdaptor(0.5)))))
+    learner = ScaleLearner(model, 60, travel=0.4, jitter=0.1)
+    run(learner, known_loss(model, [-0.1, -0.1, 0.3, 0.3]), 60)
+    image, adaptor = (pool.bounded_alpha().detach().log() for pool in model.pools.values())
+    assert image[0] == image[1] and adaptor[0] == adaptor[1]
+    assert image[0] > 0.1
+    # The second to be measured begins a turn later.
+    assert (math.log(2) - adaptor[0]).item() == pytest.approx(3 * image[0].item(), rel=0.1)
+
+
 @pytest.mark.parametrize('options, words', [
     (dict(target=0.01), 'gmacs_budget of .* is out of reach: the bounds of the scales allow'),
     (dict(cost=None, target=0.5), 'of a cost: give it'), (dict(travel=-1), 'travel must be'),

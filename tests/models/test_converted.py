@@ -41,11 +41,12 @@ def test_the_four_lines_of_the_readme(tmp_path):
     (tmp_path / 'my_hrnet_config.py').write_text(
         Config(dict(model=dict(stock, type='EncoderDecoder'))).pretty_text)
     path = tmp_path / 'mine.py'
-    path.write_text(readme_config("type='DynOPoolEncoderDecoder', dynopool=dict(rule='before')"))
+    path.write_text(readme_config(
+        "type='DynOPoolEncoderDecoder', dynopool=dict(rule='before', image=True)"))
     cfg = Config.fromfile(path)
     model = MODELS.build(cfg.model)
     assert type(model.backbone).__name__ == 'ConvertedResNetV1c'
-    assert list(model.backbone.dynopools) == ['stride2', 'stride4', 'stride8', 'stride16']
+    assert list(model.backbone.dynopools) == ['image', 'stride4', 'stride8', 'stride16']
     hook, = (HOOKS.build(hook) for hook in cfg.custom_hooks)
     assert hook.options.budget == GMACsBudget(target=0.5)
 
@@ -93,9 +94,11 @@ def test_weights_to_start_from(tmp_path):
 
 
 @pytest.mark.parametrize('lines, segmentor', [
-    ("type='DynOPoolEncoderDecoder', dynopool=dict(rule='before')", 'DynOPoolEncoderDecoder'),
+    ("type='DynOPoolEncoderDecoder', dynopool=dict(rule='before', image=True)",
+     'DynOPoolEncoderDecoder'),
     ("backbone=dict(_delete_=True, type='DynOPoolBackbone', "
-     "backbone={{_base_.model.backbone}}, dynopool=dict(rule='before'))", 'EncoderDecoder')])
+     "backbone={{_base_.model.backbone}}, dynopool=dict(rule='before', image=True))",
+     'EncoderDecoder')])
 def test_pretrained_of_the_model_reaches_the_stock_backbone(tmp_path, lines, segmentor):
     """As mmseg's model files have it; both forms of docs/adopt.md over such a file."""
     weights = 'torchvision://resnet50'
@@ -109,7 +112,7 @@ def test_pretrained_of_the_model_reaches_the_stock_backbone(tmp_path, lines, seg
     model = MODELS.build(cfg.model)
     assert type(model).__name__ == segmentor
     assert model.backbone.init_cfg == dict(type='Pretrained', checkpoint=weights)
-    assert list(model.backbone.dynopools) == ['stride2', 'stride4', 'stride8', 'stride16']
+    assert list(model.backbone.dynopools) == ['image', 'stride4', 'stride8', 'stride16']
 
 
 def test_a_head_of_one_size_is_refused(fixed_head):

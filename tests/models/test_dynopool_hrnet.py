@@ -17,6 +17,7 @@ from mmseg_dynopool.costs import count_gmacs
 from mmseg_dynopool.layers import DynOPool, FixedDynOPool, ShapeAdaptor
 from mmseg_dynopool.models.hr_module import Pooled
 from mmseg_dynopool.ops import dynopool2d, pooled_size
+from support.networks import kept_bytes
 from support.toys import hrnet_extra, w48_extra
 
 NETWORKS = {
@@ -277,24 +278,6 @@ def test_bad_options_are_named(options, words):
         DynOPoolHRNet(hrnet_extra(), dynopool=options)
     for word in words:
         assert word in str(error.value)
-
-
-def kept_bytes(net, image):
-    """What a training step keeps of its forward pass, weights left out."""
-    weights = {p.untyped_storage().data_ptr() for p in net.parameters()}
-    kept = {}
-
-    def pack(tensor):
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    net.train()
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        features = net(image)
-    del features
-    return sum(kept.values())
 
 
 def test_training_keeps_as_much_as_the_stock_network():

@@ -29,6 +29,13 @@ def test_the_start_has_the_stock_networks_sizes_and_keys():
         assert [y.shape for y in net(image)] == [y.shape for y in stock(image)]
 
 
+def test_the_image_s_size_beside_it():
+    net = MODELS.build(segmentor_config(type='ShapeAdaptor', image=True, ratios=dict(
+        image=(0.5, 1.0), stream1=(0.3, 1.0)))).backbone
+    assert [(pool.tied, pool.bounds) for pool in net.dynopools.values()] == [
+        (True, (0.5, 1.0)), (True, (0.3, 1.0)), (True, (0.25, 1.0)), (True, (0.25, 1.0))]
+
+
 def test_one_device_read_per_forward(monkeypatch):
     net = MODELS.build(segmentor_config(type='ShapeAdaptor')).backbone
     reads = []
@@ -110,6 +117,7 @@ def test_what_does_not_work_says_so():
     (dict(type='ShapeAdaptor', learn=False), ['learn=False', "type='DynOPool'"]),
     (dict(type='ShapeAdaptor', scale=dict(stream2=(0.5, 0.4))), ['stream2', 'both axes']),
     (dict(type='ShapeAdaptor', ratios=(0.5, 1.0)), ['stream1', 'never reaches']),
+    (dict(type='ShapeAdaptor', image=True, scale=dict(image=(0.7, 0.8))), ['image', 'both axes']),
 ])
 def test_bad_options_are_named(options, words):
     with pytest.raises(ValueError) as error:

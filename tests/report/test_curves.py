@@ -154,12 +154,42 @@ def test_stems_come_first_whichever_run_has_them():
     assert [panel.instance for panel in scales] == ['stem1', 'stream1', 'stream2']
 
 
+def of_image(name='image run', scales=(1.0, 0.8, 0.7)):
+    run = make(name, 1.0)
+    for axis, less in (('h', 0.0), ('w', 0.1)):
+        run.series[ShapeScalar('image', 'scale', axis).key] = [
+            (step, scale - less) for step, scale in zip((10, 20, 30), scales)]
+    return run
+
+
+def test_the_image_comes_first_and_starts_at_one():
+    runs = [make('plain', 1.0), of_image()]
+    scales, *_ = evolution(runs)
+    assert [panel.instance for panel in scales] == ['image', 'stream1', 'stream2']
+    image, stream = draw(runs).axes[:2]
+    assert [(line.get_label(), {*line.get_ydata()}) for line in image.lines][-1] == (
+        'whole image', {1})
+    assert 'stride 2' in [line.get_label() for line in stream.lines]
+    for logs, level in ((runs, 'stride 2, whole image'), (runs[:1], 'stride 2')):
+        texts = [text.get_text() for text in draw(logs).legends[0].get_texts()]
+        assert texts[2] == level
+
+
+def test_the_image_in_a_report():
+    panels = {panel.title: panel for panel in report_panels(of_image(scales=(0.8, 0.7, 0.6)))}
+    panel = panels['Scale of image']
+    axis, = draw_report_panel(panel).axes
+    assert {*axis.get_lines()[-1].get_ydata()} == {1}
+    assert axis.get_ylim() == panels['Scale of stream1'].limits
+    assert axis.get_ylim()[1] == pytest.approx(1.02)  # the whole image is in sight
+
+
 def test_panels_of_a_report_hold_the_series_and_the_drawing_shows_them():
     run = RunLog('run', {'loss': [(1, 3.0), (2, 2.0)], 'loss_gmacs': [(1, 1.0), (2, 0.5)],
                    'mIoU': [(2, 40.0)], 'dynopool/stream1/scale_h': [(1, 0.5), (2, 0.4)],
                    'dynopool/stream1/scale_w': [(1, 0.5), (2, 0.7)]})
     stock = RunLog('stock', {'loss': [(1, 2.5), (2, 2.4)], 'mIoU': [(2, 30.0)]})
-    panels = {panel.title: panel for panel in report_panels(run, stock)}
+    panels = {panel.title: panel for panel in report_panels(run, dict(baseline=stock))}
     assert list(panels) == ['Task loss (without the cost)', 'Validation during training',
                             'Scale of stream1']
     loss = panels['Task loss (without the cost)']
@@ -183,7 +213,8 @@ def test_panels_of_a_report_hold_the_series_and_the_drawing_shows_them():
 def test_the_plan_lies_over_the_cost():
     """In the report beside the baseline, and in the picture of runs for each."""
     run, other = learned(), learned('other', target=0.6)
-    panel = {panel.quantity: panel for panel in report_panels(run, other)}['gmacs_ratio']
+    panels = {panel.quantity: panel for panel in report_panels(run, dict(baseline=other))}
+    panel = panels['gmacs_ratio']
     drawn = {line.get_label(): line for line in draw_report_panel(panel).axes[0].get_lines()}
     assert list(drawn) == ['this run', 'baseline', 'plan']
     assert list(zip(*drawn['plan'].get_data())) == [(10, 1.0), (20, 0.7), (30, 0.5)]
@@ -196,6 +227,18 @@ def test_the_plan_lies_over_the_cost():
     assert {(line.get_linestyle(), line.get_color()) for line in plans} == {('--', ORANGE)}
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         'height h', 'width w', 'stride 2', 'plan', 'run', 'other']
+
+
+def test_two_baselines():
+    others = {'$a': learned('a', target=0.6), 'b': learned('b', target=0.7)}
+    panels = {panel.title: panel for panel in report_panels(learned(), others)}
+    for title, level in (('Task loss (without the cost)', []), ('Scale of stream2', ['stride 2'])):
+        figure = draw_report_panel(panels[title])
+        drawn = [(line.get_label(), line.get_linestyle()) for line in figure.axes[0].get_lines()]
+        names = [(f'{name}{axis}', style) for name, style in (('$a', '--'), ('b', ':'))
+                 for axis in ([', h', ', w'] if level else [''])]
+        assert [pair for pair in drawn if pair[0][0] in '$b'] == names
+        assert not any(text.get_parse_math() for text in figure.legends[0].get_texts())
 
 
 def test_slopes_are_drawn_with_their_noise():

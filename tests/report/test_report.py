@@ -18,7 +18,7 @@ from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.costs import count_gmacs
 from mmseg_dynopool.costs.budget import Outcome
 from mmseg_dynopool.models import DynOPoolHRNet, count_network_gmacs
-from mmseg_dynopool.report.collect import BASELINE_IS_STOCK, collect
+from mmseg_dynopool.report.collect import collect
 from mmseg_dynopool.report.page import make_page
 from mmseg_dynopool.report.run_report import run_report
 from support.pages import Page
@@ -28,7 +28,7 @@ from support.pages import Page
 def both(trained):
     """The report of the learned network beside the stock one, its data and its page."""
     folder, _ = trained
-    data = collect(read_run(folder / 'learned'), read_run(folder / 'stock'), None, 2, 3, 'cpu')
+    data = collect(read_run(folder / 'learned'), [read_run(folder / 'stock')], None, 2, 3, 'cpu')
     return data, Page(make_page(data))
 
 
@@ -81,18 +81,19 @@ def test_costs_are_counted_and_measured(both, trained):
     folder, _ = trained
     data, page = both
     found = rows(page, 'Parameters, multiply-adds and latency')
-    assert list(found) == ['this run', BASELINE_IS_STOCK]
-    for name, config, work_dir in (('this run', 'my_dynopool_config.py', 'learned'),
-                                   (BASELINE_IS_STOCK, 'my_hrnet_config.py', 'stock')):
+    assert list(found) == ['this run', 'baseline (the stock network)']
+    for row, (name, config, work_dir) in zip(found.values(), (
+            ('this run', 'my_dynopool_config.py', 'learned'),
+            ('baseline', 'my_hrnet_config.py', 'stock'))):
         model = load_network(Config.fromfile(folder / config),
                                str(folder / work_dir / 'iter_20.pth'))
         gmacs = count_gmacs(model, (64, 64), forward=lambda net, image: net._forward(image))
         params = sum(p.numel() for p in model.parameters())
-        assert found[name][:2] == [f'{params:,}', f'{gmacs:.4g}']
+        assert row[:2] == [f'{params:,}', f'{gmacs:.4g}']
         seconds = data.costs[name].seconds
         assert len(seconds) == 3 and min(seconds) > 0
-        assert found[name][3] == f'{1e3 * sorted(seconds)[1]:.2f}'
-    ratio = data.costs['this run'].gmacs / data.costs[BASELINE_IS_STOCK].gmacs
+        assert row[3] == f'{1e3 * sorted(seconds)[1]:.2f}'
+    ratio = data.costs['this run'].gmacs / data.costs['baseline'].gmacs
     assert found['this run'][2] == f'{ratio:.3f}' != '1.000'
     assert 'One image of 64 x 64 (h x w)' in page.text
 
@@ -175,7 +176,7 @@ def test_best_and_worst_images(both):
         assert [f'{kind} of {sample.name}' for kind in ('Image', 'Truth', 'Prediction', 'Baseline')
                 ] == [alt for alt in alts if alt.endswith(sample.name)]
         assert (f'{sample.name}: mIoU {sample.miou:.2f}\xa0%, baseline '
-                f'{sample.baseline_miou:.2f}\xa0%') in page.text
+                f'{sample.baseline_mious["baseline"]:.2f}\xa0%') in page.text
     image = cv2.imdecode(np.frombuffer(data.best[0].panels['Image'], np.uint8), 1)
     assert image.shape == (80, 144, 3)
 
@@ -220,6 +221,52 @@ def test_a_stock_run_beside_a_learned_one(trained, tmp_path):
     assert list(rows(page, 'Parameters, multiply-adds and latency')) == ['this run', 'baseline']
     sizes = [(r['class'], r['data-h'], r['data-w']) for r in page.all('rect') if 'data-h' in r]
     assert sizes[2:4] == [('run', '6', '12'), ('baseline', '4', '15')]
+
+
+def test_two_baselines(trained, tmp_path):
+    """Each has its columns, curves and panels, under the name of its folder."""
+    folder, metrics = trained
+    shutil.copytree(folder / 'learned', tmp_path / 'other')
+    page = Page(run_report(folder / 'learned', [folder / 'stock', tmp_path / 'other'],
+                           tmp_path / 'r.html', 1, 1).read_text())
+    assert page.headings[0] == ('h1', 'learned, beside stock and other')
+    assert list(rows(page, 'Parameters, multiply-adds and latency')) == [
+        'this run', 'stock (the stock network)', 'other']
+    assert page.tables['IoU by class'][0] == [
+        'Class', 'IoU (%)', 'stock IoU (%)', 'Difference', 'other IoU (%)', 'Difference',
+        'Share of pixels (%)']
+    own, stock, less, other, zero, _ = rows(page, 'IoU by class')['Mean']
+    assert (own, zero) == (other, '+0.00') and less == f'{float(own) - float(stock):+.2f}'
+    assert float(stock) == pytest.approx(metrics['stock']['mIoU'], abs=0.011)
+    assert page.tables['Learned scales'][0][-2:] == ['other, height', 'other, width']
+    scales = rows(page, 'Learned scales')['stream2']
+    assert scales[:2] == scales[3:] == ['0.370', '0.625']
+    assert 'Feature map 2: this run 6 x 10, stock 8 x 8, other 6 x 10' in [
+        svg.get('aria-label') for svg in page.all('svg')]
+    alts = [image['alt'] for image in page.all('img')]
+    kinds = [alt.partition(' of ')[0] for alt in alts if alt.endswith('.png')]
+    assert kinds[:5] == ['Image', 'Truth', 'Prediction', 'stock', 'other']
+    assert any(re.match('Validation during training: this run from .*; stock from .*; other from',
+                        alt) for alt in alts)
+    assert re.search(r'mIoU \S+\xa0%, stock \S+\xa0%, other \S+\xa0%', page.text)
+    assert len(rows(page, 'Recipe')['Network']) == 3
+    assert {'This run', 'stock', 'other'} <= set(rows(page, 'Versions and seeds'))
+
+
+def test_runs_of_one_name_are_told_apart(trained, tmp_path):
+    folder, _ = trained
+    shutil.copytree(folder / 'stock', tmp_path / 'stock')
+    data = collect(read_run(folder / 'learned'), [read_run(folder / 'stock'), read_run(
+        tmp_path / 'stock')], None, 1, 1, 'cpu')
+    assert list(data.costs) == ['this run', 'stock (1)', 'stock (2)'] and data.stock == 'stock (1)'
+
+
+def test_the_size_of_a_resized_image_is_told(both):
+    data, page = both
+    assert data.resized == {} and 'is resized first' not in page.text
+    resized = replace(data, resized={'this run': [(48, 32)], 'baseline': [(16, 64), (64, 64)]})
+    assert ('The image itself is resized first, of this run to 48 x 32, of baseline to 16 x 64 and '
+            '64 x 64.') in Page(make_page(resized)).text
 
 
 def test_a_learned_run_of_no_hrnet_has_no_stock_network(trained, tmp_path):

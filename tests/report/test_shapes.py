@@ -79,13 +79,15 @@ def test_a_checkpoint_beside_logs_without_sizes(tmp_path, checkpoint, drawn, cap
     call(log, '--config', DEMO, '--checkpoint', checkpoint, '--out', tmp_path / 'out')
     network, = drawn
     assert network.name == 'learned.pth' and network.input_size == (160, 160)
-    assert network.sizes == dict(stream0=(40, 40), stream1=(10, 16), stream2=(5, 8), stream3=(3, 4))
+    assert network.sizes == dict(image=(160, 160), stream0=(40, 40), stream1=(10, 16),
+                                 stream2=(5, 8), stream3=(3, 4))
     assert 'their logs hold no sizes: old; give --config' in capsys.readouterr().out
 
 
 def test_a_network_alone_at_another_size(tmp_path, drawn):
     """The option's size, else that at which its cost counts, else the crop."""
-    for options in (['--shape', 64, 96], ['--cfg-options', 'model.gmacs_shape=(64,96)'], []):
+    for options in (['--shape', 64, 96], ['--cfg-options', 'custom_hooks.0.gmacs_shape=(64,96)'],
+                    []):
         call('--config', DEMO, '--out', tmp_path, *options)
     assert [network.sizes['stream1'] for network in drawn] == [(8, 12), (8, 12), (20, 20)]
     assert [path.name for path in tmp_path.iterdir()] == ['network.png']

@@ -50,9 +50,9 @@ custom_imports = dict(imports=['mmseg_dynopool'], allow_failed_imports=False)
 {model}
 custom_hooks = [dict(type='DynOPoolHook', gmacs_budget=dict(target=0.8), gmacs_shape={counted})]
 '''
-SHORT = "model = dict(type='{ours}', dynopool=dict(rule='before'))"
+SHORT = "model = dict(type='{ours}', dynopool=dict(rule='before', image=True))"
 LONG = ("model = dict(backbone=dict(_delete_=True, type='DynOPoolBackbone', "
-        "backbone={{{{_base_.model.backbone}}}}, dynopool=dict(rule='before')))")
+        "backbone={{{{_base_.model.backbone}}}}, dynopool=dict(rule='before', image=True)))")
 
 
 class TwoSteps(Hook):

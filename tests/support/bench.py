@@ -102,11 +102,11 @@ class Bench:
         """Call a function of the package; returns what it prints and its error."""
         return commands.watch(lambda: function(*args, **kwargs), self.folder, ok)
 
-    def build(self, **options) -> str:
+    def build(self, ok: bool = False, **options) -> str:
         """Build the project's model, with ``options`` of its own."""
         cfg = Config.fromfile(self.project.config)
         cfg.merge_from_dict(dict(model=options))
-        return self.call(MODELS.build, cfg.model)
+        return self.call(MODELS.build, cfg.model, ok=ok)
 
     def train(self, *options, config=None, ok: bool = False, flags=()) -> str:
         """``tools/train.py`` for one iteration."""

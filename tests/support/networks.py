@@ -78,3 +78,21 @@ def kaiming_segmentor(make=segmentor_config, **options):
             nn.init.kaiming_normal_(module.weight)
     built.eval()
     return built
+
+
+def kept_bytes(net, image):
+    """What a training step keeps of its forward pass, weights left out."""
+    weights = {p.untyped_storage().data_ptr() for p in net.parameters()}
+    kept = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage
+        return None  # a kept output would hold its graph, which would never be freed
+
+    net.train()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        features = net(image)
+    del features
+    return sum(storage.nbytes() for storage in kept.values())

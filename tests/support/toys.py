@@ -170,9 +170,10 @@ def write_project(folder, data_root, modules=ONE_STAGE):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'my_hrnet_config.py').write_text(
         ''.join(f'{key} = {value!r}\n' for key, value in settings.items()))
-    # The streams are a small part of a toy's cost: 0.5 is out of their reach.
+    # Of an image that keeps its size: the streams are a small part of a toy's cost, so that 0.5 is
+    # out of their reach.
     (folder / 'my_dynopool_config.py').write_text(
-        readme_config().replace('target=0.5', 'target=0.98'))
+        readme_config("backbone=dict(type='DynOPoolHRNet')").replace('target=0.5', 'target=0.98'))
 
 
 def write_converted_project(folder, data_root, kind='ResNet', target=0.5):
@@ -189,11 +190,11 @@ def write_converted_project(folder, data_root, kind='ResNet', target=0.5):
         'my_hrnet_config', 'my_stock_config').replace('target=0.5', f'target={target}'))
 
 
-def readme_config(model="backbone=dict(type='DynOPoolHRNet')"):
+def readme_config(model=None):
     """The four lines as the README prints them, with other options of ``model`` if wanted."""
     text = (ROOT / 'README.md').read_text()
     start = text.index("_base_ = './my_hrnet_config.py'")
     lines = text[start:text.index('```', start)]
-    printed = "model = dict(backbone=dict(type='DynOPoolHRNet'))\n"
+    printed = "model = dict(backbone=dict(type='DynOPoolHRNet', dynopool=dict(image=True)))\n"
     assert len(lines.splitlines()) == 4 and printed in lines and 'target=0.5)' in lines
-    return lines.replace(printed, f'model = dict({model})\n')
+    return lines.replace(printed, f'model = dict({model})\n') if model else lines

@@ -57,10 +57,24 @@ def test_profile_of_pairs_and_the_stem(tmp_path):
         assert '64 x 96:' in table and '3 x 3:' not in table
 
 
+def test_the_image_is_whole_but_where_it_is_named(tmp_path):
+    model = converted_config('ResNet7', image=True, scale=dict(image=0.5))
+    (tmp_path / 'net.py').write_text(f"default_scope = 'mmseg'\nmodel = {model!r}\n")
+    tool('benchmark', '--config', 'net.py', '--shape', 64, 96, '--batch', 2, '--repeats', 1,
+         '--scales', '0.4', 'image:0.5x1', '--json', 'result.json', cwd=tmp_path)
+    result = json.loads((tmp_path / 'result.json').read_text())
+    inner, image = (list(result['scales'][f'r = {text}'].values())
+                    for text in ('0.4', 'image:0.5x1'))
+    assert inner[0] == [1, 1] and inner[1:] == [pytest.approx([0.4, 0.4])] * 3
+    assert image[0] == pytest.approx([0.5, 1]) and image[1:] == [[0.5, 0.5]] * 3
+    ratio = result['eval_pass r = image:0.5x1']['gmacs_ratio']
+    assert ratio == pytest.approx(0.5, rel=0.02)
+
+
 @pytest.mark.parametrize('scale', ['0', '0.4x', 'steam:0.4', '0.4x0.3x0.2'])
 def test_a_scale_that_is_none_is_named(tmp_path, scale):
-    assert f'must be a scale such as 0.4, or 0.4x0.36, or stem:0.42, got {scale!r}' in tool(
-        'benchmark', '--scales', scale, cwd=tmp_path, ok=False)
+    assert (f'must be a scale such as 0.4, or 0.4x0.36, or stem:0.42, or image:0.7, got {scale!r}'
+            in tool('benchmark', '--scales', scale, cwd=tmp_path, ok=False))
 
 
 def test_a_network_without_a_stock_one_is_named(tmp_path):

@@ -55,7 +55,7 @@ def test_data_are_real_slices_split_by_blocks(demo):
 
 def test_loss_falls(demo):
     cwd, _ = demo
-    for network in ('fixed', 'dynopool'):
+    for network in ('fixed', 'smaller', 'dynopool'):
         path, = (cwd / 'work_dirs/demo' / network).glob('*/vis_data/scalars.json')
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         losses = [line['decode.loss_ce'] for line in lines if 'decode.loss_ce' in line]
@@ -66,24 +66,33 @@ def test_loss_falls(demo):
 
 def test_prints_what_it_learned_and_draws(demo):
     cwd, printed = demo
-    for words in ('fixed strides', 'DynOPool', 'mIoU', 'GMACs', '40 x 40'):
+    for words in ('mIoU', 'GMACs', '160 x 160', '112 x 112', '40 x 40', '28 x 28'):
         assert words in printed
-    assert re.search(r'DynOPool\s*│\s*\d+\.\d+\s*│\s*0\.\d{4}', printed)
+    stock, smaller, learned = (float(gmacs) for _, gmacs in table(printed).values())
+    assert smaller / stock == pytest.approx(0.5, abs=0.005)
+    assert learned / stock == pytest.approx(0.5, rel=0.03)
     pictures = sorted((cwd / 'work_dirs' / 'demo').glob('axial_*.png'))
     assert len(pictures) == 2
     picture = cv2.imread(str(pictures[0]))
-    assert picture.shape[1] > 800 and picture.std() > 20
+    assert picture.shape[1] > 1300 and picture.std() > 20  # five panels
 
 
-def test_ends_with_a_report_of_both(demo):
+def table(printed):
+    """``{network: (mIoU, GMACs)}`` as printed."""
+    return {name: re.search(rf'{re.escape(name)}\s*│\s*(\S+)\s*│\s*(\S+)', printed).groups()
+            for name in ('stock', 'smaller input', 'image + DynOPool')}
+
+
+def test_ends_with_a_report_of_all(demo):
     cwd, printed = demo
     assert 'Report, to open in a browser: work_dirs/demo/report.html' in printed
     page = (cwd / 'work_dirs' / 'demo' / 'report.html').read_text()
-    assert '<h1>dynopool, beside fixed</h1>' in page and 'baseline (the stock network)' in page
+    assert '<h1>dynopool, beside fixed and smaller</h1>' in page
+    assert 'fixed (the stock network)' in page and 'resized first, of this run to' in page
+    assert 'of smaller to 112 x 112.' in page
     assert page.count('grey matter') > 1 and page.count('data:image/png;base64,') > 20
-    # The two networks' GMACs and mIoU, as in the table that was printed.
-    for name in ('fixed strides', 'DynOPool'):
-        miou, gmacs = re.search(rf'{name}\s*│\s*(\S+)\s*│\s*(\S+)', printed).groups()
+    # The networks' GMACs and mIoU, as in the table that was printed.
+    for miou, gmacs in table(printed).values():
         assert f'>{float(gmacs):.4g}<' in page and f'>{miou}<' in page
 
 

@@ -85,3 +85,23 @@ def test_a_fixed_file_is_written_beside_the_checkpoint(trained):
     printed = tool('freeze', 'frozen/config.py', 'frozen/checkpoint.pth', '--out', 'twice',
                    cwd=folder, ok=False)
     assert 'frozen already' in printed and not (folder / 'twice').exists()
+
+
+def test_a_file_that_takes_resized_images_segments_alike(trained, cityscapes):
+    folder, _ = trained
+    (folder / 'image_config.py').write_text(
+        "_base_ = './my_dynopool_config.py'\n"
+        'model = dict(backbone=dict(dynopool=dict(image=True, scale=dict(image=(0.7, 0.8)))))\n')
+    printed = tool('export', 'image_config.py', 'run/iter_3.pth', '--shape', 80, 144,
+                   '--resized-input', '--out', 'resized.onnx', cwd=folder)
+    assert '1 x 3 x 56 x 116: max abs difference' in printed
+    assert 'takes resized images: 56 x 116 of 80 x 144, by 0.7 x 0.8 to multiples of 4' in printed
+    found = []
+    for weights in ('run/iter_3.pth', 'resized.onnx'):
+        out = folder / f'of {weights}'
+        tool('infer', 'image_config.py', weights, cityscapes / 'leftImg8bit' / 'val' / 'town',
+             '--out', out, cwd=folder)
+        found.append(np.stack([cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+                               for path in sorted((out / 'labels').iterdir())]))
+    assert (found[0] == found[1]).mean() > 0.98  # the file's logits are resized twice
+    assert len(np.unique(found[0])) > 1

@@ -21,6 +21,7 @@ DEMO = ROOT / 'configs' / 'demo_dynopool_mni152.py'
 def test_checkpoint_counts(tmp_path):
     model = MODELS.build(Config.fromfile(DEMO).model)
     with torch.no_grad():
+        model.backbone.dynopools['image'].alpha.copy_(torch.tensor([1.25, 1.0]))
         model.backbone.dynopools['stream1'].alpha.copy_(torch.tensor([4.0, 2.5]))
     torch.save(dict(state_dict=model.state_dict(), meta={}), tmp_path / 'learned.pth')
     shape = ['--shape', 128, 160]
@@ -29,16 +30,18 @@ def test_checkpoint_counts(tmp_path):
             tool('get_flops', DEMO, *shape, '--json', cwd=tmp_path),
             tool_process('get_flops', DEMO, 'learned.pth', *shape, '--json', cwd=tmp_path)))
     assert learned['stock_gmacs'] == start['stock_gmacs'] < start['gmacs']
-    assert learned['gmacs'] == pytest.approx(model.count_gmacs((128, 160)))
-    assert learned['gmacs'] < 0.9 * start['gmacs']
-    assert learned['instances']['stream1']['output_size'] == [8, 16]
+    assert learned['gmacs'] == pytest.approx(count_network_gmacs(model, (128, 160)))
+    assert learned['gmacs'] < 0.75 * start['gmacs']
+    assert learned['instances']['image'] == dict(
+        scale=pytest.approx([0.8, 1]), input_size=[128, 160], output_size=[104, 160])  # of 102.4
+    assert learned['instances']['stream1']['output_size'] == [7, 16]
     assert learned['instances']['stream1']['scale'] == pytest.approx([0.25, 0.4])
 
 
 def test_table_and_default_shape(tmp_path):
     printed = tool('get_flops', DEMO, cwd=tmp_path)
-    for words in ('at 160 x 160', 'learned', 'stock', 'stream1 x stream2', 'backbone.stage3',
-                  '20 x 20'):
+    for words in ('at 160 x 160', 'learned', 'stock', 'image x stream1 x stream2',
+                  'backbone.stage3', '20 x 20'):
         assert words in printed
 
 

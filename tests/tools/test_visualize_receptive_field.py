@@ -33,7 +33,7 @@ def test_picture_and_table(tmp_path):
     assert cv2.imread(str(tmp_path / 'made' / 'fields.png')).shape[1] > 1000
     rows = [line.split('│') for line in printed.splitlines() if 'stream 1' in line]
     learned, stock = ([cell.strip() for cell in row] for row in rows)
-    assert learned[2:4] == ['learned', '6 x 16'] and stock[2:4] == ['r = 0.5', '12 x 16']
+    assert learned[2:4] == ['learned', '6 x 16'] and stock[2:4] == ['stock scales', '12 x 16']
     extents = [[int(side) for side in row[4].split(' x ')] for row in (learned, stock)]
     assert extents[0][0] > 1.3 * extents[1][0] and extents[0][1] == extents[1][1]
 

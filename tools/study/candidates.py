@@ -142,7 +142,7 @@ def _aligned(run, overrides, scales):
     wanted = _target(run, overrides)
     sizes = [(h, w) for h in range(_ALIGNED, height + 1, _ALIGNED)
              for w in range(_ALIGNED, width + 1, _ALIGNED)
-             if abs(math.log(h * width / (w * height))) < 0.1 and 0.3 < h * w / (height * width)]
+             if abs(math.log(h * width / (w * height))) < 0.1 and h * w > 0.3 * height * width]
     return _at_size(*min(sizes, key=lambda size: abs(
         math.log(count_network_gmacs(stock, size) / wanted))))
 
@@ -347,7 +347,7 @@ class Lion(torch.optim.Optimizer):
 
 _OPTIMIZERS = dict(AdamW=dict(type='AdamW', lr=0.01, weight_decay=1e-4),
                    Lion=dict(type='Lion', lr=0.001, weight_decay=1e-3))
-_METHODS = dict(stock=_stock, input=_input, aligned=_aligned, planned=_planned, squeezed=_squeezed, narrow=_narrow, uniform=_uniform,
-                picked=_picked, adaptor=_adaptor, dynopool=_dynopool, measured=_of_0_3,
-                latency=_of_0_3, retrained=_retrained, fixed=_fixed, slopes=_slopes,
-                learner=_learner, jittered=_jittered)
+_METHODS = dict(stock=_stock, input=_input, aligned=_aligned, planned=_planned, squeezed=_squeezed,
+                narrow=_narrow, uniform=_uniform, picked=_picked, adaptor=_adaptor,
+                dynopool=_dynopool, measured=_of_0_3, latency=_of_0_3, retrained=_retrained,
+                fixed=_fixed, slopes=_slopes, learner=_learner, jittered=_jittered)

@@ -5,10 +5,10 @@ from .runs import Run, _seeds
 IMAGE = (('image', True), )
 PLACES = (('hrnet', 'stretched_h', 5), ('hrnet', 'isotropic', 5), ('deeplab', 'stretched_h', 3),
           ('demo', 'mni152', 3))
-UNIFORM = IMAGE + (('travel', 0.), )  # all levels along the plan; nothing learns
+UNIFORM = (*IMAGE, ('travel', 0.))  # all levels along the plan; nothing learns
 SETTINGS = (('learner', IMAGE), ('aligned', ()), ('planned', ()), ('learner', UNIFORM))
 JITTERS = (0., 0.05)
-THICK = IMAGE + (('iterations', 1200), )
+THICK = (*IMAGE, ('iterations', 1200))
 LONG = (('iterations', 900), )
 
 
@@ -22,9 +22,9 @@ def all_runs() -> list[Run]:
                          for method, options in SETTINGS]
     for jitter in JITTERS:
         for network, data, _ in PLACES:
-            runs += _seeds(3, network, data, 'learner', 0.5, options=IMAGE + (('jitter', jitter), ))
+            runs += _seeds(3, network, data, 'learner', 0.5, options=(*IMAGE, ('jitter', jitter)))
         runs += _seeds(3, 'demo', 'mni152_coronal_5', 'learner', 1.,
-                       options=THICK + (('jitter', jitter), ))
+                       options=(*THICK, ('jitter', jitter)))
     runs += _seeds(3, 'demo', 'mni152_coronal_5', 'learner', 1., options=THICK)
     runs += _seeds(3, 'demo', 'mni152_coronal_5', 'stock', 1., options=THICK[1:])
     for data in ('stretched_h', 'isotropic'):

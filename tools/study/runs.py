@@ -57,7 +57,8 @@ class Run:
     @property
     def folder(self) -> str:
         """Where its data lie."""
-        return f'data/{self.data}' if self.data.startswith('mni152') else f'data/fashion_scenes/{self.data}'
+        folder = '' if self.data.startswith('mni152') else 'fashion_scenes/'
+        return f'data/{folder}{self.data}'
 
     @property
     def needs(self) -> str | None:
