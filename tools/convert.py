@@ -8,19 +8,18 @@ model.dynopool=dict(rule='before'). Another part than the backbone: see --part.
 
 import argparse
 import json
-import sys
 from dataclasses import asdict
 
-from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 from mmseg_dynopool.analysis.cost import stock_model
-from mmseg_dynopool.cli.options import add_cfg_options, positive_int
+from mmseg_dynopool.cli.options import add_cfg_options, positive_int, result_on_stdout
 from mmseg_dynopool.config import (
     adapt_to_devices,
     conversion_of,
     counted_shape,
     dynopool_parts,
+    enter_scope,
     how_to_run,
     read_config,
     type_name,
@@ -29,6 +28,55 @@ from mmseg_dynopool.conversion import convert_dynopool, plan_conversion
 from mmseg_dynopool.conversion.plan import RULES
 from mmseg_dynopool.models import count_network_gmacs
 from mmseg_dynopool.models.whole_network import check_other_sizes
+
+
+def plan(args):
+    """The plan by name, and the lines that tell it."""
+    cfg = adapt_to_devices(read_config(args.config, args.cfg_options))
+    shape = args.shape or counted_shape(cfg)
+    if shape is None:
+        raise SystemExit('the config names no training crop; give --shape H W')
+    given = {name: getattr(args, name) for name in ('rule', 'merge', 'skip')
+             if getattr(args, name) is not None}
+    parts = dynopool_parts(cfg.model)
+    path = args.part or next(iter(parts), 'backbone')
+    options = dict((conversion_of(cfg.model, path) or (None, {}))[1], **given)
+
+    enter_scope(cfg)
+    network = MODELS.build(stock_model(cfg.model, is_stock=True))
+    network.eval()
+    try:
+        part = network.get_submodule(path)
+    except AttributeError:
+        raise ValueError(f'the network has no {path!r}; give --part the name of what to convert, '
+                         f'one of {", ".join(name for name, _ in network.named_children())}, or '
+                         'of a module in it') from None
+    planned = plan_conversion(part, **{
+        name: value for name, value in options.items()
+        if name in ('rule', 'scale', 'merge', 'skip', 'in_channels', 'image', 'multiple',
+                    'levels')})
+    run = how_to_run(cfg)
+    result = asdict(planned) | dict(shape=list(shape),
+                                    stock_gmacs=count_network_gmacs(network, shape, **run))
+    if not planned.refusals:
+        convert_dynopool(part, **options)
+        result['gmacs'] = count_network_gmacs(network, shape, **run)
+        try:
+            check_other_sizes(network, shape, **run)
+        except ValueError as error:
+            result['refusals'] = [str(error)]
+    at = '{} x {}'.format(*shape)
+    lines = [str(planned), f'GMACs of one image of {at}: stock {result["stock_gmacs"]:.4g}' + (
+        f', converted {result["gmacs"]:.4g} ({result["gmacs"] / result["stock_gmacs"]:.3f})'
+        if 'gmacs' in result else '')]
+    if others := [name for name in parts if name != path]:
+        lines.append(f'This converts {path} alone: see --part for {", ".join(others)}')
+    if path in parts and type_name(parts[path]) == 'DynOPoolHRNet':
+        lines.append('This converts the stock HRNet. The DynOPoolHRNet of the config places its '
+                     'DynOPools by itself: tools/get_flops.py shows them')
+    if 'gmacs' in result and result['refusals']:
+        lines.append(f'refused: {result["refusals"][0]}')
+    return result, lines
 
 
 def main():
@@ -45,55 +93,9 @@ def main():
     parser.add_argument('--json', action='store_true', help='print JSON')
     add_cfg_options(parser)
     args = parser.parse_args()
-    cfg = adapt_to_devices(read_config(args.config, args.cfg_options))
-    shape = args.shape or counted_shape(cfg)
-    if shape is None:
-        raise SystemExit('the config names no training crop; give --shape H W')
-    given = {name: getattr(args, name) for name in ('rule', 'merge', 'skip')
-             if getattr(args, name) is not None}
-    parts = dynopool_parts(cfg.model)
-    path = args.part or next(iter(parts), 'backbone')
-    options = dict((conversion_of(cfg.model, path) or (None, {}))[1], **given)
-
-    init_default_scope(cfg.get('default_scope', 'mmseg'))
-    network = MODELS.build(stock_model(cfg.model, is_stock=True))
-    network.eval()
-    try:
-        part = network.get_submodule(path)
-    except AttributeError:
-        raise ValueError(f'the network has no {path!r}; give --part the name of what to convert, '
-                         f'one of {", ".join(name for name, _ in network.named_children())}, or '
-                         'of a module in it') from None
-    plan = plan_conversion(part, **{
-        name: value for name, value in options.items()
-        if name in ('rule', 'scale', 'merge', 'skip', 'in_channels', 'image', 'multiple',
-                    'levels')})
-    run = how_to_run(cfg)
-    result = asdict(plan) | dict(shape=list(shape),
-                                 stock_gmacs=count_network_gmacs(network, shape, **run))
-    if not plan.refusals:
-        convert_dynopool(part, **options)
-        result['gmacs'] = count_network_gmacs(network, shape, **run)
-        try:
-            check_other_sizes(network, shape, **run)
-        except ValueError as error:
-            result['refusals'] = [str(error)]
-    if args.json:
-        json.dump(result, sys.stdout, indent=2)
-        print()
-    else:
-        print(plan)
-        at = '{} x {}'.format(*shape)
-        print(f'GMACs of one image of {at}: stock {result["stock_gmacs"]:.4g}'
-              + (f', converted {result["gmacs"]:.4g} '
-                 f'({result["gmacs"] / result["stock_gmacs"]:.3f})' if 'gmacs' in result else ''))
-        if others := [name for name in parts if name != path]:
-            print(f'This converts {path} alone: see --part for {", ".join(others)}')
-        if path in parts and type_name(parts[path]) == 'DynOPoolHRNet':
-            print('This converts the stock HRNet. The DynOPoolHRNet of the config places its '
-                  'DynOPools by itself: tools/get_flops.py shows them')
-        if 'gmacs' in result and result['refusals']:
-            print(f'refused: {result["refusals"][0]}')
+    with result_on_stdout() as stdout:
+        result, lines = plan(args)
+    print(json.dumps(result, indent=2) if args.json else '\n'.join(lines), file=stdout)
     if result['refusals']:
         raise SystemExit(1)
 

@@ -1,21 +1,25 @@
 """mmseg's inference on an ONNX file."""
 
+import copy
 import json
 from pathlib import Path
 from types import SimpleNamespace
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from mmseg.models.segmentors import BaseSegmentor, EncoderDecoder
+from mmseg.registry import MODELS
 from torch import Tensor
+
+from mmseg_dynopool.config import enter_scope, find_type
 
 
 class OnnxSegmentor(EncoderDecoder):
     """A segmentor for ``mmseg.apis.inference_model`` whose network is an ONNX file.
 
-    Pipeline, normalization, sliding windows and post-processing are mmseg's own, by the network's
-    config.
+    Pipeline, normalization, sliding windows and post-processing are those of the network's config.
+    A segmentor class of one's own is built for its ``predict`` and ``postprocess_result``, which
+    are to need no weights.
 
     Args:
         path: file that [`export_program`][mmseg_dynopool.export.export_program] wrote.
@@ -44,7 +48,7 @@ class OnnxSegmentor(EncoderDecoder):
     """
 
     def __init__(self, path: str | Path, cfg: Config):
-        init_default_scope(cfg.get('default_scope', 'mmseg'))  # as mmseg's init_model does
+        enter_scope(cfg)  # as mmseg's init_model does
         # The network that EncoderDecoder's constructor would build is in the file.
         BaseSegmentor.__init__(self, data_preprocessor=cfg.model.get('data_preprocessor'))
         if not Path(path).is_file():
@@ -73,6 +77,13 @@ class OnnxSegmentor(EncoderDecoder):
         self.test_cfg = cfg.model.test_cfg
         self.cfg = cfg
         self.eval()
+        kind = find_type(MODELS, cfg.model)
+        if any(getattr(kind, name, None) not in (None, getattr(EncoderDecoder, name))
+               for name in ('predict', 'inference', 'postprocess_result')):
+            own = MODELS.build(copy.deepcopy(cfg.model)).to('meta')  # weights that are no numbers
+            own.eval()
+            own.encode_decode = self.encode_decode
+            self.__dict__['predict'] = own.predict  # no submodule of this one
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Logits ``(N, classes, H, W)`` of normalized images ``(N, 3, H, W)``.

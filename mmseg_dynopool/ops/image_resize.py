@@ -1,6 +1,7 @@
 """A learned size of the image itself: aligned, and resized without aliasing."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +9,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from .pooling import check_input
+from .queries import equal_sizes
 from .size import pooled_size
 
 
@@ -66,9 +68,22 @@ def image_resize2d(image: Tensor, alpha: Sequence[float] | Tensor, multiple: int
         alpha = alpha.tolist() if isinstance(alpha, Tensor) else alpha
         output_size = aligned_size(image.shape[-2:], alpha, multiple)
     height, width = output_size
-    if (height, width) == tuple(image.shape[-2:]):
+    if equal_sizes(image.shape[-2:], (height, width)):
         return image
+    if torch.jit.is_tracing() and torch.onnx.is_in_onnx_export():  # which lacks the operator
+        sizes = zip(image.shape[-2:], (height, width))
+        rows, columns = (_resize_weights(*size, image) for size in sizes)
+        return rows @ image @ columns.T
     return F.interpolate(image, (height, width), mode='bilinear', antialias=True)
+
+
+def _resize_weights(length: int, resized: int, image: Tensor) -> Tensor:
+    """The resize of one axis as a matrix ``(resized, length)``, of the image's dtype."""
+    scale: Any = length / resized  # tensors, as sizes are in a trace
+    centers = (torch.arange(resized, device=image.device) + 0.5) * scale
+    pixels = torch.arange(length, device=image.device) + 0.5
+    weights = (1 - (pixels - centers[:, None]).abs() / scale.clamp(min=1)).clamp(min=0)
+    return (weights / weights.sum(1, keepdim=True)).to(image.dtype)
 
 
 class _WithZeroGradient(torch.autograd.Function):

@@ -81,7 +81,7 @@ def test_out_of_reach_is_refused_at_the_start(tmp_path):
 def whole(request, tmp_path_factory):
     """A run of 20 iterations, its checkpoints at 10 and 20, and its alphas."""
     folder, watch = tmp_path_factory.mktemp('whole'), Watch()
-    runner = train(folder, hook=options(1.2, gradient=request.param), iterations=20,
+    runner = train(folder, hook=options(1.15, gradient=request.param), iterations=20,
                    hooks=[watch], save_every=10)
     return folder, runner, watch, request.param
 
@@ -101,7 +101,7 @@ def test_what_is_logged(whole):
     assert logged['gmacs_ratio'][:17].tolist() == pytest.approx(
         logged['gmacs_plan'][:17].tolist(), rel=1e-4)
     assert logged['gmacs_plan'].tolist() == pytest.approx(
-        [math.exp(math.log(1.2) * min(1, max(0, (t / 20 - 0.1) / 0.4))) for t in range(20)])
+        [math.exp(math.log(1.15) * min(1, max(0, (t / 20 - 0.1) / 0.4))) for t in range(20)])
     assert 'gmacs_slope' not in logged  # once they have settled
     # Without the task's losses nothing is in the loss.
     assert logged['loss'].tolist() == pytest.approx(logged['decode.loss_ce'].tolist())
@@ -123,7 +123,7 @@ def test_its_state_is_in_the_checkpoint_not_in_the_model(whole):
 
 def test_a_resumed_run_ends_as_the_whole_one(whole, tmp_path):
     folder, runner, _, gradient = whole
-    resumed = train(tmp_path, hook=options(1.2, gradient=gradient), iterations=20,
+    resumed = train(tmp_path, hook=options(1.15, gradient=gradient), iterations=20,
                     resume=folder / 'iter_10.pth')
     state = resumed.model.state_dict()
     assert state.keys() == runner.model.state_dict().keys()
@@ -133,16 +133,16 @@ def test_a_resumed_run_ends_as_the_whole_one(whole, tmp_path):
 def test_resumed_with_another_length_the_phases_are_shares_of_the_new_one(whole, tmp_path):
     folder, _, _, gradient = whole
     watch, costs = Settled(), Costs()
-    longer = train(tmp_path / 'longer', hook=options(1.2, gradient=gradient), iterations=40,
+    longer = train(tmp_path / 'longer', hook=options(1.15, gradient=gradient), iterations=40,
                    hooks=[watch, costs], resume=folder / 'iter_10.pth')
     assert watch.alphas == 23 * [False] + 7 * [True]  # settles at 34 of 40
-    wanted = [math.exp(math.log(1.2) * min(1, max(0, (t / 40 - 0.1) / 0.4)))
+    wanted = [math.exp(math.log(1.15) * min(1, max(0, (t / 40 - 0.1) / 0.4)))
               for t in range(11, 34)]
     assert costs.alphas[:23] == pytest.approx(wanted, rel=1e-4)
-    assert counted_ratio(longer) == pytest.approx(1.2, rel=0.02)
+    assert counted_ratio(longer) == pytest.approx(1.15, rel=0.02)
     # One that has settled already stays where it is.
     watch = Watch()
-    train(tmp_path / 'settled', hook=options(1.2, gradient=gradient), iterations=24,
+    train(tmp_path / 'settled', hook=options(1.15, gradient=gradient), iterations=24,
           hooks=[watch], resume=folder / 'iter_20.pth')
     assert all(torch.equal(alphas, whole[2].alphas[-1]) for alphas in watch.alphas)
 

@@ -1,13 +1,12 @@
 """Killed with SIGKILL and resumed, a run ends as if nothing had happened, bit for bit."""
 
+import os
 import signal
 from pathlib import Path
 
-import pytest
 import torch
 
 from mmseg_dynopool.resume.latest import checkpoint_differences, latest_checkpoint
-from support.commands import tool
 from support.forks import run_script
 from support.toys import ROOT, write_project
 
@@ -56,36 +55,37 @@ class KillerHook(Hook):
 """
 
 
-def train_and_die(folder, work_dir, kill_at):
-    code, printed = run_script(
+def train(folder, work_dir, kill_at='') -> tuple[int, str]:
+    """In a process of its own, also where nothing kills it: one that goes on would wait for the
+    processes of the loaders, five seconds for each."""
+    return run_script(
         ROOT / 'tools' / 'train.py', 'soak.py', '--work-dir', work_dir, '--resume', cwd=folder,
-        KILL_AT=kill_at, PYTHONPATH=str(folder))
+        KILL_AT=kill_at, PYTHONPATH=f'{folder}{os.pathsep}{os.environ.get("PYTHONPATH", "")}')
+
+
+def train_and_die(folder, work_dir, kill_at):
+    code, printed = train(folder, work_dir, kill_at)
     assert code == -signal.SIGKILL, printed[-5000:]
 
 
-@pytest.fixture
-def one_thread():
-    """As in the processes: sums of other threads are rounded otherwise."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def train_to_the_end(folder, work_dir):
+    code, printed = train(folder, work_dir)
+    assert code == 0, printed[-5000:]
+    return printed
 
 
-def test_kills_leave_no_trace(cityscapes, tmp_path, monkeypatch, one_thread):
-    """The runs that nothing kills are in this process, which saves seconds of imports."""
-    monkeypatch.syspath_prepend(str(tmp_path))
+def test_kills_leave_no_trace(cityscapes, tmp_path):
     write_project(tmp_path, cityscapes)
     (tmp_path / 'soak.py').write_text(CONFIG)
     (tmp_path / 'killer.py').write_text(KILLER)
-    log = tool('train', 'soak.py', '--work-dir', 'whole', '--resume', cwd=tmp_path)
+    log = train_to_the_end(tmp_path, 'whole')
     assert 'nothing to resume' in log and 'Iter(train) [8/8]' in log
     train_and_die(tmp_path, 'killed', 'iter 3')
     assert Path(latest_checkpoint(tmp_path / 'killed')).name == 'iter_2.pth'
     # While iter_6.pth is written: iter_4.pth must still be there.
     train_and_die(tmp_path, 'killed', 'save 6')
     assert sorted(p.name for p in (tmp_path / 'killed').glob('iter*.pth')) == ['iter_4.pth']
-    log = tool('train', 'soak.py', '--work-dir', 'killed', '--resume', cwd=tmp_path)
+    log = train_to_the_end(tmp_path, 'killed')
     assert 'resumed epoch: 0, iter: 4' in log
     ends = [latest_checkpoint(tmp_path / name) for name in ('whole', 'killed')]
     assert [Path(end).name for end in ends] == ['iter_8.pth'] * 2
