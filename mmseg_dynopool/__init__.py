@@ -6,7 +6,9 @@ them, if mmseg is installed; a config does so by
 ``layers``, ``complexity``, ``latency`` and ``conversion`` need no mmseg.
 """
 
+import sys
 import warnings
+from contextlib import redirect_stdout
 from importlib import import_module
 from typing import Any
 
@@ -24,20 +26,21 @@ __all__ = [
 _problem = STACK_PROBLEM
 if not _problem:
     try:
-        import_module('.checkpoints', __name__)
-        import_module('.resume', __name__)
-        from .data.fashion_scenes import FashionScenesDataset
-        from .data.mni152 import MNI152TissueDataset
-        from .hooks import DynOPoolHook
-        from .models import (
-            DynOPoolBackbone,
-            DynOPoolCascadeEncoderDecoder,
-            DynOPoolEncoderDecoder,
-            DynOPoolHRNet,
-        )
-        from .scopes import register_scoped_names
+        with redirect_stdout(sys.stderr):  # stdout is for results; mmseg prints as it is imported
+            import_module('.checkpoints', __name__)
+            import_module('.resume', __name__)
+            from .data.fashion_scenes import FashionScenesDataset
+            from .data.mni152 import MNI152TissueDataset
+            from .hooks import DynOPoolHook
+            from .models import (
+                DynOPoolBackbone,
+                DynOPoolCascadeEncoderDecoder,
+                DynOPoolEncoderDecoder,
+                DynOPoolHRNet,
+            )
+            from .scopes import register_scoped_names
 
-        register_scoped_names('mmseg')
+            register_scoped_names('mmseg')
     except Exception as error:  # of a broken stack, of many types
         _problem = f'they cannot be imported ({type(error).__name__}: {error})'
         warnings.warn(f'mmseg_dynopool registers nothing with mmseg: {_problem}', stacklevel=2)

@@ -2,12 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed
 from mmengine.config import Config
+from mmengine.registry import Registry, init_default_scope
+from mmengine.utils.dl_utils.parrots_wrapper import SyncBatchNorm
+from mmseg.models import BaseSegmentor
+from mmseg.registry import MODELS
+from torch import nn
 
 from mmseg_dynopool.installed import config_path
+
+# Where what a class does is known.
+OPENMMLAB = ('mmengine.', 'mmcv.', 'mmseg.', 'mmdet.', 'mmpretrain.', 'mmseg_dynopool.')
 
 
 def read_config(path: str, options: dict | None = None, needs: Sequence[str] = ('model', )
@@ -47,30 +56,48 @@ def read_config(path: str, options: dict | None = None, needs: Sequence[str] = (
     return cfg
 
 
-def complete_test_pipeline(cfg: Config) -> None:
-    """Set ``test_pipeline``, which mmseg's inference reads, where a config has its loader's alone.
+def enter_scope(cfg: Config) -> None:
+    """Look up names where a config's ``default_scope`` says; ``None`` leaves that as it is."""
+    scope = cfg.get('default_scope', 'mmseg')
+    if scope is not None:
+        init_default_scope(scope)
 
-    Raises:
-        ValueError: it has neither.
+
+def type_name(node: Any) -> str:
+    """The name of the type of settings, without its scope or package; of an object, its class's.
+
+    A config names a type by text, or holds the class.
     """
-    if cfg.get('test_pipeline') is None:
-        pipeline = ((cfg.get('test_dataloader') or {}).get('dataset') or {}).get('pipeline')
-        if not pipeline:
-            raise ValueError('the config has neither test_pipeline nor '
-                             'test_dataloader.dataset.pipeline; add test_pipeline, the list of '
-                             'transforms of an image')
-        cfg.test_pipeline = pipeline
-
-
-def type_name(transform: dict) -> str:
-    """A config names a type by text, with or without its scope, or holds the class."""
-    kind = transform['type']
+    kind = node.get('type', '') if isinstance(node, dict) else type(node)
     return str(getattr(kind, '__name__', kind)).rpartition('.')[2]
+
+
+def find_type(registry: Registry, node: Any) -> Any:
+    """The type of settings, by the registry if it is a name; None where there is none."""
+    kind = node.get('type') if isinstance(node, dict) else type(node)
+    if not isinstance(kind, str):
+        return kind
+    with registry.switch_scope_and_registry(None) as scoped:
+        try:
+            return scoped.get(kind)
+        except Exception:  # mmengine's RuntimeError, or what an import raises
+            return None
 
 
 def is_segmentor(model_cfg: dict) -> bool:
     """Whether a config's ``model`` is a segmentor; a classifier's has a ``head`` alone."""
-    return 'decode_head' in model_cfg or 'head' not in model_cfg
+    if 'decode_head' in model_cfg or 'head' not in model_cfg:
+        return True
+    kind = find_type(MODELS, model_cfg)
+    return isinstance(kind, type) and issubclass(kind, BaseSegmentor)
+
+
+def metrics_of(evaluator: Any) -> list[dict]:
+    """The settings of the metrics of an evaluator: of one, of several, or of an ``Evaluator``."""
+    if isinstance(evaluator, dict) and 'metrics' in evaluator:
+        evaluator = evaluator['metrics']
+    evaluators = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
+    return [metric for metric in evaluators if isinstance(metric, dict)]
 
 
 def dynopool_parts(model_cfg: dict) -> dict[str, dict]:
@@ -92,7 +119,7 @@ def dynopool_parts(model_cfg: dict) -> dict[str, dict]:
 
 def _parts_in(node: object, path: str) -> Iterator[tuple[str, dict]]:
     if isinstance(node, dict):
-        if 'type' in node and type_name(node) in ('DynOPoolBackbone', 'DynOPoolHRNet'):
+        if type_name(node) in ('DynOPoolBackbone', 'DynOPoolHRNet'):
             yield path, node
             return
         children = list(node.items())
@@ -156,7 +183,7 @@ def adapt_to_devices(cfg: Config) -> Config:
         return cfg
     replace_sync_bn(cfg._cfg_dict)
     wrapper = cfg.get('optim_wrapper')
-    if wrapper and 'type' in wrapper and type_name(wrapper) == 'AmpOptimWrapper':
+    if wrapper and type_name(wrapper) == 'AmpOptimWrapper':
         wrapper.type = 'CPUAmpOptimWrapper'
         for key in ('loss_scale', 'dtype'):  # bfloat16 needs no loss scale
             wrapper.pop(key, None)
@@ -172,9 +199,9 @@ def adapt_to_devices(cfg: Config) -> Config:
 
 
 def replace_sync_bn(node: object) -> None:
-    """Replace SyncBN by BN wherever settings name it, in place."""
+    """Replace SyncBN by BN wherever settings name it or hold its class, in place."""
     if isinstance(node, dict):
-        if node.get('type') == 'SyncBN':
+        if node.get('type') in ('SyncBN', 'mmengine.SyncBN', nn.SyncBatchNorm, SyncBatchNorm):
             node['type'] = 'BN'
         node = node.values()
     elif not isinstance(node, (list, tuple)):

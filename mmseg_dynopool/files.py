@@ -2,18 +2,30 @@
 
 import os
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import cv2
 import numpy as np
 
 
 def check_folder(path: str | Path) -> Path:
-    """Raise a ValueError where a file is in the way of a folder; make none yet."""
+    """Check that a folder can be written, or made where it is not there; make none yet.
+
+    Raises:
+        ValueError: a file is in the way.
+        OSError: a permission is lacking, the folder is immutable, its disk read-only, or the like.
+    """
     path = Path(path)
-    for part in (path, *path.parents):
-        if os.path.lexists(part) and not part.is_dir():
-            raise ValueError(f'cannot write to the folder {str(path)!r}: {str(part)!r} is a file; '
-                             'choose another folder')
+    there = next(part for part in (path, *path.parents, Path()) if os.path.lexists(part))
+    if not there.is_dir():
+        raise ValueError(f'cannot write to the folder {str(path)!r}: {str(there)!r} is a file; '
+                         'choose another folder')
+    try:
+        with TemporaryFile(dir=there):  # root has all permissions, and yet cannot always write
+            pass
+    except OSError as error:
+        raise OSError(f'cannot write to the folder {str(there)!r}: {error.strerror}; choose '
+                      'another folder') from error
     return path
 
 
@@ -29,7 +41,7 @@ def make_folder(path: str | Path) -> Path:
     """Make a folder and its parents, where they are not there yet.
 
     Raises:
-        ValueError, OSError: a file is in the way, a permission is lacking, or the like.
+        ValueError, OSError: see `check_folder`.
     """
     path = check_folder(path)
     try:
@@ -62,6 +74,19 @@ def write_file(path: str | Path, content: bytes) -> None:
     except OSError as error:
         raise OSError(f'cannot write {path}: {error.strerror}; free space there, or choose '
                       'another folder') from error
+
+
+def replace_file(new: str | Path, path: str | Path) -> None:
+    """Give a new file, whole and beside its place, the name ``path``.
+
+    Raises:
+        OSError: what is there cannot be replaced.
+    """
+    try:
+        os.replace(new, path)
+    except OSError as error:
+        raise OSError(f'cannot write {path}: {error.strerror}; choose another name or '
+                      'folder') from error
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:

@@ -5,7 +5,6 @@ Reads images and label maps as they lie on the disk, before any augmentation.
 
 import argparse
 import json
-import sys
 
 from rich.console import Console
 from rich.progress import track
@@ -13,7 +12,7 @@ from rich.table import Table
 
 from mmseg_dynopool.analysis.data_set import analyze, image_scale, starting_scales
 from mmseg_dynopool.checkpoints import load_network
-from mmseg_dynopool.cli.options import add_cfg_options, positive_int
+from mmseg_dynopool.cli.options import add_cfg_options, positive_int, result_on_stdout
 from mmseg_dynopool.config import read_config
 from mmseg_dynopool.data.check import check_data
 from mmseg_dynopool.data.listing import read_samples
@@ -53,19 +52,8 @@ def show(result, console):
                   soft_wrap=True)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('config', help='config file')
-    parser.add_argument('--split', choices=['train', 'val'], default='train',
-                        help='whose data loader names the data set (default: train)')
-    parser.add_argument('--images', type=positive_int, default=50,
-                        help='how many to read, evenly spread (default: 50)')
-    parser.add_argument('--json', action='store_true', help='print JSON')
-    parser.add_argument('--out', help='PNG file for a picture of the curves')
-    add_cfg_options(parser)
-    args = parser.parse_args()
-    if args.out:
-        check_png(args.out)
+def analysis(args):
+    """What is printed, by name."""
     loader = f'{args.split}_dataloader'
     cfg = read_config(args.config, args.cfg_options, needs=[loader])
     check_data(cfg, loader)
@@ -81,11 +69,28 @@ def main():
         result['starting_scales'] = images or dict(zip(pools, scales.values()))
     if args.out:
         save_figure(draw_analysis(result), args.out)
+    return result
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--split', choices=['train', 'val'], default='train',
+                        help='whose data loader names the data set (default: train)')
+    parser.add_argument('--images', type=positive_int, default=50,
+                        help='how many to read, evenly spread (default: 50)')
+    parser.add_argument('--json', action='store_true', help='print JSON')
+    parser.add_argument('--out', help='PNG file for a picture of the curves')
+    add_cfg_options(parser)
+    args = parser.parse_args()
+    if args.out:
+        check_png(args.out)
+    with result_on_stdout() as stdout:
+        result = analysis(args)
     if args.json:
-        json.dump(result, sys.stdout, indent=2)
-        print()
+        print(json.dumps(result, indent=2), file=stdout)
     else:
-        show(result, Console())
+        show(result, Console(file=stdout, markup=False))
 
 
 if __name__ == '__main__':

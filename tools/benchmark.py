@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -26,7 +25,7 @@ from torch.profiler import record_function
 
 from mmseg_dynopool.analysis.cost import stock_model
 from mmseg_dynopool.cli.options import positive_int
-from mmseg_dynopool.config import conversion_of, read_config, replace_sync_bn
+from mmseg_dynopool.config import conversion_of, enter_scope, read_config, replace_sync_bn
 from mmseg_dynopool.costs import count_gmacs, device_name, time_alternately
 from mmseg_dynopool.export.freeze import plain_model
 from mmseg_dynopool.files import check_folder, write_file
@@ -199,7 +198,7 @@ def main():
     if args.json:
         check_folder(Path(args.json).parent)
 
-    init_default_scope('mmseg')
+    enter_scope(cfg)
     replace_sync_bn(cfg._cfg_dict)
     stock = stock_model(cfg.model)
     if stock is None:

@@ -5,14 +5,13 @@ Of a network without DynOPools, the two totals.
 
 import argparse
 import json
-import sys
 
 from rich.console import Console
 from rich.table import Table
 
 from mmseg_dynopool.analysis.cost import build, stock_model
 from mmseg_dynopool.checkpoints import load_network
-from mmseg_dynopool.cli.options import add_cfg_options, positive_int
+from mmseg_dynopool.cli.options import add_cfg_options, positive_int, result_on_stdout
 from mmseg_dynopool.config import counted_shape, how_to_run, read_config
 from mmseg_dynopool.costs.summary import summarize
 from mmseg_dynopool.layers.find import all_pools
@@ -20,9 +19,8 @@ from mmseg_dynopool.models.cost import count_network_gmacs
 from mmseg_dynopool.models.whole_network import network_forward
 
 
-def show(result):
+def show(result, console):
     """Print the tables."""
-    console = Console()
     total = Table(title='at {} x {}'.format(*result['shape']))
     for column in ('', 'learned', 'stock', 'ratio'):
         total.add_column(column, justify='right')
@@ -49,6 +47,21 @@ def show(result):
     console.print(sizes)
 
 
+def count(args):
+    """What is printed, by name."""
+    model = load_network(read_config(args.config, args.cfg_options), args.checkpoint)
+    shape = args.shape or counted_shape(model.cfg)
+    if shape is None:
+        raise SystemExit('the config names no training crop; give --shape H W')
+    how = how_to_run(model.cfg)
+    if not all_pools(model):
+        return dict(shape=list(shape), params=sum(p.numel() for p in model.parameters()),
+                    gmacs=count_network_gmacs(model, shape, **how))
+    stock = stock_model(model.cfg.model)
+    return summarize(model, shape, *network_forward(model, shape, **how),
+                     stock and build(stock, 'cpu'))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config', help='config file')
@@ -58,26 +71,15 @@ def main():
     parser.add_argument('--json', action='store_true', help='print JSON')
     add_cfg_options(parser)
     args = parser.parse_args()
-    model = load_network(read_config(args.config, args.cfg_options), args.checkpoint)
-    shape = args.shape or counted_shape(model.cfg)
-    if shape is None:
-        raise SystemExit('the config names no training crop; give --shape H W')
-    learns = bool(all_pools(model))
-    if learns:
-        stock = stock_model(model.cfg.model)
-        result = summarize(model, shape, *network_forward(model, shape, **how_to_run(model.cfg)),
-                           stock and build(stock, 'cpu'))
-    else:
-        result = dict(shape=list(shape), params=sum(p.numel() for p in model.parameters()),
-                      gmacs=count_network_gmacs(model, shape, **how_to_run(model.cfg)))
+    with result_on_stdout() as stdout:
+        result = count(args)
     if args.json:
-        json.dump(result, sys.stdout, indent=2)
-        print()
-    elif learns:
-        show(result)
+        print(json.dumps(result, indent=2), file=stdout)
+    elif 'instances' in result:
+        show(result, Console(file=stdout, markup=False))
     else:
         print(f'{result["params"]:,} parameters, {result["gmacs"]:.4g} GMACs at '
-              f'{shape[0]} x {shape[1]}; no DynOPool')
+              '{} x {}; no DynOPool'.format(*result['shape']), file=stdout)
 
 
 if __name__ == '__main__':

@@ -1,7 +1,8 @@
 """Segment images: writes overlays and label maps.
 
-Takes one image or a folder. For NAME.jpg, OUT/overlays/NAME.png shows the prediction on the
-image and OUT/labels/NAME.png holds the class of each pixel.
+Takes one image or a folder, and reads them by the loader of the config's test pipeline. For
+NAME.jpg, OUT/overlays/NAME.png shows the prediction on the image and OUT/labels/NAME.png holds the
+class of each pixel.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_device
 from mmseg_dynopool.cli.segment import segment_images
 from mmseg_dynopool.config import how_to_run, read_config
 from mmseg_dynopool.data.images import find_images
+from mmseg_dynopool.data.pipeline import ImagePipeline
 from mmseg_dynopool.export import OnnxSegmentor
 from mmseg_dynopool.models.cost import describe_gmacs, watch_shapes
 
@@ -32,7 +34,7 @@ def main():
     check_segmentor(cfg, 'infer')
     check_device(args.device)
 
-    images = find_images(args.image)
+    images = find_images(args.image, ImagePipeline(cfg).suffixes)
     is_onnx = args.checkpoint.endswith('.onnx')
     model = OnnxSegmentor(args.checkpoint, cfg) if is_onnx else load_network(
         cfg, args.checkpoint, args.device)

@@ -54,7 +54,7 @@ def main():
     if args.work_dir.exists():
         raise SystemExit(f'{args.work_dir} exists; name an empty --work-dir')
 
-    console = Console()
+    console = Console(markup=False)
     moments = random.Random(args.seed)
     whole, _ = train(args.config, args.work_dir / 'reference', args.cfg_options)
     reference = latest_checkpoint(args.work_dir / 'reference')

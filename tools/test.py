@@ -2,9 +2,14 @@
 
 import argparse
 
+from mmengine.registry import METRICS
+from mmseg.evaluation import IoUMetric
+from torch import nn
+
 from mmseg_dynopool.checkpoints import Checkpoint, Runner
+from mmseg_dynopool.checkpoints.runner import build_runner
 from mmseg_dynopool.cli.options import add_run_options, end_distributed_run, load_run_config
-from mmseg_dynopool.config import how_to_run, is_segmentor, type_name
+from mmseg_dynopool.config import find_type, how_to_run, is_segmentor, metrics_of
 from mmseg_dynopool.data.check import check_data
 from mmseg_dynopool.files import check_folder
 from mmseg_dynopool.hooks import LabelCheckHook
@@ -37,10 +42,10 @@ def main():
         # Every image: upstream's hook draws one in `interval` batches, by default one in 50.
         hook = dict(draw=True, interval=1, show=args.show, wait_time=args.wait_time)
         if (cfg.get('default_hooks') or {}).get('visualization') is None:
-            hook['type'] = 'SegVisualizationHook'
+            hook['type'] = 'mmseg.SegVisualizationHook'
         cfg.merge_from_dict({'default_hooks.visualization': hook})
         if not cfg.get('visualizer'):
-            cfg.visualizer = dict(type='SegLocalVisualizer', name='show_dir',
+            cfg.visualizer = dict(type='mmseg.SegLocalVisualizer', name='show_dir',
                                   vis_backends=[dict(type='LocalVisBackend')])
         if args.show_dir:
             cfg.visualizer.save_dir = args.show_dir
@@ -49,15 +54,16 @@ def main():
         cfg.tta_model.module = cfg.model
         cfg.model = cfg.tta_model
     if args.out:
-        evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [
-            cfg.test_evaluator]
-        for evaluator in evaluators:
-            if type_name(evaluator) == 'IoUMetric':  # the one that can write label maps
-                evaluator.update(output_dir=args.out, keep_results=True)
-    runner = Runner.from_cfg(cfg)
+        for metric in metrics_of(cfg.test_evaluator):
+            kind = find_type(METRICS, metric)
+            if isinstance(kind, type) and issubclass(kind, IoUMetric):  # which writes label maps
+                metric.update(output_dir=args.out, keep_results=True)
+    runner = build_runner(cfg)
     runner.register_hook(LabelCheckHook())
-    checkpoint.verify(runner.model)
-    runner.checkpoint = checkpoint
+    if isinstance(runner.model, nn.Module):  # a FlexibleRunner builds it when it tests
+        checkpoint.verify(runner.model)
+    if isinstance(runner, Runner):
+        runner.checkpoint = checkpoint
     del checkpoint  # the runner drops it when it is loaded
     with watch_shapes(runner.model) as shapes:
         runner.test()

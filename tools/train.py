@@ -2,8 +2,11 @@
 
 import argparse
 
+from torch import nn
+
 from mmseg_dynopool.checkpoints import Checkpoint, Runner
 from mmseg_dynopool.checkpoints.checkpoint import read_pretrained
+from mmseg_dynopool.checkpoints.runner import build_runner
 from mmseg_dynopool.cli.options import (
     add_run_options,
     enable_amp,
@@ -29,16 +32,20 @@ def main():
     if args.amp:
         enable_amp(cfg)
     check_data(cfg, 'train_dataloader', 'val_dataloader')
-    read_pretrained(cfg)
     if checkpoint is None and cfg.get('load_from'):
         checkpoint = Checkpoint.read(cfg.load_from)
-    runner = Runner.from_cfg(make_resumable(cfg))
+    runner = build_runner(make_resumable(cfg))
     runner.register_hook(LabelCheckHook())
-    if checkpoint is not None:
-        # A run may start from another task's weights, whose head differs; not so a resumed one.
+    is_built = isinstance(runner.model, nn.Module)  # a FlexibleRunner builds it when it trains
+    if is_built:
+        read_pretrained(runner.model)
+    if checkpoint is not None and is_built:
+        # A run may start from another task's weights, whose head and image differ; not so a
+        # resumed one.
         resume = bool(cfg.get('resume'))
-        checkpoint.verify(runner.model, '' if resume else 'backbone.', resume)
-        runner.checkpoint = checkpoint
+        checkpoint.verify(runner.model, '' if resume else 'backbone.', resume, partly=not resume)
+        if isinstance(runner, Runner):
+            runner.checkpoint = checkpoint
         del checkpoint  # the runner drops it when it is loaded
     runner.train()
     end_distributed_run()

@@ -7,7 +7,6 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.model import BaseModel
-from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 from mmseg.evaluation import IoUMetric
@@ -15,7 +14,8 @@ from mmseg.models import BaseSegmentor
 from rich.progress import track
 from torch.utils.data import Dataset
 
-from mmseg_dynopool.config import is_segmentor
+from mmseg_dynopool.config import enter_scope, is_segmentor, metrics_of
+from mmseg_dynopool.data.images import to_picture
 
 
 @dataclass
@@ -101,7 +101,7 @@ def evaluate(model: BaseModel, cfg: Config) -> Evaluation:
     Raises:
         ValueError: the data set has no class names.
     """
-    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    enter_scope(cfg)
     settings = dict(cfg.val_dataloader, drop_last=False, batch_sampler=None,
                     sampler=dict(type='DefaultSampler', shuffle=False))
     loader = Runner.build_dataloader(Config(settings)._cfg_dict)
@@ -109,10 +109,9 @@ def evaluate(model: BaseModel, cfg: Config) -> Evaluation:
     if not classes:
         raise ValueError('the validation data set has no class names: set '
                          'val_dataloader.dataset.metainfo.classes')
-    evaluators = cfg.get('val_evaluator') or []
-    evaluators = [evaluators] if isinstance(evaluators, dict) else evaluators
+    metrics = metrics_of(cfg.get('val_evaluator'))
     kind = Evaluation if is_segmentor(cfg.model) else ImageEvaluation
-    ignore_index = next((e['ignore_index'] for e in evaluators if 'ignore_index' in e), 255)
+    ignore_index = next((m['ignore_index'] for m in metrics if 'ignore_index' in m), 255)
     if kind is ImageEvaluation:
         ignore_index = -1  # 255 is a class
     # Classes to which the data set gives no color are black, as in mmseg.
@@ -146,8 +145,7 @@ def segment(model: BaseSegmentor, dataset: Dataset, index: int
     item = dataset[index]
     with torch.no_grad():
         sample = model.val_step(pseudo_collate([item]))[0]
-    image = item['inputs'].clamp(0, 255).byte().permute(1, 2, 0).numpy()
-    image = image[..., ::-1] if image.shape[2] == 3 else np.repeat(image[..., :1], 3, 2)
+    image = to_picture(item['inputs'].permute(1, 2, 0).numpy())[..., ::-1]
     labels = [getattr(sample, name).data.squeeze(0).cpu().numpy()
               for name in ('gt_sem_seg', 'pred_sem_seg')]
     return np.ascontiguousarray(image), *labels

@@ -9,7 +9,7 @@ import torch
 
 from mmseg_dynopool.config import dynopool_parts, type_name
 from mmseg_dynopool.costs import device_name
-from mmseg_dynopool.data.listing import plain_datasets
+from mmseg_dynopool.data.listing import without_wrappers
 from mmseg_dynopool.hooks import DynOPoolHook, MeasuredGradientHook
 from mmseg_dynopool.hooks.shape_scalar import LEARNING_RATE
 from mmseg_dynopool.version import __version__
@@ -28,7 +28,7 @@ def recipe(run: Run) -> dict[str, str]:
     model, loader = cfg['model'], cfg.get('train_dataloader') or {}
     parts = dynopool_parts(model) or dict(backbone=model['backbone'])
     pools = {path: _pools(part) for path, part in parts.items()}
-    dataset = plain_datasets(loader.get('dataset') or {})[0]
+    dataset = without_wrappers(loader.get('dataset') or {})[0]
     wrapper = dict(type='OptimWrapper') | (cfg.get('optim_wrapper') or {})
     optimizer = dict(wrapper.get('optimizer') or {})
     hooks = {type_name(hook): hook for hook in cfg.get('custom_hooks') or []}
@@ -45,7 +45,7 @@ def recipe(run: Run) -> dict[str, str]:
         'Cost': _pairs({k: v for options in (model, hook) for k, v in options.items()
                         if k.startswith(_OF_COST) and v is not None}),
         'Time of the settled network': _settled_time(run),
-        'Data': ', '.join(str(v) for v in (dataset.get('type'), dataset.get('data_root')) if v),
+        'Data': ', '.join(str(v) for v in (type_name(dataset), dataset.get('data_root')) if v),
         'Augmentation': ', '.join(_call(step) for step in dataset.get('pipeline') or []
                                   if type_name(step) in _SIZE_TRANSFORMS),
         'Crop (h x w)': ' x '.join(map(str, crop)) if crop else '',

@@ -18,6 +18,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from mmseg_dynopool.conversion.modules import Converted, DynOPooling, Pooled, mix_in
 from mmseg_dynopool.conversion.shared_pool import SharedPool
+from mmseg_dynopool.costs.meta_copy import Stripped
 from mmseg_dynopool.layers import DynOPoolConv2d, FixedDynOPool, FixedImageResize, ImageResize
 from mmseg_dynopool.layers.find import all_pools, copy_replacing
 
@@ -146,7 +147,7 @@ def _positive_copy(network: nn.Module, ratios: dict[str, float], axis: int) -> n
                          for name, shared in module.shared_pools.items()}
     for module in network.modules():
         if isinstance(module, _NEUTRAL):
-            replaced[module] = nn.Identity()
+            replaced[module] = Stripped()
         elif isinstance(module, nn.Conv2d):
             replaced[module] = _unit_conv(module, replaced, axis)
         elif isinstance(module, nn.MaxPool2d | nn.AvgPool2d) and not isinstance(

@@ -1,16 +1,18 @@
 """A checkpoint: read once, verified against a network, loaded into it."""
 
+import logging
+import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
-from mmseg_dynopool.config import type_name
+from mmseg_dynopool.config import OPENMMLAB, type_name
 from mmseg_dynopool.layers import ResizingPool, learned_pools
 from mmseg_dynopool.layers.find import all_pools, by_short_name
 from mmseg_dynopool.models.whole_network import unwrap
@@ -83,7 +85,7 @@ class Checkpoint:
         return dict(meta) if isinstance(meta, dict) else {}
 
     def verify(self, model: nn.Module, part: str = '', resume: bool = False,
-               scales: bool = False) -> None:
+               scales: bool = False, partly: bool = False) -> None:
         """Check that the checkpoint fills every weight of ``model``.
 
         mmengine loads what fits and logs the rest, so that a wrong file gives a network of random
@@ -98,6 +100,8 @@ class Checkpoint:
                 head may differ.
             resume: check, too, that a training can go on from it.
             scales: check, too, that it holds the learned scales of a network that has some.
+            partly: as long as some weights fit, the others, as of an image with more channels,
+                are none but a warning.
 
         Raises:
             ValueError: the checkpoint is of another architecture or at other scales, or its
@@ -120,9 +124,9 @@ class Checkpoint:
                 raise ValueError(f"{self.path} holds no learned scale ({alphas[0]}, ...): it is a "
                                  "stock network's; give a checkpoint that was trained with "
                                  'DynOPool')
-        self._verify_weights(weights, optional=alphas)
-        diverged = [k for k in weights if k in self.state and _is_broken(
-            self.state[k], infinity=k in alphas)]
+        self._verify_weights(weights, optional=alphas, partly=partly)
+        diverged = [k for k in weights if k in self.state and torch.is_tensor(
+            self.state[k]) and _is_broken(self.state[k], infinity=k in alphas)]
         if diverged:
             raise ValueError(f'{self.path} holds NaN or infinity in {len(diverged)} weights '
                              f'({", ".join(diverged[:_SHOWN])}): its training diverged. Use an '
@@ -159,46 +163,51 @@ class Checkpoint:
                              'tools/freeze.py wrote beside it')
 
     def _verify_weights(self, weights: dict[str, torch.Tensor],
-                        optional: Collection[str]) -> None:
+                        optional: Collection[str], partly: bool) -> None:
         state = self.state
         missing = [k for k in weights if k not in state and k not in optional
                    and not k.endswith('num_batches_tracked')]
         misshapen = [k for k in weights if k in state and _shape(state[k]) != weights[k].shape]
         if missing or misshapen:
+            fitting = sum(k in state and k not in optional and k not in misshapen and v.dim() > 0
+                          for k, v in weights.items())
             details = [f'{k} is missing' for k in missing[:_SHOWN]]
             details += [f'{k} is {tuple(_shape(state[k]))}, not {tuple(weights[k].shape)}'
                         for k in misshapen[:_SHOWN]]
+            problem = (f'{len(missing)} weights missing and {len(misshapen)} of another shape '
+                       f'({"; ".join(details)})')
+            if partly and fitting:
+                print_log(f'{self.path} does not have all weights: {problem}. These start anew, '
+                          f'{fitting} others are loaded', logger='current', level=logging.WARNING)
+                return
             raise ValueError(
-                f'{self.path} is a checkpoint of another architecture: {len(missing)} weights '
-                f'missing and {len(misshapen)} of another shape ({"; ".join(details)}). Use the '
-                'config that it was trained with; a copy lies in its work dir')
+                f'{self.path} is a checkpoint of another architecture: {problem}. Use the config '
+                'that it was trained with; a copy lies in its work dir')
 
 
-def read_pretrained(cfg: Config) -> None:
-    """Read the local files that a model starts from, wherever its config names them.
+def read_pretrained(model: nn.Module) -> None:
+    """Read the local files that a network is going to start from, whoever names them.
 
-    These are ``init_cfg=dict(type='Pretrained', checkpoint=...)`` and ``pretrained=...`` at any
-    depth, which mmengine reads again and would run code of.
+    These are its modules' ``init_cfg=dict(type='Pretrained', checkpoint=...)``, which
+    ``pretrained=...`` becomes, too. mmengine reads them again, and would run code of them.
 
     Raises:
         ValueError: one cannot be read, or holds more than a training writes.
     """
-    for path in _pretrained_files(cfg.model):
-        if '://' not in path:
+    for path in dict.fromkeys(_pretrained_files(model)):
+        if '://' not in path and Path(path).is_file():
             read_file(path)
 
 
-def _pretrained_files(node: object) -> Iterator[str]:
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if isinstance(value, str) and (key == 'pretrained' or (
-                    key == 'checkpoint' and 'type' in node and type_name(node) in _PRETRAINED)):
-                yield value
-        node = node.values()
-    elif not isinstance(node, (list, tuple)):
-        return
-    for child in node:
-        yield from _pretrained_files(child)
+def _pretrained_files(model: nn.Module) -> Iterator[str]:
+    for module in model.modules():
+        settings = getattr(module, 'init_cfg', None)
+        reader = getattr(type(module), 'init_weights', None)
+        if reader is None or not reader.__module__.startswith(OPENMMLAB):
+            continue  # what it reads, and how, is its own affair
+        for each in settings if isinstance(settings, (list, tuple)) else [settings]:
+            if isinstance(each, dict) and type_name(each) in _PRETRAINED and each.get('checkpoint'):
+                yield os.path.expanduser(str(each['checkpoint']))
 
 
 def _are_close(scales: dict, others: dict) -> bool:

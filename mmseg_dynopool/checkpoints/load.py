@@ -4,11 +4,11 @@ import copy
 
 from mmengine.config import Config
 from mmengine.model import BaseModel
-from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 from mmseg.utils import get_classes, get_palette
 
-from mmseg_dynopool.config import is_segmentor
+from mmseg_dynopool.config import enter_scope, find_type, is_segmentor
+from mmseg_dynopool.data.listing import without_wrappers
 
 from .checkpoint import Checkpoint
 
@@ -60,7 +60,7 @@ def _build(cfg: Config) -> BaseModel:
     for key in ('pretrained', 'init_cfg'):
         if key in cfg.model:
             cfg.model[key] = None
-    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    enter_scope(cfg)
     model = MODELS.build(cfg.model)
     model.cfg = cfg  # mmseg's inference reads it
     model.eval()
@@ -77,9 +77,10 @@ def _dataset_meta(checkpoint: Checkpoint, cfg: Config) -> dict:
         return meta['dataset_meta']
     if 'CLASSES' in meta:  # of mmseg before 1.0
         return dict(classes=meta['CLASSES'], palette=meta.get('PALETTE'))
-    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
-    with DATASETS.switch_scope_and_registry(None) as datasets:  # of the config's default scope
-        kind = datasets.get(dataset['type']) if isinstance(dataset.get('type'), str) else None
+    loader = cfg.get('test_dataloader')
+    dataset = (loader.get('dataset') if isinstance(loader, dict) else None) or {}
+    dataset = without_wrappers(dataset)[0]
+    kind = find_type(DATASETS, dataset)
     named = {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
     if named or not is_segmentor(cfg.model):
         return named

@@ -6,9 +6,13 @@ alone; allowed here, too, is what mmengine's runner writes beside them.
 
 import os
 import re
+import warnings
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
 
 import numpy as np
 import torch
@@ -63,8 +67,8 @@ def read_file(path: str) -> Any:
     try:
         with torch.serialization.safe_globals(_training_types()):
             if re.match('https?://', path):
-                return torch.hub.load_state_dict_from_url(
-                    path, map_location='cpu', progress=False, weights_only=not trusted)
+                return _read_url(path, map_location='cpu', progress=False,
+                                 weights_only=not trusted)
             if '://' in path:
                 return CheckpointLoader.load_checkpoint(path, map_location='cpu')
             return torch.load(path, map_location='cpu', weights_only=not trusted)
@@ -76,8 +80,29 @@ def read_file(path: str) -> Any:
                 'Reading such a file can run any code; if you trust it, set the environment '
                 f'variable {TRUST}=1') from error
         reason = f'{type(error).__name__}: {error}'.partition('. ')[0]
+        if '://' in path and isinstance(error, OSError):
+            raise ValueError(f'{path} cannot be downloaded ({reason}); give a file of it') from error
         raise ValueError(f'{path} cannot be read as a checkpoint ({reason}): it is none, or its '
                          'writing, download or copy was cut off') from error
+
+
+def _read_url(url: str, **options: Any) -> Any:
+    """As by torch.hub, whose cache gives the weights of one URL to all that end in its name.
+
+    So each URL has a name of its own there. Where it cannot be downloaded, a file of torch.hub's
+    name is read, as on machines without a network.
+    """
+    name = Path(urlsplit(url).path).name
+    try:
+        own_name = f'{sha256(url.encode()).hexdigest()[:12]}-{name}'
+        return torch.hub.load_state_dict_from_url(url, file_name=own_name, **options)
+    except OSError as error:
+        cached = Path(torch.hub.get_dir(), 'checkpoints', name)
+        if isinstance(error, HTTPError) or not cached.is_file():
+            raise
+        warnings.warn(f'{url} cannot be downloaded ({error}): {cached} is read in its place. Another '
+                      'URL that ends in this name may have left it there', stacklevel=2)
+        return torch.hub.load_state_dict_from_url(url, **options)
 
 
 def _foreign_globals(path: str, error: Exception) -> list[str]:

@@ -1,6 +1,7 @@
 """Weights as safetensors: numbers and names, nothing that a reader would have to execute."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,6 +52,13 @@ def _plain(value: object) -> object:
     return np.asarray(value).tolist()
 
 
+def _with_whole_keys(entries: dict) -> dict:
+    """JSON's keys are texts; a data set's label map goes from number to number."""
+    if entries and all(re.fullmatch(r'-?\d+', key) for key in entries):
+        return {int(key): value for key, value in entries.items()}
+    return entries
+
+
 def load_from_safetensors(filename: str,
                           map_location: str | torch.device | Callable | None = 'cpu') -> dict:
     """Load such a file wherever mmengine takes a checkpoint: ``load_from``, ``init_model``.
@@ -88,7 +96,8 @@ def load_from_safetensors(filename: str,
         try:
             with safe_open(path, framework='pt') as file:
                 state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-                meta = json.loads((file.metadata() or {}).get('meta', '{}'))
+                meta = json.loads((file.metadata() or {}).get('meta', '{}'),
+                                  object_hook=_with_whole_keys)
         except (SafetensorError, OSError, json.JSONDecodeError) as error:
             raise ValueError(f'{filename} cannot be read as safetensors ({error}); the download '
                              'or copy may have been cut off') from error

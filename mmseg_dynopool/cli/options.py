@@ -2,16 +2,19 @@
 
 import argparse
 import os
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from pathlib import Path
+from typing import TextIO
 
 import torch
 import torch.distributed
 from mmengine.config import Config, DictAction
 
-from mmseg_dynopool.config import adapt_to_devices, is_segmentor, read_config
+from mmseg_dynopool.config import adapt_to_devices, is_segmentor, read_config, type_name
 from mmseg_dynopool.files import make_folder
 
 
@@ -96,6 +99,18 @@ def load_run_config(args: argparse.Namespace, needs: Sequence[str] = ('model', )
     return adapt_to_devices(cfg)
 
 
+@contextmanager
+def result_on_stdout() -> Iterator[TextIO]:
+    """Keep stdout for a command's result: what packages and configs print goes to stderr.
+
+    Yields:
+        stdout, to print the result to.
+    """
+    stdout = sys.stdout
+    with redirect_stdout(sys.stderr):
+        yield stdout
+
+
 def end_distributed_run() -> None:
     """Leave the process group, so that the process can end.
 
@@ -114,7 +129,7 @@ def enable_amp(cfg: Config) -> None:
         ValueError: the config has an optimizer wrapper of another type.
     """
     wrapper = cfg.optim_wrapper
-    kind = wrapper.get('type', 'OptimWrapper')
+    kind = type_name(wrapper) or 'OptimWrapper'
     if kind in ('AmpOptimWrapper', 'CPUAmpOptimWrapper'):
         return
     if kind != 'OptimWrapper':

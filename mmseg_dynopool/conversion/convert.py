@@ -23,8 +23,8 @@ from .modules import (
     ConvertedContainer,
     DynOPooling,
     Following,
-    Pooled,
     mix_in,
+    pool_around,
 )
 from .plan import MOST_MULTIPLE, RULES, ConversionPlan, make_plan, plan_image, trace_network
 from .shared_pool import SharedPool, Turns
@@ -244,7 +244,7 @@ def _apply(model: nn.Module, plan: ConversionPlan, pools: Mapping[str, ResizingP
                 module.stride = (1, 1)
                 state['same_padding'] = change.padding
             if state.get('same_padding') or len(state) > 1 or change.place != 'gone':
-                mix_in(module, Pooled, **state)
+                pool_around(module, **state)
         else:
             turns[change.module].pools.append(None if change.place == 'gone' else pool)
             mix_in(module, DynOPooling, turns=turns[change.module],
@@ -252,4 +252,4 @@ def _apply(model: nn.Module, plan: ConversionPlan, pools: Mapping[str, ResizingP
     is_container = isinstance(model, (nn.Sequential, nn.ModuleDict))
     mix_in(model, ConvertedContainer if is_container else Converted, shared_pools=shared,
            all_turns=[turn for turn in turns.values() if len(turn.pools) > 1],
-           size_chain=plan.size_chain)
+           size_chain=plan.size_chain, norms=plan.norms)

@@ -1,6 +1,12 @@
-"""Rule 2's place: the DynOPool stands behind the activation that follows the convolution."""
+"""Rule 2's place: the DynOPool stands behind the activation that follows the convolution.
+
+Or behind the norm, where no activation follows. Whatever folds a norm into the convolution before it
+must not meet a DynOPool between the two: a maximum taken before the norm is not that behind it where
+a weight of the norm is negative. Norms themselves hold none: they are replaced, by SyncBatchNorm.
+"""
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from .resolution import Step, Value
 from .trace import NORMS, POINTWISE, Tracer
@@ -18,7 +24,7 @@ def place_behind_activation(trace: Tracer, step: Step) -> tuple[str, str]:
         ``('behind', module)`` or ``('before', module)``: the latter before the only layer that
         reads an activation, where the activation module is one that others use, too.
     """
-    value, place, activated = step.output, step.module, False
+    value, place, activated, norm = step.output, step.module, False, ''
     while value.users and not activated:
         used_in = {(user.module, user.call) for user in value.users}
         ops = {user.op for user in value.users}
@@ -33,22 +39,54 @@ def place_behind_activation(trace: Tracer, step: Step) -> tuple[str, str]:
             break
         module = next(iter(used_in))[0]
         activated = not (ops & NORMS or _is_norm(trace, module))
+        if unit and isinstance(trace.network.get_submodule(module), _BatchNorm):
+            norm = module
         if unit and trace.calls[module] == 1:
             place = module
         elif not activated:
             break
         value = after
-    if not activated:  # nothing but a norm follows
-        return 'behind', step.module
-    if place == value.module:
+    if activated and place == value.module:
         return 'behind', place
-    # An activation that is used at many places.
-    readers = {user.module for user in value.users}
-    reader = readers.pop() if len(readers) == 1 else ''
-    if reader and trace.calls[reader] == 1 and isinstance(
-            trace.network.get_submodule(reader), nn.Conv2d):
-        return 'before', reader
-    return 'behind', step.module
+    if not activated and not norm:
+        return 'behind', step.module
+    # An activation that is used at many places, or a norm, of which it cannot be a part.
+    readers = [user.module for user in value.users]
+    reader = _common(readers)
+    if reader in readers and not (trace.calls[reader] == 1 and isinstance(
+            trace.network.get_submodule(reader), nn.Conv2d)):
+        reader = ''
+    if norm:
+        whole = _common([step.module, norm])
+        while whole and trace.results.get((whole, 1)) is not value:
+            whole = whole.rpartition('.')[0]
+        if whole and trace.calls[whole] == 1:
+            return 'behind', whole
+        while reader and not (trace.calls[reader] == 1 and (
+                reader in readers or trace.inputs.get((reader, 1)) is value)):
+            reader = reader.rpartition('.')[0]
+    elif reader not in readers:
+        reader = ''
+    return ('before', reader) if reader and value not in trace.outputs else ('behind', step.module)
+
+
+def norm_behind(trace: Tracer, module: str) -> str:
+    """The norm that alone reads what a convolution gives, and could be folded into it; or ``''``."""
+    for (name, _), value in trace.results.items():
+        if name == module and len(value.users) == 1 and isinstance(
+                trace.network.get_submodule(value.users[0].module), _BatchNorm):
+            return value.users[0].module
+    return ''
+
+
+def _common(names: list[str]) -> str:
+    """The innermost module that holds all of these, or is them; ``''`` for the network."""
+    parts: list[str] = []
+    for column in zip(*(name.split('.') for name in names)):
+        if len(set(column)) > 1:
+            break
+        parts.append(column[0])
+    return '.'.join(parts)
 
 
 def _is_unit(trace: Tracer, value: Value) -> bool:

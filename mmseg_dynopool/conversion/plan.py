@@ -16,11 +16,11 @@ from torch.utils._pytree import tree_leaves
 
 from mmseg_dynopool.costs.meta_copy import to_meta_copy
 from mmseg_dynopool.layers.dynopool import check_scale
-from mmseg_dynopool.layers.find import all_pools, input_channels
+from mmseg_dynopool.layers.find import all_pools, check_takes_images, input_channels
 from mmseg_dynopool.layers.image import IMAGE, ImageResize
 
 from .levels import Level, Levels, Refusal, group_steps
-from .placement import place_behind_activation
+from .placement import norm_behind, place_behind_activation
 from .resolution import Resolution
 from .sizes import SizeChain
 from .trace import Tracer, traced_size
@@ -70,6 +70,8 @@ class ConversionPlan:
         size_chain: how the levels' sizes follow from the image's; None if from more than that.
         multiple: of pixels, to which the sides of the resized image are rounded; None where the
             image has no scale.
+        norms: ``{norm: convolution}`` that a DynOPool stands between, so that the one must not be
+            folded into the other.
 
     Examples:
         >>> from mmseg_dynopool.conversion import plan_conversion
@@ -92,6 +94,7 @@ class ConversionPlan:
     reused: tuple[str, ...] = ()
     size_chain: SizeChain | None = None
     multiple: int | None = None
+    norms: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         rows = [('level', 'from stride', 'to stride', 'scale', 'DynOPool', 'module')]
@@ -206,6 +209,8 @@ def make_plan(model: nn.Module, trace: Tracer, rule: str, merge: bool, skip: Seq
     if found.refusals:
         return plan
     plan.changes = _changes(trace, found, rule)
+    plan.norms = {norm: change.module for change in plan.changes if change.place == 'behind'
+                  and (norm := norm_behind(trace, change.module))}
     frozen = {resolution.find() for name, resolution in trace.convolutions
               if _is_frozen(model.get_submodule(name))}
     plan.frozen = tuple(level.name for level in found.levels if level.target in frozen)
@@ -225,6 +230,7 @@ def _check_model(model: nn.Module, in_channels: int | None) -> None:
         raise ValueError(f'model must be an nn.Module, got {type(model).__name__}')
     if in_channels is not None and not (type(in_channels) is int and in_channels >= 1):
         raise ValueError(f'in_channels must be a whole number >= 1, got {in_channels!r}')
+    check_takes_images(model)
     pools = all_pools(model)
     if pools:
         raise ValueError(f'the network holds a DynOPool already, {next(iter(pools))!r}; convert '

@@ -41,6 +41,8 @@ class SharedPool:
     def begin(self, alpha: Sequence[float] | None = None,
               size: Sequence[int] | None = None) -> None:
         """Begin or end a forward pass, with alpha as numbers, or the output's size, if known."""
+        if self.entered is not None and not isinstance(self.entered[0], int):
+            self.entered = None  # a symbol, which means nothing beyond its trace
         self._alpha = alpha
         self._size = size
         self._pooled: list[tuple[tuple[object, ...], Tensor, Tensor]] = []
@@ -51,6 +53,8 @@ class SharedPool:
 
     def __call__(self, x: Tensor, reduce: str = 'max') -> Tensor:
         self.entered = x.shape[-2], x.shape[-1]
+        if isinstance(x, torch.fx.Proxy):
+            return self.pool(x, None, reduce)
         size = self._size
         if size is None and self._alpha is not None:
             size = pooled_size(self.entered, self._alpha)

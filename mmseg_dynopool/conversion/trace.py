@@ -64,6 +64,8 @@ class Tracer(TorchDispatchMode):
         outputs: those of the network that are tensors.
         unknown: modules that convolve or pool what does not come from the image, as far as known.
         at: the module that runs, after an error the one it occurred in.
+        results: the output ``(module, call)`` gave, if it is a tensor.
+        inputs: the first argument ``(module, call)`` got, if it is a tensor.
         calls: how often each module ran.
     """
 
@@ -78,6 +80,7 @@ class Tracer(TorchDispatchMode):
         self.outputs: list[Value] = []
         self.unknown: list[str] = []
         self.results: dict[tuple[str, int], Value] = {}
+        self.inputs: dict[tuple[str, int], Value] = {}
         self.calls: defaultdict[str, int] = defaultdict(int)
         self._values: dict[int, Value] = {}
         self._kept: list[Tensor] = []  # else another tensor could get the id
@@ -238,9 +241,11 @@ class Tracer(TorchDispatchMode):
 
     def _enter(self, name: str) -> Callable[..., None]:
 
-        def hook(module: nn.Module, args: object) -> None:
+        def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
             self.calls[name] += 1
             self._stack.append((name, self.calls[name]))
+            if args and id(args[0]) in self._values:
+                self.inputs[self._stack[-1]] = self._values[id(args[0])]
 
         return hook
 

@@ -19,6 +19,10 @@ _FREE = (nn.BatchNorm2d, nn.SyncBatchNorm, nn.LayerNorm, nn.GroupNorm, nn.ReLU, 
 _HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
 
 
+class Stripped(nn.Identity):
+    """In the place of a norm or activation whose values do not matter."""
+
+
 def to_meta_copy(model: nn.Module, strip: bool = True) -> nn.Module:
     """A copy in evaluation mode whose weights are on the meta device.
 
@@ -35,7 +39,7 @@ def to_meta_copy(model: nn.Module, strip: bool = True) -> nn.Module:
     _check_whole(model)
     pairs: list[tuple[object, object]] = [
         (pool, pool.for_counting()) for pool in learned_pools(model).values()]
-    pairs += [(module, nn.Identity()) for module in model.modules()
+    pairs += [(module, Stripped()) for module in model.modules()
               if strip and type(module) in _FREE]
     pairs += [(tensor, _empty_like(tensor)) for tensor in _to_empty(model)]
     return _copy_without_hooks(model, pairs)

@@ -1,151 +1,202 @@
-"""Look at the data before a run starts, not after an hour of it."""
+"""Look at the data before a run starts, not after an hour of it.
 
+The data sets are built as the run builds them. What looks wrong in their files is tried: it is an
+error if the data set itself, or the loss, would fail on it. What this cannot understand passes.
+"""
+
+import logging
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from mmseg.registry import DATASETS
+from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+from mmseg.datasets.transforms import LoadAnnotations
 
-from mmseg_dynopool.config import is_segmentor, type_name
+from mmseg_dynopool.config import enter_scope, metrics_of, type_name
 
 from .labels import LabelRange, describe_strays, label_range, stray_labels
-from .listing import loading_transforms, plain_datasets
+from .listing import build_dataset, load_sample, parts_of, spread, steps_of
 
 _SHOWN = 5
 _SAMPLES = 8
 
 
 def check_data(cfg: Config, *dataloaders: str) -> None:
-    """Check that the data sets of a config are there and every image has its label map.
+    """Check that the data sets of a config can be read, before a run starts.
 
-    A few images of each data set are read: the label map must have the image's size, one channel
-    and no values but the classes and ``ignore_index``. A classifier's data set must have as many
-    classes as its head. ``dataloaders`` are names in the config.
+    A few samples of each are read, as its own pipeline loads them. A label map with other values
+    than the classes and ``ignore_index``, of another size than its image, with several channels or
+    16 bits is an error where the loss or the metric would fail, else a warning. Of data sets of
+    other kinds than mmengine's, the log says that they were not looked at. ``dataloaders`` are
+    names in the config.
 
     Raises:
-        ValueError: a folder, image or label map is missing or malformed; the message names it.
+        ValueError: a data set cannot be built or is empty, a file is missing or malformed; the
+            message names it.
     """
-    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    enter_scope(cfg)
     for name in dataloaders:
-        if cfg.get(name) is not None:
-            for dataset in plain_datasets(cfg[name].dataset):
-                if not is_segmentor(cfg.model):
-                    _check_classes(name, dataset, cfg.model.head or {})
-                    continue
-                _check_folders(name, dataset)
-                _check_pairs(name, dataset)
-                _check_samples(name, dataset, cfg.model)
+        loaders = cfg.get(name)
+        for loader in loaders if isinstance(loaders, (list, tuple)) else [loaders]:
+            settings = loader.get('dataset') if isinstance(loader, dict) else None
+            if isinstance(settings, dict):
+                try:
+                    whole = build_dataset(settings)
+                except ValueError as error:
+                    raise ValueError(f'{name}: {error}') from error
+                for dataset in parts_of(whole):
+                    _Check(name, dataset, cfg).run()
 
 
-def _check_classes(name: str, dataset: dict, head: dict) -> None:
-    root = dataset.get('data_root') or ''
-    if not ('://' in root or dataset.get('download') or Path(root).is_dir()):
-        raise ValueError(f'{name}: the folder {root!r} does not exist; see docs/classification.md, '
-                         f'or set {name}.dataset.data_root')
-    try:
-        listed = DATASETS.build({**dataset, 'pipeline': []})
-    except Exception as error:  # of many types, by data set
-        raise ValueError(f'{name}: {type_name(dataset)} cannot be read from {root!r} '
-                         f'({type(error).__name__}: {error}); see docs/classification.md'
-                         ) from error
-    classes, expected = listed.metainfo.get('classes'), head.get('num_classes')
-    if None not in (classes, expected) and len(classes) != expected:
-        raise ValueError(f'{name}: the data set has {len(classes)} classes, but '
-                         f'model.head.num_classes={expected}; set it, or another list of classes')
-    if not len(listed):
-        raise ValueError(f'{name}: the data set in {root!r} is empty; see docs/classification.md')
-    infos = [listed.get_data_info(index) for index in _spread(len(listed))]
-    paths = [info['img_path'] for info in infos if info.get('img_path')]
-    missing = [path for path in paths if '://' not in path and not Path(path).is_file()]
-    if missing:
-        raise ValueError(f'{name}: listed images do not exist: {_first(missing)}')
-    labels = [int(label) for info in infos for label in np.ravel(info.get('gt_label', []))]
-    if expected and not all(0 <= label < expected for label in labels):
-        raise ValueError(f'{name}: the labels {sorted(set(labels))} of a few images are not all '
-                         f'classes of model.head.num_classes={expected}; set it, or mend the list')
+class _Check:
+    """The check of one data set.
 
+    Attributes:
+        name: of its data loader.
+    """
 
-def _spread(count: int) -> list[int]:
-    """A few indices, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, _SAMPLES).round().astype(int)).tolist()
+    def __init__(self, name: str, dataset: Any, cfg: Config):
+        self.name, self.dataset, self.cfg = name, dataset, cfg
+        self.trains = name.startswith('train')
+        self.warned: set[str] = set()
 
-
-def _check_folders(name: str, dataset: dict) -> None:
-    root = dataset.get('data_root') or ''
-    if '://' in root:  # an object store
-        return
-    for key, prefix in (dataset.get('data_prefix') or {}).items():
-        folder = Path(root, prefix or '')
-        if not folder.is_dir():
-            raise ValueError(f'{name}: the folder {str(folder)!r} ({key}) does not exist; see '
-                             f'docs/data.md, or set {name}.dataset.data_root')
-    listed = Path(root, dataset.get('ann_file') or '')
-    if dataset.get('ann_file') and not listed.is_file():
-        raise ValueError(f'{name}: the list {str(listed)!r} (ann_file) does not exist; see '
-                         'docs/data.md')
-
-
-def _check_pairs(name: str, dataset: dict) -> None:
-    # Without its pipeline the data set lists its files and reads none.
-    listed = DATASETS.build({**dataset, 'pipeline': [], 'lazy_init': True})
-    infos = listed.load_data_list()
-    if not infos:
-        raise ValueError(f'{name}: the data set is empty: no {listed.img_suffix!r} files in '
-                         f'{listed.data_prefix.get("img_path")!r}; see docs/data.md')
-    for key, lack in (('img_path', 'listed images do not exist'),
-                      ('seg_map_path', 'images have no label map')):
-        paths = [info[key] for info in infos if info.get(key)]
-        local = [path for path in paths if '://' not in path]
-        missing = [path for path in local if not Path(path).is_file()]
-        if missing:
-            raise ValueError(f'{name}: {len(missing)} of {len(infos)} {lack}; '
-                             f'missing: {_first(missing)}')
-        empty = [path for path in local if Path(path).stat().st_size == 0]
-        if empty:
-            raise ValueError(f'{name}: {len(empty)} of {len(infos)} files have no content, copy '
-                             f'them again: {_first(empty)}')
-
-
-def _first(paths: list[str]) -> str:
-    more = f' and {len(paths) - _SHOWN} more' if len(paths) > _SHOWN else ''
-    return ', '.join(paths[:_SHOWN]) + more
-
-
-def _check_samples(name: str, dataset: dict, model: dict) -> None:
-    """Read a few samples, evenly spread, as the data set's own pipeline loads them."""
-    pipeline = loading_transforms(dataset)
-    if 'LoadAnnotations' not in map(type_name, pipeline):
-        return
-    sampled = DATASETS.build({**dataset, 'pipeline': pipeline, 'lazy_init': False})
-    allowed = label_range(model)
-    for index in _spread(len(sampled)):
-        info = sampled.get_data_info(index)
+    def run(self) -> None:
+        if not isinstance(self.dataset, BaseDataset):
+            self._note(f"a {type(self.dataset).__name__} is no BaseDataset of mmengine's, so its "
+                       'files were not looked at')
+            return
         try:
-            sample = sampled.pipeline(dict(info))
-        except Exception as error:  # of many types, few of which name the file
+            infos = [dict(self.dataset.get_data_info(i)) for i in range(len(self.dataset))]
+        except Exception as error:  # from a data set of one's own, of any type
+            self._note(f'its list of samples was not looked at ({type(error).__name__}: {error})')
+            return
+        self._check_files(infos)
+        if 'gt_label' in infos[0]:
+            self._check_classes(infos)
+            return
+        allowed = label_range(self.cfg.get('model') or {})
+        if allowed is None:
+            self._note('the decode head, or its loss, is not one of mmseg, so the label maps were '
+                       'not looked at')
+        chosen = spread(len(infos), _SAMPLES)
+        odd = [problem for index in chosen
+               if (problem := self._check_sample(index, infos[index], allowed))]
+        # The loss fits the network's output to the labels, if a batch has them of one size.
+        if odd and (self._is_measured() if not self.trains else len(odd) < len(chosen)):
+            raise ValueError(odd[0])
+        if odd:
+            print_log(odd[0], 'current', logging.WARNING)
+
+    def _note(self, text: str, level: int = logging.INFO) -> None:
+        print_log(f'{self.name}: {text}', 'current', level)
+
+    def _warn(self, kind: str, text: str) -> None:
+        """Once for each kind."""
+        if kind not in self.warned:
+            self._note(text, logging.WARNING)
+        self.warned.add(kind)
+
+    def _failure(self, index: int) -> Exception | None:
+        """What the run would meet."""
+        try:
+            self.dataset[index]
+        except Exception as error:  # of many types
+            return error
+        return None
+
+    def _check_files(self, infos: list[dict]) -> None:
+        for key, lack in (('img_path', 'listed images do not exist'),
+                          ('seg_map_path', 'images have no label map')):
+            paths = {index: info[key] for index, info in enumerate(infos)
+                     if isinstance(info.get(key), (str, Path)) and '://' not in str(info[key])}
+            missing = {i: path for i, path in paths.items() if not Path(path).is_file()}
+            # The names of a data set of one's own, or of an archive, are no files.
+            if missing and (error := self._failure(next(iter(missing)))):
+                raise ValueError(f'{self.name}: {len(missing)} of {len(infos)} {lack}; missing: '
+                                 f'{_first(missing)}') from error
+            empty = {i: path for i, path in paths.items()
+                     if i not in missing and not Path(path).stat().st_size}
+            if empty and (error := self._failure(next(iter(empty)))):
+                raise ValueError(f'{self.name}: {len(empty)} of {len(infos)} files have no '
+                                 f'content, copy them again: {_first(empty)}') from error
+
+    def _check_classes(self, infos: list[dict]) -> None:
+        """Of a classifier."""
+        classes = self.dataset.metainfo.get('classes')
+        expected = (self.cfg.get('model', {}).get('head') or {}).get('num_classes')
+        if not isinstance(expected, int):
+            return
+        if classes is not None and len(classes) != expected:
+            self._warn('classes', f'the data set has {len(classes)} classes, but '
+                       f'model.head.num_classes={expected}; set it, or another list of classes')
+        labels = {int(label) for info in infos for label in np.ravel(info.get('gt_label', []))}
+        if not all(0 <= label < expected for label in labels):
             raise ValueError(
-                f'{name}: {info["img_path"]} or its label map {info.get("seg_map_path")} cannot '
-                f'be read ({type(error).__name__}: {error}); copy both again, or take them out '
-                'of the data set') from error
-        _check_label(name, info['seg_map_path'], sample, allowed)
+                f'{self.name}: the labels {min(labels)} to {max(labels)} are not all classes of '
+                f'model.head.num_classes={expected}; set it, or mend the list')
+
+    def _is_measured(self) -> bool:
+        """Whether mmseg's metric compares the predictions with the label maps."""
+        evaluator = self.cfg.get(self.name.replace('dataloader', 'evaluator'))
+        return any(type_name(metric) == 'IoUMetric' for metric in metrics_of(evaluator))
+
+    def _check_sample(self, index: int, info: dict, allowed: LabelRange | None) -> str:
+        """Read a sample as the data set's own pipeline loads it.
+
+        Returns:
+            What is odd of the label map's size, if anything.
+        """
+        path = info.get('seg_map_path')
+        try:
+            image, label = load_sample(self.dataset, index)
+        except Exception as error:
+            if self._failure(index):
+                raise ValueError(
+                    f'{self.name}: {info.get("img_path")} or its label map {path} cannot be read '
+                    f'({type(error).__name__}: {error}); copy both again, or take them out of the '
+                    'data set') from error
+            return ''
+        if image is None or label is None or allowed is None:
+            return ''
+        if any(type(step) is LoadAnnotations for step in steps_of(self.dataset)):
+            self._check_bits(str(path))
+        what = f'{self.name}: the label map {path}'
+        if label.ndim == 2 and label.shape == image.shape[:2] and not stray_labels(label, allowed):
+            return ''
+        try:  # later transforms may have mended it
+            packed = self.dataset[index]
+            final = np.asarray(packed['data_samples'].gt_sem_seg.data)
+            size = tuple(packed['inputs'].shape[-2:] if self.trains
+                         else packed['data_samples'].ori_shape[:2])
+        except Exception:  # not what mmseg packs
+            return ''
+        if final.ndim != 3 or len(final) != 1:
+            problem = (f'{what} has shape {label.shape}; it must have one channel that holds the '
+                       'class of each pixel, no colors')
+            if self.trains or self._is_measured():
+                raise ValueError(problem)
+            return problem
+        if strays := stray_labels(final, allowed):
+            problem = f'{self.name}: {describe_strays(str(path), strays, allowed)}'
+            if self.trains and allowed.is_index:
+                raise ValueError(problem)
+            self._warn('strays', problem)
+        if final.shape[1:] == size:
+            return ''
+        return (f'{what} is {label.shape[0]} x {label.shape[1]}, its image {image.shape[0]} x '
+                f'{image.shape[1]} (height x width); they must have one size')
+
+    def _check_bits(self, path: str) -> None:
+        raw = cv2.imread(path, cv2.IMREAD_UNCHANGED) if Path(path).is_file() else None
+        if raw is not None and raw.max() > 255:
+            self._warn('bits', f'the label map {path} holds {raw.max()}, but LoadAnnotations keeps '
+                       'the lower 8 bits alone; convert it to 8 bits, or load it with a transform '
+                       'of your own')
 
 
-def _check_label(name: str, path: str, sample: dict, allowed: LabelRange | None) -> None:
-    label, image = sample['gt_seg_map'], sample['img']
-    if label.ndim != 2:
-        raise ValueError(f'{name}: the label map {path} has shape {label.shape}; it must have one '
-                         'channel that holds the class of each pixel, no colors')
-    if label.shape != image.shape[:2]:
-        raise ValueError(f'{name}: the label map {path} is {label.shape[0]} x {label.shape[1]}, '
-                         f'its image {image.shape[0]} x {image.shape[1]} (height x width); they '
-                         'must have one size')
-    raw = None if '://' in path else cv2.imread(path, cv2.IMREAD_UNCHANGED)
-    if raw is not None and raw.max() > 255:
-        raise ValueError(f'{name}: the label map {path} holds {raw.max()}, but LoadAnnotations '
-                         'keeps the lower 8 bits alone; convert it to 8 bits, or load it with a '
-                         'transform of your own')
-    strays = stray_labels(label, allowed)
-    if allowed and strays:
-        raise ValueError(f'{name}: {describe_strays(path, strays, allowed)}')
+def _first(paths: dict[int, Any]) -> str:
+    more = f' and {len(paths) - _SHOWN} more' if len(paths) > _SHOWN else ''
+    return ', '.join(map(str, list(paths.values())[:_SHOWN])) + more

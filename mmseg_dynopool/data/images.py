@@ -4,15 +4,14 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image
 
-IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.npy', '.png', '.tif', '.tiff', '.webp')
 
 
-def find_images(path: str | Path) -> list[Path]:
-    """The image at ``path``, or all images in the folder ``path``.
+def find_images(path: str | Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
+    """The image at ``path``, or all files in the folder ``path`` that end in one of ``suffixes``.
 
     Raises:
         ValueError: there is nothing at ``path``, or a folder without images.
@@ -22,22 +21,19 @@ def find_images(path: str | Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise ValueError(f'there is no image or folder {str(path)!r}')
-    images = sorted(p for p in path.iterdir()
-                    if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir())
+    images = sorted(p for p in path.iterdir() if not p.is_dir() and not p.name.startswith('.')
+                    and p.name.lower().endswith(tuple(map(str.lower, suffixes))))
     if not images:
-        raise ValueError(f'the folder {str(path)!r} holds no image ({", ".join(IMAGE_SUFFIXES)})')
+        named = ', '.join(filter(None, suffixes))
+        raise ValueError(f'the folder {str(path)!r} holds no image' + f' ({named})' * bool(named))
     return images
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """Read an image as ``(H, W, 3)``, BGR, 8 bits.
-
-    Gray images get three equal channels, 16 bits are cut to their upper 8, an alpha channel is
-    dropped.
+def check_image(path: str | Path) -> None:
+    """Check what OpenCV would not notice of an image file, or fill in.
 
     Raises:
-        ValueError: it cannot be read, or is a JPEG whose end is missing: OpenCV would fill in
-            what is missing.
+        ValueError: it cannot be opened, is empty, or is a JPEG whose end is missing.
     """
     try:
         content = Path(path).read_bytes()
@@ -46,11 +42,25 @@ def read_image(path: str | Path) -> np.ndarray:
     if not content:
         raise ValueError(f'the image {path} is empty; copy it again')
     _check_jpeg(content, path)
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError(f'{path} cannot be read as an image: it is damaged, or of a kind that '
-                         'OpenCV does not read; convert it to PNG with 8 or 16 bits')
-    return image
+
+
+def to_picture(image: np.ndarray) -> np.ndarray:
+    """What a person can look at: any image ``(H, W)`` or ``(H, W, C)`` as ``(H, W, 3)``, 8 bits.
+
+    Of more channels than three the first three; of fewer the first one, as gray. Whole numbers
+    from 0 to 255 stay as they are, others are stretched to them, but for the outer 2 % at each end.
+    """
+    image = np.asarray(image)
+    image = image.reshape(*image.shape[:2], -1)
+    image = image[..., :3] if image.shape[2] >= 3 else image[..., :1].repeat(3, 2)
+    if image.dtype == np.uint8:
+        return image
+    image = np.nan_to_num(image.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = image.min(initial=0), image.max(initial=0)
+    if low < 0 or high > 255 or not np.array_equal(image, image.round()):
+        low, high = np.percentile(image, (2, 98))
+        image = 255 * (image - low) / max(high - low, np.finfo(float).tiny)
+    return image.clip(0, 255).round().astype(np.uint8)
 
 
 def _check_jpeg(content: bytes, path: str | Path) -> None:
@@ -77,6 +87,7 @@ def paint_labels(image: np.ndarray, label: np.ndarray, palette: Sequence | np.nd
     The ``palette`` has a color in the image's order of channels for each class; labels beyond it
     get the last one. Pixels of ``ignore_index`` stay as they are. ``opacity`` is from 0 to 1.
     """
+    label = np.asarray(label).astype(int)  # of a head with one channel they are floats
     colors = np.asarray(palette, float)[np.minimum(label, len(palette) - 1)]
     painted = (1 - opacity) * image + opacity * colors
     if ignore_index is not None:

@@ -7,28 +7,50 @@ file; in an evaluation mmseg leaves it out of the metric without a word.
 from typing import Any, NamedTuple
 
 import numpy as np
+from mmengine.registry import MODELS
 from torch import Tensor, nn
+
+from mmseg_dynopool.config import OPENMMLAB, find_type
 
 _SHOWN = 5
 
 
 class LabelRange(NamedTuple):
-    """Labels from 0 to ``classes - 1`` are classes, ``ignored`` counts nowhere."""
+    """Labels from 0 to ``classes - 1`` are classes, ``ignored`` counts nowhere.
+
+    ``is_index``: the loss fails on others.
+    """
 
     classes: int
     ignored: int
+    is_index: bool = True
 
 
 def label_range(model: dict | nn.Module) -> LabelRange | None:
-    """What the (last) decode head of a segmentor or its config allows; None without such a head."""
-    head = _get(model, 'decode_head')
-    if isinstance(head, (list, tuple)) or type(head).__name__ == 'ModuleList':
-        head = head[-1]
+    """What the (last) decode head of a segmentor or its config allows.
+
+    None without such a head, and where code of one's own stands between labels and loss: it may
+    take others.
+    """
+    head = _last(_get(model, 'decode_head'))
     classes = _get(head, 'num_classes')
-    if not isinstance(classes, int):
+    between = [getattr(find_type(MODELS, owner), name, None) for owner, name in (
+        (model, 'loss'), (head, 'loss'), (head, 'loss_by_feat'),
+        (_get(model, 'data_preprocessor'), 'forward'))]
+    if not isinstance(classes, int) or not all(
+            function is None or function.__module__.startswith(OPENMMLAB) for function in between):
         return None
+    losses = _get(head, 'loss_decode') or [dict(type='CrossEntropyLoss')]
+    losses = losses if isinstance(losses, (list, tuple, nn.ModuleList)) else [losses]
+    kinds = [find_type(MODELS, loss) for loss in losses]
+    is_index = any(isinstance(kind, type) and kind.__module__.startswith(OPENMMLAB) and
+                   kind.__name__ in ('CrossEntropyLoss', 'OhemCrossEntropy') for kind in kinds)
     # A head with one channel tells 0 from 1.
-    return LabelRange(max(classes, 2), _get(head, 'ignore_index', 255))
+    return LabelRange(max(classes, 2), _get(head, 'ignore_index', 255), is_index)
+
+
+def _last(heads: Any) -> Any:
+    return heads[-1] if isinstance(heads, (list, tuple, nn.ModuleList)) and heads else heads
 
 
 def stray_labels(label: np.ndarray | Tensor, allowed: LabelRange | None) -> list[int]:

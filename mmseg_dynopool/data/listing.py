@@ -1,26 +1,109 @@
 """The data sets of a config without their augmentations."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from mmengine.registry import init_default_scope
-from mmseg.registry import DATASETS
+from mmengine.dataset import BaseDataset
+from mmengine.registry import DATASETS
+from torch.utils.data import Dataset
 
 from mmseg_dynopool.config import type_name
 
 
-def plain_datasets(dataset: dict) -> list[dict]:
-    """The data sets inside wrappers such as ConcatDataset and RepeatDataset."""
-    if 'datasets' in dataset:
-        return [plain for part in dataset['datasets'] for plain in plain_datasets(part)]
-    if 'dataset' in dataset:
-        return plain_datasets(dataset['dataset'])
+def build_dataset(settings: dict) -> Any:
+    """Build a data set as mmengine's runner does.
+
+    Raises:
+        ValueError: it cannot be built, or is empty; the message says why, if that can be told.
+    """
+    try:
+        dataset = DATASETS.build(settings)
+        if hasattr(dataset, 'full_init'):
+            dataset.full_init()
+    except Exception as error:  # of many types, by data set
+        raise ValueError(next(_reasons(settings), '') or
+                         f'the data set {type_name(settings)} cannot be built '
+                         f'({type(error).__name__}: {error}); see docs/data.md') from error
+    if hasattr(dataset, '__len__') and not len(dataset):
+        raise ValueError('the data set is empty; see docs/data.md')
+    return dataset
+
+
+def _reasons(settings: dict) -> Iterator[str]:
+    """What may be wrong with a data set that cannot be built."""
+    for plain in without_wrappers(settings):
+        root, prefixes = plain.get('data_root') or '', plain.get('data_prefix')
+        if not isinstance(prefixes, dict):
+            prefixes = dict(data_root='') if root else {}
+        for key, prefix in prefixes.items():
+            folder = str(Path(root, prefix or ''))
+            if '://' not in f'{root}{prefix}' and not Path(folder).is_dir():
+                yield (f'the folder {folder!r} ({key}) does not exist; see docs/data.md, or set '
+                       'data_root of the data set')
+        listed = plain.get('ann_file') or ''
+        if listed and '://' not in f'{root}{listed}' and not Path(root, listed).exists():
+            yield (f'the list {str(Path(root, listed))!r} (ann_file) does not exist; see '
+                   'docs/data.md')
+        try:
+            lister = DATASETS.build({**plain, 'pipeline': [], 'lazy_init': True})
+            is_empty = not lister.load_data_list()
+        except Exception:  # the data set's own error tells more
+            continue
+        if is_empty:
+            yield (f'the data set is empty: no {getattr(lister, "img_suffix", "image")!r} files in '
+                   f'{lister.data_prefix.get("img_path", root)!r}; see docs/data.md')
+
+
+def without_wrappers(settings: dict) -> list[dict]:
+    """The settings of the data sets inside wrappers such as ConcatDataset and RepeatDataset."""
+    inner = settings.get('datasets') or [settings.get('dataset')]
+    if isinstance(inner, (list, tuple)) and all(isinstance(part, dict) for part in inner):
+        return [plain for part in inner for plain in without_wrappers(part)]
+    return [settings]
+
+
+def parts_of(dataset: Any) -> list:
+    """The data sets inside those that wrap others."""
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    if isinstance(inner, (list, tuple)) and all(  # mmengine's wrappers have no common base
+            isinstance(part, Dataset) or hasattr(part, 'full_init') for part in inner):
+        return [plain for part in inner for plain in parts_of(part)]
     return [dataset]
 
 
-def loading_transforms(dataset: dict) -> list[dict]:
-    """Those transforms of a data set's pipeline that load images and annotations."""
-    return [t for t in dataset.get('pipeline') or [] if type_name(t).startswith('Load')]
+def steps_of(dataset: Any) -> list:
+    """The transforms of a data set's pipeline, built."""
+    return getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
+
+
+def spread(count: int, chosen: int) -> list[int]:
+    """Some of ``count`` indices, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, chosen).round().astype(int)).tolist()
+
+
+def load_sample(dataset: BaseDataset, index: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """An image and its label map, as the data set's own pipeline loads them.
+
+    Its transforms run, whatever they are, until both are there; they are taken at that moment,
+    before any augmentation.
+
+    Returns:
+        ``(image (H, W, C), label map (H, W))``; None where no transform gives an ``img``, or a
+        ``gt_seg_map``.
+    """
+    sample, found = dataset.get_data_info(index), dict(img=None, gt_seg_map=None)
+    for step in steps_of(dataset):
+        sample = step(sample)
+        if not isinstance(sample, dict):
+            break
+        for key, value in found.items():
+            if value is None and isinstance(sample.get(key), np.ndarray):
+                found[key] = sample[key].copy()
+        if all(value is not None for value in found.values()):
+            break
+    return found['img'], found['gt_seg_map']
 
 
 def read_samples(dataset: dict, images: int
@@ -32,30 +115,23 @@ def read_samples(dataset: dict, images: int
         most ``images`` of them.
 
     Raises:
-        ValueError: the data set is empty, its pipeline loads no annotations, or ``images`` is
-            below 1.
+        ValueError: the data set is empty or none of mmengine's, its pipeline loads no label maps,
+            or ``images`` is below 1.
     """
     if images < 1:
         raise ValueError(f'images must be at least 1, got {images}')
-    init_default_scope('mmseg')
-    built = []
-    for plain in plain_datasets(dataset):
-        pipeline = loading_transforms(plain)
-        if 'LoadAnnotations' not in map(type_name, pipeline):
-            raise ValueError('the pipeline of the data set loads no label maps, got '
-                             f'{[type_name(t) for t in plain.get("pipeline") or []]}; add '
-                             "dict(type='LoadAnnotations')")
-        part = DATASETS.build({**plain, 'pipeline': pipeline, 'lazy_init': True})
-        if part.load_data_list():  # mmengine cannot complete an empty one
-            part.full_init()
-            built.append(part)
-    samples = [(part, index) for part in built for index in range(len(part))]
-    if not samples:
-        raise ValueError(f'the data set is empty: no images in '
-                         f'{[p.get("data_root") for p in plain_datasets(dataset)]}; '
-                         'see docs/data.md')
-    for which in np.unique(np.linspace(0, len(samples) - 1, images).round().astype(int)):
+    parts = parts_of(build_dataset(dataset))
+    if not all(isinstance(part, BaseDataset) for part in parts):
+        raise ValueError(f"samples are read from mmengine's BaseDataset alone, got "
+                         f'{[type(part).__name__ for part in parts]}')
+    samples = [(part, index) for part in parts for index in range(len(part))]
+    for which in spread(len(samples), images):
         part, index = samples[which]
         info = part.get_data_info(index)
-        sample = part.pipeline(dict(info))
-        yield info['img_path'], sample['img'], sample['gt_seg_map'], part.ignore_index
+        image, label = load_sample(part, index)
+        if image is None or label is None:
+            raise ValueError('the pipeline of the data set loads no label maps, got '
+                             f'{[type(step).__name__ for step in steps_of(part)]}; add '
+                             "dict(type='LoadAnnotations')")
+        yield info.get('img_path', f'image {index}'), image, label, getattr(
+            part, 'ignore_index', 255)

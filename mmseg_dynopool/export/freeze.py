@@ -8,7 +8,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.model import BaseModel
 from mmseg.registry import MODELS
 
-from mmseg_dynopool.config import dynopool_parts, type_name
+from mmseg_dynopool.config import OPENMMLAB, dynopool_parts, find_type, type_name
 from mmseg_dynopool.layers import learned_pools
 from mmseg_dynopool.models import DynOPoolBackbone
 
@@ -24,16 +24,14 @@ def plain_model(model_cfg: ConfigDict) -> ConfigDict:
     network had.
     """
     plain = copy.deepcopy(model_cfg)
-    network = named = plain.type
-    if isinstance(named, str):
-        with MODELS.switch_scope_and_registry(None) as models:  # of the config's default scope
-            network = models.get(named)
+    named, network = plain.type, find_type(MODELS, plain)
     if getattr(network, '__module__', '').startswith('mmseg_dynopool.'):
         plain.type = _name_as(named, network.__bases__[-1])
     parts = dynopool_parts(plain).values()
     for node in (plain, plain.get('backbone'), *parts, *(part.get('backbone') for part in parts)):
         for key in ('pretrained', 'init_cfg') if isinstance(node, dict) else ():
-            node.pop(key, None)
+            if key == 'init_cfg' or _is_openmmlabs(node):
+                node.pop(key, None)
     if plain.get('dynopool') is not None:
         plain.backbone = ConfigDict(type=_name_as(named, DynOPoolBackbone),
                                     backbone=plain.backbone, dynopool=plain.dynopool)
@@ -42,11 +40,19 @@ def plain_model(model_cfg: ConfigDict) -> ConfigDict:
     return plain
 
 
+def _is_openmmlabs(node: dict) -> bool:
+    """Whether a ``pretrained`` names weights; a backbone of one's own may mean anything by it."""
+    while isinstance(node.get('backbone'), dict):  # to which it is handed down
+        node = node['backbone']
+    module = getattr(find_type(MODELS, node), '__module__', '')
+    return not module or module.startswith(OPENMMLAB)
+
+
 def _name_as(named: object, kind: Any) -> str:
     """The name of a class: with its module, unless another type is named without a scope."""
     if isinstance(named, str) and '.' not in named:
         return kind.__name__
-    return f'{kind.__module__}.{kind.__name__}'
+    return f'{kind.__module__}.{kind.__qualname__}'
 
 
 def _without_classes(node: object) -> Any:
@@ -54,7 +60,7 @@ def _without_classes(node: object) -> Any:
     if isinstance(node, dict):
         return {key: _without_classes(value) for key, value in node.items()}
     if isinstance(node, (list, tuple)):
-        return type(node)(map(_without_classes, node))
+        return (list if isinstance(node, list) else tuple)(map(_without_classes, node))
     is_named = isinstance(node, (type, FunctionType)) and node.__module__ != 'builtins'
     return _name_as(node, node) if is_named else node
 
@@ -107,6 +113,9 @@ def freeze_config(cfg: Config, model: BaseModel) -> Config:
                          'this name, and hold all that learns. Else use freeze_pools(model)')
     frozen = Config(_without_classes(cfg.to_dict()))
     frozen.model = plain_model(frozen.model)
+    if cfg.get('default_scope', 'mmseg') is None:  # mmengine's runner knows no names of mmseg
+        kind = find_type(MODELS, frozen.model)
+        frozen.model.type = _name_as(kind, kind)
     for path, part in dynopool_parts(frozen.model).items():
         scales = {name: tuple(1 / a for a in pool.freeze().read_alpha())
                   for name, pool in pools[path].items()}

@@ -1,6 +1,5 @@
 """The files of a frozen network, proven before they get their names."""
 
-import os
 import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +12,8 @@ from mmengine.runner import save_checkpoint
 
 from mmseg_dynopool.checkpoints import Checkpoint, load_network, save_safetensors
 from mmseg_dynopool.config import how_to_run
-from mmseg_dynopool.files import make_folder
+from mmseg_dynopool.config_text import config_text
+from mmseg_dynopool.files import make_folder, replace_file
 from mmseg_dynopool.layers import freeze_pools, learned_pools
 from mmseg_dynopool.layers.find import all_pools, by_short_name
 from mmseg_dynopool.models.cost import takes
@@ -88,8 +88,9 @@ def freeze_checkpoint(cfg: Config, checkpoint: str | Checkpoint, out: str | Path
         folder = Path(unproven)
         save_checkpoint(dict(state_dict=state, meta=meta), str(folder / 'checkpoint.pth'))
         save_safetensors(state, folder / 'weights.safetensors', meta)
-        frozen_cfg.load_from = '{{ fileDirname }}/checkpoint.pth'
-        (folder / 'config.py').write_text(frozen_cfg.pretty_text)
+        # mmengine puts the folder's name there, which may hold quotes.
+        beside = 'load_from = r"""{{ fileDirname }}/checkpoint.pth"""\n'
+        (folder / 'config.py').write_bytes((config_text(frozen_cfg) + beside).encode())
         pth, safetensors = (Checkpoint.read(str(folder / name)) for name in WRITTEN[1:])
         written = load_network(Config.fromfile(folder / 'config.py'), pth)
         safetensors.verify(written)
@@ -99,7 +100,7 @@ def freeze_checkpoint(cfg: Config, checkpoint: str | Checkpoint, out: str | Path
             raise RuntimeError('what was written differs from the trained network, so it was '
                                'removed. Please report this')
         for name in WRITTEN:
-            os.replace(folder / name, Path(out, name))
+            replace_file(folder / name, Path(out, name))
     return scales
 
 

@@ -1,5 +1,6 @@
 """mmseg's inference on an ONNX file."""
 
+import copy
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,19 +8,21 @@ from types import SimpleNamespace
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from mmseg.models.segmentors import BaseSegmentor, EncoderDecoder
+from mmseg.registry import MODELS
 from torch import Tensor
 
+from mmseg_dynopool.config import enter_scope, find_type
 from mmseg_dynopool.layers import FixedImageResize
 
 
 class OnnxSegmentor(EncoderDecoder):
     """A segmentor for ``mmseg.apis.inference_model`` whose network is an ONNX file.
 
-    Pipeline, normalization, sliding windows and post-processing are mmseg's own, by the network's
-    config. Of a program that takes resized images, the image is resized in front of it as the
-    network does, and the logits behind it once more, to the image's size.
+    Pipeline, normalization, sliding windows and post-processing are those of the network's config.
+    A segmentor class of one's own is built for its ``predict`` and ``postprocess_result``, which
+    are to need no weights. Of a program that takes resized images, the image is resized in front of
+    it as the network does, and the logits behind it once more, to the image's size.
 
     Args:
         path: file that [`export_program`][mmseg_dynopool.export.export_program] wrote.
@@ -48,7 +51,7 @@ class OnnxSegmentor(EncoderDecoder):
     """
 
     def __init__(self, path: str | Path, cfg: Config):
-        init_default_scope(cfg.get('default_scope', 'mmseg'))  # as mmseg's init_model does
+        enter_scope(cfg)  # as mmseg's init_model does
         # The network that EncoderDecoder's constructor would build is in the file.
         BaseSegmentor.__init__(self, data_preprocessor=cfg.model.get('data_preprocessor'))
         if not Path(path).is_file():
@@ -81,6 +84,13 @@ class OnnxSegmentor(EncoderDecoder):
         self.test_cfg = cfg.model.test_cfg
         self.cfg = cfg
         self.eval()
+        kind = find_type(MODELS, cfg.model)
+        if any(getattr(kind, name, None) not in (None, getattr(EncoderDecoder, name))
+               for name in ('predict', 'inference', 'postprocess_result')):
+            own = MODELS.build(copy.deepcopy(cfg.model)).to('meta')  # weights that are no numbers
+            own.eval()
+            own.encode_decode = self.encode_decode
+            self.__dict__['predict'] = own.predict  # no submodule of this one
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Logits ``(N, classes, H, W)`` of normalized images ``(N, 3, H, W)``.

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.model import BaseModel
 from mmseg.models import BaseSegmentor
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from mmseg_dynopool.costs.count import check_shape
-from mmseg_dynopool.files import make_folder
+from mmseg_dynopool.files import make_folder, replace_file
 from mmseg_dynopool.layers import FixedImageResize, freeze_pools
 from mmseg_dynopool.layers.find import all_pools, input_channels
 from mmseg_dynopool.models.cost import takes
@@ -97,8 +98,10 @@ def export_program(model: BaseModel, path: str | Path, shape: Sequence[int],
     """Write ``model`` as a program for other runtimes, then run and compare it.
 
     The program maps ``image`` ``(N, 3, H, W)``, normalized, to ``logits`` ``(N, classes, H, W)``,
-    of a classifier ``(N, classes)``, float32. An ONNX file has ordinary operators only and, as
-    metadata, its classes and what [`OnnxSegmentor`][mmseg_dynopool.export.OnnxSegmentor] needs.
+    of a classifier ``(N, classes)``, float32. An ONNX file has ordinary operators only. Its
+    metadata ``mmseg_dynopool``, JSON, tell its channels and classes, how labels follow from the
+    logits (``'argmax'``, with one channel as ``'sigmoid > 0.3'``), and what
+    [`OnnxSegmentor`][mmseg_dynopool.export.OnnxSegmentor] needs.
 
     Args:
         model: a segmentor or classifier; it is not changed.
@@ -116,6 +119,7 @@ def export_program(model: BaseModel, path: str | Path, shape: Sequence[int],
 
     Raises:
         ValueError: an option is malformed, or the program's logits are not those of PyTorch.
+        OSError: the file cannot be written.
         ImportError: a package of the extra ``export`` is missing.
 
     Examples:
@@ -165,7 +169,7 @@ def export_program(model: BaseModel, path: str | Path, shape: Sequence[int],
                        (1, height + 1, 2 * width - 1) if takes(model, (height + 1, 2 * width - 1))
                        else (1, height, 2 * width), (1, width, height)]
         compared = [_compare(whole, resize, run, *trial) for trial in trials]
-        unproven.replace(path)
+        replace_file(unproven, path)
     finally:
         unproven.unlink(missing_ok=True)
     return compared
@@ -245,14 +249,17 @@ def _describe(path: Path, model: BaseModel, shape: list[int] | None,
                          'a head of this network has no ordinary ONNX form')
     dataset_meta = getattr(model, 'dataset_meta', None) or {}
     meta = dict(
-        version=__version__, shape=shape,
+        version=__version__, shape=shape, in_channels=input_channels(model),
         resize=resize and dict(alpha=resize.read_alpha(), multiple=resize.multiple),
         dataset_meta={k: v for k, v in dataset_meta.items() if k in ('classes', 'palette')})
     if isinstance(model, BaseSegmentor):
         head = model.decode_head
         head = head[-1] if isinstance(head, nn.ModuleList) else head
+        threshold = getattr(head, 'threshold', None)
         meta.update(out_channels=model.out_channels, num_classes=model.num_classes,
-                    align_corners=model.align_corners, threshold=getattr(head, 'threshold', None))
+                    align_corners=model.align_corners, threshold=threshold,
+                    label=f'sigmoid > {threshold}' if model.out_channels == 1 else 'argmax')
     entry = program.metadata_props.add()
-    entry.key, entry.value = 'mmseg_dynopool', json.dumps(meta)
+    entry.key = 'mmseg_dynopool'
+    entry.value = json.dumps(meta, default=lambda value: np.asarray(value).tolist())  # a palette
     onnx.save(program, path)

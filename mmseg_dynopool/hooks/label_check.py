@@ -4,6 +4,7 @@ from mmengine.hooks import Hook
 from mmengine.hooks.hook import DATA_BATCH
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from torch import Tensor
 
 from mmseg_dynopool.data.labels import describe_strays, label_range, stray_labels
 from mmseg_dynopool.models.whole_network import unwrap
@@ -13,7 +14,9 @@ from mmseg_dynopool.models.whole_network import unwrap
 class LabelCheckHook(Hook):
     """Stops at the first batch with a label that is no class, and names value and file.
 
-    Looks at the batch where the data loader left it, on the CPU: no device has to wait.
+    Warns, once, where no loss of mmseg would fail on it: in a validation or test, and where the
+    loss takes other labels. Looks at the batch where the data loader left it, on the CPU: no device
+    has to wait. Heads that compute their loss in their own way are left alone.
 
     Raises:
         ValueError: a label is out of range.
@@ -35,14 +38,23 @@ class LabelCheckHook(Hook):
         0 to 2, and 255 for pixels to ignore
     """
 
+    def __init__(self) -> None:
+        self.has_warned = False
+
     def _before_iter(self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None,
                      mode: str = 'train') -> None:
         allowed = label_range(unwrap(runner.model))
         samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
         for sample in samples or []:
             label = getattr(sample, 'gt_sem_seg', None)
-            strays = [] if label is None else stray_labels(label.data, allowed)
-            if allowed and strays:
+            if label is None or allowed is None or not isinstance(label.get('data'), Tensor):
+                continue
+            if strays := stray_labels(label.data.cpu(), allowed):
                 path = sample.get('seg_map_path', 'of this batch')
-                raise ValueError(f'{mode}, iteration {runner.iter + 1}: '
-                                 f'{describe_strays(path, strays, allowed)}')
+                problem = (f'{mode}, iteration {runner.iter + 1}: '
+                           f'{describe_strays(path, strays, allowed)}')
+                if mode == 'train' and allowed.is_index:
+                    raise ValueError(problem)
+                if not self.has_warned:
+                    runner.logger.warning(problem)
+                self.has_warned = True

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-_KEY = re.compile(r'(?:train/)?dynopool/([^/]+)/([a-z_]+)_([hw])')
+_KEY = re.compile(r'(?:train/)?dynopool/(.+)/([a-z_]+)_([hw])')
 LEARNING_RATE = 'dynopool/lr'
 
 

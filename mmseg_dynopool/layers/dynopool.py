@@ -13,6 +13,8 @@ from mmseg_dynopool.ops.anchor import check_anchor
 
 from .pool import ResizingPool
 
+torch.fx.wrap('dynopool2d')  # sizes are numbers: in a graph of torch.fx it is one operator
+
 
 class DynOPool(ResizingPool):
     """Pooling with a learned scale factor, height and width apart (paper, section 4.1).

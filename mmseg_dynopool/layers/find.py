@@ -135,8 +135,9 @@ def input_channels(model: nn.Module) -> int:
     convolution of what owns its DynOPools, or of the whole.
 
     Raises:
-        ValueError: it has neither.
+        ValueError: it has neither, or takes volumes.
     """
+    check_takes_images(model)
     means = getattr(getattr(model, 'data_preprocessor', None), 'mean', None)
     if isinstance(means, Tensor) and means.numel() > 1:
         return means.numel()
@@ -147,3 +148,18 @@ def input_channels(model: nn.Module) -> int:
                 return module.in_channels
     raise ValueError(f'{type(model).__name__} has no convolution that tells its input channels; '
                      'give in_channels')
+
+
+def check_takes_images(model: nn.Module) -> None:
+    """Check that ``model`` is not one of volumes.
+
+    Raises:
+        ValueError: it has convolutions in three dimensions, and none in two.
+    """
+    modules = dict(model.named_modules())
+    volumes = [name for name, module in modules.items() if isinstance(module, nn.Conv3d)]
+    if volumes and not any(isinstance(module, nn.Conv2d) for module in modules.values()):
+        raise ValueError(
+            f'{type(model).__name__} takes volumes (N, C, D, H, W): {volumes[0]!r} is a '
+            f'{type(modules[volumes[0]]).__name__}. Sizes are learned of images (N, C, H, W) '
+            'alone: use a network of 2-D convolutions, such as on slices')

@@ -125,7 +125,7 @@ def add_zero_gradient(outputs: Any, resize: nn.Module) -> Any:
     DDP waits for one; at the image itself it would cost the gradient of the first layer's input.
     """
     if not isinstance(resize, ImageResize) or not (
-            torch.is_grad_enabled() and resize.alpha.requires_grad):
+            torch.is_grad_enabled() and resize.alpha.requires_grad) or torch.jit.is_tracing():
         return outputs
     # At all of them: a loss need not use each.
     return tree_map(lambda leaf: with_zero_gradient(leaf, resize.alpha) if isinstance(

@@ -54,7 +54,8 @@ class ResizingPool(nn.Module):
     @property
     def parameter(self) -> nn.Parameter:
         """What is learned: alpha itself, or a number that alpha is a function of."""
-        raise NotImplementedError
+        # No NotImplementedError: torch.jit.trace asks each module for all of its attributes.
+        raise AttributeError(f'{type(self).__name__} learns no scale, so it has no parameter')
 
     def bounded_alpha(self) -> Tensor:
         """``(1 / scale_h, 1 / scale_w)`` in use, inside the bounds; with the parameter's gradient.

@@ -14,6 +14,8 @@ from mmseg_dynopool.ops.shape_adaptor import check_pooling, check_ratios, shape_
 from .dynopool import check_scale
 from .pool import ResizingPool
 
+torch.fx.wrap('shape_adaptor2d')  # as dynopool2d
+
 # Logits beyond change the scale by less than a millionth of the ratios' distance.
 _STEEPEST = 14.0
 

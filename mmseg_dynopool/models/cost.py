@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from mmseg_dynopool.costs import GMACsCounter
 
@@ -75,8 +75,13 @@ def watch_shapes(model: nn.Module) -> Iterator[Counter]:
     """
     seen: Counter = Counter()
     network = unwrap(model)
-    handle = getattr(network, 'backbone', network).register_forward_pre_hook(
-        lambda module, args: seen.update([tuple(args[0].shape[-2:])]))
+
+    def note(module: nn.Module, args: tuple, kwargs: dict) -> None:
+        images = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor) and x.dim() > 2]
+        seen.update(tuple(image.shape[-2:]) for image in images[:1])
+
+    watched = getattr(network, 'backbone', network)
+    handle = watched.register_forward_pre_hook(note, with_kwargs=True)
     try:
         yield seen
     finally:
@@ -86,11 +91,14 @@ def watch_shapes(model: nn.Module) -> Iterator[Counter]:
 def describe_gmacs(model: nn.Module, shapes: Counter, **options: Any) -> str:
     """The counted GMACs of one image at the most frequent of ``shapes``, learned sizes included.
 
-    The options are those of `count_network_gmacs`.
+    The options are those of `count_network_gmacs`. A network that cannot be counted is told so.
     """
     parts = []
     for shape, _ in shapes.most_common(_SHOWN):
-        gmacs = count_network_gmacs(unwrap(model), shape, **options)
+        try:
+            gmacs = count_network_gmacs(unwrap(model), shape, **options)
+        except ValueError as error:  # of a network that runs in a way of its own
+            return f'unknown ({error})'
         parts.append(f'{gmacs:.4g} GMACs at {shape[0]} x {shape[1]}')
     more = f' and {len(shapes) - _SHOWN} more shapes' if len(shapes) > _SHOWN else ''
     return ', '.join(parts) + more

@@ -46,7 +46,8 @@ class Pooled:
         self.output = pool(features)
         self._hooks = None
         if isinstance(getattr(pool, 'func', None), (DynOPool, FixedDynOPool)) and (
-                torch.is_grad_enabled() and not torch.compiler.is_compiling()):
+                torch.is_grad_enabled() and not torch.compiler.is_compiling()
+                and not torch.jit.is_tracing()):
             self._hooks = _Again(features, self.output)
 
     def convolve(self, step: nn.Sequential) -> Tensor:

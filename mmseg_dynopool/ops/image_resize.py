@@ -1,6 +1,7 @@
 """A learned size of the image itself: aligned, and resized without aliasing."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -71,7 +72,20 @@ def image_resize2d(image: Tensor, alpha: Sequence[float] | Tensor, multiple: int
         return image
     if image.dtype in (torch.float16, torch.bfloat16):  # of which CPUs have no such kernel
         return image_resize2d(image.float(), (1.0, 1.0), output_size=output_size).to(image.dtype)
+    if torch.jit.is_tracing() and torch.onnx.is_in_onnx_export():  # which lacks the operator
+        sizes = zip(image.shape[-2:], (height, width))
+        rows, columns = (_resize_weights(*size, image) for size in sizes)
+        return rows @ image @ columns.T
     return F.interpolate(image, (height, width), mode='bilinear', antialias=True)
+
+
+def _resize_weights(length: int, resized: int, image: Tensor) -> Tensor:
+    """The resize of one axis as a matrix ``(resized, length)``, of the image's dtype."""
+    scale: Any = length / resized  # tensors, as sizes are in a trace
+    centers = (torch.arange(resized, device=image.device) + 0.5) * scale
+    pixels = torch.arange(length, device=image.device) + 0.5
+    weights = (1 - (pixels - centers[:, None]).abs() / scale.clamp(min=1)).clamp(min=0)
+    return (weights / weights.sum(1, keepdim=True)).to(image.dtype)
 
 
 class _WithZeroGradient(torch.autograd.Function):

@@ -66,11 +66,13 @@ def dynopool2d(input: Tensor,
     else:
         output_size = read_size(input.shape[-2:], alpha)
     if anchor == 'none' and isinstance(alpha, Tensor) and alpha.requires_grad \
-            and torch.is_grad_enabled():
+            and torch.is_grad_enabled() and not torch.jit.is_tracing():
         output = dynopool2d(input, alpha.detach(), output_size, reduce=reduce)
         return _NoAlphaGradient.apply(output, alpha)
     learns = isinstance(alpha, Tensor) and alpha.requires_grad
-    if not torch.is_grad_enabled() or not (learns or input.requires_grad):
+    # A trace holds operators alone, and alpha as a constant.
+    if torch.jit.is_tracing() or not torch.is_grad_enabled() or not (
+            learns or input.requires_grad):
         return reduce_queries(read_queries(input, output_size), reduce)
     if not torch.compiler.is_compiling():
         if not learns:
@@ -108,9 +110,10 @@ def check_input(input: Tensor) -> None:
     if not isinstance(input, Tensor):
         raise ValueError(f'input must be a tensor, got {type(input).__name__}')
     if input.dim() != 4:
-        raise ValueError('input must be 4-D (N, C, H, W), got shape '
-                         f'{tuple(input.shape)}; add a batch dimension with input[None]')
-    if min(input.shape[1:]) == 0:
+        mend = ('add a batch dimension with input[None]' if input.dim() == 3 else
+                'volumes and the like have no form of this')
+        raise ValueError(f'input must be 4-D (N, C, H, W), got shape {tuple(input.shape)}; {mend}')
+    if not torch.jit.is_tracing() and min(input.shape[1:]) == 0:  # else sizes are tensors
         raise ValueError(f'input has an empty side: shape {tuple(input.shape)}')
     if not input.is_floating_point():
         raise ValueError(f'input must be a floating point tensor, got {input.dtype}; '
@@ -123,15 +126,18 @@ def check_output_size(size: Sequence[int]) -> tuple[int, int]:
     Raises:
         ValueError: it is not two whole numbers of at least 1.
     """
+    traced = torch.jit.is_tracing()
     if not isinstance(size, Sequence) or len(size) != 2 or any(
-            not isinstance(n, (int, torch.SymInt)) or n < 1 for n in size):
+            not isinstance(n, (int, torch.SymInt)) or n < 1
+            for n in size if not (traced and isinstance(n, Tensor))):
         raise ValueError(f'output_size must be two whole numbers >= 1, got {size!r}')
     return size[0], size[1]
 
 
 def _check_alpha(alpha: Tensor | Sequence[float]) -> None:
     if isinstance(alpha, Tensor):
-        fits = alpha.shape == (2, ) and alpha.is_floating_point()
+        fits = alpha.is_floating_point() and (
+            torch.jit.is_tracing() or alpha.shape == (2, ))
     else:
         fits = isinstance(alpha, (tuple, list)) and len(alpha) == 2 and all(
             isinstance(a, (int, float)) and not isinstance(a, bool) for a in alpha)

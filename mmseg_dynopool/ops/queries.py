@@ -21,11 +21,12 @@ def read_queries(input: Tensor, output_size: tuple[int, int]) -> Tensor:
 
 
 def equal_sizes(size: Sequence[int], other: Sequence[int]) -> bool:
-    """Whether two sizes are equal; symbolic ones only if they always are.
+    """Whether two sizes are equal; symbols, or tensors in a trace, only if they always are.
 
-    Else a compiled or exported program would hold for this case alone.
+    Else a compiled, exported or traced program would hold for this case alone.
     """
-    return all(statically_known_true(a == b) for a, b in zip(size, other))
+    return all(a is b or (not isinstance(a, Tensor) and not isinstance(b, Tensor)
+                          and statically_known_true(a == b)) for a, b in zip(size, other))
 
 
 def is_channels_last(input: Tensor) -> bool:

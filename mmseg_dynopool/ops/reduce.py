@@ -79,4 +79,5 @@ def spread(grad_output: Tensor, winners: Tensor | None) -> Tensor:
 
 
 def _is_eager_on_cpu(queries: Tensor) -> bool:
-    return queries.device.type == 'cpu' and not torch.compiler.is_compiling()
+    return queries.device.type == 'cpu' and not torch.compiler.is_compiling() \
+        and not torch.jit.is_tracing()

@@ -117,7 +117,7 @@ def check_pooling(pooling: str, align_corners: bool) -> None:
 
 def _check_weight(weight: Tensor | float) -> Tensor:
     if isinstance(weight, Tensor):
-        if weight.numel() != 1 or not weight.is_floating_point():
+        if not weight.is_floating_point() or not torch.jit.is_tracing() and weight.numel() != 1:
             raise ValueError('weight must be a floating point tensor with one value, got '
                              f'{weight.dtype} of shape {tuple(weight.shape)}')
         return weight.reshape(())

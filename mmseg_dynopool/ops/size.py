@@ -3,6 +3,10 @@
 import math
 from collections.abc import Sequence
 
+from torch import Tensor
+
+_LONGEST = 40  # bits of an alpha's ratio, which 64 hold times any size
+
 
 def pooled_size(size: Sequence[int], alpha: Sequence[float]) -> tuple[int, int]:
     """Size of the output of a DynOPool: ``round(size / alpha)``, at least 1.
@@ -11,11 +15,11 @@ def pooled_size(size: Sequence[int], alpha: Sequence[float]) -> tuple[int, int]:
     convolution gives: a network at its initial scale keeps the stock network's sizes.
 
     Args:
-        size: ``(H_in, W_in)`` in pixels.
+        size: ``(H_in, W_in)`` in pixels; symbols or tensors while a network is traced.
         alpha: ``(alpha_h, alpha_w) = (1 / r_h, 1 / r_w)`` as Python numbers.
 
     Returns:
-        ``(H_out, W_out)`` in pixels.
+        ``(H_out, W_out)`` in pixels, of the kind of ``size``.
 
     Raises:
         ValueError: an alpha is not a positive, finite number.
@@ -30,14 +34,17 @@ def pooled_size(size: Sequence[int], alpha: Sequence[float]) -> tuple[int, int]:
             raise ValueError(
                 f'alpha must be positive and finite, got {tuple(alpha)}; alpha is 1 / scale, '
                 'so a map halved in height and width has alpha = (2, 2)')
-    height, width = (max(1, _round_quotient(n, a)) for n, a in zip(size, alpha))
+    height, width = (_round_quotient(n, a) for n, a in zip(size, alpha))
     return height, width
 
 
 def _round_quotient(n: int, alpha: float) -> int:
-    """``floor(n / alpha + 1 / 2)`` in integers: exact, also where ``n`` is a symbol.
+    """``floor(n / alpha + 1 / 2)`` in integers, at least 1: exact, also where ``n`` is a symbol.
 
     An exported program would compute it in single precision, and miss the size near a tie.
     """
     numerator, denominator = alpha.as_integer_ratio()
-    return (2 * n * denominator + numerator) // (2 * numerator)
+    if isinstance(n, Tensor) and max(numerator, denominator) >> _LONGEST:
+        n = int(n)  # else a tensor's integers overflow, of an alpha in double precision
+    rounded = (2 * n * denominator + numerator) // (2 * numerator)
+    return rounded.clamp(min=1) if isinstance(rounded, Tensor) else max(1, rounded)

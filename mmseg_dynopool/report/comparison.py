@@ -41,5 +41,7 @@ def draw_comparison(image: np.ndarray, labels: dict[str, np.ndarray], dataset_me
         axis.set_axis_off()
     handles = [Patch(facecolor=tuple(np.array(color) / 255), edgecolor='gray', label=name)
                for name, color in zip(dataset_meta['classes'], palette, strict=True)]
-    figure.legend(handles=handles, loc='outside lower center', ncols=len(handles))
+    legend = figure.legend(handles=handles, loc='outside lower center', ncols=len(handles))
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a class's name is no formula
     save_figure(figure, path, dpi=110)

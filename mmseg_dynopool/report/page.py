@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mmseg_dynopool.analysis.recipe import recipe, seed
 from mmseg_dynopool.analysis.work_dir import Run
+from mmseg_dynopool.config_text import config_text
 
 from .collect import BASELINE, RUN, STOCK, Report, heading
 from .curves import draw_report_panel, report_panels
@@ -24,7 +25,7 @@ def make_page(report: Report) -> str:
     environment = Environment(
         loader=PackageLoader(__package__, '.'), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(number=_number, png=_data_url)
+    environment.filters.update(number=_number, png=_data_url, config_text=config_text)
     baselines = {heading(title): each for title, each in report.baselines.items()}
     drawn = _drawn(report)
     feature_maps = _feature_maps(report, drawn)

@@ -1,6 +1,7 @@
 """Receptive fields of each feature map, learned beside stock, on an image."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -8,8 +9,6 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from mmengine.dataset import Compose
-from mmengine.registry import init_default_scope
 from mmseg.models import BaseSegmentor
 from rich.console import Console
 from rich.table import Table
@@ -18,8 +17,9 @@ from torch import Tensor
 from mmseg_dynopool.analysis.fields import ReceptiveField, check_pools, compare_fields
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_device, check_segmentor
-from mmseg_dynopool.config import complete_test_pipeline, read_config, type_name
-from mmseg_dynopool.data.images import read_image
+from mmseg_dynopool.config import read_config
+from mmseg_dynopool.data.images import to_picture
+from mmseg_dynopool.data.pipeline import ImagePipeline
 from mmseg_dynopool.files import check_png
 
 from .figures import ORANGE, SKY_BLUE, save_figure
@@ -33,21 +33,18 @@ _BOXES: dict[str, dict[str, Any]] = {
 }
 
 
-def prepare_image(model: BaseSegmentor, image: np.ndarray) -> tuple[np.ndarray, Tensor]:
-    """An image ``(H, W, 3)``, BGR, 8 bits, as the network gets it in a test.
+def prepare_image(model: BaseSegmentor, path: str | Path) -> tuple[np.ndarray, Tensor]:
+    """An image as the network gets it in a test.
 
     Returns:
-        The image after the config's resizing, and the normalized, possibly padded batch
-        ``(1, 3, H, W)`` on the network's device.
+        The image after the config's resizing, as a picture ``(H, W, 3)``, BGR, 8 bits, and the
+        normalized, possibly padded batch ``(1, C, H, W)`` on the network's device.
 
     Raises:
-        ValueError: the config has no pipeline for a test.
+        ValueError: the config has no pipeline for a test, or the image cannot be read.
     """
-    complete_test_pipeline(model.cfg)
-    init_default_scope(model.cfg.get('default_scope', 'mmseg'))
-    steps = [step for step in model.cfg.test_pipeline if not type_name(step).startswith('Load')]
-    packed = Compose([dict(type='LoadImageFromNDArray'), *steps])(dict(img=image))
-    shown = packed['inputs'].permute(1, 2, 0).numpy()
+    packed = ImagePipeline(model.cfg)(path)[1]
+    shown = to_picture(packed['inputs'].permute(1, 2, 0).numpy())
     with torch.no_grad():
         batch = model.data_preprocessor(
             dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']]), False)
@@ -132,10 +129,9 @@ def run(args: argparse.Namespace) -> None:
     check_segmentor(cfg, 'visualize receptive-field')
     check_device(args.device)
     check_png(args.out)
-    pixels = read_image(args.image)
     model = load_network(cfg, args.checkpoint, args.device, scales=True)
     check_pools(model)
-    shown, batch = prepare_image(model, pixels)
+    shown, batch = prepare_image(model, args.image)
     fields = compare_fields(model, batch)
     # A padded batch is larger than the image; the picture shows what the network saw.
     bottom, right = (n - m for n, m in zip(batch.shape[2:], shown.shape))

@@ -42,7 +42,7 @@ class SafeCheckpointHook(CheckpointHook):
     file_backend: BaseStorageBackend
 
     def __init__(self, *args: Any, **kwargs: Any):
-        if kwargs.get('backend_args') is None and '://' not in (kwargs.get('out_dir') or ''):
+        if kwargs.get('backend_args') is None and '://' not in str(kwargs.get('out_dir')):
             kwargs['backend_args'] = dict(backend=BACKEND)
         super().__init__(*args, **kwargs)
 

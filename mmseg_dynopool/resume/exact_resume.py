@@ -10,10 +10,10 @@ from mmengine.dist import get_rank
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.hooks.hook import DATA_BATCH
 from mmengine.logging import print_log
-from mmengine.registry import HOOKS
+from mmengine.registry import DATA_SAMPLERS, HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner, set_random_seed
 
-from mmseg_dynopool.config import type_name
+from mmseg_dynopool.config import find_type
 
 from .checkpoint_hook import SafeCheckpointHook
 from .seeded import SeededSampler, combined_seed
@@ -44,8 +44,9 @@ def make_resumable(cfg: Config) -> Config:
         [{'type': 'IterationSeedHook'}]
     """
     loader = cfg.get('train_dataloader')
-    if loader is not None and loader.get('sampler') and loader.get('batch_sampler') is None:
-        if type_name(loader.sampler) != 'SeededSampler':
+    is_plain = isinstance(loader, dict) and isinstance(loader.get('sampler'), dict)
+    if is_plain and loader.get('batch_sampler') is None:
+        if find_type(DATA_SAMPLERS, loader.sampler) is not SeededSampler:
             loader.sampler = dict(type='SeededSampler', sampler=loader.sampler)
             loader.dataset = dict(type='SeededDataset', dataset=loader.dataset)
     else:
@@ -55,10 +56,10 @@ def make_resumable(cfg: Config) -> Config:
     # mmengine adds a hook of its own where the key is absent, none where it is None.
     checkpoint = cfg.default_hooks.setdefault(
         'checkpoint', dict(type='SafeCheckpointHook', interval=1))
-    if checkpoint is not None and type_name(checkpoint) == 'CheckpointHook':
+    if isinstance(checkpoint, dict) and find_type(HOOKS, checkpoint) is CheckpointHook:
         checkpoint['type'] = 'SafeCheckpointHook'
     hooks = cfg.get('custom_hooks') or []
-    if not any(type_name(hook) == 'IterationSeedHook' for hook in hooks):
+    if not any(find_type(HOOKS, hook) is IterationSeedHook for hook in hooks):
         cfg.custom_hooks = [*hooks, dict(type='IterationSeedHook')]
     return cfg
 

@@ -33,7 +33,7 @@ def latest_checkpoint(*folders: str | Path) -> str | None:
         iter_10000.pth
     """
     note = Path(folders[0], 'last_checkpoint')
-    noted = note.read_text().strip() if note.is_file() else ''
+    noted = note.read_text(encoding='utf-8', errors='replace').strip() if note.is_file() else ''
     if noted and (Path(noted).is_file() or '://' in noted):
         return noted
     there = [path for folder in folders for path in Path(folder).glob('*.pth')
@@ -73,8 +73,9 @@ def resume_from_latest(cfg: Config) -> Checkpoint | None:
         ('iter_1000.pth', True, {'seed': 7})
     """
     folders = [cfg.work_dir]
-    out_dir = (cfg.get('default_hooks', {}).get('checkpoint') or {}).get('out_dir')
-    if out_dir and '://' not in out_dir:  # where mmengine's hook puts them then
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint')
+    out_dir = hook.get('out_dir') if isinstance(hook, dict) else None
+    if out_dir and '://' not in str(out_dir):  # where mmengine's hook puts them then
         folders.append(Path(out_dir, Path(cfg.work_dir).name))
     path = latest_checkpoint(*folders)
     cfg.resume = path is not None

@@ -7,7 +7,7 @@ the number of workers.
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,6 +46,8 @@ class SeededSampler(Sampler):
 
     def __init__(self, dataset: Dataset, sampler: dict, seed: int | None = None):
         self.seed = sync_random_seed() if seed is None else seed
+        if isinstance(dataset, SeededDataset):  # it may ask for the kind of its data set
+            dataset = dataset.dataset
         self.sampler = DATA_SAMPLERS.build(
             sampler, default_args=dict(dataset=dataset, seed=self.seed))
         self.rank = get_dist_info()[0]
@@ -65,11 +67,11 @@ class SeededSampler(Sampler):
         if hasattr(self.sampler, 'set_epoch'):
             self.sampler.set_epoch(epoch)
 
-    def __getattr__(self, name: str) -> Callable[[int], None]:
+    def __getattr__(self, name: str) -> Any:
         # mmengine fast-forwards samplers that have this method, when it resumes.
         if name == 'skip' and hasattr(self.__dict__.get('sampler'), 'skip'):
             return self._skip
-        raise AttributeError(f'{type(self).__name__} has no attribute {name!r}')
+        return _attribute_of(self, 'sampler', name)
 
     def _skip(self, num_samples: int) -> None:
         self.start = num_samples
@@ -82,8 +84,10 @@ class SeededDataset(Dataset):
 
     The indices are those of [`SeededSampler`][mmseg_dynopool.resume.SeededSampler].
 
+    Whatever else is read or set of it is the data set's own.
+
     Args:
-        dataset: the data set's config.
+        dataset: the data set or its config.
 
     Examples:
         >>> import torch
@@ -97,17 +101,15 @@ class SeededDataset(Dataset):
         tensor(0.)
     """
 
-    def __init__(self, dataset: dict):
-        self.dataset = DATASETS.build(dataset)
+    def __init__(self, dataset: dict | Dataset):
+        built = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self.__dict__['dataset'] = built
 
-    @property
-    def metainfo(self) -> dict:
-        """Classes and palette."""
-        return self.dataset.metainfo
+    def __getattr__(self, name: str) -> Any:
+        return _attribute_of(self, 'dataset', name)
 
-    def full_init(self) -> None:
-        """Read the list of files, as mmengine asks for."""
-        self.dataset.full_init()
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.dataset, name, value)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -126,6 +128,13 @@ class SeededDataset(Dataset):
             random.setstate(states[0])
             np.random.set_state(states[1])
             torch.set_rng_state(states[2])
+
+
+def _attribute_of(owner: object, inner: str, name: str) -> Any:
+    """An attribute of what is wrapped, but none of Python's or PyTorch's protocols."""
+    if name.startswith('__') or inner not in owner.__dict__:  # as before it is unpickled
+        raise AttributeError(f'{type(owner).__name__} has no attribute {name!r}')
+    return getattr(owner.__dict__[inner], name)
 
 
 def combined_seed(*numbers: int) -> int:

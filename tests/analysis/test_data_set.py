@@ -211,5 +211,5 @@ def test_samples_are_whole_and_evenly_spread(cityscapes):
 def test_an_empty_data_set_is_named(tmp_path):
     for folder in ('leftImg8bit/val', 'gtFine/val'):
         (tmp_path / folder).mkdir(parents=True)
-    with pytest.raises(ValueError, match='the data set is empty: no images in'):
+    with pytest.raises(ValueError, match=r"the data set is empty: no '_leftImg8bit\.png' files in"):
         list(read_samples(config(tmp_path), 5))

@@ -124,6 +124,18 @@ def checkpoint_to_start_from(bench):
     return bench.train(f'load_from={bench.write("notes.pth", "notes")}')
 
 
+def checkpoint_of_other_channels_to_start_from(bench):
+    checkpoint = torch.load(bench.project.checkpoint, weights_only=True)
+    name = 'backbone.conv1.weight'
+    checkpoint['state_dict'][name] = checkpoint['state_dict'][name][:, :2]
+    torch.save(checkpoint, bench.folder / 'two.pth')
+    return bench.train(f'load_from={bench.folder / "two.pth"}', ok=True)
+
+
+def checkpoint_url_without_a_network(bench):
+    return _infer(bench, 'http://127.0.0.1:9/weights.pth')
+
+
 def checkpoint_without_meta(bench):
     torch.save(bench.project.model.state_dict(), bench.folder / 'weights.pth')
     return bench.infer(bench.project.images[0], checkpoint='weights.pth', ok=True)

@@ -120,6 +120,10 @@ def convert_without_a_convolution(bench):
     return _convert(bench, nn.Sequential(nn.MaxPool2d(2)))
 
 
+def convert_volumes(bench):
+    return _convert(bench, nn.Sequential(nn.Conv3d(3, 4, 3, 2, 1), nn.ReLU()), in_channels=3)
+
+
 def convert_forward_of_values(bench):
     return _convert(bench, nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), _Gate()))
 

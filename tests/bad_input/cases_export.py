@@ -1,6 +1,9 @@
 """Freezing, exporting, and files of other runtimes that are cut off or of something else."""
 
+import contextlib
 import os
+import shutil
+import subprocess
 
 import onnx
 import pytest
@@ -105,6 +108,31 @@ def export_out_is_a_folder(bench):
 def export_out_in_a_file(bench):
     bench.write('taken', 'mine')
     return _export(bench, '--shape', 48, 64, '--out', 'taken/net.onnx')
+
+
+@contextlib.contextmanager
+def _immutable(path):
+    """As for anybody, root included; where the file system has no such thing, nothing is tried."""
+    if shutil.which('chattr') is None or subprocess.run(['chattr', '+i', path]).returncode:
+        pytest.skip('nothing can be made immutable here')
+    try:
+        yield
+    finally:
+        subprocess.run(['chattr', '-i', path], check=True)
+
+
+def export_folder_immutable(bench):
+    folder = bench.folder / _folder(bench, 'locked')
+    with _immutable(folder):
+        return _export(bench, '--shape', 48, 64, '--out', folder / 'net.onnx')
+
+
+def export_over_an_immutable_file(bench):
+    path = bench.write('mine.onnx', 'mine')
+    with _immutable(path):
+        seen = _export(bench, '--shape', 48, 64, '--out', 'mine.onnx')
+    assert path.read_text() == 'mine' and [p.name for p in bench.folder.iterdir()] == [path.name]
+    return seen
 
 
 def onnx_missing(bench):

@@ -16,6 +16,10 @@ def input_3d(bench):
     return bench.call(dynopool2d, IMAGE[0], ALPHA)
 
 
+def input_5d(bench):
+    return bench.call(dynopool2d, IMAGE[:, :, None].expand(-1, -1, 8, -1, -1), ALPHA)
+
+
 def input_integers(bench):
     return bench.call(dynopool2d, IMAGE.to(torch.uint8), ALPHA)
 

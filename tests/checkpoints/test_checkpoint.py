@@ -3,6 +3,7 @@
 import pytest
 import torch
 from mmengine.config import Config
+from torch import nn
 
 from mmseg_dynopool import checkpoints
 from mmseg_dynopool.checkpoints import Checkpoint, load_network
@@ -38,6 +39,31 @@ def test_a_number_of_another_shape_is_named(model):
     with pytest.raises(ValueError, match=rf'1 of another shape \({name} is \(2, 16, 1, 1\), not '
                        r'\(3, 16, 1, 1\)\)'):
         Checkpoint('file.pth', dict(state_dict=state)).verify(model)
+
+
+def test_a_start_from_images_of_fewer_channels_loads_the_rest(monkeypatch):
+    """As mmengine does, into a network whose image has a fourth channel, and a layer more."""
+    three, four = (nn.Sequential(nn.Conv2d(channels, 2, 3), nn.BatchNorm2d(2), nn.Conv2d(2, 2, 1))
+                   for channels in (3, 4))
+    four.append(nn.Conv2d(2, 2, 1))
+    before = {key: value.clone() for key, value in four.state_dict().items()}
+    checkpoint = of(three)
+    said = []
+    monkeypatch.setattr(checkpoints.checkpoint, 'print_log', lambda text, **_: said.append(text))
+    checkpoint.verify(four, partly=True)
+    assert said == [
+        'file.pth does not have all weights: 2 weights missing and 1 of another shape (3.weight is '
+        'missing; 3.bias is missing; 0.weight is (2, 3, 3, 3), not (2, 4, 3, 3)). These start '
+        'anew, 7 others are loaded']
+    checkpoint.load_into(four)
+    for key, value in four.state_dict().items():
+        source = before if key in ('0.weight', '3.weight', '3.bias') else three.state_dict()
+        assert torch.equal(value, source[key]), key
+    with pytest.raises(ValueError, match='a checkpoint of another architecture: 2 weights missing'):
+        checkpoint.verify(four)
+    nothing = Checkpoint('file.pth', {f'trunk.{k}': v for k, v in three.state_dict().items()})
+    with pytest.raises(ValueError, match='a checkpoint of another architecture: 10 weights'):
+        nothing.verify(four, partly=True)
 
 
 def test_a_diverged_training_is_named(model):

@@ -1,14 +1,21 @@
 """Checkpoint files: what a training writes is read, anything that would run is refused."""
 
+import contextlib
+import copy
 import os
 import pickle
 import re
+import threading
+import warnings
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
+from mmengine.model import BaseModule, ModuleList, PretrainedInit
+from mmseg.models import ResNet
 from torch import nn
 
 from mmseg_dynopool.checkpoints import Checkpoint
@@ -111,9 +118,10 @@ def test_safetensors_of_weights_that_share_memory(tmp_path):
     pytest.importorskip('safetensors')
     table = torch.randn(4, 6)
     state = dict(whole=table, tied=table, row=table[1], turned=table.T)
-    save_safetensors(state, tmp_path / 'weights.safetensors', dict(epoch=3))
+    meta = dict(epoch=3, dataset_meta=dict(label_map={0: 255, 7: 1}, classes=['a"b', '{{ x }}']))
+    save_safetensors(state, tmp_path / 'weights.safetensors', meta)
     content = read_file(str(tmp_path / 'weights.safetensors'))
-    assert content['meta'] == dict(epoch=3) and content['state_dict'].keys() == state.keys()
+    assert content['meta'] == meta and content['state_dict'].keys() == state.keys()
     for key, value in state.items():
         assert torch.equal(content['state_dict'][key], value)
 
@@ -132,22 +140,77 @@ def test_a_plain_state_dict_also_of_a_wrapped_network(tmp_path):
 
 
 @pytest.mark.parametrize('where', [
-    lambda path: dict(pretrained=path),
-    lambda path: dict(init_cfg=dict(type='Pretrained', checkpoint=path)),
-    lambda path: dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint=path))),
-    lambda path: dict(backbone=dict(init_cfg=[dict(type='mmengine.Pretrained', checkpoint=path)])),
-    lambda path: dict(decode_head=[dict(init_cfg=dict(type='Pretrained', checkpoint=path))])])
+    dict(type='Pretrained'), [dict(type='mmengine.Pretrained')], dict(type=PretrainedInit)])
 def test_weights_to_start_from_are_read_wherever_they_are_named(tmp_path, where):
     trace = tmp_path / 'trace'
-    cfg = Config(dict(model=where(save(tmp_path, meta=Command(trace)))))
+
+    def network(path):
+        settings = copy.deepcopy(where)
+        (settings[0] if isinstance(settings, list) else settings).update(checkpoint=path)
+        return nn.Sequential(nn.ReLU(), ModuleList([BaseModule(settings)]))
+
     with pytest.raises(ValueError, match='holds more than a training writes'):
-        read_pretrained(cfg)
+        read_pretrained(network(save(tmp_path, meta=Command(trace))))
     assert not trace.exists()
-    read_pretrained(Config(dict(model=where(save(tmp_path)))))
-    read_pretrained(Config(dict(model=where('open-mmlab://msra/hrnetv2_w48'))))
+    read_pretrained(network(save(tmp_path)))
+    for word in ('open-mmlab://msra/hrnetv2_w48', 'dino', None):
+        read_pretrained(network(word))
+
+
+def test_what_a_network_reads_in_its_own_way_is_its_own_affair(tmp_path):
+    class Own(BaseModule):
+        def init_weights(self):
+            raise NotImplementedError
+
+    (tmp_path / 'weights.npz').write_bytes(b'a format of its own')
+    read_pretrained(Own(dict(type='Pretrained', checkpoint=str(tmp_path / 'weights.npz'))))
+    with pytest.raises(ValueError, match='cannot be read as a checkpoint'):
+        read_pretrained(ResNet(18, pretrained=str(tmp_path / 'weights.npz')))
 
 
 def test_a_path_object_and_odd_keys(tmp_path):
     assert Checkpoint.read(tmp_path / save(tmp_path)).name == 'file.pth'
     torch.save({1: torch.ones(2)}, tmp_path / 'odd.pth')
     assert Checkpoint.read(str(tmp_path / 'odd.pth')).state.keys() == {'1'}
+
+
+@contextlib.contextmanager
+def served(folder):
+    """The URL of a folder."""
+    handler = partial(SimpleHTTPRequestHandler, directory=folder)
+    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f'http://127.0.0.1:{server.server_port}'
+        finally:
+            server.shutdown()
+
+
+def test_urls_that_end_in_one_name_are_two_files(tmp_path, monkeypatch):
+    """torch.hub's cache has one name for them."""
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'home'))
+    names = ['a/net.pth', 'b/net.pth', 'net.pth']
+    for value, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        torch.save(dict(weight=torch.tensor([float(value)])), tmp_path / name)
+    with served(tmp_path) as url:
+        torch.hub.load_state_dict_from_url(f'{url}/{names[2]}', progress=False)
+        for _ in range(2):  # downloaded, then out of the cache
+            read = [read_file(f'{url}/{name}')['weight'].item() for name in names[:2]]
+            assert read == [0, 1]
+            for name in names[:2]:
+                (tmp_path / name).unlink(missing_ok=True)
+        queries = [f'{url}/net.pth?version={i}' for i in range(2)]
+        assert [read_file(query)['weight'].item() for query in queries] == [2, 2]
+        assert len(list((tmp_path / 'home' / 'hub' / 'checkpoints').iterdir())) == 5
+        with pytest.raises(ValueError, match=r'c/net.pth cannot be downloaded \(HTTPError'):
+            read_file(f'{url}/c/net.pth')
+    # Without a network: what was downloaded, and what lies there by torch.hub's name, with a word.
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert read_file(f'{url}/b/net.pth')['weight'].item() == 1
+    with pytest.warns(UserWarning, match=r'c/net.pth cannot be downloaded .* is read in its place. '
+                      'Another URL that ends in this name may have left it there'):
+        assert read_file(f'{url}/c/net.pth')['weight'].item() == 2
+    with pytest.raises(ValueError, match=r'c/other.pth cannot be downloaded \(URLError'):
+        read_file(f'{url}/c/other.pth')

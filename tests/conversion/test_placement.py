@@ -39,10 +39,9 @@ def test_behind_the_activation_that_follows(act, norm):
 
 
 def test_behind_the_convolution_where_no_activation_follows():
-    net = nn.Sequential(conv(3, 4, 3, 2), nn.BatchNorm2d(4), conv(4, 4))
+    net = nn.Sequential(conv(3, 4, 3, 2), nn.GroupNorm(2, 4), conv(4, 4))
     assert changes(net) == [('0', 'behind')]
     image = torch.randn(1, 3, 16, 24)
-    net.eval()
     pooled = dynopool2d(F.conv2d(image, net[0].weight, net[0].bias, padding=1), (4.0, 1.25))
     expected = net[2](net[1](pooled))
     model = set_scales(convert_dynopool(net, 'after'), stride2=(0.25, 0.8))
@@ -66,7 +65,9 @@ def test_behind_the_convolution_where_a_shared_activation_is_read_twice():
 def test_of_a_residual_block():
     net = nn.Sequential(conv(3, 4), Block(4, 8, 2))
     # The activation is the block's one, used twice: so before the second convolution.
-    assert changes(net) == [('1.conv1', 'gone'), ('1.conv2', 'before'), ('1.down.1', 'behind')]
+    # The shortcut has a norm and no activation: behind both.
+    assert changes(net) == [('1.conv1', 'gone'), ('1.conv2', 'before'), ('1.down.1', 'gone'),
+                            ('1.down', 'behind')]
 
 
 def test_of_a_depthwise_convolution_before_its_gate():

@@ -3,8 +3,12 @@
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import Config
 
-from mmseg_dynopool.data.images import paint_labels, read_image
+from mmseg_dynopool.data.images import paint_labels, to_picture
+from mmseg_dynopool.data.pipeline import ImagePipeline
+
+LOADING = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
 
 
 @pytest.fixture
@@ -20,7 +24,7 @@ def jpeg(picture):
 def read(folder, content):
     path = folder / 'image.jpg'
     path.write_bytes(content)
-    return read_image(path)
+    return ImagePipeline(Config(dict(test_pipeline=LOADING)))(path)[0]
 
 
 def test_whole_jpegs_are_read_as_opencv_reads_them(tmp_path, jpeg):
@@ -59,3 +63,17 @@ def test_colors_are_blended_and_ignored_pixels_stay():
     assert paint_labels(image, label, palette, 1.0)[0, 1].tolist() == [201, 50, 0]
     assert paint_labels(image, label, palette, 0.27)[0, 1].tolist() == [127, 50, 146]  # 127.27
     assert paint_labels(image, label, palette, 0.25)[0, 0].tolist() == [75, 38, 150]  # 37.5
+
+
+def test_any_array_becomes_a_picture():
+    bands = np.random.default_rng(0).normal(3, 2, (40, 50, 12))
+    shown = to_picture(bands)
+    assert shown.shape == (40, 50, 3) and shown.dtype == np.uint8
+    low, high = np.percentile(bands[..., :3], (2, 98))
+    assert np.array_equal(shown, (255 * (bands[..., :3] - low) / (high - low)).clip(0, 255).round())
+    deep = (bands[..., 0] * 1e3 + 2e4).astype(np.uint16)
+    assert np.array_equal(to_picture(deep)[..., 2], to_picture(bands[..., :1] // 1e-3)[..., 0])
+    whole = np.random.default_rng(0).integers(0, 256, (4, 5, 4))
+    assert np.array_equal(to_picture(whole.astype(np.float32)), whole[..., :3])
+    assert np.array_equal(to_picture(whole[..., :2].astype(np.uint8))[..., 2], whole[..., 0])
+    assert to_picture(np.full((3, 4), np.nan)).tolist() == np.zeros((3, 4, 3)).tolist()

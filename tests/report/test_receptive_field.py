@@ -1,5 +1,6 @@
 """The picture of receptive fields, and the table."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -50,18 +51,18 @@ def test_the_table(fields):
     assert 'logit' in printed.get() and 'r = 0.5' in printed.get()
 
 
-def test_images_go_through_the_test_pipeline():
+def test_images_go_through_the_test_pipeline(tmp_path):
     network = model()
     network.cfg = ConfigDict(test_pipeline=[
         dict(type='LoadImageFromFile'), dict(type='Resize', scale=(96, 64), keep_ratio=False),
         dict(type='LoadAnnotations'), dict(type='PackSegInputs')])
-    image = np.full((32, 30, 3), (10, 20, 30), np.uint8)
-    shown, batch = prepare_image(network, image)
+    cv2.imwrite(str(tmp_path / 'a.png'), np.full((32, 30, 3), (10, 20, 30), np.uint8))
+    shown, batch = prepare_image(network, tmp_path / 'a.png')
     assert shown.shape == (64, 96, 3) and shown[5, 5].tolist() == [10, 20, 30]
     assert batch.shape[0:2] == (1, 3) and batch.dtype == torch.float32
     network.cfg = ConfigDict()
     with pytest.raises(ValueError, match='neither test_pipeline nor'):
-        prepare_image(network, image)
+        prepare_image(network, tmp_path / 'a.png')
 
 
 def test_a_unit_that_is_off_has_no_effective_field():

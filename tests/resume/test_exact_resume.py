@@ -4,10 +4,12 @@ import os
 
 import pytest
 import torch
+from mmengine import hooks
 from mmengine.config import Config
+from mmengine.dataset import DefaultSampler
 
 from mmseg_dynopool.checkpoints import Checkpoint
-from mmseg_dynopool.resume.exact_resume import make_resumable
+from mmseg_dynopool.resume.exact_resume import IterationSeedHook, make_resumable
 from mmseg_dynopool.resume.latest import latest_checkpoint, resume_from_latest
 from support.toy_runs import Toy, run
 
@@ -102,3 +104,23 @@ def test_checkpoints_between_accumulated_gradients_are_warned_of(tmp_path):
     assert 'every 2 iterations fall between' in log
     log = warnings_of(tmp_path / 'd', 1, type='CheckpointHook', interval=4)
     assert 'a kill while CheckpointHook writes may leave no whole checkpoint' in log
+
+
+class CheckpointHook(hooks.CheckpointHook):
+    """A user's own, of mmengine's name."""
+
+
+def test_only_what_is_mmengines_own_is_replaced():
+    """Classes in the place of names, and names of other packages."""
+    cfg = make_resumable(Config(dict(
+        train_dataloader=dict(sampler=dict(type=DefaultSampler), dataset=dict(type=list)),
+        default_hooks=dict(checkpoint=dict(type=CheckpointHook)))))
+    assert cfg.default_hooks.checkpoint.type is CheckpointHook
+    assert cfg.train_dataloader.sampler == dict(
+        type='SeededSampler', sampler=dict(type=DefaultSampler))
+    assert make_resumable(cfg).train_dataloader.sampler.sampler == dict(type=DefaultSampler)
+    for kind in (hooks.CheckpointHook, 'mmengine.CheckpointHook', 'mmengine.hooks.CheckpointHook'):
+        cfg = make_resumable(Config(dict(default_hooks=dict(checkpoint=dict(type=kind)))))
+        assert cfg.default_hooks.checkpoint.type == 'SafeCheckpointHook'
+    own = IterationSeedHook()
+    assert make_resumable(Config(dict(custom_hooks=[own]))).custom_hooks == [own]

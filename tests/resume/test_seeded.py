@@ -109,3 +109,40 @@ def test_ranks_and_places_have_unrelated_seeds():
              for rank in range(3) for epoch in range(3) for i in range(100)}
     assert len(seeds) == 900
     assert isinstance(SeededSampler(Drawn(), dict(type='DefaultSampler')).seed, int)
+
+
+class Own(Drawn):
+    """Attributes of its own, and PyTorch's way to fetch a whole batch."""
+
+    houses = (1, 3)
+
+    def __getitems__(self, indices):
+        raise AssertionError('each sample has its seed')
+
+
+class ByHouses(DefaultSampler):
+    """A sampler that asks for the kind of its data set, and for what others have not."""
+
+    def __init__(self, dataset, **options):
+        assert isinstance(dataset, Own)
+        super().__init__(dataset, **options)
+        self.chosen = dataset.houses
+
+    def __iter__(self):
+        return iter(self.chosen)
+
+
+def test_nothing_of_the_data_set_and_its_sampler_is_hidden():
+    data = SeededDataset(dict(type=Own))
+    assert data.houses == (1, 3) and not hasattr(data, 'villages')
+    data.houses = (5, )  # as hooks do between epochs
+    assert data.dataset.houses == (5, )
+    sampler = SeededSampler(data, dict(type=ByHouses, shuffle=False), seed=7)
+    assert sampler.chosen == (5, ) and sampler.shuffle is False
+    assert not hasattr(sampler, 'batch_size')
+    batch, = DataLoader(data, 2, sampler=sampler, collate_fn=lambda batch: batch)
+    assert batch == [data[SeededIndex(5, combined_seed(7, 0, 0, 0))]]
+    copied = pickle.loads(pickle.dumps(data))
+    assert copied.houses == (5, ) and copied[3][0] == 3
+    plain = SeededDataset(torch.arange(4))  # built already, no data set of mmengine's
+    assert not hasattr(plain, 'full_init') and not hasattr(plain, 'metainfo') and plain[3] == 3
