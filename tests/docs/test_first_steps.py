@@ -69,7 +69,7 @@ def check_values(outputs):
             after = pooled_size(after, alpha)
         assert shown == [*(round(r, 3) for r in scale), *before, *after]
         areas.append(math.prod(scale))
-    assert areas[0] < 1 and 0.25 not in areas[1:]
+    assert areas[0] != 1 and 0.25 not in areas[1:]
     first, last, ratio = numbers('GMACs +# at the start, # learned +.#.', outputs['learned'])
     assert (first, ratio) == (start, pytest.approx(last / first, abs=1e-3))
     assert ratio == pytest.approx(TARGET, abs=0.015)

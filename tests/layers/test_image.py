@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.export import Dim
 
 from mmseg_dynopool.layers import FixedImageResize, ImageResize, freeze_pools
 from mmseg_dynopool.layers.image import add_zero_gradient, restore_size
@@ -94,6 +95,16 @@ def test_a_constant_is_the_same_bit_for_bit():
     other = FixedImageResize(multiple=4)
     other.load_state_dict(resize.state_dict())
     assert torch.equal(other(image), resize(image))
+
+
+def test_an_exported_one_resizes_where_its_example_kept_its_size():
+    resize = FixedImageResize(0.99, multiple=4)
+    program = torch.export.export(resize, (torch.rand(1, 3, 160, 160), ), strict=False,
+                                  dynamic_shapes=({2: Dim.DYNAMIC, 3: Dim.DYNAMIC}, )).module()
+    for size in ((160, 160), (231, 297)):
+        image = torch.rand(1, 3, *size)
+        assert resize(image).shape[2:] == (size if size == (160, 160) else (228, 296))
+        torch.testing.assert_close(program(image), resize(image))
 
 
 def test_tied_axes_are_one_number_of_a_learner():

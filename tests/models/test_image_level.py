@@ -100,6 +100,17 @@ def test_heads_see_all_labels_and_logits_have_the_images_size(kind):
     assert torch.equal(found.seg_logits.data, expected[0])
 
 
+def test_features_keep_the_size_of_the_resized_image():
+    """Its own, too, as UNet's last; what heads make of them is cheaper so."""
+    model = MODELS.build(converted_config('UNet', image=True, scale=SCALE))
+    model.eval()
+    image = torch.rand(1, 3, 64, 96)
+    assert list(model.backbone.dynopools) == ['image', 'stride2', 'stride4']
+    assert [tuple(features.shape[2:]) for features in model.backbone(image)] == [
+        (10, 19), (20, 38), (40, 76)]
+    assert model(image).shape[2:] == (40, 76)
+
+
 @torch.no_grad()
 def test_sliding_windows():
     """Each window is an image of its own; they overlap, and are averaged."""
