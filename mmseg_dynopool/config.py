@@ -68,13 +68,13 @@ def type_name(node: Any) -> str:
 
     A config names a type by text, or holds the class.
     """
-    kind = node.get('type', '') if isinstance(node, dict) else type(node)
+    kind = node.get('type', '') if isinstance(node, (dict, Config)) else type(node)
     return str(getattr(kind, '__name__', kind)).rpartition('.')[2]
 
 
 def find_type(registry: Registry, node: Any) -> Any:
     """The type of settings, by the registry if it is a name; None where there is none."""
-    kind = node.get('type') if isinstance(node, dict) else type(node)
+    kind = node.get('type') if isinstance(node, (dict, Config)) else type(node)
     if not isinstance(kind, str):
         return kind
     with registry.switch_scope_and_registry(None) as scoped:

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
-from mmseg_dynopool.conversion.modules import Converted, DynOPooling, Pooled, mix_in
+from mmseg_dynopool.conversion.modules import Converted
 from mmseg_dynopool.conversion.shared_pool import SharedPool
+from mmseg_dynopool.conversion.variants import DynOPooling, Pooled, mix_in
 from mmseg_dynopool.costs.meta_copy import Stripped
 from mmseg_dynopool.layers import DynOPoolConv2d, FixedDynOPool, FixedImageResize, ImageResize
 from mmseg_dynopool.layers.find import all_pools, copy_replacing

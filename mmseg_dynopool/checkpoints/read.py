@@ -81,7 +81,8 @@ def read_file(path: str) -> Any:
                 f'variable {TRUST}=1') from error
         reason = f'{type(error).__name__}: {error}'.partition('. ')[0]
         if '://' in path and isinstance(error, OSError):
-            raise ValueError(f'{path} cannot be downloaded ({reason}); give a file of it') from error
+            raise ValueError(
+                f'{path} cannot be downloaded ({reason}); give a file of it') from error
         raise ValueError(f'{path} cannot be read as a checkpoint ({reason}): it is none, or its '
                          'writing, download or copy was cut off') from error
 
@@ -100,8 +101,8 @@ def _read_url(url: str, **options: Any) -> Any:
         cached = Path(torch.hub.get_dir(), 'checkpoints', name)
         if isinstance(error, HTTPError) or not cached.is_file():
             raise
-        warnings.warn(f'{url} cannot be downloaded ({error}): {cached} is read in its place. Another '
-                      'URL that ends in this name may have left it there', stacklevel=2)
+        warnings.warn(f'{url} cannot be downloaded ({error}): {cached} is read in its place. '
+                      'Another URL that ends in this name may have left it there', stacklevel=2)
         return torch.hub.load_state_dict_from_url(url, **options)
 
 

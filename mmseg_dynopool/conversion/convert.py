@@ -18,17 +18,11 @@ from mmseg_dynopool.layers import (
 )
 from mmseg_dynopool.layers.image import DOES_NOT_LEARN, IMAGE, by_instance, check_multiple
 
-from .modules import (
-    Converted,
-    ConvertedContainer,
-    DynOPooling,
-    Following,
-    mix_in,
-    pool_around,
-)
+from .modules import Converted, ConvertedContainer
 from .plan import MOST_MULTIPLE, RULES, ConversionPlan, make_plan, plan_image, trace_network
 from .shared_pool import SharedPool, Turns
 from .trial import Trial
+from .variants import DynOPooling, Following, mix_in, pool_around
 
 TYPES = ('DynOPool', 'ShapeAdaptor')
 LEVELS = ('all', 'image')

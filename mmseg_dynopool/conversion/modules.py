@@ -1,17 +1,10 @@
-"""What a converted network's modules become: subclasses of their own classes.
-
-A change of ``__class__`` keeps a module's name, keys, hooks and type, for checkpoints, optimizer
-constructors, DDP and whatever else looks at it. The poolings belong to the network, in its
-``dynopools``; its modules hold them as `SharedPool`, unregistered.
-"""
+"""What a converted network itself becomes: a subclass of its own class, as its modules do."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
-from functools import cache, wraps
 from types import NoneType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,162 +20,11 @@ from mmseg_dynopool.ops.queries import equal_sizes
 from .shared_pool import SharedPool, Turns
 from .sizes import SizeChain
 
-if TYPE_CHECKING:
-    _Mixin = nn.Module
-else:  # what the class of a module gets, which is one already
-    _Mixin = object
+# Networks that version 0.3 pickled name these here.
+from .variants import DynOPooling, Following, Pooled, Variant, _restore  # noqa: F401
 
 
-class _Variant(_Mixin):
-    """Base of what is mixed into a module's class. Such classes are made, so not importable."""
-
-    prefix = ''
-    mixed_in: ClassVar[tuple[type[_Variant], ...]]
-    stock_class: ClassVar[type]
-
-    def _positional(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        """The arguments of a call, the first by position, whose input may be given by its name."""
-        if args:
-            return args, kwargs
-        bound = inspect.signature(type(self).stock_class.forward).bind(self, **kwargs)
-        return bound.args[1:], bound.kwargs
-
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        reduced = super().__reduce_ex__(protocol)
-        assert isinstance(reduced, tuple)
-        _, _, state, *rest = reduced
-        return _restore, (type(self).mixed_in, type(self).stock_class), state, *rest
-
-
-@cache
-def _variant(mixed_in: tuple[type[_Variant], ...], stock_class: type) -> type:
-    name = f'{mixed_in[0].prefix}{stock_class.__name__}'
-
-    @wraps(stock_class.forward)  # with its signature, by which exporters name inputs
-    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return mixed_in[0].forward(self, *args, **kwargs)
-
-    return type(name, (*mixed_in, stock_class), dict(
-        mixed_in=mixed_in, stock_class=stock_class, forward=forward,
-        __module__=stock_class.__module__, __doc__=stock_class.__doc__))
-
-
-def _restore(mixed_in: tuple[type[_Variant], ...], stock_class: type) -> Any:
-    kind: Any = _variant(mixed_in, stock_class)
-    return kind.__new__(kind)
-
-
-def mix_in(module: nn.Module, mixin: type[_Variant], **state: Any) -> None:
-    """Change the class of ``module`` to one of its kind and of ``mixin``; set attributes."""
-    mixed_in: tuple[type[_Variant], ...] = ()
-    stock_class: type = type(module)
-    if isinstance(module, _Variant):
-        mixed_in, stock_class = type(module).mixed_in, type(module).stock_class
-    if mixin not in mixed_in:
-        module.__class__ = _variant((mixin, *mixed_in), stock_class)
-    module.__dict__.update(state)
-
-
-def pool_around(module: nn.Module, **state: Any) -> None:
-    """Give ``module`` the attributes of `Pooled`."""
-    stock_class = module.stock_class if isinstance(module, _Variant) else type(module)
-    is_plain = getattr(stock_class, 'forward', None) is nn.Conv2d.forward
-    mix_in(module, PooledConv if is_plain else Pooled, **state)
-
-
-class Pooled(_Variant):
-    """A module with a DynOPool before or behind it, and padding that keeps the size.
-
-    Attributes:
-        pool_before, pool_behind: a `SharedPool` or None.
-        same_padding: for `torch.nn.functional.pad`, or ``()``.
-    """
-
-    prefix = 'Pooled'
-    pool_before: SharedPool | None = None
-    pool_behind: SharedPool | None = None
-    same_padding: tuple[int, ...] = ()
-
-    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        if self.pool_before is not None or self.same_padding:
-            args, kwargs = self._positional(args, kwargs)
-            args = self._before(args[0]), *args[1:]
-        return self._behind(super().forward(*args, **kwargs))
-
-    def _before(self, x: Tensor) -> Tensor:
-        if self.pool_before is not None:
-            x = self.pool_before(x)
-        return F.pad(x, self.same_padding) if self.same_padding else x
-
-    def _behind(self, output: Tensor) -> Tensor:
-        return output if self.pool_behind is None else self.pool_behind(output)
-
-
-class PooledConv(Pooled):
-    """An ``nn.Conv2d`` that pools where it convolves.
-
-    So it does for those, too, who call ``_conv_forward`` with a norm folded into the weight, past
-    ``forward``, as mmengine's ``efficient_conv_bn_eval``.
-    """
-
-    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        return super(Pooled, self).forward(*args, **kwargs)
-
-    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        stock: Any = super()
-        return self._behind(stock._conv_forward(self._before(x), weight, bias))
-
-
-class DynOPooling(_Variant):
-    """A pooling module that is a DynOPool now.
-
-    Attributes:
-        turns: the `SharedPool` of each of its calls; None where the pooling is gone.
-        reduce: ``'max'`` or ``'mean'``.
-    """
-
-    prefix = 'DynO'
-    turns: Turns
-    reduce: str
-
-    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        x = self._positional(args, kwargs)[0][0]
-        pool = self.turns.take(x)
-        return x if pool is None else pool(x, self.reduce)
-
-
-class Following(_Variant):
-    """A module of a fixed factor that now leads to the size from which a DynOPool started.
-
-    Attributes:
-        back_to: the `SharedPool`.
-    """
-
-    prefix = 'Following'
-    back_to: SharedPool
-    mode: str  # this and the next as nn.Upsample has them
-    align_corners: bool | None
-
-    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        args, kwargs = self._positional(args, kwargs)
-        size = self.back_to.entered
-        if size is None and isinstance(args[0], Proxy):
-            raise ValueError(
-                f'torch.fx cannot trace this network: a {type(self).stock_class.__name__} of it '
-                f'resizes to what entered {self.back_to.name!r}, which torch.fx does not look '
-                'into; use torch.export')
-        if size is None:  # nothing was pooled yet
-            return super().forward(*args, **kwargs)
-        if isinstance(self, nn.ConvTranspose2d):
-            output = super().forward(*args, **kwargs)
-            if equal_sizes((output.shape[-2], output.shape[-1]), size):
-                return output
-            return F.interpolate(output, size, mode='bilinear', align_corners=False)
-        align = self.align_corners if self.mode in ('linear', 'bilinear', 'bicubic') else None
-        return F.interpolate(args[0], size, mode=self.mode, align_corners=align)
-
-
-class Converted(_Variant):
+class Converted(Variant):
     """The network: reads every alpha once in a forward pass, and hands it to the poolings.
 
     Attributes:
@@ -246,15 +88,16 @@ class Converted(_Variant):
         index = next(i for i, leaf in enumerate(leaves) if isinstance(leaf, Proxy))
         learned = [pool.parameter for pool in self.dynopools.values() if pool.learns]
         image = resized = carry_parameters(leaves[index], learned)
-        resize = self.dynopools[IMAGE] if IMAGE in self.dynopools else None
-        if resize is not None:
+        if IMAGE in self.dynopools:
+            resize: Any = self.dynopools[IMAGE]
             alpha = resize.bounded_alpha() if resize.learns else resize.read_alpha()
             resized = image_resize2d(image, alpha, resize.multiple)
         leaves[index] = resized
         args, kwargs = tree_unflatten(leaves, structure)
         outputs = super().forward(*args, **kwargs)
         self._begin({})
-        return outputs if resize is None or not self.restores_size else restore_like(
+        self._forget_sizes()
+        return outputs if resized is image or not self.restores_size else restore_like(
             outputs, image, resized)
 
     def _run_with_pools(self, args: Sequence[Any], kwargs: Mapping[str, Any],
@@ -280,6 +123,8 @@ class Converted(_Variant):
             return outputs
         finally:
             self._begin({})
+            if torch.jit.is_tracing():
+                self._forget_sizes()
 
     def feature_sizes(self, image_size: Sequence[int], alphas: Mapping | None = None
                       ) -> dict[str, tuple[int, int]]:
@@ -307,6 +152,11 @@ class Converted(_Variant):
             turns.next = 0
         for name, shared in self.shared_pools.items():
             shared.begin(alphas.get(name))
+
+    def _forget_sizes(self) -> None:
+        """Those of a trace are symbols, which mean nothing beyond it."""
+        for shared in self.shared_pools.values():
+            shared.entered = None
 
     @torch.compiler.disable
     def _read_models(self, image_size: Sequence[int]) -> dict[str, Tensor]:

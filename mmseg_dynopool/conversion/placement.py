@@ -1,8 +1,8 @@
 """Rule 2's place: the DynOPool stands behind the activation that follows the convolution.
 
-Or behind the norm, where no activation follows. Whatever folds a norm into the convolution before it
-must not meet a DynOPool between the two: a maximum taken before the norm is not that behind it where
-a weight of the norm is negative. Norms themselves hold none: they are replaced, by SyncBatchNorm.
+Or behind the norm, where no activation follows. What folds a norm into the convolution before it is
+not to meet a DynOPool between them: where a weight of the norm is negative, the maximum before it
+is not the one behind it. Norms hold none: others replace them, as by SyncBatchNorm.
 """
 
 from torch import nn
@@ -71,7 +71,7 @@ def place_behind_activation(trace: Tracer, step: Step) -> tuple[str, str]:
 
 
 def norm_behind(trace: Tracer, module: str) -> str:
-    """The norm that alone reads what a convolution gives, and could be folded into it; or ``''``."""
+    """The norm that could be folded into a convolution, as it alone reads it; else ``''``."""
     for (name, _), value in trace.results.items():
         if name == module and len(value.users) == 1 and isinstance(
                 trace.network.get_submodule(value.users[0].module), _BatchNorm):

@@ -41,8 +41,6 @@ class SharedPool:
     def begin(self, alpha: Sequence[float] | None = None,
               size: Sequence[int] | None = None) -> None:
         """Begin or end a forward pass, with alpha as numbers, or the output's size, if known."""
-        if self.entered is not None and not isinstance(self.entered[0], int):
-            self.entered = None  # a symbol, which means nothing beyond its trace
         self._alpha = alpha
         self._size = size
         self._pooled: list[tuple[tuple[object, ...], Tensor, Tensor]] = []

@@ -13,9 +13,10 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
+from mmengine.registry import MODELS
 from mmseg.datasets.transforms import LoadAnnotations
 
-from mmseg_dynopool.config import enter_scope, metrics_of, type_name
+from mmseg_dynopool.config import OPENMMLAB, enter_scope, find_type, metrics_of, type_name
 
 from .labels import LabelRange, describe_strays, label_range, stray_labels
 from .listing import build_dataset, load_sample, parts_of, spread, steps_of
@@ -78,9 +79,9 @@ class _Check:
             self._check_classes(infos)
             return
         allowed = label_range(self.cfg.get('model') or {})
-        if allowed is None:
-            self._note('the decode head, or its loss, is not one of mmseg, so the label maps were '
-                       'not looked at')
+        if allowed is None and self.cfg.get('model'):
+            self._note('the model has no decode head of mmseg, or computes its loss in its own way, '
+                       'so the label maps were not looked at')
         chosen = spread(len(infos), _SAMPLES)
         odd = [problem for index in chosen
                if (problem := self._check_sample(index, infos[index], allowed))]
@@ -126,17 +127,21 @@ class _Check:
     def _check_classes(self, infos: list[dict]) -> None:
         """Of a classifier."""
         classes = self.dataset.metainfo.get('classes')
-        expected = (self.cfg.get('model', {}).get('head') or {}).get('num_classes')
-        if not isinstance(expected, int):
-            return
+        head = self.cfg.get('model', {}).get('head') or {}
+        expected, kind = head.get('num_classes'), find_type(MODELS, head)
+        labels = np.concatenate([np.ravel(info.get('gt_label', [])) for info in infos])
+        if not isinstance(expected, int) or labels.dtype.kind not in 'iu' or not getattr(
+                kind, '__module__', '').startswith(OPENMMLAB):
+            return  # not what is known of it
         if classes is not None and len(classes) != expected:
             self._warn('classes', f'the data set has {len(classes)} classes, but '
                        f'model.head.num_classes={expected}; set it, or another list of classes')
-        labels = {int(label) for info in infos for label in np.ravel(info.get('gt_label', []))}
-        if not all(0 <= label < expected for label in labels):
-            raise ValueError(
-                f'{self.name}: the labels {min(labels)} to {max(labels)} are not all classes of '
-                f'model.head.num_classes={expected}; set it, or mend the list')
+        if len(labels) and not (labels.min() >= 0 and labels.max() < expected):
+            problem = (f'the labels {labels.min()} to {labels.max()} are not all classes of '
+                       f'model.head.num_classes={expected}; set it, or mend the list')
+            if self.trains:
+                raise ValueError(f'{self.name}: {problem}')
+            self._warn('labels', problem)
 
     def _is_measured(self) -> bool:
         """Whether mmseg's metric compares the predictions with the label maps."""
@@ -163,9 +168,18 @@ class _Check:
             return ''
         if any(type(step) is LoadAnnotations for step in steps_of(self.dataset)):
             self._check_bits(str(path))
-        what = f'{self.name}: the label map {path}'
-        if label.ndim == 2 and label.shape == image.shape[:2] and not stray_labels(label, allowed):
+        odd, strays = '', stray_labels(label, allowed)
+        if label.ndim != 2:
+            odd = (f'{self.name}: the label map {path} has shape {label.shape}; it must have one '
+                   'channel that holds the class of each pixel, no colors')
+        elif label.shape != image.shape[:2]:
+            odd = (f'{self.name}: the label map {path} is {label.shape[0]} x {label.shape[1]}, its '
+                   f'image {image.shape[0]} x {image.shape[1]} (height x width); they must have '
+                   'one size')
+        if not odd and not strays:
             return ''
+        if odd and (failure := self._failure(index)):
+            raise ValueError(odd) from failure
         try:  # later transforms may have mended it
             packed = self.dataset[index]
             final = np.asarray(packed['data_samples'].gt_sem_seg.data)
@@ -173,21 +187,15 @@ class _Check:
                          else packed['data_samples'].ori_shape[:2])
         except Exception:  # not what mmseg packs
             return ''
-        if final.ndim != 3 or len(final) != 1:
-            problem = (f'{what} has shape {label.shape}; it must have one channel that holds the '
-                       'class of each pixel, no colors')
-            if self.trains or self._is_measured():
-                raise ValueError(problem)
-            return problem
-        if strays := stray_labels(final, allowed):
-            problem = f'{self.name}: {describe_strays(str(path), strays, allowed)}'
+        is_map = final.ndim == 3 and len(final) == 1
+        if not is_map and (self.trains or self._is_measured()):
+            raise ValueError(odd)
+        if is_map and (strays := stray_labels(final, allowed)):
+            problem = describe_strays(str(path), strays, allowed)
             if self.trains and allowed.is_index:
-                raise ValueError(problem)
+                raise ValueError(f'{self.name}: {problem}')
             self._warn('strays', problem)
-        if final.shape[1:] == size:
-            return ''
-        return (f'{what} is {label.shape[0]} x {label.shape[1]}, its image {image.shape[0]} x '
-                f'{image.shape[1]} (height x width); they must have one size')
+        return odd if final.shape[1:] != size else ''
 
     def _check_bits(self, path: str) -> None:
         raw = cv2.imread(path, cv2.IMREAD_UNCHANGED) if Path(path).is_file() else None

@@ -35,12 +35,12 @@ def _reasons(settings: dict) -> Iterator[str]:
     """What may be wrong with a data set that cannot be built."""
     for plain in without_wrappers(settings):
         root, prefixes = plain.get('data_root') or '', plain.get('data_prefix')
-        if not isinstance(prefixes, dict):
-            prefixes = dict(data_root='') if root else {}
-        for key, prefix in prefixes.items():
+        folders = {f' ({key})': prefix for key, prefix in prefixes.items()} if isinstance(
+            prefixes, dict) else {'': ''}
+        for key, prefix in folders.items():
             folder = str(Path(root, prefix or ''))
             if '://' not in f'{root}{prefix}' and not Path(folder).is_dir():
-                yield (f'the folder {folder!r} ({key}) does not exist; see docs/data.md, or set '
+                yield (f'the folder {folder!r}{key} does not exist; see docs/data.md, or set '
                        'data_root of the data set')
         listed = plain.get('ann_file') or ''
         if listed and '://' not in f'{root}{listed}' and not Path(root, listed).exists():

@@ -117,7 +117,8 @@ def check_pooling(pooling: str, align_corners: bool) -> None:
 
 def _check_weight(weight: Tensor | float) -> Tensor:
     if isinstance(weight, Tensor):
-        if not weight.is_floating_point() or not torch.jit.is_tracing() and weight.numel() != 1:
+        is_one = torch.jit.is_tracing() or weight.numel() == 1  # a symbol in a trace
+        if not (is_one and weight.is_floating_point()):
             raise ValueError('weight must be a floating point tensor with one value, got '
                              f'{weight.dtype} of shape {tuple(weight.shape)}')
         return weight.reshape(())

@@ -1,6 +1,7 @@
 """What folds norms into convolutions keeps the outputs of a converted network, or says so."""
 
 import copy
+from itertools import pairwise
 
 import pytest
 import torch
@@ -30,7 +31,7 @@ def by_pairs(model):
     """PyTorch's own folding, of each convolution whose next sibling is a norm."""
     for parent in model.modules():
         children = list(parent.named_children())
-        for (name, child), (next_name, norm) in zip(children, children[1:]):
+        for (name, child), (next_name, norm) in pairwise(children):
             if isinstance(child, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 setattr(parent, name, fuse_conv_bn_eval(child, norm))
                 setattr(parent, next_name, nn.Identity())
@@ -95,7 +96,9 @@ def test_a_convolution_in_mmcvs_module_that_folds_on_the_fly():
     torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_quantizations_fusion_does_not_match():
+def test_quantizations_fusion_matches_where_no_dynopool_is():
+    model, x = converted('chain', 'after'), torch.randn(2, 3, 64, 96)
+    torch.testing.assert_close(fuse_modules(model, ['0', '1'])(x), model(x), rtol=1e-4, atol=1e-4)
     model = converted('chain', 'before')
     with pytest.raises((NotImplementedError, AssertionError), match='PooledConv2d'):
         fuse_modules(model, ['0', '1'])

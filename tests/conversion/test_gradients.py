@@ -35,12 +35,11 @@ def block(net, x, alpha, rule, average):
     if net.down is None:
         return F.relu(y + x)
     if average:
-        down = unstrided(net.down[1], pooled(x, 'mean'))
+        x = pooled(x, 'mean')
     elif rule == 'before':
-        down = unstrided(net.down[1], pooled(x))
-    else:
-        down = pooled(unstrided(net.down[1], x))
-    return F.relu(y + net.down[2](down))
+        x = pooled(x)
+    down = net.down[2](unstrided(net.down[1], x))
+    return F.relu(y + (down if average or rule == 'before' else pooled(down)))
 
 
 def plain_resnet(net, x, alphas, rule, average, merged):

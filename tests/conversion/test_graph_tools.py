@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import io
 import warnings
 
 import onnxruntime
@@ -50,7 +51,10 @@ def _quiet():
 def test_a_trace_of_torch_jit(network, frozen):
     model = converted(*network)
     model = freeze_pools(model) if frozen else model
-    traced = torch.jit.trace(model, image())
+    file = io.BytesIO()  # in which no Python is left
+    torch.jit.save(torch.jit.trace(model, image()), file)
+    file.seek(0)
+    traced = torch.jit.load(file)
     for x in (image(), image((66, 77), 1)):  # sizes follow the image's
         assert all(map(torch.equal, outputs(traced, x), outputs(model, x)))
     twin = copy.deepcopy(model)  # what a trace leaves behind can be copied

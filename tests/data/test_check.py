@@ -2,13 +2,20 @@
 
 import copy
 import logging
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from mmengine.logging import MMLogger
+from mmengine.structures import PixelData
+from mmseg.models import FCNHead
+from mmseg.structures import SegDataSample
+from torch import nn
 
 from mmseg_dynopool.data.check import check_data
+from mmseg_dynopool.hooks import LabelCheckHook
 from support.bands import ColorsToClasses, CountsFromOne, bands_config, write_bands
 from support.commands import own_singletons
 
@@ -87,15 +94,15 @@ def test_a_wrapper_of_ones_own_is_told_of_and_taken_as_it_is(root, told):
                                         source=cfg.train_dataloader.dataset)
     relabel(root, lambda old: old + 32)
     check(cfg, 'train')
-    assert [text for _, text in told] == [
-        "train_dataloader: a Twice is no BaseDataset of mmengine's, so its files were not looked at"]
+    assert told == [(logging.INFO, "train_dataloader: a Twice is no BaseDataset of mmengine's, so "
+                     'its files were not looked at')]
 
 
 def test_several_loaders_and_settings_of_other_meanings(root):
     cfg = bands_config(root)
     cfg.val_dataloader = [cfg.val_dataloader, cfg.train_dataloader]
     cfg.test_dataloader.dataset.dataset = 'houses'  # no data set, but a word of one's own
-    with pytest.raises(ValueError, match='BandsDataset cannot be built .*argument \'dataset\''):
+    with pytest.raises(ValueError, match=r'BandsDataset cannot be built .*argument'):
         check(cfg)
     check(cfg, 'val')
 
@@ -137,8 +144,8 @@ def test_what_a_head_of_ones_own_takes(root, told):
     cfg.model.decode_head.type = CountsFromOne
     check(cfg, 'train')
     assert [text for _, text in told] == [
-        'train_dataloader: the decode head, or its loss, is not one of mmseg, so the label maps '
-        'were not looked at']
+        'train_dataloader: the model has no decode head of mmseg, or computes its loss in its own '
+        'way, so the label maps were not looked at']
 
 
 def test_labels_that_no_loss_fails_on_are_told_of_once(root, told):
@@ -182,3 +189,23 @@ def test_an_unreadable_list_is_explained(root):
     cfg.train_dataloader.dataset.img_suffix = '.mat'
     with pytest.raises(ValueError, match=r"the data set is empty: no '\.mat' files in '.*train'"):
         check(cfg)
+
+
+def test_the_hook_stops_in_a_training_alone(told):
+    label = PixelData(data=torch.tensor([[[0, 7]]]))
+    batch = dict(data_samples=[SegDataSample(gt_sem_seg=label, metainfo=dict(seg_map_path='a'))])
+    head = FCNHead(in_channels=4, channels=4, num_classes=3)
+    runner = SimpleNamespace(model=nn.ModuleDict(dict(decode_head=head)), iter=0,
+                             logger=MMLogger.get_current_instance())
+    hook = LabelCheckHook()
+    with pytest.raises(ValueError, match='train, iteration 1: the label map a holds 7, but'):
+        hook.before_train_iter(runner, 0, batch)
+    for _ in range(2):
+        hook.before_val_iter(runner, 0, batch)
+    assert [level for level, _ in told] == [logging.WARNING] and 'val, iteration' in told[0][1]
+    runner.model.decode_head = CountsFromOne(in_channels=4, channels=4, num_classes=3)
+    hook.before_train_iter(runner, 0, batch)
+    runner.model.decode_head = FCNHead(in_channels=4, channels=4, num_classes=3,
+                                       loss_decode=dict(type='mmseg.LovaszLoss', per_image=True))
+    LabelCheckHook().before_train_iter(runner, 0, batch)
+    assert len(told) == 2

@@ -67,8 +67,8 @@ def test_hrnet(tmp_path, options, frozen):
             torch.testing.assert_close(torch.from_numpy(a), b.detach(), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize('config', [segmentor_config(modules=ONE_STAGE), converted_config(rule='after')],
-                         ids=['hrnet', 'resnet'])
+@pytest.mark.parametrize('config', [
+    segmentor_config(modules=ONE_STAGE), converted_config(rule='after')], ids=['hrnet', 'resnet'])
 def test_tensorboards_graph_of_a_segmentor(tmp_path, config):
     model = built(config)
     with SummaryWriter(tmp_path) as writer:

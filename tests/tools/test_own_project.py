@@ -22,11 +22,15 @@ from support.commands import own_environment, own_singletons, tool
 from support.toys import ROOT
 
 
+NOTES = ["it's {{ fileDirname }}", '{{$HOME:here}}', 'two\nlines', 1e400]
+
+
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
     """The project with a run of two iterations, and its log."""
     folder = tmp_path_factory.mktemp('project')
-    cfg = bands_config(write_bands(folder / 'data'), runner_type='support.bands.OwnRunner')
+    cfg = bands_config(write_bands(folder / 'data'), runner_type='support.bands.OwnRunner',
+                       notes=NOTES)
     cfg.model.backbone.update(type='support.bands.Worded', pretrained='dino')
     cfg.train_dataloader.sampler = dict(type='support.bands.HouseSampler')
     cfg.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=2)
@@ -64,7 +68,8 @@ def test_it_is_tested_segmented_and_frozen(trained):
     printed = tool('freeze', 'net.py', 'run/epoch_2.pth', '--out', "it's frozen", cwd=folder)
     assert 'bit for bit' in printed
     frozen = folder / "it's frozen"
-    assert Config.fromfile(frozen / 'config.py').load_from == str(frozen / 'checkpoint.pth')
+    cfg = Config.fromfile(frozen / 'config.py')
+    assert cfg.load_from == str(frozen / 'checkpoint.pth') and cfg.notes == NOTES
     tool('infer', frozen / 'config.py', frozen / 'checkpoint.pth', 'data/images/val', '--out',
          'again', cwd=folder)
     assert np.array_equal(found, maps(folder / 'again' / 'labels'))
@@ -116,7 +121,7 @@ def test_a_config_of_classes(trained):
     folder, _ = trained
     (folder / 'lazy.py').write_text(LAZY)
     log = tool('train', 'lazy.py', '--work-dir', 'lazy', '--amp', cwd=folder)
-    assert 'dynopool/stride2/scale_h' in log and 'not one of mmseg' not in log
+    assert 'dynopool/stride2/scale_h' in log and 'in its own way' not in log
     assert 'Config' not in Config.fromfile(folder / 'lazy' / 'lazy.py').model.type
     tool('infer', 'lazy.py', 'lazy/iter_1.pth', 'data/images/val/0.npy', '--out', 'one', cwd=folder)
     assert 'bit for bit' in tool('freeze', 'lazy.py', 'lazy/iter_1.pth', '--out', 'ice', cwd=folder)
