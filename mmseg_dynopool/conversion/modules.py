@@ -7,7 +7,6 @@ from types import NoneType
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx import Proxy
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten

@@ -80,8 +80,8 @@ class _Check:
             return
         allowed = label_range(self.cfg.get('model') or {})
         if allowed is None and self.cfg.get('model'):
-            self._note('the model has no decode head of mmseg, or computes its loss in its own way, '
-                       'so the label maps were not looked at')
+            self._note('the model has no decode head of mmseg, or computes its loss in its own '
+                       'way, so the label maps were not looked at')
         chosen = spread(len(infos), _SAMPLES)
         odd = [problem for index in chosen
                if (problem := self._check_sample(index, infos[index], allowed))]

@@ -202,7 +202,8 @@ class DynOPoolHook(Hook):
             torch.backends.cudnn.benchmark = False
             runner.logger.info('cudnn_benchmark is switched off: sizes change in every step, and '
                                'cuDNN would search for its fastest kernels again and again')
-        resizes = [pool for pool in pools.values() if isinstance(pool, ImageResize)]
+        resizes = [pool for pool in pools.values()
+                   if isinstance(pool, ImageResize) and pool.parameter.requires_grad]
         if resizes and not self._learns_by_measuring(model):
             raise ValueError("the image's scale learns by measured losses alone: give DynOPoolHook "
                              "a gmacs_budget, or gradient='learner', or leave the scale at 1 by "
@@ -334,7 +335,7 @@ class DynOPoolHook(Hook):
         if target is None:  # else the plan makes other scales pay for a larger image
             for pool in learned_pools(model).values():
                 if isinstance(pool, ImageResize):
-                    pool.bounds = pool.bounds[0], 1.0
+                    pool.bounds = pool.bounds[0], max(1.0, *pool.initial_scale)
         if self._learns_by_measuring(model):
             estimator = _build(self.gradient) if isinstance(self.gradient, dict) else self.estimator
             seed: list[Any] = [runner.seed]

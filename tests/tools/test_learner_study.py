@@ -1,24 +1,30 @@
-"""The study of the learner: its runs, and the tables of docs/learner.md."""
+"""The studies of the learner and of the image level: their runs, and the tables of their pages."""
 
 import json
 import statistics
 
 import pytest
 
+from mmseg_dynopool import DynOPoolHook
+from study import image_page, image_runs, learner_page, learner_runs
 from study.candidates import describe, load
 from study.learner_page import BEGIN, END, tables
-from study.learner_runs import CANDIDATES, all_runs
+from study.learner_runs import CANDIDATES
 from study.lines import read_lines
 from study.runs import Run
 from support.toys import ROOT
 
 LINES = ROOT / 'docs' / 'learner' / 'runs.jsonl'
+STUDIES = dict(learner=(learner_page, learner_runs), image_level=(image_page, image_runs))
 
 
-def test_the_page_is_written_from_the_lines():
-    page = (ROOT / 'docs' / 'learner.md').read_text()
+@pytest.mark.parametrize('name', STUDIES)
+def test_the_page_is_written_from_the_lines(name):
+    page = (ROOT / 'docs' / f'{name}.md').read_text()
     written = page[page.index(BEGIN) + len(BEGIN) + 1:page.index(END)]
-    assert written == tables(read_lines(LINES), read_lines(ROOT / 'docs/evidence/runs.jsonl'))
+    assert written == STUDIES[name][0].tables(
+        read_lines(ROOT / 'docs' / name / 'runs.jsonl'),
+        read_lines(ROOT / 'docs/evidence/runs.jsonl'))
 
 
 def test_a_score_is_the_mean_over_its_seeds():
@@ -31,12 +37,31 @@ def test_a_score_is_the_mean_over_its_seeds():
     assert f'{statistics.fmean(scores):.2f} ± {statistics.stdev(scores):.2f}' in row
 
 
-def test_finished_runs_are_listed_and_met_their_budgets():
-    keys = {run.key for run in all_runs()}
-    for text in LINES.read_text().splitlines():
+@pytest.mark.parametrize('name', STUDIES)
+def test_finished_runs_are_listed_and_met_their_budgets(name):
+    keys = {run.key for run in STUDIES[name][1].all_runs()}
+    for text in (ROOT / 'docs' / name / 'runs.jsonl').read_text().splitlines():
         line = json.loads(text)
         assert line['key'] in keys
         assert line['gmacs_ratio'] == pytest.approx(line['target_ratio'], rel=0.02), line['key']
+
+
+def test_the_opponents_of_the_image_level():
+    """Their sizes: aligned, of the image's aspect, near the cost; shrunk along the plan."""
+    config = load(*describe(Run('hrnet', 'isotropic', 'aligned', 0.5, 0)))
+    size = config.model.data_preprocessor.size
+    assert size in ((88, 96), (96, 88))  # 88 x 88 costs .47
+    assert config.train_pipeline is None or config.train_dataloader.dataset.pipeline[1].scale == (
+        size[1], size[0])
+    config = load(*describe(Run('hrnet', 'isotropic', 'planned', 0.5, 0)))
+    assert config.model.dynopool == dict(levels='image', multiple=8)
+    hook, = config.custom_hooks
+    assert (hook.travel, hook.jitter) == (0, 0)
+    config = load(*describe(Run('demo', 'mni152_coronal_5', 'learner', 1., 0,
+                                (*image_runs.THICK, ('jitter', 0.)))))
+    assert config.model.data_preprocessor.size == (32, 160)
+    assert config.train_cfg.max_iters == config.param_scheduler[0].end == 1200
+    assert dict(image_runs.LEARNED)['jitter'] == DynOPoolHook().jitter
 
 
 def test_options_reach_the_hook_and_the_optimizer():

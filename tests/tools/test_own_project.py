@@ -21,7 +21,6 @@ from support.bands import bands_config, write_bands
 from support.commands import own_environment, own_singletons, tool
 from support.toys import ROOT
 
-
 NOTES = ["it's {{ fileDirname }}", '{{$HOME:here}}', 'two\nlines', 1e400]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from statistics import median
 
 from . import image_runs, runs
-from .image_runs import IMAGE, PLACES, UNIFORM
+from .image_runs import IMAGE, LEARNED, PLACES, UNIFORM
 from .learner_page import NAMES
 from .tables import Group, Results, difference, markdown
 
@@ -16,7 +16,7 @@ COLUMNS = (
     ('smaller input, begun at full size', 'planned', (), False),
     ('squeezed, stretch known', 'squeezed', (), True),
     ('image + DynOPool, uniform', 'learner', UNIFORM, False),
-    ('image + DynOPool, learned', 'learner', IMAGE, False))
+    ('image + DynOPool, learned', 'learner', LEARNED, False))
 NO_RUNS = Group((), 0)
 
 
@@ -41,13 +41,13 @@ def tables(done: dict[str, dict], done_0_3: dict[str, dict]) -> str:
     if jitters:
         parts += ['What jitter does (thick slices: 5 mm, at the cost of the stock network, 1,200 '
                   'iterations):', markdown(['', *(f'jitter {j:g}' for j in image_runs.JITTERS),
-                                            'default', 'stock'], jitters)]
+                                            'stock'], jitters)]
     long = [(name, found.group('hrnet', 'stretched_h', method, ratio, iterations=900,
                                **dict(options)))
             for name, method, options, ratio in (
                 ('stock', 'stock', (), 1.), ('squeezed', 'squeezed', (), 0.5),
                 ('smaller input, multiples of 8', 'aligned', (), 0.5),
-                ('image + DynOPool, learned', 'learner', IMAGE, 0.5))]
+                ('image + DynOPool, learned', 'learner', LEARNED, 0.5))]
     if any(group.lines for _, group in long):
         parts += ['Three times as long, HRNet on stretched_h at cost 0.5 (stock: 1):',
                   markdown([name for name, _ in long], [[_score(group, 0.5) for _, group in long]])]
@@ -82,8 +82,8 @@ def _jitters(found: Results) -> Iterator[list[str]]:
     settings.append(("the demo's HRNet, thick slices", 'demo', 'mni152_coronal_5', 1.,
                      image_runs.THICK))
     for name, network, data, ratio, options in settings:
-        groups = [found.group(network, data, 'learner', ratio, **dict(options), **more)
-                  for more in (*(dict(jitter=j) for j in image_runs.JITTERS), {})]
+        groups = [found.group(network, data, 'learner', ratio, **dict(options), jitter=jitter)
+                  for jitter in image_runs.JITTERS]
         if any(group.lines for group in groups):
             stock = _group(found, network, data, 'stock', 1., options[1:])
             yield [name, *(_score(group, ratio) for group in (*groups, stock))]

@@ -5,9 +5,10 @@ from .runs import Run, _seeds
 IMAGE = (('image', True), )
 PLACES = (('hrnet', 'stretched_h', 5), ('hrnet', 'isotropic', 5), ('deeplab', 'stretched_h', 3),
           ('demo', 'mni152', 3))
-UNIFORM = (*IMAGE, ('travel', 0.))  # all levels along the plan; nothing learns
-SETTINGS = (('learner', IMAGE), ('aligned', ()), ('planned', ()), ('learner', UNIFORM))
-JITTERS = (0., 0.05)
+JITTERS = (0., 0.05, 0.1)
+LEARNED = (*IMAGE, ('jitter', JITTERS[2]))
+UNIFORM = (*IMAGE, ('travel', 0.), ('jitter', JITTERS[2]))  # along the plan; nothing learns
+SETTINGS = (('learner', LEARNED), ('aligned', ()), ('planned', ()), ('learner', UNIFORM))
 THICK = (*IMAGE, ('iterations', 1200))
 LONG = (('iterations', 900), )
 
@@ -25,12 +26,11 @@ def all_runs() -> list[Run]:
             runs += _seeds(3, network, data, 'learner', 0.5, options=(*IMAGE, ('jitter', jitter)))
         runs += _seeds(3, 'demo', 'mni152_coronal_5', 'learner', 1.,
                        options=(*THICK, ('jitter', jitter)))
-    runs += _seeds(3, 'demo', 'mni152_coronal_5', 'learner', 1., options=THICK)
     runs += _seeds(3, 'demo', 'mni152_coronal_5', 'stock', 1., options=THICK[1:])
     for data in ('stretched_h', 'isotropic'):
         for method, options in SETTINGS:
             runs += _seeds(5, 'hrnet', data, method, 0.75, options=options)
-    for method, options in (('stock', ()), ('learner', IMAGE), ('aligned', ()), ('squeezed', ())):
+    for method, options in (('stock', ()), ('learner', LEARNED), ('aligned', ()), ('squeezed', ())):
         ratio = 1. if method == 'stock' else 0.5
         runs += _seeds(3, 'hrnet', 'stretched_h', method, ratio, options=options + LONG)
     return list(dict.fromkeys(runs))
