@@ -28,6 +28,14 @@ CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 STOCK, LEARNED = 'stock', 'image + DynOPool'
 NETWORKS = {STOCK: 'demo_fixed_mni152.py', 'smaller input': 'demo_smaller_mni152.py',
             LEARNED: 'demo_dynopool_mni152.py'}
+ITERATIONS = 300  # of the configs' 400: three trainings are to take no longer than a few minutes
+
+
+def schedule(iterations):
+    """The settings of a training of so many iterations."""
+    half = iterations // 2
+    return {'train_cfg.max_iters': iterations, 'param_scheduler.0.end': iterations,
+            'train_cfg.val_interval': half, 'default_hooks.checkpoint.interval': half}
 
 
 def train(name, work_dir, data_dir, options):
@@ -38,7 +46,7 @@ def train(name, work_dir, data_dir, options):
     cfg.visualizer.name = Path(cfg.work_dir).name
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         cfg[loader].dataset.data_root = str(data_dir)
-    cfg.merge_from_dict(options or {})
+    cfg.merge_from_dict(schedule(ITERATIONS) | (options or {}))
     check_data(cfg, 'train_dataloader', 'val_dataloader')
     runner = Runner.from_cfg(cfg)
     runner.train()

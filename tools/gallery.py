@@ -1,8 +1,8 @@
 """The pictures of docs/gallery, from the demo's networks: runs each command and notes it.
 
-Needs what tools/demo.py wrote. Trains the demo's learned network once more, without the image
-level, unless that run exists: minutes on two CPU cores. Screenshots need Chromium and are omitted
-without it.
+Needs what tools/demo.py wrote. Trains the demo's learned network once more, with DynOPools in the
+stem instead of the image level, unless that run exists: minutes on two CPU cores. Screenshots need
+Chromium and are omitted without it.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from demo import ITERATIONS, schedule
 from mmseg_dynopool.files import make_folder, write_file
 from mmseg_dynopool.resume.latest import latest_checkpoint
 
@@ -29,7 +30,7 @@ FRAME = ('<!DOCTYPE html><body style="margin:0"><iframe src="{}" style="width:{}
          'border:0"></iframe></body>')
 INTRODUCTION = """# What the network learned, in pictures
 
-Made by `make gallery` from the three networks of `make demo` and one more: small HRNets, 400
+Made by `make gallery` from the three networks of `make demo` and one more: small HRNets, 300
 iterations on slices of one brain, minutes on two CPU cores. They show the tools; they prove nothing
 about accuracy.
 """
@@ -54,27 +55,29 @@ class Section:
 
 
 def train(demo: Path) -> list:
-    """The command that trains the demo's network whose streams alone learn."""
-    return ['train.py', os.path.relpath(CONFIG), '--work-dir', demo / 'streams', '--cfg-options',
-            'model.backbone.dynopool.image=False']
+    """The command that trains the demo's network with DynOPools in its stem."""
+    return ['train.py', os.path.relpath(CONFIG), '--work-dir', demo / 'stem', '--cfg-options',
+            'model.backbone.dynopool.image=False', 'model.backbone.dynopool.stem=True',
+            *(f'{name}={value}' for name, value in schedule(ITERATIONS).items())]
 
 
 def sections(demo: Path, image: Path, out: Path) -> list[Section]:
     """All parts, in their order."""
-    learned, streams, fixed, smaller = (
-        demo / name for name in ('dynopool', 'streams', 'fixed', 'smaller'))
+    learned, stem, fixed, smaller = (
+        demo / name for name in ('dynopool', 'stem', 'fixed', 'smaller'))
     config = os.path.relpath(CONFIG)
     checkpoint = learned / Path(latest_checkpoint(learned)).name
     return [
         Section(
             'Shapes over the training', 'Two trainings that end at half of the multiply-adds: with '
-            "the image's own size as the first level (`dynopool`), and with the streams alone "
-            '(`streams`). Each level has a column. The image begins at 1, the other scales at 0.5, '
-            'the stride 2 of the stock network; the rounded sizes move in steps. The third row is '
-            'the slope of the loss by log(scale), with its standard error: where 0 lies within two '
-            'of its errors, the data do not care. The cost follows its plan. In the last 15 % of a '
-            'training the scales stand at the sizes whose counted cost is nearest to the target.',
-            [train(demo), ['visualize.py', 'shapes', learned, streams, '--out', out]],
+            "the image's own size as the first level (`dynopool`), and with DynOPools in the stem "
+            'in its place (`stem`). Each level has a column. The image begins at 1, the other '
+            'scales at 0.5, the stride 2 of the stock network; the rounded sizes move in steps. '
+            'The third row is the slope of the loss by log(scale), with its standard error: where '
+            '0 lies within two of its errors, the data do not care. The cost follows its plan. In '
+            'the last 15 % of a training the scales stand at the sizes whose counted cost is '
+            'nearest to the target.',
+            [train(demo), ['visualize.py', 'shapes', learned, stem, '--out', out]],
             {'evolution.png': 'Scales, sizes, slopes and GMACs over the iterations',
              'network.png': 'Feature maps of the stock and both learned networks to scale'}),
         Section(
@@ -182,7 +185,7 @@ def main():
     parser.add_argument('--out', type=Path, default=Path('docs/gallery'),
                         help='folder to write (default: docs/gallery)')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
-                        help='override settings of the training without the image level')
+                        help='override settings of the training with the stem')
     args = parser.parse_args()
     demo, out = args.work_dir, args.out
     images = sorted((args.data_dir / 'images' / 'val').glob('*.png'))
@@ -191,7 +194,7 @@ def main():
             raise SystemExit(f'{demo / name} holds no trained network, or {args.data_dir} no data; '
                              'run tools/demo.py first')
     make_folder(out)
-    if latest_checkpoint(demo / 'streams') is None:
+    if latest_checkpoint(demo / 'stem') is None:
         run([*train(demo), *args.cfg_options])
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     text = INTRODUCTION

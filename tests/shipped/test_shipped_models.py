@@ -31,8 +31,7 @@ REFUSED = {
     'icnet_r50-d8': 'the model itself: interpolation reduces 704 x 832 to 352 x 416; use a strided',
     'lraspp_m-v3-d8': r'decode_head.image_pool.0 takes features of the stock sizes alone: .* use',
     'upernet_beit': 'layers.0.attn fails for an image of 3 x 704 x 832 .* use a backbone that',
-    'upernet_mae': 'MAE: its forward fails for an image of 3 x 704 x 832 .* use a backbone that',
-    'upernet_swin': 'stages.0.downsample.sampler: .* gets another shape by .* or skip the strided'}
+    'upernet_mae': 'MAE: its forward fails for an image of 3 x 704 x 832 .* use a backbone that'}
 # What this stack, or a file without its data set and packages, does not run: the test sees to it
 # that these do not run without us either.
 STOCK_FAILS = {'ccnet_r50-d8', 'fpn_poolformer_s12', 'pointrend_r50', 'psanet_r50-d8',
