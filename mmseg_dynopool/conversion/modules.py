@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflat
 from mmseg_dynopool.layers.image import IMAGE, add_zero_gradient
 from mmseg_dynopool.layers.pool import ResizingPool, as_dynamic_shapes, read_alphas
 from mmseg_dynopool.ops import image_resize2d
-from mmseg_dynopool.ops.queries import equal_sizes
+from mmseg_dynopool.ops.queries import equal_sizes, sizes_match
 
 from .shared_pool import SharedPool, Turns
 from .sizes import SizeChain
@@ -88,9 +88,11 @@ class Converted(Variant):
             resized = image_resize2d(image, alpha, resize.multiple)
         leaves[index] = resized
         args, kwargs = tree_unflatten(leaves, structure)
-        outputs = super().forward(*args, **kwargs)
-        self._begin({})
-        self._forget_sizes()
+        try:
+            outputs = super().forward(*args, **kwargs)
+        finally:
+            self._begin({})
+            self._forget_sizes()
         return outputs if resized is image or not self.restores_size else restore_like(
             outputs, image, resized)
 
@@ -198,7 +200,7 @@ def carry_parameters(image: Tensor, parameters: Sequence[Tensor]) -> Tensor:
 def restore_size(outputs: Any, resized: Sequence[int], size: Sequence[int]) -> Any:
     """What has the resized image's size, as logits do, gets that of the image again."""
     return tree_map(lambda leaf: F.interpolate(leaf, size, mode='bilinear') if _is_image(leaf)
-                    and equal_sizes(leaf.shape[-2:], resized) else leaf, outputs)
+                    and sizes_match(leaf.shape[-2:], resized) else leaf, outputs)
 
 
 def restore_like(outputs: Any, image: Tensor, resized: Tensor) -> Any:
