@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mmengine import runner
 from mmengine.config import Config
-from mmengine.dist import master_only
+from mmengine.dist import is_main_process
 from mmengine.model import is_model_wrapper
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from mmseg.registry import RUNNERS
@@ -16,8 +16,18 @@ from .checkpoint import Checkpoint
 
 
 def build_runner(cfg: Config) -> runner.Runner:
-    """The runner of a config: a `Runner`, or of its ``runner_type``, as mmseg's tools build it."""
-    return RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)
+    """The runner of a config: a `Runner`, or of its ``runner_type``, as mmseg's tools build it.
+
+    The copy of the config that mmengine writes to the work dir is one that is read back as it is.
+    """
+    built = RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)
+    copied = Path(built.work_dir, Path(built.cfg.filename or f'{built.timestamp}.py').name)
+    if is_main_process() and copied.suffix == '.py' and copied.is_file():
+        try:
+            copied.write_bytes(config_text(built.cfg).encode())
+        except ValueError as error:
+            built.logger.warning('%s will not be read back as it is: %s', copied, error)
+    return built
 
 
 class Runner(runner.Runner):
@@ -66,17 +76,3 @@ class Runner(runner.Runner):
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint.content
-
-    @master_only
-    def dump_config(self) -> None:
-        """Write the config to the work dir, so that it is read back as it is."""
-        path = Path(self.work_dir, Path(self.cfg.filename or f'{self.timestamp}.py').name)
-        try:
-            text = config_text(self.cfg) if path.suffix == '.py' else None
-        except ValueError as error:
-            self.logger.warning('%s will not be read back as it is: %s', path, error)
-            text = None
-        if text is None:
-            super().dump_config()
-        else:
-            path.write_bytes(text.encode())

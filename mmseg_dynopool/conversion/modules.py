@@ -93,9 +93,11 @@ class Converted(Variant):
             resized = image_resize2d(image, alpha, resize.multiple)
         leaves[index] = resized
         args, kwargs = tree_unflatten(leaves, structure)
-        outputs = super().forward(*args, **kwargs)
-        self._begin({})
-        self._forget_sizes()
+        try:
+            outputs = super().forward(*args, **kwargs)
+        finally:
+            self._begin({})
+            self._forget_sizes()
         return outputs if resized is image or not self.restores_size else restore_like(
             outputs, image, resized)
 

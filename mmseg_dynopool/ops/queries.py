@@ -1,5 +1,6 @@
 """Values of the input at the queries of every cell."""
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -27,6 +28,15 @@ def equal_sizes(size: Sequence[int], other: Sequence[int]) -> bool:
     """
     return all(a is b or (not isinstance(a, Tensor) and not isinstance(b, Tensor)
                           and statically_known_true(a == b)) for a, b in zip(size, other))
+
+
+def sizes_match(size: Sequence[int], other: Sequence[int]) -> bool:
+    """`equal_sizes`, in a trace those of the traced image: for what holds of any or of none."""
+    if not torch.jit.is_tracing():
+        return equal_sizes(size, other)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', torch.jit.TracerWarning)
+        return [int(n) for n in size] == [int(n) for n in other]
 
 
 def is_channels_last(input: Tensor) -> bool:

@@ -1,7 +1,6 @@
 """Receptive fields of each feature map, learned beside stock, on an image."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -33,17 +32,13 @@ _BOXES: dict[str, dict[str, Any]] = {
 }
 
 
-def prepare_image(model: BaseSegmentor, path: str | Path) -> tuple[np.ndarray, Tensor]:
-    """An image as the network gets it in a test.
+def prepare_image(model: BaseSegmentor, packed: dict) -> tuple[np.ndarray, Tensor]:
+    """What an `ImagePipeline` made of an image, as the network gets it in a test.
 
     Returns:
         The image after the config's resizing, as a picture ``(H, W, 3)``, BGR, 8 bits, and the
         normalized, possibly padded batch ``(1, C, H, W)`` on the network's device.
-
-    Raises:
-        ValueError: the config has no pipeline for a test, or the image cannot be read.
     """
-    packed = ImagePipeline(model.cfg)(path)[1]
     shown = to_picture(packed['inputs'].permute(1, 2, 0).numpy())
     with torch.no_grad():
         batch = model.data_preprocessor(
@@ -129,9 +124,10 @@ def run(args: argparse.Namespace) -> None:
     check_segmentor(cfg, 'visualize receptive-field')
     check_device(args.device)
     check_png(args.out)
+    _, packed = ImagePipeline(cfg)(args.image)
     model = load_network(cfg, args.checkpoint, args.device, scales=True)
     check_pools(model)
-    shown, batch = prepare_image(model, args.image)
+    shown, batch = prepare_image(model, packed)
     fields = compare_fields(model, batch)
     # A padded batch is larger than the image; the picture shows what the network saw.
     bottom, right = (n - m for n, m in zip(batch.shape[2:], shown.shape))

@@ -140,13 +140,13 @@ def test_torch_fx(network):
                    outputs(frozen, image())))
 
 
-def test_torch_fx_restores_the_images_size():
+def test_what_has_the_images_size_has_it_in_a_graph():
     model = Run(lambda m, x: [m.b(m.a(x)), m.b(x)], a=conv(3, 4, 3, 2), b=nn.Identity())
     model = set_scales(convert_dynopool(model, image=True, levels='image'), image=(0.6, 1.5))
-    graph = torch.fx.symbolic_trace(model)
-    found, expected = outputs(graph, image()), outputs(model, image())
-    assert [y.shape[2:] for y in expected] == [(18, 63), (60, 84)]
-    assert all(map(torch.equal, found, expected))
+    assert [y.shape[2:] for y in outputs(model, image())] == [(18, 63), (60, 84)]
+    for graph in (torch.fx.symbolic_trace(model), torch.jit.trace(model, image())):
+        for x in (image(), image((66, 77), 1)):
+            assert all(map(torch.equal, outputs(graph, x), outputs(model, x)))
 
 
 @pytest.mark.parametrize('pool', [DynOPool(0.6), DynOPool(0.6).freeze()])

@@ -9,6 +9,7 @@ from rich.console import Console
 from torch import nn
 
 from mmseg_dynopool.analysis.fields import compare_fields, measure_fields
+from mmseg_dynopool.data.pipeline import ImagePipeline
 from mmseg_dynopool.report.receptive_field import draw_fields, field_table, prepare_image
 from support.networks import Pooled
 from support.networks import kaiming_segmentor as model
@@ -57,12 +58,12 @@ def test_images_go_through_the_test_pipeline(tmp_path):
         dict(type='LoadImageFromFile'), dict(type='Resize', scale=(96, 64), keep_ratio=False),
         dict(type='LoadAnnotations'), dict(type='PackSegInputs')])
     cv2.imwrite(str(tmp_path / 'a.png'), np.full((32, 30, 3), (10, 20, 30), np.uint8))
-    shown, batch = prepare_image(network, tmp_path / 'a.png')
+    shown, batch = prepare_image(network, ImagePipeline(network.cfg)(tmp_path / 'a.png')[1])
     assert shown.shape == (64, 96, 3) and shown[5, 5].tolist() == [10, 20, 30]
     assert batch.shape[0:2] == (1, 3) and batch.dtype == torch.float32
     network.cfg = ConfigDict()
     with pytest.raises(ValueError, match='neither test_pipeline nor'):
-        prepare_image(network, tmp_path / 'a.png')
+        ImagePipeline(network.cfg)
 
 
 def test_a_unit_that_is_off_has_no_effective_field():
