@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_map
 
 from mmseg_dynopool.ops import aligned_size, image_resize2d
 from mmseg_dynopool.ops.image_resize import with_zero_gradient
+from mmseg_dynopool.ops.queries import sizes_match
 
 from .dynopool import DynOPool, FixedDynOPool, check_bounds
 
@@ -143,8 +144,10 @@ def restore_size(outputs: Any, resized: Sequence[int], size: Sequence[int]) -> A
 
     def restore(leaf: Any) -> Any:
         # Compiled code is to ask here: of 2 * (n // 2) it cannot know that it is always n.
-        if not isinstance(leaf, Tensor) or leaf.dim() not in (3, 4) or tuple(
-                leaf.shape[-2:]) != tuple(resized):
+        if not isinstance(leaf, Tensor) or leaf.dim() not in (3, 4):
+            return leaf
+        if not (sizes_match(leaf.shape[-2:], resized) if torch.jit.is_tracing()
+                else tuple(leaf.shape[-2:]) == tuple(resized)):
             return leaf
         maps = leaf if leaf.dim() == 4 else leaf[:, None]
         if leaf.is_floating_point():

@@ -23,7 +23,6 @@ STRETCH = dict(stretched_h=3., stretched_w=1 / 3)  # height to width
 ALPHA_LR = dict(adaptor=0.1, dynopool=0.1)
 # Data of coronal slices, by `mni152.py --plane coronal`, and the images' sizes.
 THICK = dict(mni152_coronal_5=(32, 160), mni152_coronal_3=(48, 160))
-VAL = 200  # scenes of the validation half
 _ALIGNED = 8  # pixels: a size that no strided layer shifts
 _TOLERANCE = 0.007  # of counted costs
 
@@ -72,9 +71,6 @@ def _data(run: Run) -> Iterable[tuple[str, object]]:
             dict(type='RandomFlip', prob=0.5), dict(type='PackSegInputs')]
     elif run.network != 'demo':
         yield 'model.data_preprocessor.size', VARIANTS[run.data].shape
-        # Nothing is chosen on the second half of what is not for training.
-        yield 'val_dataloader.dataset.indices', VAL
-        yield 'test_dataloader.dataset.indices', list(range(VAL, 2 * VAL))
 
 
 def _target(run: Run, overrides: dict) -> float:

@@ -9,8 +9,6 @@ NETWORKS = dict(
 METHODS = dict(
     stock='stock',
     input='smaller input',
-    aligned='smaller input, sides multiples of 8',
-    planned='smaller input, begun at full size',
     squeezed='input squeezed by the known stretch',
     narrow='narrower network',
     uniform='uniform fixed scales',
@@ -20,7 +18,6 @@ METHODS = dict(
     measured='DynOPool, budget, measured gradient',
     latency='DynOPool, budget in time, measured gradient',
     retrained='learned scales, fixed and trained anew',
-    learner='DynOPool, budget, learner of the scales',
     fixed='fixed scales, not matched in cost',
     slopes="DynOPool held at the stock network's scales")
 
