@@ -3,9 +3,11 @@
 import pytest
 from mmengine.config import ConfigDict
 from mmseg.models import backbones
+from torch import nn
 
-from mmseg_dynopool.analysis.cost import Cost, build, measure, stock_model
+from mmseg_dynopool.analysis.cost import Cost, build, measure, resized_images, stock_model
 from mmseg_dynopool.export.freeze import plain_model
+from mmseg_dynopool.layers import DynOPool, ImageResize, freeze_pools
 from support.parts_network import HRNET, RESNET, parts_config
 
 
@@ -17,6 +19,13 @@ def test_slow_moments_of_the_machine_stay_out_of_the_ratio():
     assert stock.time_ratio(stock) == (1, 1, 1)
     low, middle, high = Cost(1, 1.0, [], [3.0, 1.0, 2.0]).time_ratio(Cost(1, 1.0, [], [1.0] * 3))
     assert (low, middle, high) == (1.5, 2.0, 2.5)
+
+
+def test_to_which_size_a_network_resizes_its_image():
+    network = nn.Sequential(ImageResize((0.5, 1.0), multiple=8), DynOPool(0.25))
+    assert resized_images(network, (100, 90)) == [(48, 90)]
+    assert resized_images(freeze_pools(network), (100, 90)) == [(48, 90)]
+    assert resized_images(network[1:], (100, 90)) == []
 
 
 def test_the_stock_network_of_a_config():
