@@ -17,7 +17,7 @@ from support.toys import ROOT
 
 # From the bottom up; a room may import from those before it.
 HOUSE = ['version', 'stack', 'needs_stack', 'installed', 'files', 'ops', 'layers', 'costs',
-         'conversion', 'learning', 'complexity', 'latency', 'config', 'scopes', 'models', 'data',
+         'conversion', 'learning', 'search', 'complexity', 'latency', 'config', 'scopes', 'models', 'data',
          'checkpoints', 'resume', 'hooks', 'budget', 'classification', 'export', 'analysis', 'cli',
          'report']
 # The paths of public names in version 0.3, for one version: new names by the old ones.
