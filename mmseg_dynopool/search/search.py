@@ -1,5 +1,6 @@
 """Sizes of the image for a trained network, by its losses at them."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -109,9 +110,7 @@ def search_sizes(model: nn.Module, loss: Callable[[nn.Module, Any], Tensor | flo
         with torch.no_grad():
             level.parameter.copy_(before)
     racers = race.racers
-    height, width = cost.shape
-    plain = min(order, key=lambda c: (abs(torch.log(torch.tensor(
-        sizes[c].scale[0] / sizes[c].scale[1])).item()), -sizes[c].cost))
+    plain = min(order, key=lambda c: abs(math.log(sizes[c].scale[0] / sizes[c].scale[1])))
     return SearchResult(tuple(sizes[c] for c in order), tuple(racers[c] for c in order),
                         order.index(plain))
 
