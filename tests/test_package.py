@@ -17,9 +17,9 @@ from support.toys import ROOT
 
 # From the bottom up; a room may import from those before it.
 HOUSE = ['version', 'stack', 'needs_stack', 'installed', 'files', 'ops', 'layers', 'costs',
-         'conversion', 'learning', 'complexity', 'latency', 'config', 'config_text', 'scopes',
-         'models', 'data', 'checkpoints', 'resume', 'hooks', 'budget', 'classification', 'export',
-         'analysis', 'cli', 'report']
+         'conversion', 'learning', 'search', 'complexity', 'latency', 'config', 'config_text',
+         'scopes', 'models', 'data', 'checkpoints', 'resume', 'hooks', 'budget', 'classification',
+         'export', 'analysis', 'cli', 'report', 'fit']
 # The paths of public names in version 0.3, for one version: new names by the old ones.
 OLD_PATHS = dict(
     complexity={name: f'costs.{name}' for name in (

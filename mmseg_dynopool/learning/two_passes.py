@@ -59,7 +59,7 @@ class TwoPasses:
         with undisturbed(model):
             for sign in (1, -1):
                 with scales.at(centre + sign * step * direction):
-                    _seed(turn)
+                    seed_all(turn)
                     losses.append(float(loss()))
         return (losses[0] - losses[1]) / (2 * step)
 
@@ -97,7 +97,8 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
         np.random.set_state(states[1])
 
 
-def _seed(seed: int) -> None:
+def seed_all(seed: int) -> None:
+    """Seed Python, numpy and torch."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)

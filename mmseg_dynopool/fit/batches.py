@@ -1,0 +1,89 @@
+"""Training batches for a search: the same for all sizes, with every class in them."""
+
+import copy
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.model import BaseModel
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS
+from rich.progress import track
+from torch import Tensor, nn
+
+from mmseg_dynopool.learning.two_passes import seed_all
+
+_LOOKED_AT = 4  # times as many images as are taken
+_EACH = 2  # images, at least, that hold a class
+
+
+def draw_batches(cfg: Config, count: int, seed: int = 0) -> list[Any]:
+    """Batches of a config's training data, augmented once, in which no class is missing.
+
+    Of four times as many images those are taken first that hold the rarest classes; the rest by
+    chance.
+
+    Args:
+        cfg: a config with a ``train_dataloader``.
+        count: of batches; a data set that has fewer images gives fewer.
+        seed: of the draw, and of the augmentation.
+
+    Raises:
+        ValueError: there are no training data.
+    """
+    if not (cfg.get('train_dataloader') or {}).get('dataset'):
+        raise ValueError('the config has no train_dataloader, and a search needs images with '
+                         'labels. Without them a size can be set by hand: --size H W')
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    size = cfg.train_dataloader.get('batch_size') or 1
+    wanted = min(count * size, len(dataset) // size * size) or len(dataset)
+    states = np.random.get_state(), torch.get_rng_state()
+    try:
+        seed_all(seed)
+        order = np.random.default_rng(seed).permutation(len(dataset))[:_LOOKED_AT * wanted]
+        samples = [dataset[int(i)] for i in track(order, 'training images', transient=True)]
+    finally:
+        np.random.set_state(states[0])
+        torch.set_rng_state(states[1])
+    chosen = choose([classes_in(sample) for sample in samples], wanted, seed)
+    return [pseudo_collate([samples[i] for i in chosen[start:start + size]])
+            for start in range(0, wanted, size)]
+
+
+def classes_in(sample: dict) -> set[int]:
+    """The labels of a packed sample; none where they are of another kind."""
+    truth = getattr(sample.get('data_samples'), 'gt_sem_seg', None)
+    if truth is None:
+        label = getattr(sample.get('data_samples'), 'gt_label', None)
+        return set() if label is None else {int(label.flatten()[0])}
+    return set(torch.unique(truth.data).tolist())
+
+
+def choose(classes: list[set[int]], wanted: int, seed: int) -> list[int]:
+    """Numbers of images among which each class occurs as often as it can, twice at least."""
+    images_of = Counter(c for held in classes for c in held)
+    chosen: list[int] = []
+    for rare, _ in sorted(images_of.items(), key=lambda pair: (pair[1], pair[0])):
+        have = sum(rare in classes[i] for i in chosen)
+        more = [i for i, held in enumerate(classes) if rare in held and i not in chosen]
+        chosen += more[:max(0, _EACH - have)]
+    chosen = chosen[:wanted]
+    chosen += [i for i in range(len(classes)) if i not in chosen][:wanted - len(chosen)]
+    return np.random.default_rng(seed).permutation(chosen).tolist()
+
+
+def loss_of(amp: bool = False) -> Callable[[nn.Module, Any], Tensor]:
+    """A function that gives the loss of mmengine's models on a batch, as a training has it."""
+
+    def loss(model: BaseModel, batch: Any) -> Tensor:
+        device = next(model.parameters()).device.type
+        with torch.autocast(device, torch.bfloat16, enabled=amp):
+            data = model.data_preprocessor(copy.deepcopy(batch), True)
+            return model.parse_losses(model._run_forward(data, mode='loss'))[0]
+
+    return loss

@@ -1,0 +1,163 @@
+"""Configs of a trained network with an image of another size, and of its fine-tuning."""
+
+import copy
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS
+
+from mmseg_dynopool.config import dynopool_parts, type_name
+
+_HELD_SEED = 0
+
+
+def resized_config(cfg: Config, scale: Sequence[float] | None = None, multiple: int | None = None
+                   ) -> Config:
+    """The config of a network that resizes its image first, and is the stock one behind that.
+
+    Args:
+        cfg: of a segmentor or classifier with a ``backbone``.
+        scale: ``(scale_h, scale_w)``, constant; None for one that learns, 1 at the start.
+        multiple: of pixels, of the resized image; default: what the network asks for.
+
+    Raises:
+        ValueError: the network has no backbone, or learned sizes already.
+    """
+    if dynopool_parts(cfg.model):
+        raise ValueError('the config has dynopool options already, and fit takes a stock network: '
+                         'give the config with which it was trained before, or fine-tune this one '
+                         'with a budget')
+    if not cfg.model.get('backbone'):
+        raise ValueError(f'model.backbone is missing: fit puts the resizing of the image in front '
+                         f'of it, and the {type_name(cfg.model)} of this config has none')
+    resized = copy.deepcopy(cfg)
+    backbone = resized.model.backbone
+    for node in (resized.model, backbone):  # the weights come from a checkpoint
+        for key in ('pretrained', 'init_cfg'):
+            node.pop(key, None)
+    options: dict = dict(levels='image')
+    if scale is not None:
+        options.update(scale=dict(image=tuple(scale)), learn=False)
+    if multiple is not None:
+        options.update(multiple=multiple)
+    resized.model.backbone = ConfigDict(
+        type='DynOPoolBackbone', backbone=backbone, dynopool=options)
+    imports = dict(resized.get('custom_imports') or {})
+    names = imports.get('imports') or []
+    names = [names] if isinstance(names, str) else list(names)
+    resized.custom_imports = dict(imports, allow_failed_imports=False,
+                                  imports=list(dict.fromkeys([*names, 'mmseg_dynopool'])))
+    return resized
+
+
+def fine_tuning_config(cfg: Config, checkpoint: str, iterations: int, stop: int | None = None,
+                       lr: float = 0.2, held: float | None = 0.1) -> Config:
+    """The config of a fine-tuning: the training's own optimizer and batches, for a short time.
+
+    Args:
+        cfg: of the network that is tuned, with the training's settings.
+        checkpoint: from which it starts.
+        iterations: length of the schedule: the lr falls to zero over it (poly, power 0.9).
+        stop: iteration at which it stops; default: its end. A run that stopped is resumed.
+        lr: its initial lr, relative to the training's.
+        held: share of the training data that is held back and judged on; None for the config's
+            own validation data.
+
+    Raises:
+        ValueError: the training data cannot be held back.
+    """
+    stop = stop or iterations
+    tuned = copy.deepcopy(cfg)
+    for wrapper in _optimizer_wrappers(tuned.optim_wrapper):
+        wrapper['optimizer']['lr'] *= lr
+    tuned.param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=iterations,
+                                  by_epoch=False)]
+    tuned.train_cfg = dict(type='IterBasedTrainLoop', max_iters=stop, val_interval=stop)
+    tuned.val_cfg = dict(type='ValLoop')
+    tuned.load_from, tuned.resume = checkpoint, False
+    hooks = tuned.get('default_hooks') or ConfigDict()
+    hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=stop)
+    hooks.logger = dict(type='LoggerHook', interval=min(50, stop), log_metric_by_epoch=False)
+    tuned.default_hooks = hooks
+    tuned.log_processor = dict(by_epoch=False)
+    tuned.custom_hooks = [hook for hook in tuned.get('custom_hooks') or []
+                          if type_name(hook) not in ('EarlyStoppingHook', 'DynOPoolHook')]
+    if held is not None:
+        _hold_back(tuned, held)
+    return tuned
+
+
+def training_iterations(cfg: Config, loader_length: int) -> int:
+    """Steps of a config's training; ``loader_length`` is the number of batches of an epoch."""
+    loop = cfg.get('train_cfg') or {}
+    if loop.get('max_iters'):
+        return int(loop['max_iters'])
+    if loop.get('max_epochs'):
+        return int(loop['max_epochs']) * loader_length
+    raise ValueError('the config says neither train_cfg.max_iters nor max_epochs; give '
+                     '--iterations')
+
+
+def _optimizer_wrappers(wrapper: ConfigDict) -> Iterator[ConfigDict]:
+    if 'optimizer' in wrapper:
+        yield wrapper
+        return
+    for child in wrapper.values():
+        if isinstance(child, dict):
+            yield from _optimizer_wrappers(child)
+
+
+def _hold_back(cfg: Config, share: float) -> None:
+    """Take a share of each training data set away, and make it what is validated on."""
+    pipeline = test_pipeline(cfg)
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    held = []
+    for dataset in plain_datasets(cfg.train_dataloader.dataset):
+        try:
+            length = len(DATASETS.build({**dataset, 'pipeline': []}))
+            order = np.random.default_rng(_HELD_SEED).permutation(length)
+            count = max(1, round(share * length))
+            if count >= length:
+                raise ValueError(f'it has {length} images')
+            rest = dict(dataset, indices=sorted(order[count:].tolist()))
+            DATASETS.build({**rest, 'pipeline': []})
+        except Exception as error:  # from any data set, of any type
+            raise ValueError(f'of {type_name(dataset)} no images can be held back '
+                             f'({type(error).__name__}: {error}); give --val, to judge by the '
+                             "config's own validation data") from error
+        held.append(dict(copy.deepcopy(dataset), indices=sorted(order[:count].tolist()),
+                         pipeline=pipeline))
+        dataset['indices'] = rest['indices']
+    loader = copy.deepcopy(cfg.get('val_dataloader') or cfg.train_dataloader)
+    for key in ('batch_sampler', 'drop_last'):
+        loader.pop(key, None)
+    loader.update(batch_size=1, sampler=dict(type='DefaultSampler', shuffle=False))
+    loader.dataset = held[0] if len(held) == 1 else dict(type='ConcatDataset', datasets=held)
+    cfg.val_dataloader = loader
+
+
+def plain_datasets(node: ConfigDict | list) -> Iterator[ConfigDict]:
+    """The data sets inside wrappers, the settings themselves."""
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            yield from plain_datasets(child)
+    elif 'dataset' in node or 'datasets' in node:
+        yield from plain_datasets(node.get('dataset') or node['datasets'])
+    else:
+        yield node
+
+
+def test_pipeline(cfg: Config) -> list:
+    """The transforms of a validation image.
+
+    Raises:
+        ValueError: the config has none.
+    """
+    for source in (cfg.get('val_dataloader'), cfg.get('test_dataloader')):
+        for dataset in plain_datasets((source or {}).get('dataset') or []):
+            if dataset.get('pipeline'):
+                return copy.deepcopy(list(dataset['pipeline']))
+    raise ValueError('the config has no val_dataloader with a pipeline, by which the images that '
+                     'are held back could be read; add one')

@@ -1,0 +1,110 @@
+"""What a fit leaves: config, weights, a program, and the page that says how it went."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from mmengine.runner import save_checkpoint
+
+from mmseg_dynopool.analysis.evaluation import Evaluation
+from mmseg_dynopool.checkpoints import Checkpoint, load_network, save_safetensors
+from mmseg_dynopool.config import complete_test_pipeline, how_to_run
+from mmseg_dynopool.costs import measure_latency
+from mmseg_dynopool.costs.latency_fit import relative_times
+from mmseg_dynopool.export import export_program
+from mmseg_dynopool.files import make_folder, write_file
+from mmseg_dynopool.models.whole_network import network_forward
+from mmseg_dynopool.search import SearchResult
+
+from .fitting import Fitting, Tuned
+from .page import make_page
+from .settings import resized_config
+
+FILES = ('config.py', 'checkpoint.pth', 'weights.safetensors', 'report.html', 'fitted.json')
+
+
+@dataclass
+class Fitted:
+    """A finished fit.
+
+    Attributes:
+        target: wanted cost, and ``unit`` as in `FittingOptions`.
+        found: the search.
+        tuned: what was fine-tuned, the best first.
+        before, after: the trained network and the fitted one on the validation images.
+        time: of the fitted one relative to the trained one, as measured now, by turns.
+        ms: of the trained network, milliseconds for an image.
+    """
+
+    target: float
+    unit: str
+    found: SearchResult
+    tuned: list[Tuned]
+    before: Evaluation
+    after: Evaluation
+    time: float
+    ms: float
+    size: tuple[int, int]
+    shape: tuple[int, int]
+    whole: float
+    cost_unit: str
+
+    @property
+    def lead(self) -> float | None:
+        """By how many points the best is ahead of the plain smaller input, as judged."""
+        plain = next((one for one in self.tuned if one.plain), None)
+        if plain is None or plain.score is None or self.tuned[0].score is None:
+            return None
+        return self.tuned[0].score - plain.score
+
+
+def write_fitted(fitting: Fitting, target: float, found: SearchResult, tuned: list[Tuned],
+                 checkpoint: Path, folder: Path, onnx: bool = False) -> Fitted:
+    """Write the best to a folder: its config with a fixed size, its weights, the report.
+
+    Raises:
+        RuntimeError: what was written does not give the fine-tuned network's weights.
+    """
+    best = tuned[0]
+    cfg = resized_config(fitting.cfg, best.size.scale, fitting.multiple)
+    for key in ('load_from', 'resume', 'work_dir'):
+        cfg.pop(key, None)
+    complete_test_pipeline(cfg)
+    content = Checkpoint.read(checkpoint)
+    model = load_network(cfg, content, fitting.options.device)
+    make_folder(folder)
+    with TemporaryDirectory(dir=folder) as name:
+        part = Path(name)
+        state = {key: value.cpu() for key, value in model.state_dict().items()}
+        meta = dict(dataset_meta=model.dataset_meta)
+        cfg.dump(part / 'config.py')
+        save_checkpoint(dict(meta=meta, state_dict=state), str(part / 'checkpoint.pth'))
+        save_safetensors(state, part / 'weights.safetensors', meta)
+        written = load_network(type(cfg).fromfile(part / 'config.py'),
+                               str(part / 'weights.safetensors'))
+        if any(not torch.equal(value, state[key]) for key, value in written.state_dict().items()):
+            raise RuntimeError('what was written differs from the fine-tuned network. Please '
+                               'report this')
+        for file in FILES[:3]:
+            (part / file).replace(folder / file)
+    if onnx:
+        export_program(written, folder / 'network.onnx', fitting.shape, dynamic=True)
+    channels, forward = network_forward(fitting.model, fitting.shape, **how_to_run(fitting.cfg))
+    seconds = measure_latency(
+        fitting.model, [{fitting._level_name: (1.0, 1.0)}, {fitting._level_name: best.size.scale}],
+        fitting.shape, channels, forward)
+    stock = resized_config(fitting.cfg, (1.0, 1.0), fitting.multiple)
+    fitted = Fitted(
+        target, fitting.options.unit, found, tuned,
+        fitting.evaluate(stock, fitting.checkpoint, None), fitting.evaluate(cfg, checkpoint, None),
+        float(relative_times(seconds)[1]), float(1e3 * np.median(seconds[0])), best.size.size,
+        fitting.shape, fitting.whole, fitting.cost.unit)
+    write_file(folder / 'report.html', make_page(fitted).encode())
+    write_file(folder / 'fitted.json', json.dumps(dict(
+        target=target, unit=fitted.unit, size=best.size.size, scale=best.size.scale,
+        cost=best.size.cost, whole=fitted.whole, miou_before=fitted.before.score(),
+        miou_after=fitted.after.score(), time=fitted.time, lead=fitted.lead), indent=1).encode())
+    return fitted

@@ -1,0 +1,130 @@
+"""Sizes of the image for a trained network, by its losses at them."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+from mmseg_dynopool.costs import Cost
+from mmseg_dynopool.layers import ImageResize
+from mmseg_dynopool.layers.find import all_pools
+from mmseg_dynopool.learning.two_passes import seed_all, undisturbed
+
+from .image_sizes import ImageSize, image_sizes
+from .race import Race, Racer
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search has found.
+
+    Attributes:
+        tried: the sizes, the best first.
+        racers: the losses of each, in the same order.
+        plain: the place in ``tried`` of the smaller input: the size whose aspect is nearest to
+            the image's own.
+    """
+
+    tried: tuple[ImageSize, ...]
+    racers: tuple[Racer, ...]
+    plain: int
+
+    @property
+    def best(self) -> ImageSize:
+        """The size at which the network loses least."""
+        return self.tried[0]
+
+
+def search_sizes(model: nn.Module, loss: Callable[[nn.Module, Any], Tensor | float],
+                 batches: Sequence[Any], cost: Cost, target: float, first: int = 2, keep: int = 3,
+                 seed: int = 0, on_round: Callable[[int, int], None] | None = None
+                 ) -> SearchResult:
+    """Find the image's size at which a trained network loses least, at a given cost.
+
+    No weight changes. The same batches and random numbers serve all sizes. Norms go by the
+    statistics of the batch: the running ones belong to the size at which the network was trained.
+    The loss of the untouched network ranks sizes of equal cost much as their fine-tunings do;
+    sizes close to each other it does not tell apart.
+
+    Args:
+        model: with an `ImageResize`, such as ``convert_dynopool(network, levels='image')``.
+        loss: ``loss(model, batch)`` runs the model on a batch and gives its loss.
+        batches: of training data, as many as there is time for; 16 of 8 images will do.
+        cost: of the model, e.g. ``probe_complexity(model, (512, 1024))``.
+        target: wanted cost, relative to that of the image at its own size.
+        first: batches of the race's first round.
+        keep: sizes that stay in to the end.
+        seed: of random numbers, such as dropout's.
+        on_round: is told the passes that are done, and the batches, after each round.
+
+    Raises:
+        ValueError: the model has no such level, there are no batches, or the target is out of
+            reach.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mmseg_dynopool.conversion import convert_dynopool
+        >>> from mmseg_dynopool.costs import probe_complexity
+        >>> from mmseg_dynopool.search import search_sizes
+        >>> network = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8))
+        >>> model = convert_dynopool(network, levels='image')
+        >>> cost = probe_complexity(model, (64, 96))
+        >>> batches = [torch.rand(2, 3, 64, 96) for _ in range(4)]
+        >>> found = search_sizes(model, lambda m, x: m(x).square().mean(), batches, cost, 0.5)
+        >>> found.best.cost <= 0.51 * cost.initial
+        True
+    """
+    batches = list(batches)
+    if not batches:
+        raise ValueError('a search needs batches with labels, got none')
+    levels = {name: pool for name, pool in all_pools(model).items()
+              if isinstance(pool, ImageResize)}
+    if len(levels) != 1:
+        raise ValueError(
+            f'{type(model).__name__} has {len(levels)} levels that resize its image, and a search '
+            "needs one: convert_dynopool(network, levels='image') gives it")
+    (name, level), = levels.items()
+    counted = cost.counted(model)
+    before = level.parameter.detach().clone()
+    whole = counted({name: [1.0, 1.0]})
+    sizes = image_sizes(counted, name, cost, target * whole, level.multiple, level.bounds)
+
+    def lose(candidate: int, batch: int) -> float:
+        level.set_alpha_([1 / s for s in sizes[candidate].scale])
+        with undisturbed(model):
+            seed_all(seed + batch)
+            return float(loss(model, batches[batch]))
+
+    race = Race(lose, len(sizes), len(batches), first, keep, on_round)
+    try:
+        with torch.no_grad(), norms_by_batch(model):
+            order = race.run()
+    finally:
+        with torch.no_grad():
+            level.parameter.copy_(before)
+    racers = race.racers
+    plain = min(order, key=lambda c: abs(math.log(sizes[c].scale[0] / sizes[c].scale[1])))
+    return SearchResult(tuple(sizes[c] for c in order), tuple(racers[c] for c in order),
+                        order.index(plain))
+
+
+@contextmanager
+def norms_by_batch(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation, but for its norms, which take the statistics of the batch."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    for module in modes:
+        if isinstance(module, _BatchNorm | _InstanceNorm):
+            module.train()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training

@@ -1,0 +1,110 @@
+"""Sizes for networks whose losses are known."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mmseg_dynopool.conversion import convert_dynopool
+from mmseg_dynopool.costs import probe_complexity
+from mmseg_dynopool.layers.find import learned_pools
+from mmseg_dynopool.search import image_sizes, search_sizes
+
+SHAPE = (96, 64)
+
+
+def network(**options):
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Conv2d(1, 4, 3, 2, 1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.2),
+                           nn.Conv2d(4, 8, 3, 2, 1))
+    return convert_dynopool(layers, levels='image', **options)
+
+
+def aspect(wanted):
+    """A loss that is the least where height to width of the resized image is as wanted."""
+
+    def loss(model, batch):
+        height, width = model(batch).shape[-2:]
+        return (torch.tensor(height / width / wanted).log().square() + batch.mean())
+
+    return loss
+
+
+def batches(count=6):
+    return list(torch.rand(count, 2, 1, *SHAPE, generator=torch.Generator().manual_seed(1)))
+
+
+def test_the_sizes_are_aligned_cost_what_they_may_and_none_is_inside_another():
+    model = network()
+    cost = probe_complexity(model, SHAPE, in_channels=1)
+    name, = learned_pools(model)
+    count = cost.counted(model)
+    whole = count({name: [1, 1]})
+    found = image_sizes(count, name, cost, 0.5 * whole, 8)
+    sizes = [entry.size for entry in found]
+    assert all(h % 8 == w % 8 == 0 for h, w in sizes)
+    assert sizes == sorted(sizes) and [w for _, w in sizes] == sorted(
+        (w for _, w in sizes), reverse=True)
+    assert all(h * w <= 0.505 * 96 * 64 for h, w in sizes)
+    # One step wider costs too much, or is out of bounds.
+    assert all(h * (w + 8) > 0.5 * 96 * 64 or w + 8 > 4 * 64 for h, w in sizes)
+    assert (24, 128) in sizes and (96, 32) in sizes  # enlarged along one axis, too
+    for target, words in ((0.001, 'are out of reach'), (40., 'with an image of 24 x 16')):
+        with pytest.raises(ValueError, match=words):
+            image_sizes(count, name, cost, target * whole, 8)
+
+
+@pytest.mark.parametrize('wanted', [0.4, 1.5, 3.0])
+def test_the_size_of_the_least_loss_is_found(wanted):
+    model = network(multiple=8)
+    cost = probe_complexity(model, SHAPE, in_channels=1)
+    found = search_sizes(model, aspect(wanted), batches(), cost, 0.5)
+    losses = [abs(torch.tensor(h / w / wanted).log().item()) for h, w in (
+        entry.size for entry in found.tried)]
+    assert losses[0] == min(losses)
+    plain = found.tried[found.plain].size
+    assert plain[0] / plain[1] == pytest.approx(1.5, rel=0.2)
+
+
+def test_nothing_of_the_model_changes_and_the_search_repeats_itself():
+    model = network(multiple=8)
+    model.train()
+    before = copy.deepcopy(model.state_dict())
+    cost = probe_complexity(model, SHAPE, in_channels=1)
+
+    def loss(model, batch):
+        return F.dropout(model(batch)).square().mean()
+
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    first, second = (search_sizes(model, loss, batches(), cost, 0.5, seed=3) for _ in range(2))
+    assert first == second
+    assert first != search_sizes(model, loss, batches(), cost, 0.5, seed=4)
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert all(module.training for module in model.modules())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_norms_take_the_statistics_of_the_batch_and_dropout_rests():
+    model, seen = network(multiple=8), []
+
+    def loss(model, batch):
+        seen.append([m.training for m in model.modules() if isinstance(
+            m, nn.BatchNorm2d | nn.Dropout)])
+        return model(batch).square().mean()
+
+    search_sizes(model.eval(), loss, batches(2), probe_complexity(model, SHAPE, in_channels=1), 0.5)
+    assert seen and all(modes == [True, False] for modes in seen)
+    assert not any(module.training for module in model.modules())
+
+
+def test_what_cannot_be_searched():
+    model = network()
+    cost = probe_complexity(model, SHAPE, in_channels=1)
+    with pytest.raises(ValueError, match='needs batches with labels, got none'):
+        search_sizes(model, aspect(1.), [], cost, 0.5)
+    with pytest.raises(ValueError, match='has 0 levels that resize its image'):
+        search_sizes(nn.Conv2d(1, 1, 1), aspect(1.), batches(), cost, 0.5)

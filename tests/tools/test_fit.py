@@ -1,0 +1,91 @@
+"""A trained network is fitted to a cost by one command."""
+
+import json
+
+import pytest
+import torch
+from mmseg.apis import inference_model, init_model
+
+from mmseg_dynopool.fit.settings import plain_datasets
+from support.commands import tool
+from support.toys import write_project
+
+
+@pytest.fixture(scope='module')
+def trained(cityscapes, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('fit')
+    write_project(folder, cityscapes)
+    tool('train', 'my_hrnet_config.py', '--work-dir', 'run', cwd=folder)
+    return folder
+
+
+def fit(folder, *options, out='fitted', ok=True):
+    return tool('fit', 'my_hrnet_config.py', 'run/iter_3.pth', '--out', out, '--iterations', 3,
+                '--batches', 2, '--candidates', 1, '--held', 0.25, *options, cwd=folder, ok=ok)
+
+
+@pytest.fixture(scope='module')
+def fitted(trained):
+    return trained, fit(trained, '--gmacs', 0.5)
+
+
+def test_it_writes_a_network_that_mmseg_runs_at_half_the_cost(fitted, cityscapes):
+    folder, printed = fitted
+    assert 'ok: config.py, checkpoint.pth, weights.safetensors, report.html' in printed
+    said = json.loads((folder / 'fitted' / 'fitted.json').read_text())
+    assert said['cost'] <= 0.51 * said['whole']
+    assert all(side % 8 == 0 for side in said['size'])
+    model = init_model(str(folder / 'fitted/config.py'), str(folder / 'fitted/checkpoint.pth'),
+                       device='cpu')
+    resize = model.backbone.dynopools['image']
+    assert resize.scale.tolist() == pytest.approx(said['scale'])
+    assert not any('dynopool' in name for name, p in model.named_parameters())
+    image = next((cityscapes / 'leftImg8bit' / 'val').rglob('*.png'))
+    assert inference_model(model, str(image)).pred_sem_seg.data.ndim == 3
+    page = (folder / 'fitted' / 'report.html').read_text()
+    assert '{} x {}'.format(*said['size']) in page and f'{said["miou_after"]:.2f}' in page
+    # Tuned: from the trained weights, but not at them.
+    start = torch.load(folder / 'run/iter_3.pth', weights_only=False)['state_dict']
+    end = torch.load(folder / 'fitted/checkpoint.pth', weights_only=False)['state_dict']
+    assert set(start) == {key for key in end if not key.endswith('.alpha')}
+    moved = (end['backbone.conv1.weight'] - start['backbone.conv1.weight']).abs().max()
+    assert 0 < moved < 0.1
+
+
+def test_what_is_judged_on_is_neither_trained_nor_searched_on(fitted):
+    folder, _ = fitted
+    from mmengine.config import Config
+    for config in (folder / 'fitted' / 'candidates').glob('*/third.py'):
+        cfg = Config.fromfile(config)
+        trained_on, = plain_datasets(cfg.train_dataloader.dataset)
+        assert cfg.val_dataloader is None and len(trained_on.indices) >= 1
+
+
+def test_a_second_call_does_nothing_again(fitted):
+    folder, printed = fitted
+    before = {path: path.stat().st_mtime_ns for path in (folder / 'fitted').rglob('*.pth')
+              if 'candidates' in str(path)}
+    again = fit(folder, '--gmacs', 0.5)
+    assert before and before == {path: path.stat().st_mtime_ns for path in (
+        folder / 'fitted').rglob('*.pth') if 'candidates' in str(path)}
+    assert [line for line in again.splitlines() if ' x ' in line] == [
+        line for line in printed.splitlines() if ' x ' in line]
+
+
+def test_a_plan_for_a_scheduler(trained):
+    printed = fit(trained, '--gmacs', 0.6, '--plan', out='planned')
+    commands = (trained / 'planned' / 'commands.txt').read_text().splitlines()
+    assert 'call this again' in printed and 1 <= len(commands) <= 2
+    assert all('mmseg_dynopool train' in line and '--resume' in line for line in commands)
+    assert '--array=1-' in (trained / 'planned' / 'array.sh').read_text()
+
+
+@pytest.mark.parametrize('options, words', [
+    (('--gmacs', 0.0001), 'are out of reach: the network costs'),
+    (('--target', 0.5, '--latency', 'none.json'), "there is no file 'none.json'"),
+    (('--gmacs', 0.5, '--held', 0.9999), 'no images can be held back'),
+    (('--gmacs', 0.5, '--seed', 3), "holds a fit with other options")])
+def test_what_cannot_be_fitted(fitted, options, words):
+    folder, _ = fitted
+    out = 'fitted' if '--seed' in options else 'refused_' + str(abs(hash(options)))
+    assert words in fit(folder, *options, out=out, ok=False)
