@@ -20,6 +20,8 @@ from rich.table import Table
 
 from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_device, positive_int
 from mmseg_dynopool.config import read_config
+from mmseg_dynopool.config_text import config_text
+from mmseg_dynopool.files import write_file
 from mmseg_dynopool.fit import Fitting, FittingOptions, resized_config
 from mmseg_dynopool.fit.jobs import write_plan
 from mmseg_dynopool.fit.page import verdict
@@ -108,7 +110,8 @@ def main():
     fitting, console = Fitting(cfg, args.checkpoint, args.out, options), Console()
     if unit == 'size':
         scale = [s / whole for s, whole in zip(args.size, fitting.shape)]
-        resized_config(cfg, scale, args.multiple).dump(args.out / 'config.py')
+        write_file(args.out / 'config.py', config_text(
+            resized_config(cfg, scale, args.multiple)).encode())
         print(f'ok: {args.out / "config.py"}; its weights are those of {args.checkpoint}, which a '
               'fine-tuning makes better')
         return

@@ -10,11 +10,11 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.model import BaseModel
-from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from rich.progress import track
 from torch import Tensor, nn
 
+from mmseg_dynopool.config import enter_scope
 from mmseg_dynopool.learning.two_passes import seed_all
 
 _LOOKED_AT = 4  # times as many images as are taken
@@ -38,7 +38,7 @@ def draw_batches(cfg: Config, count: int, seed: int = 0) -> list[Any]:
     if not (cfg.get('train_dataloader') or {}).get('dataset'):
         raise ValueError('the config has no train_dataloader, and a search needs images with '
                          'labels. Without them a size can be set by hand: --size H W')
-    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    enter_scope(cfg)
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     size = cfg.train_dataloader.get('batch_size') or 1
     wanted = min(count * size, len(dataset) // size * size) or len(dataset)

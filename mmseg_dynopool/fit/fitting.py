@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
-from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from mmseg_dynopool.analysis.evaluation import Evaluation, evaluate
 from mmseg_dynopool.checkpoints import Checkpoint, load_network
-from mmseg_dynopool.config import adapt_to_devices, counted_shape, how_to_run
+from mmseg_dynopool.config import adapt_to_devices, counted_shape, enter_scope, how_to_run
+from mmseg_dynopool.config_text import config_text
 from mmseg_dynopool.costs import Cost, LatencyModel, fit_latency, probe_complexity
 from mmseg_dynopool.costs.milliseconds import LatencyCost
 from mmseg_dynopool.files import make_folder, write_file
@@ -130,7 +130,7 @@ class Fitting:
     def __post_init__(self) -> None:
         make_folder(self.out)
         adapt_to_devices(self.cfg)
-        init_default_scope(self.cfg.get('default_scope', 'mmseg'))
+        enter_scope(self.cfg)
         self._check_same_fit()
 
     @cached_property
@@ -235,7 +235,7 @@ class Fitting:
             for name in ('val_cfg', 'val_dataloader', 'val_evaluator'):  # judged afterwards
                 settings[name] = None
             settings.work_dir = str(folder)
-            write_file(config, settings.pretty_text.encode())
+            write_file(config, config_text(settings).encode())
         return Job(config, folder, folder / f'iter_{stop}.pth')
 
     def judge(self, tuned: Tuned, checkpoint: Path) -> Evaluation:

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
-from mmseg_dynopool.config import dynopool_parts, type_name
+from mmseg_dynopool.config import dynopool_parts, enter_scope, type_name
+from mmseg_dynopool.data.listing import without_wrappers
 
 _HELD_SEED = 0
 
@@ -112,9 +112,9 @@ def _optimizer_wrappers(wrapper: ConfigDict) -> Iterator[ConfigDict]:
 def _hold_back(cfg: Config, share: float) -> None:
     """Take a share of each training data set away, and make it what is validated on."""
     pipeline = test_pipeline(cfg)
-    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    enter_scope(cfg)
     held = []
-    for dataset in plain_datasets(cfg.train_dataloader.dataset):
+    for dataset in without_wrappers(cfg.train_dataloader.dataset):
         try:
             length = len(DATASETS.build({**dataset, 'pipeline': []}))
             order = np.random.default_rng(_HELD_SEED).permutation(length)
@@ -138,17 +138,6 @@ def _hold_back(cfg: Config, share: float) -> None:
     cfg.val_dataloader = loader
 
 
-def plain_datasets(node: ConfigDict | list) -> Iterator[ConfigDict]:
-    """The data sets inside wrappers, the settings themselves."""
-    if isinstance(node, (list, tuple)):
-        for child in node:
-            yield from plain_datasets(child)
-    elif 'dataset' in node or 'datasets' in node:
-        yield from plain_datasets(node.get('dataset') or node['datasets'])
-    else:
-        yield node
-
-
 def test_pipeline(cfg: Config) -> list:
     """The transforms of a validation image.
 
@@ -156,7 +145,7 @@ def test_pipeline(cfg: Config) -> list:
         ValueError: the config has none.
     """
     for source in (cfg.get('val_dataloader'), cfg.get('test_dataloader')):
-        for dataset in plain_datasets((source or {}).get('dataset') or []):
+        for dataset in without_wrappers((source or {}).get('dataset') or {}):
             if dataset.get('pipeline'):
                 return copy.deepcopy(list(dataset['pipeline']))
     raise ValueError('the config has no val_dataloader with a pipeline, by which the images that '

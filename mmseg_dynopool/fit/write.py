@@ -11,7 +11,8 @@ from mmengine.runner import save_checkpoint
 
 from mmseg_dynopool.analysis.evaluation import Evaluation
 from mmseg_dynopool.checkpoints import Checkpoint, load_network, save_safetensors
-from mmseg_dynopool.config import complete_test_pipeline, how_to_run
+from mmseg_dynopool.config import how_to_run
+from mmseg_dynopool.config_text import config_text
 from mmseg_dynopool.costs import measure_latency
 from mmseg_dynopool.costs.latency_fit import relative_times
 from mmseg_dynopool.export import export_program
@@ -21,7 +22,7 @@ from mmseg_dynopool.search import SearchResult
 
 from .fitting import Fitting, Tuned
 from .page import make_page
-from .settings import resized_config
+from .settings import resized_config, test_pipeline
 
 FILES = ('config.py', 'checkpoint.pth', 'weights.safetensors', 'report.html', 'fitted.json')
 
@@ -72,7 +73,8 @@ def write_fitted(fitting: Fitting, target: float, found: SearchResult, tuned: li
     cfg = resized_config(fitting.cfg, best.size.scale, fitting.multiple)
     for key in ('load_from', 'resume', 'work_dir'):
         cfg.pop(key, None)
-    complete_test_pipeline(cfg)
+    if cfg.get('test_pipeline') is None:  # mmseg's inference reads it
+        cfg.test_pipeline = test_pipeline(cfg)
     content = Checkpoint.read(checkpoint)
     model = load_network(cfg, content, fitting.options.device)
     make_folder(folder)
@@ -80,7 +82,7 @@ def write_fitted(fitting: Fitting, target: float, found: SearchResult, tuned: li
         part = Path(name)
         state = {key: value.cpu() for key, value in model.state_dict().items()}
         meta = dict(dataset_meta=model.dataset_meta)
-        cfg.dump(part / 'config.py')
+        write_file(part / 'config.py', config_text(cfg).encode())
         save_checkpoint(dict(meta=meta, state_dict=state), str(part / 'checkpoint.pth'))
         save_safetensors(state, part / 'weights.safetensors', meta)
         written = load_network(type(cfg).fromfile(part / 'config.py'),

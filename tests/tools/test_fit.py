@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmseg.apis import inference_model, init_model
 
-from mmseg_dynopool.fit.settings import plain_datasets
+from mmseg_dynopool.data.listing import without_wrappers
 from support.commands import tool
 from support.toys import write_project
 
@@ -57,7 +57,7 @@ def test_what_is_judged_on_is_neither_trained_nor_searched_on(fitted):
     from mmengine.config import Config
     for config in (folder / 'fitted' / 'candidates').glob('*/third.py'):
         cfg = Config.fromfile(config)
-        trained_on, = plain_datasets(cfg.train_dataloader.dataset)
+        trained_on, = without_wrappers(cfg.train_dataloader.dataset)
         assert cfg.val_dataloader is None and len(trained_on.indices) >= 1
 
 
