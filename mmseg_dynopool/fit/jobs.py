@@ -48,8 +48,10 @@ def run_jobs(jobs: Sequence[Job], device: str) -> None:
     """
     gpus = torch.cuda.device_count() if device.startswith('cuda') else 0
     free: SimpleQueue[str | None] = SimpleQueue()
-    for gpu in [str(n) for n in range(gpus)] or [None]:
-        free.put(gpu)
+    for gpu in range(gpus):
+        free.put(str(gpu))
+    if not gpus:
+        free.put(None)
 
     def run(job: Job) -> None:
         gpu = free.get()

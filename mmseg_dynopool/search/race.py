@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import t
+from scipy.stats import t  # type: ignore[import-untyped]
 
 _SURE = 0.975  # one-sided, that a difference is none by chance
 
@@ -71,7 +71,7 @@ class Race:
 
     def run(self) -> list[int]:
         """The candidates, the best first; those that dropped out later are ahead of others."""
-        alive, out = list(range(len(self.losses))), []
+        alive, out = list(range(len(self.losses))), list[int]()
         seen = min(self.first, self.batches)
         while True:
             for candidate in alive:
