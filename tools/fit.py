@@ -22,9 +22,10 @@ from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_device
 from mmseg_dynopool.config import read_config
 from mmseg_dynopool.config_text import config_text
 from mmseg_dynopool.files import write_file
-from mmseg_dynopool.fit import Fitting, FittingOptions, resized_config
+from mmseg_dynopool.fit.fitting import Fitting, FittingOptions
 from mmseg_dynopool.fit.jobs import write_plan
 from mmseg_dynopool.fit.page import verdict
+from mmseg_dynopool.fit.settings import resized_config
 from mmseg_dynopool.fit.write import FILES, write_fitted
 
 

@@ -23,7 +23,9 @@ from mmseg_dynopool.files import make_folder, write_file
 from mmseg_dynopool.layers import ImageResize
 from mmseg_dynopool.layers.find import all_pools
 from mmseg_dynopool.models.whole_network import network_forward
-from mmseg_dynopool.search import ImageSize, Racer, SearchResult, search_sizes
+from mmseg_dynopool.search.image_sizes import ImageSize
+from mmseg_dynopool.search.race import Racer
+from mmseg_dynopool.search.search import SearchResult, search_sizes
 
 from .batches import draw_batches, loss_of
 from .jobs import Job, run_jobs

@@ -18,7 +18,7 @@ from mmseg_dynopool.costs.latency_fit import relative_times
 from mmseg_dynopool.export import export_program
 from mmseg_dynopool.files import make_folder, write_file
 from mmseg_dynopool.models.whole_network import network_forward
-from mmseg_dynopool.search import SearchResult
+from mmseg_dynopool.search.search import SearchResult
 
 from .fitting import Fitting, Tuned
 from .page import make_page

@@ -53,7 +53,7 @@ class Race:
         >>> race.run()
         [0, 1, 2, 3, 4, 5, 6, 7]
         >>> [len(racer.losses) for racer in race.racers]
-        [4, 4, 4, 4, 2, 2, 2, 2]
+        [8, 8, 8, 4, 2, 2, 2, 2]
     """
 
     def __init__(self, lose: Callable[[int, int], float], candidates: int, batches: int,

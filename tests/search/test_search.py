@@ -10,7 +10,8 @@ from torch import nn
 from mmseg_dynopool.conversion import convert_dynopool
 from mmseg_dynopool.costs import probe_complexity
 from mmseg_dynopool.layers.find import learned_pools
-from mmseg_dynopool.search import image_sizes, search_sizes
+from mmseg_dynopool.search import search_sizes
+from mmseg_dynopool.search.image_sizes import image_sizes
 
 SHAPE = (96, 64)
 
