@@ -136,7 +136,7 @@ def test_the_gallery_of_what_was_learned(demo, tmp_path, one_process_per_tool):
             assert cv2.imread(str(out / name)).std() > 5
             assert cv2.imread(str(committed / name)).shape[1] >= 390
     assert re.search(r'contents \d\.\d\d ± \d\.\d\d times as long in height', page)
-    assert re.search(r'stream 3 │ learned │ +\d+ x \d+ │', page)
+    assert re.search(r'(stream \d|logit) +│ learned', page), page
     assert prose(page) == prose((committed / 'README.md').read_text())
 
 
