@@ -26,9 +26,9 @@ def config_text(cfg: Config) -> str:
     Examples:
         >>> from mmengine.config import Config
         >>> from mmseg_dynopool.config_text import config_text
-        >>> print(config_text(Config(dict(text="it's {{ fileDirname }}", model=dict(lr=1e-3)))))
+        >>> print(config_text(Config(dict(note="it's {{ fileDirname }}", model=dict(lr=1e-3)))))
         model = dict(lr=0.001)
-        text = "it's {\\x7b fileDirname }}"
+        note = "it's {\\x7b fileDirname }}"
         <BLANKLINE>
     """
     lines = []

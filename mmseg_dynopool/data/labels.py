@@ -40,11 +40,12 @@ def label_range(model: dict | nn.Module) -> LabelRange | None:
     if not isinstance(classes, int) or not all(
             function is None or function.__module__.startswith(OPENMMLAB) for function in between):
         return None
-    losses = _get(head, 'loss_decode') or [dict(type='CrossEntropyLoss')]
-    losses = losses if isinstance(losses, (list, tuple, nn.ModuleList)) else [losses]
-    kinds = [find_type(MODELS, loss) for loss in losses]
-    is_index = any(isinstance(kind, type) and kind.__module__.startswith(OPENMMLAB) and
-                   kind.__name__ in ('CrossEntropyLoss', 'OhemCrossEntropy') for kind in kinds)
+    losses = _get(head, 'loss_decode')  # mmseg's default is the cross entropy
+    kinds = [find_type(MODELS, loss) for loss in (
+        losses if isinstance(losses, (list, tuple, nn.ModuleList)) else [losses])]
+    is_index = losses is None or any(
+        isinstance(kind, type) and kind.__module__.startswith(OPENMMLAB) and
+        kind.__name__ in ('CrossEntropyLoss', 'OhemCrossEntropy') for kind in kinds)
     # A head with one channel tells 0 from 1.
     return LabelRange(max(classes, 2), _get(head, 'ignore_index', 255), is_index)
 

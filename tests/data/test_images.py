@@ -57,6 +57,7 @@ def test_colors_are_blended_and_ignored_pixels_stay():
     image = np.full((1, 4, 3), (100, 50, 200), np.uint8)
     label, palette = np.array([[0, 1, 9, 255]]), [[0, 0, 0], [201, 50, 0]]
     painted = paint_labels(image, label, palette, 0.5, ignore_index=255)
+    assert np.array_equal(paint_labels(image, label / 1.0, palette, 0.5, 255), painted)  # floats
     assert painted[0].tolist() == [[50, 25, 100], [150, 50, 100], [150, 50, 100], [100, 50, 200]]
     assert paint_labels(image, label, palette, 0.5)[0, 3].tolist() == [150, 50, 100]
     assert np.array_equal(paint_labels(image, label, palette, 0.0), image)
