@@ -13,12 +13,13 @@ demo's networks, all measured by turns.
 import json
 from pathlib import Path
 
-from study import image_runs, learner_runs
+from study import fit_runs, image_runs, learner_runs
 from study.command_line import ROOT, chosen_runs, finished_lines, list_runs, study_parser
 from study.lines import train
 from study.runs import all_runs
 
-LISTS = dict(evidence=all_runs, learner=learner_runs.all_runs, image_level=image_runs.all_runs)
+LISTS = dict(evidence=all_runs, learner=learner_runs.all_runs, image_level=image_runs.all_runs,
+             fit=fit_runs.all_runs)
 
 
 def main():
@@ -37,6 +38,8 @@ def main():
             parser.error(f'{missing} are not there; tools/dataset_converters/ prepares them; start '
                          "everything in the project's folder")
         from study.train import finish, prepare_worker
+        if args.study == 'fit':
+            from study.fits import finish
         if train(runs, args.lines, args.work_dir, args.jobs, finish, prepare_worker):
             raise SystemExit(1)
     elif args.command == 'times':
