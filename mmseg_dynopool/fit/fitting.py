@@ -32,6 +32,8 @@ from .jobs import Job, run_jobs
 from .settings import fine_tuning_config, resized_config, training_iterations
 
 UNITS = ('ms', 'time', 'gmacs')
+# Finer than a total stride; the last is what the network asks for.
+_MULTIPLES = (8, 16, 32, None)
 _SHORT = 1 / 3  # of a fine-tuning, after which the candidates are compared
 
 
@@ -51,7 +53,7 @@ class FittingOptions:
         lr: initial lr, relative to the training's.
         held: share of the training data that is held back to judge by; None for the config's
             validation data.
-        multiple: of pixels, of the image's sides; default: what the network asks for, at least 8.
+        multiple: of pixels, of the image's sides; default: 8, or what the network asks for.
         seed: of the search's batches.
         device: for measuring, search and evaluation.
         amp: search in bfloat16.
@@ -143,11 +145,15 @@ class Fitting:
     @cached_property
     def model(self) -> BaseModel:
         """The trained network behind an image of any size."""
-        model = load_network(resized_config(self.cfg, multiple=self.options.multiple),
-                             self.weights, self.options.device)
-        if self.options.multiple is None:
-            self._level(model).multiple = math.lcm(8, self._level(model).multiple)
-        return model
+        asked = self.options.multiple
+        for multiple in (asked,) if asked else _MULTIPLES:
+            try:
+                return load_network(resized_config(self.cfg, multiple=multiple), self.weights,
+                                    self.options.device)
+            except ValueError:
+                if multiple in (asked, _MULTIPLES[-1]):
+                    raise
+        raise AssertionError
 
     @property
     def multiple(self) -> int:
