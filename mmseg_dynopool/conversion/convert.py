@@ -19,13 +19,22 @@ from mmseg_dynopool.layers import (
 from mmseg_dynopool.layers.image import DOES_NOT_LEARN, IMAGE, by_instance, check_multiple
 
 from .modules import Converted, ConvertedContainer
-from .plan import MOST_MULTIPLE, RULES, ConversionPlan, make_plan, plan_image, trace_network
+from .plan import (
+    KEPT_MULTIPLE,
+    MOST_MULTIPLE,
+    RULES,
+    ConversionPlan,
+    make_plan,
+    plan_image,
+    trace_network,
+)
 from .shared_pool import SharedPool, Turns
 from .trial import Trial
-from .variants import DynOPooling, Following, mix_in, pool_around
+from .variants import DynOPooling, Following, ResizedPooling, mix_in, pool_around
 
 TYPES = ('DynOPool', 'ShapeAdaptor')
 LEVELS = ('all', 'image')
+_KEPT_BOUNDS = 0.25, 1.0
 
 
 def plan_conversion(model: nn.Module, rule: str = 'before',
@@ -41,7 +50,7 @@ def plan_conversion(model: nn.Module, rule: str = 'before',
 
     Args:
         model: a network that takes an image `(N, C, H, W)`.
-        rule: `'before'` or `'after'`.
+        rule: `'before'`, `'after'` or `'keep'`.
         scale: initial scale, also by level; default: the network's own.
         merge: whether two resizings in a row become one.
         skip: names or patterns of modules that stay as they are.
@@ -101,10 +110,9 @@ def _try(model: nn.Module, plan: ConversionPlan, pixels: Tensor, forward: Callab
     """Try a plan on a copy; whether images of odd multiples are what it does not take."""
     copied = to_meta_copy(model)
     trial = Trial(copied, plan, pixels, forward)
-    fixed: dict[str, ResizingPool] = {name: FixedDynOPool(s)
-                                      for name, s in plan.stock_scales.items()}
-    if plan.multiple is not None:
-        fixed[IMAGE] = FixedImageResize(1.0, plan.multiple)
+    fixed: dict[str, ResizingPool] = {
+        name: FixedDynOPool(s) if (multiple := _multiple(plan, name)) is None
+        else FixedImageResize(s, multiple) for name, s in plan.stock_scales.items()}
     _apply(copied, plan, fixed)
     return trial.run()
 
@@ -130,11 +138,15 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
     Args:
         model: a network that takes an image ``(N, C, H, W)``.
         rule: ``'before'``, pool, then convolve (rule 3); ``'after'``, convolve at the full
-            resolution, then pool behind norm and activation (rule 2).
+            resolution, then pool behind norm and activation (rule 2). ``'keep'``, for a network
+            that is trained: every layer keeps its stride, and each level is an
+            [`ImageResize`][mmseg_dynopool.layers.ImageResize] in front of its layers, 1 at the
+            start, at which the network is the stock one bit for bit.
         scale: initial scale, one number or ``(scale_h, scale_w)``, or a dict of them by level;
             None, and a level that the dict omits: the network's own.
         bounds: lowest and highest scale, also by level; default: from a quarter of the network's
-            own to 1, of the image from a quarter to 4. A plain pair is not the image's.
+            own to 1, with ``'keep'`` from a quarter to 1, of the image from a quarter to 4. A
+            plain pair is not the image's.
         anchor: see [`dynopool2d`][mmseg_dynopool.ops.dynopool2d].
         window: see there.
         type: ``'DynOPool'``, or ``'ShapeAdaptor'``, with ``bounds`` as its ratios (default: from
@@ -175,6 +187,8 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
     """
     if type not in TYPES:
         raise ValueError(f'type must be one of {TYPES}, got {type!r}')
+    if type != 'DynOPool' and rule == 'keep':
+        raise ValueError(f"rule='keep' takes type='DynOPool', got {type!r}")
     plan = plan_conversion(model, rule, scale, merge, skip, in_channels, forward, image, multiple,
                            levels)
     learns, bounded = (by_instance(name, value, list(plan.stock_scales)) for name, value in (
@@ -188,19 +202,20 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
                          + '. '.join(map(str, plan.refusals)))
     pools: dict[str, ResizingPool] = {}
     for name, stock_scale in plan.stock_scales.items():
-        limits = bounded.get(name)
+        limits, multiple = bounded.get(name), _multiple(plan, name)
         try:
-            if name == IMAGE:
-                pool: ResizingPool = ImageResize(plan.scales[name], multiple=plan.multiple or 1,
-                                                 tied=type == 'ShapeAdaptor',
-                                                 **({} if limits is None else dict(bounds=limits)))
+            if multiple is not None:
+                given = {} if limits is None and name == IMAGE else dict(
+                    bounds=_KEPT_BOUNDS if limits is None else limits)
+                pool: ResizingPool = ImageResize(
+                    plan.scales[name], multiple=multiple, tied=type == 'ShapeAdaptor', **given)
             else:
                 pool = _pool(type, plan.scales[name], stock_scale, limits, anchor, window)
         except ValueError as error:
             raise ValueError(f'options of {name}: {error}') from error
         if not learns.get(name, True):
-            pool = (FixedImageResize(pool.initial_scale, plan.multiple or 1) if name == IMAGE
-                    else FixedDynOPool(pool.initial_scale))
+            pool = (FixedDynOPool(pool.initial_scale) if multiple is None
+                    else FixedImageResize(pool.initial_scale, multiple))
         pool.stock_scale = stock_scale
         pools[name] = pool
     does_not_learn = IMAGE in plan.frozen and pools[IMAGE].learns
@@ -211,6 +226,13 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
     for name in plan.frozen:
         pools[name].requires_grad_(False)
     return model
+
+
+def _multiple(plan: ConversionPlan, name: str) -> int | None:
+    """Of what an `ImageResize` at this level rounds to; None where a DynOPool stands."""
+    if name == IMAGE:
+        return plan.multiple
+    return KEPT_MULTIPLE if plan.rule == 'keep' else None
 
 
 def _pool(kind: str, scale: tuple[float, float], stock_scale: tuple[float, float],
@@ -231,7 +253,8 @@ def _apply(model: nn.Module, plan: ConversionPlan, pools: Mapping[str, ResizingP
         module, pool = model.get_submodule(change.module), shared[change.level]
         if change.place == 'follows':
             mix_in(module, Following, back_to=pool)
-        elif isinstance(module, nn.Conv2d) or change.place in ('before', 'behind'):
+        elif isinstance(module, nn.Conv2d) or (plan.rule != 'keep' and change.place in
+                                               ('before', 'behind')):
             state: dict[str, Any] = {f'pool_{change.place}': pool} if change.place != 'gone' else {}
             if change.padding is not None:
                 assert isinstance(module, nn.Conv2d)
@@ -241,7 +264,7 @@ def _apply(model: nn.Module, plan: ConversionPlan, pools: Mapping[str, ResizingP
                 pool_around(module, **state)
         else:
             turns[change.module].pools.append(None if change.place == 'gone' else pool)
-            mix_in(module, DynOPooling, turns=turns[change.module],
+            mix_in(module, ResizedPooling if plan.rule == 'keep' else DynOPooling, turns=turns[change.module],
                    reduce='mean' if change.place == 'mean' else 'max')
     is_container = isinstance(model, (nn.Sequential, nn.ModuleDict))
     mix_in(model, ConvertedContainer if is_container else Converted, shared_pools=shared,

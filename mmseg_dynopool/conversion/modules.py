@@ -65,7 +65,7 @@ class Converted(Variant):
             resized = tuple(models[IMAGE].shape if IMAGE in models else size)
         leaves[index] = resize(image, resized)
         args, kwargs = tree_unflatten(leaves, structure)
-        outputs = add_zero_gradient(self._run_with_pools(args, kwargs, models), resize)
+        outputs = self._run_with_pools(args, kwargs, models)
         if not self.restores_size or equal_sizes(resized, size):
             return outputs
         return restore_size(outputs, resized, size)
@@ -104,6 +104,13 @@ class Converted(Variant):
     def _run_with_pools(self, args: Sequence[Any], kwargs: Mapping[str, Any],
                         models: Mapping[str, Tensor] | None) -> Any:
         """The stock network; ``models`` of the sizes if it is being compiled."""
+        outputs = self._call(args, kwargs, models)
+        for pool in self.dynopools.values():
+            outputs = add_zero_gradient(outputs, pool)
+        return outputs
+
+    def _call(self, args: Sequence[Any], kwargs: Mapping[str, Any],
+              models: Mapping[str, Tensor] | None) -> Any:
         if models is not None:
             self._begin({})
             for name, shared in self.shared_pools.items():
@@ -151,8 +158,10 @@ class Converted(Variant):
     def _begin(self, alphas: Mapping) -> None:
         for turns in self.all_turns:
             turns.next = 0
+        stays = all(alphas.get(name) == self.dynopools[name].stock_scale == (1.0, 1.0)
+                    for name in self.shared_pools)
         for name, shared in self.shared_pools.items():
-            shared.begin(alphas.get(name))
+            shared.begin(alphas.get(name), stays=stays)
 
     def _forget_sizes(self) -> None:
         """Those of a trace are symbols, which mean nothing beyond it."""

@@ -25,8 +25,9 @@ from .resolution import Resolution
 from .sizes import SizeChain
 from .trace import Tracer, traced_size
 
-RULES = ('before', 'after')
+RULES = ('before', 'after', 'keep')
 MOST_MULTIPLE = 32
+KEPT_MULTIPLE = 2  # of cells, in front of a layer that keeps its stride
 Scale = float | Sequence[float]
 
 
@@ -57,7 +58,7 @@ class ConversionPlan:
     Made by [`plan_conversion`][mmseg_dynopool.conversion.plan_conversion].
 
     Attributes:
-        rule: ``'before'`` or ``'after'``.
+        rule: ``'before'``, ``'after'`` or ``'keep'``.
         scales: initial scale of each level, ``{name: (scale_h, scale_w)}``.
         stock_scales: the scales that give the stock network's sizes.
         strides: ``{name: (from, to)}``, the total strides as text.
@@ -203,7 +204,8 @@ def make_plan(model: nn.Module, trace: Tracer, rule: str, merge: bool, skip: Seq
             f'there is nothing to convert: {type(trace.network).__name__} has no strided '
             'convolution or pooling' + (' but those left as they are' if found.left else ''))
     for level in found.levels:
-        plan.stock_scales[level.name] = level.stock_scale
+        plan.stock_scales[level.name] = (ImageResize.stock_scale if rule == 'keep'
+                                         else level.stock_scale)
         plan.strides[level.name] = _stride(trace, level.source), _stride(trace, level.target)
     plan.scales = _scales(scale, plan.stock_scales)
     if found.refusals:
@@ -217,7 +219,7 @@ def make_plan(model: nn.Module, trace: Tracer, rule: str, merge: bool, skip: Seq
     if image and any(not found.above.get(resolution) for resolution in frozen):
         plan.frozen = IMAGE, *plan.frozen
     plan.reused = tuple(level.name for level in found.levels if _is_reused(level, rule))
-    plan.size_chain = SizeChain.of(trace, found)
+    plan.size_chain = SizeChain.of(trace, found, KEPT_MULTIPLE if rule == 'keep' else None)
     averages = [change.module for change in plan.changes if change.place == 'mean']
     if averages:
         plan.notes.append('an average stays an average, that of four points in each cell: '
@@ -313,6 +315,8 @@ def _changes(trace: Tracer, found: Levels, rule: str) -> list[Change]:
         if level is None:
             if step.module in found.follows:
                 add(step.module, found.follows[step.module], 'follows')
+        elif rule == 'keep':
+            add(step.module, level, 'before')
         elif step.kind != 'conv':
             place = 'gone' if step in level.absorbed else (
                 'mean' if step.kind == 'average' else 'instead')
@@ -333,7 +337,7 @@ def _changes(trace: Tracer, found: Levels, rule: str) -> list[Change]:
                 if module:
                     add(module, level, place)
     # Of a pooling that stands at several levels every call counts: it takes turns.
-    poolings = {change.module for change in changes if change.place in ('instead', 'mean')}
+    poolings = {step.module for step in owners if step.kind != 'conv'}
     kinds = Counter(change.module for change in set(changes))
     return [change for i, change in enumerate(changes) if change not in changes[:i]
             or (change.module in poolings and kinds[change.module] > 1)]
@@ -356,5 +360,5 @@ def _is_frozen(module: nn.Module) -> bool:
 
 def _is_reused(level: Level, rule: str) -> bool:
     pooled = Counter((id(step.input), step.kind == 'average') for step in level.steps
-                     if rule == 'before' or step.kind != 'conv')
+                     if rule != 'after' or step.kind != 'conv')
     return any(times > 1 for times in pooled.values())

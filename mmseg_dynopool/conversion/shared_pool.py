@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from mmseg_dynopool.layers import ResizingPool
-from mmseg_dynopool.ops import pooled_size
 
 # Of a DynOPool that gets a tensor more than once: in HRNet's fusion one other comes between.
 _REMEMBERED = 2
@@ -25,6 +24,8 @@ class SharedPool:
 
     Attributes:
         entered: ``(H, W)`` of what was last pooled.
+        stays: whether nothing is resized in this forward pass, as at the start in front of layers
+            that keep their strides.
     """
 
     def __init__(self, pools: Mapping[str, ResizingPool], name: str, reused: bool = False):
@@ -39,10 +40,11 @@ class SharedPool:
         return self._pools[self.name]
 
     def begin(self, alpha: Sequence[float] | None = None,
-              size: Sequence[int] | None = None) -> None:
+              size: Sequence[int] | None = None, stays: bool = False) -> None:
         """Begin or end a forward pass, with alpha as numbers, or the output's size, if known."""
         self._alpha = alpha
         self._size = size
+        self.stays = stays
         self._pooled: list[tuple[tuple[object, ...], Tensor, Tensor]] = []
 
     def __getstate__(self) -> dict[str, Any]:
@@ -55,7 +57,7 @@ class SharedPool:
             return self.pool(x, None, reduce)
         size = self._size
         if size is None and self._alpha is not None:
-            size = pooled_size(self.entered, self._alpha)
+            size = self.pool.size_at(self.entered, self._alpha)
         if not self.reused or torch.compiler.is_compiling() or x.is_inference():
             return self.pool(x, size, reduce)
         # Checkpointed layers run again in the backward pass, where they have to do the same.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mmseg_dynopool.ops import pooled_size
+from mmseg_dynopool.ops import aligned_size
 
 from .levels import Levels
 from .resolution import Window
@@ -22,16 +22,22 @@ class SizeChain:
         links: ``(resolution, its source, rule)``. The resolutions are numbers, 0 the image's. The
             rule is a level's name, or the window of a fixed convolution or pooling, or None where
             nothing changes.
+        multiple: of pixels, to which the levels' sizes are rounded.
     """
 
     links: tuple[tuple[int, int, str | Window | None], ...]
+    multiple: int = 1
 
     @classmethod
-    def of(cls, trace: Tracer, found: Levels) -> SizeChain | None:
-        """None where a level's size depends on more, such as an interpolation to a given size."""
+    def of(cls, trace: Tracer, found: Levels, kept: int | None = None) -> SizeChain | None:
+        """None where a level's size depends on more, such as an interpolation to a given size.
+
+        ``kept`` is the multiple of levels in front of layers that keep their strides.
+        """
         pooled = {step: level for level in found.levels for step in level.steps}
         absorbed = {step for level in found.levels for step in level.absorbed}
         numbers = {trace.image.find(): _IMAGE}
+        between: list[int] = []  # numbers of what stands behind a level, in front of its layers
         links: list[tuple[int, int, str | Window | None]] = []
         for step in trace.steps:
             source, target = step.source.find(), step.target.find()
@@ -39,12 +45,18 @@ class SizeChain:
                 continue
             if step.kind == 'factor':
                 continue
-            numbers[target] = len(numbers)
-            rule = (pooled[step].name if step in pooled else
+            start, count = numbers[source], len(numbers) + len(between)
+            if kept and step in pooled:
+                links.append((count, start, pooled[step].name))
+                between.append(count)
+                start, count = count, count + 1
+            numbers[target] = count
+            rule = (pooled[step].name if step in pooled and not kept else
                     None if step in absorbed else step.window)
-            links.append((numbers[target], numbers[source], rule))
+            links.append((count, start, rule))
         named = {rule for _, _, rule in links}
-        return cls(tuple(links)) if all(level.name in named for level in found.levels) else None
+        return cls(tuple(links), kept or 1) if all(
+            level.name in named for level in found.levels) else None
 
     def sizes(self, image_size: Sequence[int], alphas: Mapping[str, Sequence[float]]
               ) -> dict[str, tuple[int, int]]:
@@ -53,7 +65,8 @@ class SizeChain:
         levels = {}
         for target, source, rule in self.links:
             if isinstance(rule, str):
-                levels[rule] = known[target] = pooled_size(known[source], alphas[rule])
+                levels[rule] = known[target] = aligned_size(
+                    known[source], alphas[rule], self.multiple)
             else:
                 known[target] = known[source] if rule is None else _slid(known[source], rule)
         return levels

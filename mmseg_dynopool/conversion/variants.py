@@ -143,6 +143,18 @@ class DynOPooling(Variant):
         return x if pool is None else pool(x, self.reduce)
 
 
+class ResizedPooling(DynOPooling):
+    """A pooling module of which what comes in is resized first."""
+
+    prefix = 'Resized'
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        (x, *rest), kwargs = self._positional(args, kwargs)
+        pool = self.turns.take(x)
+        stock: Any = super(DynOPooling, self)
+        return stock.forward(x if pool is None else pool(x), *rest, **kwargs)
+
+
 class Following(Variant):
     """A module of a fixed factor that now leads to the size from which a DynOPool started.
 
@@ -163,7 +175,7 @@ class Following(Variant):
                 f'torch.fx cannot trace this network: a {type(self).stock_class.__name__} of it '
                 f'resizes to what entered {self.back_to.name!r}, which torch.fx does not look '
                 'into; use torch.export')
-        if size is None:  # nothing was pooled yet
+        if size is None or self.back_to.stays:  # nothing was pooled yet, or resized
             return super().forward(*args, **kwargs)
         if isinstance(self, nn.ConvTranspose2d):
             output = super().forward(*args, **kwargs)

@@ -9,7 +9,7 @@ from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from mmseg_dynopool.conversion import convert_dynopool
-from support.toy_networks import ToyResNet, ToyUNet
+from support.toy_networks import ToyResNet, ToyUNet, as_list
 from support.toys import ONE_STAGE, TWO_STREAMS, hrnet_extra
 
 pytestmark = [pytest.mark.usefixtures('fresh_compiler'), pytest.mark.slow]
@@ -33,10 +33,6 @@ def set_alphas(model, value):
     with torch.no_grad():
         for k, pool in enumerate(model.dynopools.values()):
             pool.alpha.copy_(torch.tensor([value, value - 0.1 * (k % 3)]))
-
-
-def as_list(outputs):
-    return [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
 
 
 # With aot_eager the compiler differentiates, which takes it long.

@@ -12,12 +12,8 @@ from torch import nn
 from mmseg_dynopool import DynOPoolHRNet
 from mmseg_dynopool.conversion import convert_dynopool, plan_conversion
 from mmseg_dynopool.layers import FixedDynOPool, ShapeAdaptor
-from support.toy_networks import TokenStage, ToyResNet, ToyUNet, conv, randomize
+from support.toy_networks import TokenStage, ToyResNet, ToyUNet, as_list, conv, randomize
 from support.toys import hrnet_extra
-
-
-def as_list(outputs):
-    return [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
 
 
 @pytest.mark.parametrize('with_bn', [False, True])

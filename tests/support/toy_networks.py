@@ -24,6 +24,10 @@ def randomize(model, seed=0):
     return model
 
 
+def as_list(outputs):
+    return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+
+
 def set_scales(model, **scales):
     with torch.no_grad():
         for name, scale in scales.items():
