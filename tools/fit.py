@@ -22,7 +22,7 @@ from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_device
 from mmseg_dynopool.config import read_config
 from mmseg_dynopool.config_text import config_text
 from mmseg_dynopool.files import write_file
-from mmseg_dynopool.fit.fitting import Fitting, FittingOptions
+from mmseg_dynopool.fit.fitting import LEVELS, Fitting, FittingOptions
 from mmseg_dynopool.fit.jobs import write_plan
 from mmseg_dynopool.fit.page import verdict
 from mmseg_dynopool.fit.settings import resized_config
@@ -66,6 +66,8 @@ def parse_options():
     parser.add_argument('--held', type=positive, default=0.1,
                         help='share of the training data that is held back to judge by')
     parser.add_argument('--val', action='store_true', help="judge by the config's validation data")
+    parser.add_argument('--levels', choices=LEVELS, default='image',
+                        help='all: resizing in front of inner layers, too')
     parser.add_argument('--multiple', type=positive_int, help="of pixels, of the image's sides")
     parser.add_argument('--seed', type=int, default=0, help="of the search's batches")
     parser.add_argument('--amp', action='store_true', help='search in bfloat16')
@@ -89,7 +91,7 @@ def show(found, cost, console):
         table.add_column(column, justify='right')
     for number, (size, racer) in enumerate(zip(found.tried, found.racers)):
         plain = ' (plain)' if number == found.plain else ''
-        table.add_row('{} x {}'.format(*size.size) + plain, f'{size.cost:.4g}',
+        table.add_row(f'{size}{plain}', f'{size.cost:.4g}',
                       str(len(racer.losses)), f'{racer.mean:.4f}',
                       f'{racer.behind:.4f} ± {racer.noise:.4f}')
     console.print(table)
@@ -106,7 +108,8 @@ def main():
         unit='gmacs' if unit == 'size' else unit, shape=args.shape and tuple(args.shape),
         latency=args.latency, batches=args.batches, candidates=args.candidates,
         baseline=not args.no_baseline, share=args.share, iterations=args.iterations, lr=args.lr,
-        held=None if args.val else args.held, multiple=args.multiple, seed=args.seed,
+        held=None if args.val else args.held, multiple=args.multiple, levels=args.levels,
+        seed=args.seed,
         device=args.device, amp=args.amp)
     fitting, console = Fitting(cfg, args.checkpoint, args.out, options), Console()
     if unit == 'size':

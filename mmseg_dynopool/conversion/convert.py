@@ -264,8 +264,8 @@ def _apply(model: nn.Module, plan: ConversionPlan, pools: Mapping[str, ResizingP
                 pool_around(module, **state)
         else:
             turns[change.module].pools.append(None if change.place == 'gone' else pool)
-            mix_in(module, ResizedPooling if plan.rule == 'keep' else DynOPooling, turns=turns[change.module],
-                   reduce='mean' if change.place == 'mean' else 'max')
+            mix_in(module, ResizedPooling if plan.rule == 'keep' else DynOPooling,
+                   turns=turns[change.module], reduce='mean' if change.place == 'mean' else 'max')
     is_container = isinstance(model, (nn.Sequential, nn.ModuleDict))
     mix_in(model, ConvertedContainer if is_container else Converted, shared_pools=shared,
            all_turns=[turn for turn in turns.values() if len(turn.pools) > 1],

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
@@ -21,7 +20,8 @@ from mmseg_dynopool.costs import Cost, LatencyModel, fit_latency, probe_complexi
 from mmseg_dynopool.costs.milliseconds import LatencyCost
 from mmseg_dynopool.files import make_folder, write_file
 from mmseg_dynopool.layers import ImageResize
-from mmseg_dynopool.layers.find import all_pools
+from mmseg_dynopool.layers.find import learned_pools
+from mmseg_dynopool.layers.image import IMAGE
 from mmseg_dynopool.models.whole_network import network_forward
 from mmseg_dynopool.search.image_sizes import ImageSize
 from mmseg_dynopool.search.race import Racer
@@ -32,6 +32,7 @@ from .jobs import Job, run_jobs
 from .settings import fine_tuning_config, resized_config, training_iterations
 
 UNITS = ('ms', 'time', 'gmacs')
+LEVELS = ('image', 'all')
 # Finer than a total stride; the last is what the network asks for.
 _MULTIPLES = (8, 16, 32, None)
 _SHORT = 1 / 3  # of a fine-tuning, after which the candidates are compared
@@ -54,6 +55,7 @@ class FittingOptions:
         held: share of the training data that is held back to judge by; None for the config's
             validation data.
         multiple: of pixels, of the image's sides; default: 8, or what the network asks for.
+        levels: ``'image'``, or ``'all'`` to look at resizing in front of inner layers, too.
         seed: of the search's batches.
         device: for measuring, search and evaluation.
         amp: search in bfloat16.
@@ -70,6 +72,7 @@ class FittingOptions:
     lr: float = 0.2
     held: float | None = 0.1
     multiple: int | None = None
+    levels: str = 'image'
     seed: int = 0
     device: str = 'cpu'
     amp: bool = False
@@ -77,6 +80,8 @@ class FittingOptions:
     def __post_init__(self) -> None:
         if self.unit not in UNITS:
             raise ValueError(f'unit must be one of {UNITS}, got {self.unit!r}')
+        if self.levels not in LEVELS:
+            raise ValueError(f'levels must be one of {LEVELS}, got {self.levels!r}')
         for name in ('share', 'lr', 'held'):
             value = getattr(self, name)
             if value is not None and not 0 < value < (1 if name == 'held' else math.inf):
@@ -109,7 +114,7 @@ class Tuned:
     @property
     def name(self) -> str:
         """Of its folder."""
-        return f'{self.size.size[0]}x{self.size.size[1]}'
+        return str(self.size).replace(' x ', 'x').replace(', ', '_').replace(' by ', '_')
 
 
 @dataclass
@@ -148,8 +153,9 @@ class Fitting:
         asked = self.options.multiple
         for multiple in (asked,) if asked else _MULTIPLES:
             try:
-                return load_network(resized_config(self.cfg, multiple=multiple), self.weights,
-                                    self.options.device)
+                return load_network(resized_config(
+                    self.cfg, multiple=multiple, levels=self.options.levels), self.weights,
+                    self.options.device)
             except ValueError:
                 if multiple in (asked, _MULTIPLES[-1]):
                     raise
@@ -158,7 +164,7 @@ class Fitting:
     @property
     def multiple(self) -> int:
         """Of pixels, of which the image's sides are multiples."""
-        return self._level(self.model).multiple
+        return self._image[1].multiple
 
     @cached_property
     def shape(self) -> tuple[int, int]:
@@ -187,7 +193,8 @@ class Fitting:
     @cached_property
     def whole(self) -> float:
         """What the stock network costs, in the cost's unit."""
-        return self.cost.counted(self.model)({self._level_name: [1.0, 1.0]})
+        return self.cost.counted(self.model)({
+            name: [1.0, 1.0] for name in learned_pools(self.model)})
 
     def search(self, target: float, on_round: Callable[[int, int], None] | None = None
                ) -> SearchResult:
@@ -207,7 +214,8 @@ class Fitting:
             write_file(path, json.dumps(known, indent=1).encode())
         entry = known[key]
         return SearchResult(
-            tuple(ImageSize(tuple(t['size']), tuple(t['scale']), t['cost'])
+            tuple(ImageSize(tuple(t['size']), tuple(t['scale']), t['cost'],
+                            {name: tuple(pair) for name, pair in t['inner'].items()})
                   for t in entry['tried']),
             tuple(Racer(tuple(t['losses']), t['behind'], t['noise']) for t in entry['tried']),
             entry['plain'])
@@ -236,7 +244,7 @@ class Fitting:
         stop = self.iterations if whole else max(1, round(_SHORT * self.iterations))
         config = folder / ('whole.py' if whole else 'third.py')
         if not config.is_file():
-            sized = resized_config(self.cfg, tuned.size.scale, self.multiple)
+            sized = self.config(tuned.size)
             settings = fine_tuning_config(
                 sized, str(Path(self.checkpoint).resolve()) if '://' not in self.checkpoint
                 else self.checkpoint, self.iterations, stop, self.options.lr, self.options.held)
@@ -248,8 +256,7 @@ class Fitting:
 
     def judge(self, tuned: Tuned, checkpoint: Path) -> Evaluation:
         """A fine-tuned network on the data that its fine-tuning did not see."""
-        return self.evaluate(resized_config(self.cfg, tuned.size.scale, self.multiple), checkpoint,
-                             self.options.held)
+        return self.evaluate(self.config(tuned.size), checkpoint, self.options.held)
 
     def evaluate(self, cfg: Config, checkpoint: str | Path, held: float | None) -> Evaluation:
         """A network on images: held back ones, or those of the config's validation."""
@@ -286,13 +293,19 @@ class Fitting:
         return draw_batches(cfg, self.options.batches, self.options.seed)
 
     @property
-    def _level_name(self) -> str:
-        return next(name for name, pool in all_pools(self.model).items()
-                    if isinstance(pool, ImageResize))
+    def _image(self) -> tuple[str, ImageResize]:
+        return next((name, pool) for name, pool in learned_pools(self.model).items()
+                    if isinstance(pool, ImageResize) and name.rpartition('.')[2] == IMAGE)
 
-    @staticmethod
-    def _level(model: torch.nn.Module) -> ImageResize:
-        return next(pool for pool in all_pools(model).values() if isinstance(pool, ImageResize))
+    def scales(self, size: ImageSize | None = None) -> dict[str, tuple[float, float]]:
+        """Of all levels at a size, or of the trained network."""
+        scales = dict.fromkeys(learned_pools(self.model), (1.0, 1.0))
+        return scales if size is None else scales | {self._image[0]: size.scale, **size.inner}
+
+    def config(self, size: ImageSize) -> Config:
+        """The config of the network at constant sizes."""
+        inner = {name.rpartition('.')[2]: scale for name, scale in size.inner.items()}
+        return resized_config(self.cfg, size.scale, self.multiple, inner)
 
     def _check_same_fit(self) -> None:
         """What lies in the folder must be of the same network and settings.

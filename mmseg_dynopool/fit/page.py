@@ -54,7 +54,7 @@ def draw_race(fitted: Fitted) -> Figure:
         axis.errorbar(size.scale[0] / size.scale[1], best + racer.behind, yerr=noise, fmt='o',
                       color=VERMILION if number == fitted.found.plain else BLUE,
                       alpha=min(1.0, 0.3 + 0.1 * len(racer.losses)))
-        axis.annotate(f'{size.size[0]} x {size.size[1]}', (
+        axis.annotate(str(size), (
             size.scale[0] / size.scale[1], best + racer.behind), fontsize=7,
             xytext=(3, 3), textcoords='offset points')
     axis.set_xscale('log')

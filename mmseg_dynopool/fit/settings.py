@@ -1,7 +1,7 @@
 """Configs of a trained network with an image of another size, and of its fine-tuning."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from mmengine.config import Config, ConfigDict
@@ -13,7 +13,8 @@ from mmseg_dynopool.data.listing import without_wrappers
 _HELD_SEED = 0
 
 
-def resized_config(cfg: Config, scale: Sequence[float] | None = None, multiple: int | None = None
+def resized_config(cfg: Config, scale: Sequence[float] | None = None, multiple: int | None = None,
+                   inner: Mapping[str, Sequence[float]] | None = None, levels: str = 'image'
                    ) -> Config:
     """The config of a network that resizes its image first, and is the stock one behind that.
 
@@ -21,6 +22,8 @@ def resized_config(cfg: Config, scale: Sequence[float] | None = None, multiple: 
         cfg: of a segmentor or classifier with a ``backbone``.
         scale: ``(scale_h, scale_w)``, constant; None for one that learns, 1 at the start.
         multiple: of pixels, of the resized image; default: what the network asks for.
+        inner: ``{level: (scale_h, scale_w)}`` of maps behind the image, constant, too.
+        levels: of sizes that learn: ``'image'``, or ``'all'``.
 
     Raises:
         ValueError: the network has no backbone, or learned sizes already.
@@ -37,9 +40,10 @@ def resized_config(cfg: Config, scale: Sequence[float] | None = None, multiple: 
     for node in (resized.model, backbone):  # the weights come from a checkpoint
         for key in ('pretrained', 'init_cfg'):
             node.pop(key, None)
-    options: dict = dict(levels='image')
+    options: dict = dict(rule='keep', image=True) if inner or levels == 'all' else dict(
+        levels='image')
     if scale is not None:
-        options.update(scale=dict(image=tuple(scale)), learn=False)
+        options.update(scale=dict(image=tuple(scale), **(inner or {})), learn=False)
     if multiple is not None:
         options.update(multiple=multiple)
     resized.model.backbone = ConfigDict(

@@ -70,7 +70,7 @@ def write_fitted(fitting: Fitting, target: float, found: SearchResult, tuned: li
         RuntimeError: what was written does not give the fine-tuned network's weights.
     """
     best = tuned[0]
-    cfg = resized_config(fitting.cfg, best.size.scale, fitting.multiple)
+    cfg = fitting.config(best.size)
     for key in ('load_from', 'resume', 'work_dir'):
         cfg.pop(key, None)
     if cfg.get('test_pipeline') is None:  # mmseg's inference reads it
@@ -96,8 +96,8 @@ def write_fitted(fitting: Fitting, target: float, found: SearchResult, tuned: li
         export_program(written, folder / 'network.onnx', fitting.shape, dynamic=True)
     channels, forward = network_forward(fitting.model, fitting.shape, **how_to_run(fitting.cfg))
     seconds = measure_latency(
-        fitting.model, [{fitting._level_name: (1.0, 1.0)}, {fitting._level_name: best.size.scale}],
-        fitting.shape, channels, forward)
+        fitting.model, [fitting.scales(), fitting.scales(best.size)], fitting.shape, channels,
+        forward)
     stock = resized_config(fitting.cfg, (1.0, 1.0), fitting.multiple)
     fitted = Fitted(
         target, fitting.options.unit, found, tuned,

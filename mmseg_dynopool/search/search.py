@@ -1,8 +1,7 @@
 """Sizes of the image for a trained network, by its losses at them."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +13,14 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from mmseg_dynopool.costs import Cost
 from mmseg_dynopool.layers import ImageResize
 from mmseg_dynopool.layers.find import all_pools
+from mmseg_dynopool.layers.image import IMAGE
 from mmseg_dynopool.learning.two_passes import seed_all, undisturbed
 
-from .image_sizes import ImageSize, image_sizes
+from .image_sizes import ImageSize, ImageSizes
 from .race import Race, Racer
+
+# Of one inner level: both axes, or one.
+_INNER_SCALES = tuple(pair for s in (0.75, 0.5) for pair in ((s, s), (s, 1.0), (1.0, s)))
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,10 @@ def search_sizes(model: nn.Module, loss: Callable[[nn.Module, Any], Tensor | flo
                  batches: Sequence[Any], cost: Cost, target: float, first: int = 2, keep: int = 3,
                  seed: int = 0, on_round: Callable[[int, int], None] | None = None
                  ) -> SearchResult:
-    """Find the image's size at which a trained network loses least, at a given cost.
+    """Find the sizes at which a trained network loses least, at a given cost.
+
+    Those of its image; of a network with levels behind it, too, one of them at a time, beside
+    images that are larger by what that saves.
 
     No weight changes. The same batches and random numbers serve all sizes. Norms go by the
     statistics of the batch: the running ones belong to the size at which the network was trained.
@@ -53,7 +59,8 @@ def search_sizes(model: nn.Module, loss: Callable[[nn.Module, Any], Tensor | flo
     sizes close to each other it does not tell apart.
 
     Args:
-        model: with an `ImageResize`, such as ``convert_dynopool(network, levels='image')``.
+        model: with an `ImageResize` of its image, ``convert_dynopool(network, levels='image')``;
+            also of inner maps, ``convert_dynopool(network, 'keep', image=True)``.
         loss: ``loss(model, batch)`` runs the model on a batch and gives its loss.
         batches: of training data, as many as there is time for; 16 of 8 images will do.
         cost: of the model, e.g. ``probe_complexity(model, (512, 1024))``.
@@ -86,33 +93,55 @@ def search_sizes(model: nn.Module, loss: Callable[[nn.Module, Any], Tensor | flo
         raise ValueError('a search needs batches with labels, got none')
     levels = {name: pool for name, pool in all_pools(model).items()
               if isinstance(pool, ImageResize)}
-    if len(levels) != 1:
+    images = [name for name in levels if name.rpartition('.')[2] == IMAGE]
+    if len(images) != 1:
         raise ValueError(
-            f'{type(model).__name__} has {len(levels)} levels that resize its image, and a search '
+            f'{type(model).__name__} has {len(images)} levels that resize its image, and a search '
             "needs one: convert_dynopool(network, levels='image') gives it")
-    (name, level), = levels.items()
+    name, = images
+    inner = [other for other in levels if other != name]
     counted = cost.counted(model)
-    before = level.parameter.detach().clone()
-    whole = counted({name: [1.0, 1.0]})
-    sizes = image_sizes(counted, name, cost, target * whole, level.multiple, level.bounds)
+    before = {other: level.parameter.detach().clone() for other, level in levels.items()}
+    sizes = ImageSizes(cost, counted, name, levels[name].multiple, levels[name].bounds)
+    wanted = target * counted({other: [1.0, 1.0] for other in levels})
+    at_start = dict.fromkeys(inner, (1.0, 1.0))
 
-    def lose(candidate: int, batch: int) -> float:
-        level.set_alpha_([1 / s for s in sizes[candidate].scale])
-        with undisturbed(model):
-            seed_all(seed + batch)
-            return float(loss(model, batches[batch]))
+    def run(tried: Sequence[ImageSize]) -> tuple[list[ImageSize], list[Racer]]:
+        def lose(candidate: int, batch: int) -> float:
+            size = tried[candidate]
+            for other, scale in {**at_start, name: size.scale, **size.inner}.items():
+                levels[other].set_alpha_([1 / s for s in scale])
+            with undisturbed(model):
+                seed_all(seed + batch)
+                return float(loss(model, batches[batch]))
 
-    race = Race(lose, len(sizes), len(batches), first, keep, on_round)
+        race = Race(lose, len(tried), len(batches), first, keep, on_round)
+        order, racers = race.run(), race.racers
+        return [tried[c] for c in order], [racers[c] for c in order]
+
     try:
         with torch.no_grad(), norms_by_batch(model):
-            order = race.run()
+            tried, racers = run(sizes.at(wanted, at_start))
+            if inner:
+                best = tried[:keep]
+                tried, racers = run([*tried, *_inner_sizes(sizes, wanted, inner, best)])
     finally:
         with torch.no_grad():
-            level.parameter.copy_(before)
-    racers = race.racers
-    plain = min(order, key=lambda c: abs(math.log(sizes[c].scale[0] / sizes[c].scale[1])))
-    return SearchResult(tuple(sizes[c] for c in order), tuple(racers[c] for c in order),
-                        order.index(plain))
+            for other, level in levels.items():
+                level.parameter.copy_(before[other])
+    plain = min((c for c, size in enumerate(tried) if not size.inner),
+                key=lambda c: abs(tried[c].aspect))
+    return SearchResult(tuple(tried), tuple(racers), plain)
+
+
+def _inner_sizes(sizes: ImageSizes, wanted: float, inner: Sequence[str],
+                 best: Sequence[ImageSize]) -> Iterator[ImageSize]:
+    """One of the inner levels resizes, too, and images of about the best aspects pay less."""
+    for level in inner:
+        for scale in _INNER_SCALES:
+            at_level = dict.fromkeys(inner, (1.0, 1.0)) | {level: scale}
+            with suppress(ValueError):  # no image in its bounds is so large that it costs that
+                yield from sizes.at(wanted, at_level, [one.aspect for one in best])
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Sizes for networks whose losses are known."""
 
 import copy
+from itertools import pairwise
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from mmseg_dynopool.conversion import convert_dynopool
 from mmseg_dynopool.costs import probe_complexity
 from mmseg_dynopool.layers.find import learned_pools
 from mmseg_dynopool.search import search_sizes
-from mmseg_dynopool.search.image_sizes import image_sizes
+from mmseg_dynopool.search.image_sizes import ImageSizes
 
 SHAPE = (96, 64)
 
@@ -43,7 +44,8 @@ def test_the_sizes_are_aligned_cost_what_they_may_and_none_is_inside_another():
     name, = learned_pools(model)
     count = cost.counted(model)
     whole = count({name: [1, 1]})
-    found = image_sizes(count, name, cost, 0.5 * whole, 8)
+    sizes_at = ImageSizes(cost, count, name, 8)
+    found = sizes_at.at(0.5 * whole)
     sizes = [entry.size for entry in found]
     assert all(h % 8 == w % 8 == 0 for h, w in sizes)
     assert sizes == sorted(sizes) and [w for _, w in sizes] == sorted(
@@ -54,7 +56,21 @@ def test_the_sizes_are_aligned_cost_what_they_may_and_none_is_inside_another():
     assert (24, 128) in sizes and (96, 32) in sizes  # enlarged along one axis, too
     for target, words in ((0.001, 'are out of reach'), (40., 'with an image of 24 x 16')):
         with pytest.raises(ValueError, match=words):
-            image_sizes(count, name, cost, target * whole, 8)
+            sizes_at.at(target * whole)
+
+
+def test_a_large_image_has_few_sizes_and_few_counts():
+    """At multiples of 8 there are 240 heights of a megapixel."""
+    model = network()
+    cost = probe_complexity(model, (1024, 1024), in_channels=1)
+    name, = learned_pools(model)
+    count, counts = cost.counted(model), []
+    found = ImageSizes(cost, lambda alphas: (counts.append(1), count(alphas))[1], name, 8).at(
+        0.5 * count({name: [1, 1]}))
+    assert 20 <= len(found) <= 50 and len(counts) <= 6 * 25
+    ratios = [b.aspect - a.aspect for a, b in pairwise(found)]
+    assert max(ratios) < 0.3 and min(abs(size.aspect) for size in found) < 0.05
+    assert all(0.48 < size.cost / count({name: [1, 1]}) <= 0.505 for size in found)
 
 
 @pytest.mark.parametrize('wanted', [0.4, 1.5, 3.0])
@@ -67,6 +83,39 @@ def test_the_size_of_the_least_loss_is_found(wanted):
     assert losses[0] == min(losses)
     plain = found.tried[found.plain].size
     assert plain[0] / plain[1] == pytest.approx(1.5, rel=0.2)
+
+
+def kept(**options):
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Conv2d(1, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 8, 3, 1, 1), nn.ReLU(),
+                           nn.Conv2d(8, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 1, 1))
+    return convert_dynopool(layers, 'keep', image=True, multiple=8, **options)
+
+
+def test_inner_levels_resize_where_that_loses_less():
+    """Losses that want large images whose inner map is narrow, or that want no such thing."""
+    model = kept()
+    cost = probe_complexity(model, SHAPE, in_channels=1)
+    name = next(n for n in learned_pools(model) if n.endswith('stride4'))
+
+    def loss(model, batch):
+        return float(batch.mean()) - wish * pixels(model, batch)
+
+    def pixels(model, batch):
+        return model.dynopools['image'](batch).numel() / batch.numel()
+
+    wish = 1.0
+    found = search_sizes(model, loss, batches(), cost, 0.5)
+    best = found.best
+    assert best.inner and list(best.inner) == [name]
+    assert min(best.inner[name]) == 0.5 and 'stride4 by' in str(best)
+    assert best.cost <= 0.51 * cost.initial
+    largest = max(size.scale[0] * size.scale[1] for size in found.tried)
+    assert best.scale[0] * best.scale[1] == largest > 0.55
+    assert not found.tried[found.plain].inner
+    assert [pool.scale.tolist() for pool in model.dynopools.values()] == [[1, 1], [1, 1]]
+    wish = -1.0
+    assert not search_sizes(model, loss, batches(), cost, 0.5).best.inner
 
 
 def test_nothing_of_the_model_changes_and_the_search_repeats_itself():

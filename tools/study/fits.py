@@ -4,10 +4,8 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 from mmengine.config import Config
 
 from mmseg_dynopool.checkpoints import load_network
@@ -19,6 +17,7 @@ from mmseg_dynopool.files import make_folder, write_file
 from mmseg_dynopool.fit.fitting import Fitting, FittingOptions, Tuned
 from mmseg_dynopool.fit.jobs import Job, run_jobs
 from mmseg_dynopool.fit.settings import fine_tuning_config, resized_config
+from mmseg_dynopool.layers import learned_pools
 from mmseg_dynopool.models.whole_network import network_forward
 
 from .candidates import STRETCH, describe, load
@@ -48,21 +47,22 @@ def finish(run: Run, work_dir: Path, scales: dict | None = None) -> dict:
     sizes = dict(fit=tuned[0])
     for name, aspect in (('plain', 1.), ('squeezed', STRETCH.get(run.data))):
         if aspect:
-            place = min(range(len(found.tried)), key=lambda n: abs(math.log(
-                found.tried[n].scale[0] / found.tried[n].scale[1] * aspect)))
+            place = min((n for n, size in enumerate(found.tried) if not size.inner),
+                        key=lambda n: abs(found.tried[n].aspect + math.log(aspect)))
             sizes[name] = Tuned(found.tried[place], found.racers[place].mean, 0., 0.)
             ends[name] = fitting.finish(sizes[name])
     learned, ends['learned'] = _learned(run, fitting)
-    configs = {name: resized_config(cfg, one.size.scale, fitting.multiple)
-               for name, one in sizes.items()} | dict(learned=learned)
+    configs = {name: fitting.config(one.size) for name, one in sizes.items()}
+    configs['learned'] = learned
     configs |= dict(stock=cfg, untouched=configs['plain'], untouched_fit=configs['fit'])
     ends |= dict(stock=weights, untouched=weights, untouched_fit=weights)
     scores = {name: _scores(fitting, configs[name], ends[name]) for name in configs}
     scale = _image_scale(fitting, learned, ends['learned'])
     shown = {name: one.size.size for name, one in sizes.items()} | dict(
         learned=[round(n * s) for n, s in zip(fitting.shape, scale)])
-    time_ratios, gmacs_ratios = _costs(fitting, {
-        **{name: one.size.scale for name, one in sizes.items()}, 'learned': scale})
+    scales = {name: fitting.scales(one.size) for name, one in sizes.items()}
+    scales['learned'] = dict.fromkeys(fitting.scales(), scale)  # the image's alone
+    time_ratios, gmacs_ratios = _costs(fitting, scales)
     return dict(
         key=run.key, network=run.network, data=run.data, method=run.method,
         target_ratio=run.ratio, options=dict(run.options), seed=run.seed, config=file,
@@ -154,21 +154,18 @@ def _scores(fitting: Fitting, cfg: Config, checkpoint: Path) -> list[float]:
 
 
 def _image_scale(fitting: Fitting, cfg: Config, checkpoint: Path) -> tuple[float, float]:
-    level = Fitting._level(load_network(cfg, str(checkpoint), 'cpu'))
+    level, = learned_pools(load_network(cfg, str(checkpoint), 'cpu')).values()
     height, width = level.output_size(fitting.shape)
     return height / fitting.shape[0], width / fitting.shape[1]
 
 
-def _costs(fitting: Fitting, scales: dict[str, tuple[float, float]]) -> tuple[dict, dict]:
+def _costs(fitting: Fitting, scales: dict[str, dict]) -> tuple[dict, dict]:
     """Time by turns and multiply-adds, relative to the stock network's."""
     run = network_forward(fitting.model, fitting.shape, **how_to_run(fitting.cfg))
-    level, names = fitting._level_name, list(scales)
-    seconds = measure_latency(
-        fitting.model, [{level: (1., 1.)}, *({level: scales[name]} for name in names)],
-        fitting.shape, *run)
-    times = relative_times(seconds)[1:]
-    count: Callable = probe_complexity(fitting.model, fitting.shape, *run).counted(fitting.model)
-    whole = count({level: [1., 1.]})
-    return ({name: round(float(np.asarray(t)), 4) for name, t in zip(names, times)},
-            {name: round(count({level: [1 / s for s in scales[name]]}) / whole, 4)
-             for name in names})
+    at_start = fitting.scales()
+    seconds = measure_latency(fitting.model, [at_start, *scales.values()], fitting.shape, *run)
+    count = probe_complexity(fitting.model, fitting.shape, *run).counted(fitting.model)
+    macs = [count({level: [1 / s for s in pair] for level, pair in at.items()})
+            for at in (at_start, *scales.values())]
+    return ({name: round(float(t), 4) for name, t in zip(scales, relative_times(seconds)[1:])},
+            {name: round(n / macs[0], 4) for name, n in zip(scales, macs[1:])})
