@@ -24,9 +24,10 @@ from mmseg_dynopool.config_text import config_text
 from mmseg_dynopool.files import write_file
 from mmseg_dynopool.fit.fitting import LEVELS, Fitting, FittingOptions
 from mmseg_dynopool.fit.jobs import write_plan
-from mmseg_dynopool.fit.page import verdict
+from mmseg_dynopool.fit.page import draw_frontier, verdict
 from mmseg_dynopool.fit.settings import resized_config
 from mmseg_dynopool.fit.write import FILES, write_fitted
+from mmseg_dynopool.report.figures import save_figure
 
 
 def positive(text):
@@ -121,6 +122,7 @@ def main():
         return
     print(f'the network costs {fitting.whole:.4g} {fitting.cost.unit} at an image of '
           '{} x {}'.format(*fitting.shape))
+    done = []
     for target in targets:
         found = search(fitting, target, args.batches)
         show(found, fitting.cost, console)
@@ -142,6 +144,10 @@ def main():
               f'{fitted.ms:.4g} ms before, {fitted.ms * fitted.time:.4g} ms after '
               f'({fitted.time:.3f})')
         print(f'ok: {", ".join(FILES)} in {folder}')
+        done.append(fitted)
+    if len(done) > 1:
+        save_figure(draw_frontier(done), args.out / 'frontier.png', dpi=130)
+        print(f'ok: {args.out / "frontier.png"}')
 
 
 if __name__ == '__main__':

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import base64
+from collections.abc import Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from mmseg_dynopool.report.figures import BLUE, VERMILION, encode_figure
+from mmseg_dynopool.report.figures import BLUE, VERMILION, data_url, encode_figure
 
 if TYPE_CHECKING:
     from .write import Fitted
@@ -25,9 +26,11 @@ def make_page(fitted: Fitted) -> str:
     before, after = fitted.before.class_scores(), fitted.after.class_scores()
     return environment.get_template('page.html.jinja').render(
         fitted=fitted, css=(files('mmseg_dynopool.report') / 'page.css').read_text(),
-        verdict=verdict(fitted), race=_url(draw_race(fitted)),
+        verdict=verdict(fitted), race=data_url(encode_figure(draw_race(fitted), dpi=130)),
         rows=list(zip(fitted.found.tried, fitted.found.racers)),
-        classes=[(name, before[name], after[name]) for name in before])
+        classes=[(name, before[name], after[name]) for name in before],
+        pictures=[(Path(path).name, gain, {title: data_url(png) for title, png in shown.items()})
+                  for path, gain, shown in fitted.pictures])
 
 
 def verdict(fitted: Fitted) -> str:
@@ -63,5 +66,19 @@ def draw_race(fitted: Fitted) -> Figure:
     return figure
 
 
-def _url(figure: Figure) -> str:
-    return f'data:image/png;base64,{base64.b64encode(encode_figure(figure, dpi=130)).decode()}'
+def draw_frontier(fits: Sequence[Fitted]) -> Figure:
+    """Score over time of a trained network and of what it was fitted to."""
+    figure = Figure(figsize=(5, 3.4), layout='constrained')
+    axis = figure.subplots()
+    whole = float(np.median([fitted.ms for fitted in fits]))
+    points = sorted((whole * fitted.time, fitted.after.score(), fitted.tuned[0]) for fitted in fits)
+    axis.plot([ms for ms, *_ in points], [score for _, score, _ in points], 'o-', color=BLUE)
+    for ms, score, tuned in points:
+        axis.annotate(str(tuned.size), (ms, score), fontsize=7, xytext=(3, -9),
+                      textcoords='offset points')
+    axis.plot(whole, fits[0].before.score(), 's', color=VERMILION, label='as trained')
+    axis.set_xlabel('time of one image (ms)')
+    axis.set_ylabel(f'{fits[0].after.score_name} (%)')
+    axis.set_xlim(0)
+    axis.legend(frameon=False)
+    return figure

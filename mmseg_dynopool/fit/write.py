@@ -1,15 +1,17 @@
 """What a fit leaves: config, weights, a program, and the page that says how it went."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+from mmengine.model import BaseModel
 from mmengine.runner import save_checkpoint
 
-from mmseg_dynopool.analysis.evaluation import Evaluation
+from mmseg_dynopool.analysis.evaluation import Evaluation, ImageEvaluation, evaluate, segment
 from mmseg_dynopool.checkpoints import Checkpoint, load_network, save_safetensors
 from mmseg_dynopool.config import how_to_run
 from mmseg_dynopool.config_text import config_text
@@ -18,6 +20,8 @@ from mmseg_dynopool.costs.latency_fit import relative_times
 from mmseg_dynopool.export import export_program
 from mmseg_dynopool.files import make_folder, write_file
 from mmseg_dynopool.models.whole_network import network_forward
+from mmseg_dynopool.report.comparison import paint_on_gray
+from mmseg_dynopool.report.figures import encode_image
 from mmseg_dynopool.search.search import SearchResult
 
 from .fitting import Fitting, Tuned
@@ -25,6 +29,7 @@ from .page import make_page
 from .settings import resized_config, test_pipeline
 
 FILES = ('config.py', 'checkpoint.pth', 'weights.safetensors', 'report.html', 'fitted.json')
+_PICTURES = 2  # of images that lost, and as many of others
 
 
 @dataclass
@@ -38,6 +43,8 @@ class Fitted:
         before, after: the trained network and the fitted one on the validation images.
         time: of the fitted one relative to the trained one, as measured now, by turns.
         ms: of the trained network, milliseconds for an image.
+        pictures: the validation images that changed most: path, by how many points of mIoU, PNG
+            files by title.
     """
 
     target: float
@@ -52,6 +59,7 @@ class Fitted:
     shape: tuple[int, int]
     whole: float
     cost_unit: str
+    pictures: list[tuple[str, float, dict[str, bytes]]]
 
     @property
     def lead(self) -> float | None:
@@ -99,14 +107,31 @@ def write_fitted(fitting: Fitting, target: float, found: SearchResult, tuned: li
         fitting.model, [fitting.scales(), fitting.scales(best.size)], fitting.shape, channels,
         forward)
     stock = resized_config(fitting.cfg, (1.0, 1.0), fitting.multiple)
+    networks = load_network(stock, fitting.weights, fitting.options.device), model
+    before, after = (evaluate(network, config) for network, config in zip(networks, (stock, cfg)))
     fitted = Fitted(
-        target, fitting.options.unit, found, tuned,
-        fitting.evaluate(stock, fitting.checkpoint, None), fitting.evaluate(cfg, checkpoint, None),
+        target, fitting.options.unit, found, tuned, before, after,
         float(relative_times(seconds)[1]), float(1e3 * np.median(seconds[0])), best.size.size,
-        fitting.shape, fitting.whole, fitting.cost.unit)
+        fitting.shape, fitting.whole, fitting.cost.unit, list(_pictures(networks, before, after)))
     write_file(folder / 'report.html', make_page(fitted).encode())
     write_file(folder / 'fitted.json', json.dumps(dict(
         target=target, unit=fitted.unit, size=best.size.size, scale=best.size.scale,
         cost=best.size.cost, whole=fitted.whole, miou_before=fitted.before.score(),
         miou_after=fitted.after.score(), time=fitted.time, lead=fitted.lead), indent=1).encode())
     return fitted
+
+
+def _pictures(networks: tuple[BaseModel, BaseModel], before: Evaluation, after: Evaluation
+              ) -> Iterator[tuple[str, float, dict[str, bytes]]]:
+    """The images that lost most, and those that gained most."""
+    if isinstance(after, ImageEvaluation):
+        return
+    gains = after.image_miou() - before.image_miou()
+    order = [int(i) for i in np.argsort(gains, kind='stable') if np.isfinite(gains[i])]
+    for index in dict.fromkeys([*order[:_PICTURES], *order[:-_PICTURES - 1:-1]]):
+        image, truth, old = segment(networks[0], before.dataset, index)
+        labels = dict(truth=truth, before=old, after=segment(networks[1], after.dataset, index)[2])
+        painted = {title: paint_on_gray(image, label, after.palette, after.ignore_index)
+                   for title, label in labels.items()}
+        yield after.paths[index], float(gains[index]), {
+            title: encode_image(panel) for title, panel in {'image': image, **painted}.items()}

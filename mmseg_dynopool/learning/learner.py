@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from mmseg_dynopool.costs import Cost
@@ -21,7 +19,7 @@ from .plan import step_weights
 from .projection import nearest
 from .scales import LearnedScales
 from .slopes import Slope, SlopeEstimator, SlopeMeans
-from .two_passes import TwoPasses
+from .two_passes import TwoPasses, mean_over_ranks
 
 _logger = logging.getLogger(__name__)
 _CUT = 2.0  # standard deviations of the jitter
@@ -176,7 +174,7 @@ class ScaleLearner:
         means = self.slopes
         self.scales.note_coarseness(self.maps or (), self.values)
         device = self.scales.pools[next(iter(self.scales.parts))].parameter.device
-        slope = self.estimator(self.model, lambda: _mean_over_ranks(loss(), device), self.scales,
+        slope = self.estimator(self.model, lambda: mean_over_ranks(loss(), device), self.scales,
                                self.values, means.direction, self.limits, means.turn)
         self._measured = True
         if means.add(slope):
@@ -293,11 +291,3 @@ def check_options(travel: float, every: int, jitter: float, smallest: int) -> No
 def _check_whole(name: str, value: object, unit: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f'{name} must be a whole number of {unit} >= 1, got {value!r}')
-
-
-def _mean_over_ranks(loss: Tensor | float, device: torch.device) -> Tensor | float:
-    if not dist.is_available() or not dist.is_initialized():
-        return loss
-    value = torch.as_tensor(loss, device=device).detach().clone()
-    dist.all_reduce(value)
-    return value / dist.get_world_size()

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from mmseg_dynopool.costs.budget import is_number
@@ -106,3 +107,12 @@ def seed_all(seed: int) -> None:
 
 def _devices(model: nn.Module) -> Sequence[torch.device]:
     return list({p.device for p in model.parameters() if p.device.type == 'cuda'})
+
+
+def mean_over_ranks(loss: Tensor | float, device: torch.device) -> Tensor | float:
+    """A loss as all processes of a distributed training have it, in the mean."""
+    if not dist.is_available() or not dist.is_initialized():
+        return loss
+    value = torch.as_tensor(loss, device=device).detach().clone()
+    dist.all_reduce(value)
+    return value / dist.get_world_size()

@@ -1,6 +1,7 @@
 """What all pictures share: Okabe and Ito's colours, which the colour-blind can tell apart, and
 how a picture becomes a file."""
 
+import base64
 import io
 from pathlib import Path
 
@@ -37,3 +38,8 @@ def encode_image(image: np.ndarray) -> bytes:
     if shrink < 1:
         image = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
     return cv2.imencode('.png', image[..., ::-1])[1].tobytes()
+
+
+def data_url(png: bytes) -> str:
+    """The content of a PNG file as the source of an image of a page."""
+    return f'data:image/png;base64,{base64.b64encode(png).decode()}'

@@ -1,6 +1,5 @@
 """The report as one HTML page that needs nothing but itself: a template, filled in."""
 
-import base64
 import math
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -14,7 +13,7 @@ from mmseg_dynopool.config_text import config_text
 
 from .collect import BASELINE, RUN, STOCK, Report, heading
 from .curves import draw_report_panel, report_panels
-from .figures import encode_figure
+from .figures import data_url, encode_figure
 
 # Of a drawn feature map, in pixels of the screen.
 _LONGEST_SIDE = 210
@@ -25,7 +24,7 @@ def make_page(report: Report) -> str:
     environment = Environment(
         loader=PackageLoader(__package__, '.'), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(number=_number, png=_data_url, config_text=config_text)
+    environment.filters.update(number=_number, png=data_url, config_text=config_text)
     baselines = {heading(title): each for title, each in report.baselines.items()}
     drawn = _drawn(report)
     feature_maps = _feature_maps(report, drawn)
@@ -56,10 +55,6 @@ def make_page(report: Report) -> str:
 def _number(value: float | None, form: str = '.2f') -> str:
     """``12.34``, or ``-`` for what is not known."""
     return '-' if value is None or math.isnan(value) else format(value, form)
-
-
-def _data_url(png: bytes) -> str:
-    return f'data:image/png;base64,{base64.b64encode(png).decode()}'
 
 
 def _cards(report: Report) -> list[tuple[str, str, str]]:

@@ -14,7 +14,7 @@ from mmseg_dynopool.costs import Cost
 from mmseg_dynopool.layers import ImageResize
 from mmseg_dynopool.layers.find import all_pools
 from mmseg_dynopool.layers.image import IMAGE
-from mmseg_dynopool.learning.two_passes import seed_all, undisturbed
+from mmseg_dynopool.learning.two_passes import mean_over_ranks, seed_all, undisturbed
 
 from .image_sizes import ImageSize, ImageSizes
 from .race import Race, Racer
@@ -62,7 +62,8 @@ def search_sizes(model: nn.Module, loss: Callable[[nn.Module, Any], Tensor | flo
         model: with an `ImageResize` of its image, ``convert_dynopool(network, levels='image')``;
             also of inner maps, ``convert_dynopool(network, 'keep', image=True)``.
         loss: ``loss(model, batch)`` runs the model on a batch and gives its loss.
-        batches: of training data, as many as there is time for; 16 of 8 images will do.
+        batches: of training data, as many as there is time for; 16 of 8 images will do. In a
+            distributed training each process has its own, as many, and all find the same.
         cost: of the model, e.g. ``probe_complexity(model, (512, 1024))``.
         target: wanted cost, relative to that of the image at its own size.
         first: batches of the race's first round.
@@ -100,6 +101,7 @@ def search_sizes(model: nn.Module, loss: Callable[[nn.Module, Any], Tensor | flo
             "needs one: convert_dynopool(network, levels='image') gives it")
     name, = images
     inner = [other for other in levels if other != name]
+    device = levels[name].parameter.device
     counted = cost.counted(model)
     before = {other: level.parameter.detach().clone() for other, level in levels.items()}
     sizes = ImageSizes(cost, counted, name, levels[name].multiple, levels[name].bounds)
@@ -113,7 +115,7 @@ def search_sizes(model: nn.Module, loss: Callable[[nn.Module, Any], Tensor | flo
                 levels[other].set_alpha_([1 / s for s in scale])
             with undisturbed(model):
                 seed_all(seed + batch)
-                return float(loss(model, batches[batch]))
+                return float(mean_over_ranks(loss(model, batches[batch]), device))
 
         race = Race(lose, len(tried), len(batches), first, keep, on_round)
         order, racers = race.run(), race.racers

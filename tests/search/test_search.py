@@ -13,6 +13,7 @@ from mmseg_dynopool.costs import probe_complexity
 from mmseg_dynopool.layers.find import learned_pools
 from mmseg_dynopool.search import search_sizes
 from mmseg_dynopool.search.image_sizes import ImageSizes
+from support.commands import on_two_processes
 
 SHAPE = (96, 64)
 
@@ -136,6 +137,15 @@ def test_nothing_of_the_model_changes_and_the_search_repeats_itself():
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert all(module.training for module in model.modules())
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_two_processes_find_the_same():
+    """By the mean of their losses: each alone wants the opposite of the other."""
+    found = [line.split()[1:] for line in on_two_processes('search_worker').splitlines()
+             if line.startswith('found')]
+    assert len(found) == 2 and found[0] == found[1]
+    height, width = map(int, found[0])
+    assert 0.5 <= height / width <= 2
 
 
 def test_norms_take_the_statistics_of_the_batch_and_dropout_rests():

@@ -120,3 +120,16 @@ def scalars(work_dir: Path) -> list[dict]:
     for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
         lines += [json.loads(line) for line in path.read_text().splitlines()]
     return lines
+
+
+def on_two_processes(worker):
+    """What a script of this folder prints, run by torchrun on two processes."""
+    tests = Path(__file__).resolve().parent.parent
+    path = os.pathsep.join([str(tests), str(tests.parent), os.environ.get('PYTHONPATH', '')])
+    done = subprocess.run(
+        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
+         str(tests / 'support' / f'{worker}.py')],
+        env=dict(os.environ, PYTHONPATH=path, OMP_NUM_THREADS='1'), text=True,
+        capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
+    return done.stdout

@@ -4,9 +4,12 @@ import json
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmseg.apis import inference_model, init_model
+from mmseg.registry import MODELS
 
 from mmseg_dynopool.data.listing import without_wrappers
+from mmseg_dynopool.fit.settings import resized_config
 from support.commands import tool
 from support.toys import write_project
 
@@ -54,7 +57,6 @@ def test_it_writes_a_network_that_mmseg_runs_at_half_the_cost(fitted, cityscapes
 
 def test_what_is_judged_on_is_neither_trained_nor_searched_on(fitted):
     folder, _ = fitted
-    from mmengine.config import Config
     for config in (folder / 'fitted' / 'candidates').glob('*/third.py'):
         cfg = Config.fromfile(config)
         trained_on, = without_wrappers(cfg.train_dataloader.dataset)
@@ -70,6 +72,37 @@ def test_a_second_call_does_nothing_again(fitted):
         folder / 'fitted').rglob('*.pth') if 'candidates' in str(path)}
     assert [line for line in again.splitlines() if ' x ' in line] == [
         line for line in printed.splitlines() if ' x ' in line]
+
+
+def test_all_levels_and_several_targets(trained):
+    printed = fit(trained, '--gmacs', 0.7, 0.5, '--levels', 'all', '--no-baseline', out='levels')
+    out = trained / 'levels'
+    assert (out / 'frontier.png').stat().st_size > 5000 and 'frontier.png' in printed
+    for target in (0.7, 0.5):
+        said = json.loads((out / f'{target}' / 'fitted.json').read_text())
+        assert said['cost'] <= 1.01 * target * said['whole']
+        init_model(str(out / f'{target}/config.py'), str(out / f'{target}/checkpoint.pth'),
+                   device='cpu')
+    tried = json.loads((out / 'search.json').read_text())['0.5 gmacs']['tried']
+    inner = [size for size in tried if size['inner']]
+    assert inner and len(inner) < len(tried)
+    levels = {level.rpartition('.')[2] for size in inner for level in size['inner']}
+    assert levels == {'stride4', 'stride8', 'stride16', 'stride32'}
+    # One of them as a config of constant sizes: the layers keep their strides.
+    chosen, cfg = inner[0], Config.fromfile(trained / 'my_hrnet_config.py')
+    (level, scale), = chosen['inner'].items()
+    model = MODELS.build(resized_config(cfg, chosen['scale'], 8, {
+        level.rpartition('.')[2]: scale}).model)
+    pools = model.backbone.dynopools
+    assert pools[level.rpartition('.')[2]].scale.tolist() == pytest.approx(scale)
+    assert sum(min(pool.scale.tolist()) < 1 for name, pool in pools.items() if name != 'image') == 1
+    assert not any(name.endswith('alpha') for name, _ in model.named_parameters())
+
+
+def test_the_report_shows_what_changed(fitted):
+    folder, _ = fitted
+    page = (folder / 'fitted' / 'report.html').read_text()
+    assert 'What changed most' in page and page.count('<p>Before</p>') >= 1
 
 
 def test_a_plan_for_a_scheduler(trained):
