@@ -73,6 +73,8 @@ def parse_options():
     parser.add_argument('--seed', type=int, default=0, help="of the search's batches")
     parser.add_argument('--amp', action='store_true', help='search in bfloat16')
     parser.add_argument('--onnx', action='store_true', help='write network.onnx, too')
+    parser.add_argument('--resized-input', action='store_true',
+                        help='of --onnx: without the resizing, for images that are resized')
     parser.add_argument('--plan', action='store_true',
                         help='write the fine-tunings as commands, for a scheduler, and stop')
     add_device(parser)
@@ -138,7 +140,7 @@ def main():
             continue
         folder = args.out if len(targets) == 1 else args.out / f'{target:g}'
         fitted = write_fitted(fitting, target, found, tuned, fitting.finish(tuned[0]), folder,
-                              args.onnx)
+                              args.onnx, args.resized_input)
         print(verdict(fitted))
         print(f'mIoU {fitted.before.score():.2f} before, {fitted.after.score():.2f} after; time '
               f'{fitted.ms:.4g} ms before, {fitted.ms * fitted.time:.4g} ms after '

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from mmseg_dynopool.config import enter_scope
 from mmseg_dynopool.learning.two_passes import seed_all
 
+from .settings import training_data
+
 _LOOKED_AT = 4  # times as many images as are taken
 _EACH = 2  # images, at least, that hold a class
 
@@ -35,11 +37,9 @@ def draw_batches(cfg: Config, count: int, seed: int = 0) -> list[Any]:
     Raises:
         ValueError: there are no training data.
     """
-    if not (cfg.get('train_dataloader') or {}).get('dataset'):
-        raise ValueError('the config has no train_dataloader, and a search needs images with '
-                         'labels. Without them a size can be set by hand: --size H W')
+    settings = training_data(cfg)
     enter_scope(cfg)
-    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    dataset = DATASETS.build(settings)
     size = cfg.train_dataloader.get('batch_size') or 1
     wanted = min(count * size, len(dataset) // size * size) or len(dataset)
     states = np.random.get_state(), torch.get_rng_state()

@@ -118,7 +118,7 @@ def _hold_back(cfg: Config, share: float) -> None:
     pipeline = test_pipeline(cfg)
     enter_scope(cfg)
     held = []
-    for dataset in without_wrappers(cfg.train_dataloader.dataset):
+    for dataset in without_wrappers(training_data(cfg)):
         try:
             length = len(DATASETS.build({**dataset, 'pipeline': []}))
             order = np.random.default_rng(_HELD_SEED).permutation(length)
@@ -140,6 +140,19 @@ def _hold_back(cfg: Config, share: float) -> None:
     loader.update(batch_size=1, sampler=dict(type='DefaultSampler', shuffle=False))
     loader.dataset = held[0] if len(held) == 1 else dict(type='ConcatDataset', datasets=held)
     cfg.val_dataloader = loader
+
+
+def training_data(cfg: Config) -> ConfigDict:
+    """The settings of the training data.
+
+    Raises:
+        ValueError: the config has none.
+    """
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset')
+    if not dataset:
+        raise ValueError('the config has no train_dataloader, and a search needs images with '
+                         'labels. Without them a size can be set by hand: --size H W')
+    return dataset
 
 
 def test_pipeline(cfg: Config) -> list:

@@ -71,7 +71,8 @@ class Fitted:
 
 
 def write_fitted(fitting: Fitting, target: float, found: SearchResult, tuned: list[Tuned],
-                 checkpoint: Path, folder: Path, onnx: bool = False) -> Fitted:
+                 checkpoint: Path, folder: Path, onnx: bool = False, resized_input: bool = False
+                 ) -> Fitted:
     """Write the best to a folder: its config with a fixed size, its weights, the report.
 
     Raises:
@@ -101,7 +102,8 @@ def write_fitted(fitting: Fitting, target: float, found: SearchResult, tuned: li
         for file in FILES[:3]:
             (part / file).replace(folder / file)
     if onnx:
-        export_program(written, folder / 'network.onnx', fitting.shape, dynamic=True)
+        export_program(written, folder / 'network.onnx', fitting.shape, dynamic=True,
+                       resized_input=resized_input)
     channels, forward = network_forward(fitting.model, fitting.shape, **how_to_run(fitting.cfg))
     seconds = measure_latency(
         fitting.model, [fitting.scales(), fitting.scales(best.size)], fitting.shape, channels,

@@ -122,3 +122,18 @@ def test_what_cannot_be_fitted(fitted, options, words):
     folder, _ = fitted
     out = 'fitted' if '--seed' in options else 'refused_' + str(abs(hash(options)))
     assert words in fit(folder, *options, out=out, ok=False)
+
+
+def test_what_is_no_trained_network_with_data(trained):
+    write = (trained / 'my_hrnet_config.py').read_text()
+    (trained / 'wider.py').write_text(write + "\nmodel['decode_head']['channels'] = 7\n")
+    (trained / 'dataless.py').write_text(write + '\ntrain_dataloader = None\n')
+    for config, words in (('wider.py', 'decode_head'),
+                          ('dataless.py', 'has no train_dataloader, and a search needs images')):
+        printed = tool('fit', config, 'run/iter_3.pth', '--out', config[:-3], '--gmacs', 0.5,
+                       '--iterations', 3, cwd=trained, ok=False)
+        assert words in printed
+    fixed = tool('fit', 'my_hrnet_config.py', 'run/iter_3.pth', '--out', 'sized', '--size', 64, 96,
+                 cwd=trained)
+    assert 'ok: ' in fixed and 'a fine-tuning makes better' in fixed
+    assert Config.fromfile(trained / 'sized' / 'config.py').model.backbone.dynopool.scale
