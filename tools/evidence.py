@@ -46,8 +46,8 @@ def main():
         from study.times import write_times
         write_times(finished_lines(parser, args.lines), args.lines.with_name('times.json'))
     elif args.study != 'evidence':
-        from study import image_page, learner_page
-        pages = dict(learner=learner_page, image_level=image_page)
+        from study import fit_page, image_page, learner_page
+        pages = dict(learner=learner_page, image_level=image_page, fit=fit_page)
         learner_page.write_page(
             pages[args.study].tables(finished_lines(parser, args.lines), finished_lines(
                 parser, parser.get_default('lines'))), ROOT / 'docs' / f'{args.study}.md')

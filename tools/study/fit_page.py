@@ -1,0 +1,72 @@
+"""Writes the tables of docs/fit.md from the finished runs."""
+
+import statistics
+from collections.abc import Iterator
+from math import sqrt
+
+from scipy.stats import t
+
+from .fit_runs import PLACES, TARGETS, all_runs
+from .learner_page import NAMES
+from .runs import Run, _seeds
+from .tables import markdown, spread
+
+COLUMNS = dict(
+    stock='as trained, full cost', untouched='plain smaller input, not tuned',
+    plain='plain smaller input', fit='**fit**', learned="image's scale learned in the tuning",
+    squeezed='squeezed, stretch known')
+UNITS = dict(time='half of its time', gmacs='half of its multiply-adds')
+
+
+def tables(done: dict[str, dict], _: dict[str, dict]) -> str:
+    """The tables, and what is missing."""
+    scores, tests, sizes, seconds = [], [], [], []
+    for name, lines in _places(done):
+        scores.append([name, *(_spread(lines, column, 0) for column in COLUMNS),
+                       _ahead(lines, 0), len(lines)])
+        if all(len(score) > 1 for line in lines for score in line['scores'].values()):
+            tests.append([name, *(_spread(lines, column, 1) for column in COLUMNS),
+                          _ahead(lines, 1), len(lines)])
+        sizes.append([name, *('; '.join('{} x {}'.format(*line['sizes'][column]) for line in lines)
+                              for column in ('plain', 'fit', 'learned')),
+                      *(spread([line[ratios]['fit'] for line in lines], 2)
+                        for ratios in ('gmacs_ratios', 'time_ratios'))])
+        seconds.append([name, *(spread([line['stage_seconds'][stage] / line['stock_seconds']
+                                        for line in lines], 2)
+                                for stage in ('search', 'compare', 'finish'))])
+    head = ['', *COLUMNS.values(), 'fit less plain', 'seeds']
+    parts = ['mIoU, mean ± standard deviation over seeds; fit less plain by pairs, with half of '
+             'the 95 % interval:', markdown(head, scores)]
+    if tests:
+        parts += ['The same on the test half, on which nothing was chosen:', markdown(head, tests)]
+    parts += ['The sizes, by seeds, and what the fitted network costs relative to the trained one, '
+              'in multiply-adds and in time by turns:',
+              markdown(['', 'plain', 'fit', 'learned', 'multiply-adds', 'time'], sizes),
+              "Seconds, relative to the stock network's training; a process's start, ten seconds "
+              'for each of the fine-tunings, is part of them and dominates on networks this small:',
+              markdown(['', 'search', 'fine-tuning to a third', 'to the end'], seconds)]
+    missing = sum(run.key not in done for run in all_runs())
+    if missing:
+        parts.append(f'Of the listed runs {missing} are missing: the tables are unfinished.')
+    return '\n\n'.join(parts) + '\n'
+
+
+def _places(done: dict[str, dict]) -> Iterator[tuple[str, list[dict]]]:
+    for unit in TARGETS:
+        for network, data, options in PLACES:
+            runs: list[Run] = _seeds(3, network, data, unit, 0.5, options=options)
+            lines = [done[run.key] for run in runs if run.key in done]
+            if lines:
+                yield f'{NAMES[network]}, {data}, {UNITS[unit]}', lines
+
+
+def _spread(lines: list[dict], column: str, half: int) -> str:
+    return spread([line['scores'][column][half] for line in lines if column in line['scores']], 1)
+
+
+def _ahead(lines: list[dict], half: int) -> str:
+    pairs = [line['scores']['fit'][half] - line['scores']['plain'][half] for line in lines]
+    if len(pairs) < 2:
+        return f'{pairs[0]:+.1f}'
+    width = t.ppf(0.975, len(pairs) - 1) * statistics.stdev(pairs) / sqrt(len(pairs))
+    return f'{statistics.fmean(pairs):+.1f} ± {width:.1f}'
