@@ -92,8 +92,8 @@ def fetch(url: str) -> Path:
     """The file of a URL of http, downloaded to torch.hub's cache.
 
     That gives the weights of one URL to all that end in its name, so each URL has a name of its own
-    there. Where it cannot be downloaded, a file of torch.hub's name is taken, as on machines without
-    a network.
+    there. Where it cannot be downloaded, a file of torch.hub's name is taken, as on machines
+    without a network.
 
     Raises:
         ValueError: it cannot be downloaded.
