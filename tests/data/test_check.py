@@ -106,8 +106,8 @@ def test_several_loaders_and_settings_of_other_meanings(root):
         check(cfg)
     check(cfg, 'val')
     cfg.train_dataloader.dataset.type = 'MyDataset'
-    with pytest.raises(ValueError, match=r"MyDataset is not in .*; name the module of each class of "
-                       r"your own in custom_imports, whose list takes the place of that in the "
+    with pytest.raises(ValueError, match=r"MyDataset is not in .*; name the module of each class "
+                       r"of your own in custom_imports, whose list takes the place of that in the "
                        r"config's _base_$"):
         check(cfg, 'train')
 
