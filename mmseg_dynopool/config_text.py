@@ -1,5 +1,6 @@
 """A config as Python text that is read back as it was, whatever its values contain."""
 
+import builtins
 import keyword
 import math
 from pathlib import PurePath
@@ -32,7 +33,9 @@ def config_text(cfg: Config) -> str:
         <BLANKLINE>
     """
     lines = []
-    for key, value in sorted(cfg.to_dict().items(), key=lambda item: str(item[0])):
+    # Names that the text itself may use, such as set and dict, come last.
+    for key, value in sorted(cfg.to_dict().items(),
+                             key=lambda item: (hasattr(builtins, str(item[0])), str(item[0]))):
         text = _source(value, str(key))
         # A name of no variable, e.g. by --cfg-options my-key=1.
         lines.append(f'{key} = {text}' if _is_name(key) else f'locals()[{_quoted(key)}] = {text}')

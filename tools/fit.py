@@ -51,7 +51,8 @@ def parse_options():
     target.add_argument('--size', type=positive_int, nargs=2, metavar=('H', 'W'),
                         help='no search: write the config of this size, untrained')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR')
-    parser.add_argument('--latency', metavar='FILE', help='times that tools/latency.py wrote')
+    parser.add_argument('--latency', metavar='FILE',
+                        help="an earlier fit's latency.json; default: measure here")
     parser.add_argument('--shape', type=positive_int, nargs=2, metavar=('H', 'W'),
                         help='whole image at which the cost counts; default: the training crop')
     parser.add_argument('--batches', type=positive_int, default=16, help='of the search, at most')

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +18,7 @@ from mmseg_dynopool.layers import ResizingPool, learned_pools
 from mmseg_dynopool.layers.find import all_pools, by_short_name
 from mmseg_dynopool.models.whole_network import unwrap
 
-from .read import read_file
+from .read import fetch, read_file
 
 _SCALES = 'dynopool_scales'
 _PRETRAINED = ('Pretrained', 'PretrainedInit')
@@ -186,20 +187,27 @@ class Checkpoint:
 
 
 def read_pretrained(model: nn.Module) -> None:
-    """Read the local files that a network is going to start from, whoever names them.
+    """Read the local files that a network is going to start from, and fetch those of URLs.
 
     These are its modules' ``init_cfg=dict(type='Pretrained', checkpoint=...)``, which
-    ``pretrained=...`` becomes, too. mmengine reads them again, and would run code of them.
+    ``pretrained=...`` becomes, too. mmengine reads them again, and would run code of them; of two
+    URLs that end in one name it would take the first one's weights for both.
 
     Raises:
-        ValueError: one cannot be read, or holds more than a training writes.
+        ValueError: one cannot be fetched or read, or holds more than a training writes.
     """
-    for path in dict.fromkeys(_pretrained_files(model)):
-        if '://' not in path and Path(path).is_file():
-            read_file(path)
+    local = set()
+    for settings in _pretrained_settings(model):
+        path = os.path.expanduser(str(settings['checkpoint']))
+        if re.match('https?://', path) and not path.endswith('.safetensors'):
+            settings['checkpoint'] = str(fetch(path))
+        elif '://' not in path and Path(path).is_file():
+            local.add(path)
+    for path in sorted(local):
+        read_file(path)
 
 
-def _pretrained_files(model: nn.Module) -> Iterator[str]:
+def _pretrained_settings(model: nn.Module) -> Iterator[dict]:
     for module in model.modules():
         settings = getattr(module, 'init_cfg', None)
         reader = getattr(type(module), 'init_weights', None)
@@ -207,7 +215,7 @@ def _pretrained_files(model: nn.Module) -> Iterator[str]:
             continue  # what it reads, and how, is its own affair
         for each in settings if isinstance(settings, (list, tuple)) else [settings]:
             if isinstance(each, dict) and type_name(each) in _PRETRAINED and each.get('checkpoint'):
-                yield os.path.expanduser(str(each['checkpoint']))
+                yield each
 
 
 def _are_close(scales: dict, others: dict) -> bool:

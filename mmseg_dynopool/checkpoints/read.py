@@ -63,12 +63,13 @@ def read_file(path: str) -> Any:
         return load_from_safetensors(path)
     if '://' not in path and not Path(path).is_file():
         raise ValueError(f'there is no checkpoint {path!r}; give one that tools/train.py wrote')
+    fetched = fetch(path) if re.match('https?://', path) else None
     trusted = os.environ.get(TRUST, '').lower() in ('1', 'y', 'yes', 'true')
     try:
         with torch.serialization.safe_globals(_training_types()):
-            if re.match('https?://', path):
-                return _read_url(path, map_location='cpu', progress=False,
-                                 weights_only=not trusted)
+            if fetched is not None:  # a zip, too
+                return torch.hub.load_state_dict_from_url(
+                    path, file_name=fetched.name, map_location='cpu', weights_only=not trusted)
             if '://' in path:
                 return CheckpointLoader.load_checkpoint(path, map_location='cpu')
             return torch.load(path, map_location='cpu', weights_only=not trusted)
@@ -87,23 +88,30 @@ def read_file(path: str) -> Any:
                          'writing, download or copy was cut off') from error
 
 
-def _read_url(url: str, **options: Any) -> Any:
-    """As by torch.hub, whose cache gives the weights of one URL to all that end in its name.
+def fetch(url: str) -> Path:
+    """The file of a URL of http, downloaded to torch.hub's cache.
 
-    So each URL has a name of its own there. Where it cannot be downloaded, a file of torch.hub's
-    name is read, as on machines without a network.
+    That gives the weights of one URL to all that end in its name, so each URL has a name of its own
+    there. Where it cannot be downloaded, a file of torch.hub's name is taken, as on machines
+    without a network.
+
+    Raises:
+        ValueError: it cannot be downloaded.
     """
-    name = Path(urlsplit(url).path).name
+    cached = Path(torch.hub.get_dir(), 'checkpoints', Path(urlsplit(url).path).name)
+    own = cached.with_name(f'{sha256(url.encode()).hexdigest()[:12]}-{cached.name}')
     try:
-        own_name = f'{sha256(url.encode()).hexdigest()[:12]}-{name}'
-        return torch.hub.load_state_dict_from_url(url, file_name=own_name, **options)
+        if not own.is_file():
+            own.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(own), progress=False)
+        return own
     except OSError as error:
-        cached = Path(torch.hub.get_dir(), 'checkpoints', name)
         if isinstance(error, HTTPError) or not cached.is_file():
-            raise
+            raise ValueError(f'{url} cannot be downloaded ({type(error).__name__}: {error}); give '
+                             'a file of it') from error
         warnings.warn(f'{url} cannot be downloaded ({error}): {cached} is read in its place. '
                       'Another URL that ends in this name may have left it there', stacklevel=2)
-        return torch.hub.load_state_dict_from_url(url, **options)
+        return cached
 
 
 def _foreign_globals(path: str, error: Exception) -> list[str]:

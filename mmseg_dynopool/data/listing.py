@@ -23,9 +23,13 @@ def build_dataset(settings: dict) -> Any:
         if hasattr(dataset, 'full_init'):
             dataset.full_init()
     except Exception as error:  # of many types, by data set
+        mend = 'see docs/data.md'
+        if ' registry. ' in str(error):  # mmengine's, of a name
+            mend = ('name the module of each class of your own in custom_imports, whose list takes '
+                    "the place of that in the config's _base_")
         raise ValueError(next(_reasons(settings), '') or
                          f'the data set {type_name(settings)} cannot be built '
-                         f'({type(error).__name__}: {error}); see docs/data.md') from error
+                         f'({type(error).__name__}: {error}); {mend}') from error
     if hasattr(dataset, '__len__') and not len(dataset):
         raise ValueError('the data set is empty; see docs/data.md')
     return dataset

@@ -113,7 +113,8 @@ def freeze_config(cfg: Config, model: BaseModel) -> Config:
                          'this name, and hold all that learns. Else use freeze_pools(model)')
     frozen = Config(_without_classes(cfg.to_dict()))
     frozen.model = plain_model(frozen.model)
-    if cfg.get('default_scope', 'mmseg') is None:  # mmengine's runner knows no names of mmseg
+    frozen._cfg_dict.setdefault('default_scope', 'mmseg')  # so a runner finds the plain class, too
+    if frozen.default_scope is None:  # mmengine's runner knows no names of mmseg
         kind = find_type(MODELS, frozen.model)
         frozen.model.type = _name_as(kind, kind)
     for path, part in dynopool_parts(frozen.model).items():

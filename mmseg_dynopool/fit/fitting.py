@@ -243,7 +243,8 @@ class Fitting:
         folder = make_folder(self.out / 'candidates' / tuned.name)
         stop = self.iterations if whole else max(1, round(_SHORT * self.iterations))
         config = folder / ('whole.py' if whole else 'third.py')
-        if not config.is_file():
+        job = Job(config, folder, folder / f'iter_{stop}.pth')
+        if not job.is_done:
             sized = self.config(tuned.size)
             settings = fine_tuning_config(
                 sized, str(Path(self.checkpoint).resolve()) if '://' not in self.checkpoint
@@ -252,7 +253,7 @@ class Fitting:
                 settings[name] = None
             settings.work_dir = str(folder)
             write_file(config, config_text(settings).encode())
-        return Job(config, folder, folder / f'iter_{stop}.pth')
+        return job
 
     def judge(self, tuned: Tuned, checkpoint: Path) -> Evaluation:
         """A fine-tuned network on the data that its fine-tuning did not see."""
@@ -320,8 +321,8 @@ class Fitting:
         said = json.loads(json.dumps(dict(
             model=self.cfg.model.to_dict(), checkpoint=self.checkpoint, options=options),
             default=str))
-        if not path.is_file():
-            write_file(path, json.dumps(said, indent=1).encode())
+        if not any(other.name != path.name for other in self.out.iterdir()) or not path.is_file():
+            write_file(path, json.dumps(said, indent=1).encode())  # nothing was reached yet
             return
         there = json.loads(path.read_text())
         if there != said:

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from mmseg_dynopool.ops import pooled_size
 
+# Since PyTorch 2.7; before, an export of learned scales ends with PyTorch's own words.
+_is_exporting = getattr(torch.compiler, 'is_exporting', bool)
+
 
 class ResizingPool(nn.Module):
     """Base of the poolings whose scale is learned or was learned.
@@ -128,11 +131,14 @@ def read_alphas(pools: Mapping[str, ResizingPool]) -> dict[str, tuple[float, flo
     """`ResizingPool.read_alpha` of each pooling, by one read from their device.
 
     Raises:
-        ValueError: an alpha is not finite.
+        ValueError: an alpha is not finite, or has no value, as in ``torch.export``.
     """
     learned = {name: pool for name, pool in pools.items() if pool.learns}
     alphas = {name: pool.read_alpha() for name, pool in pools.items() if not pool.learns}
     if learned:
+        if _is_exporting():
+            raise ValueError('torch.export sees no values, and the sizes follow from those of the '
+                             'learned scales; export mmseg_dynopool.layers.freeze_pools(model)')
         stacked = torch.stack([pool.bounded_alpha().detach() for pool in learned.values()])
         alphas |= zip(learned, map(tuple, stacked.tolist()))
     for name, alpha in alphas.items():

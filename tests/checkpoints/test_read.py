@@ -214,3 +214,22 @@ def test_urls_that_end_in_one_name_are_two_files(tmp_path, monkeypatch):
         assert read_file(f'{url}/c/net.pth')['weight'].item() == 2
     with pytest.raises(ValueError, match=r'c/other.pth cannot be downloaded \(URLError'):
         read_file(f'{url}/c/other.pth')
+
+
+def test_initial_weights_of_two_urls_that_end_in_one_name(tmp_path, monkeypatch):
+    """Which mmengine loads, by torch.hub."""
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'home'))
+    found = []
+    with served(tmp_path) as url:
+        for value, folder in enumerate('ab'):
+            model = ResNet(18, base_channels=8, pretrained=f'{url}/{folder}/net.pth')
+            (tmp_path / folder).mkdir()
+            torch.save({'conv1.weight': torch.full_like(model.conv1.weight, value)},
+                       tmp_path / folder / 'net.pth')
+            read_pretrained(model)
+            model.init_weights()
+            found.append(model.conv1.weight.unique().tolist())
+        assert found == [[0], [1]]
+        lost = ResNet(18, base_channels=8, pretrained=f'{url}/lost.pth')
+        with pytest.raises(ValueError, match=r'lost.pth cannot be downloaded \(HTTPError'):
+            read_pretrained(lost)

@@ -32,6 +32,12 @@ def test_any_text_as_a_value_and_as_a_key(tmp_path):
     assert read_back(cfg, tmp_path) == cfg.to_dict()
 
 
+def test_names_that_python_has_too(tmp_path):
+    cfg = Config({'set': 'train', 'dict': 1, 'float': 2, 'locals': 3, 'my-key': {4}, 'top': dict(
+        letters={'b'}, limit=math.inf)})
+    assert read_back(cfg, tmp_path) == cfg.to_dict()
+
+
 def test_names_of_folders(tmp_path):
     folder = tmp_path / 'it\'s "a" {{b}} 100% é'
     folder.mkdir()

@@ -140,6 +140,15 @@ def test_torch_fx(network):
                    outputs(frozen, image())))
 
 
+@pytest.mark.parametrize('network', NETWORKS[::3], ids=str)
+def test_torch_export_says_what_to_do_with_learned_scales(network):
+    model = converted(*network)
+    with pytest.raises(ValueError, match=r'export mmseg_dynopool\.layers\.freeze_pools\(model\)'):
+        torch.export.export(model, (image(), ), strict=False)
+    program = torch.export.export(freeze_pools(model), (image(), ), strict=False)
+    assert all(map(torch.allclose, outputs(program.module(), image()), outputs(model, image())))
+
+
 def test_what_has_the_images_size_has_it_in_a_graph():
     model = Run(lambda m, x: [m.b(m.a(x)), m.b(x)], a=conv(3, 4, 3, 2), b=nn.Identity())
     model = set_scales(convert_dynopool(model, image=True, levels='image'), image=(0.6, 1.5))

@@ -105,6 +105,11 @@ def test_several_loaders_and_settings_of_other_meanings(root):
     with pytest.raises(ValueError, match=r'BandsDataset cannot be built .*argument'):
         check(cfg)
     check(cfg, 'val')
+    cfg.train_dataloader.dataset.type = 'MyDataset'
+    with pytest.raises(ValueError, match=r"MyDataset is not in .*; name the module of each class "
+                       r"of your own in custom_imports, whose list takes the place of that in the "
+                       r"config's _base_$"):
+        check(cfg, 'train')
 
 
 def test_names_that_are_no_files(root, told, monkeypatch):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.runner import Runner
 from mmengine.runner.checkpoint import CheckpointLoader
 from mmseg.apis import init_model
 from mmseg.registry import MODELS
@@ -24,6 +25,7 @@ from mmseg_dynopool.layers import (
     freeze_pools,
     learned_pools,
 )
+from support.commands import own_singletons
 from support.networks import learned
 from support.toys import converted_config, segmentor_config
 
@@ -145,6 +147,18 @@ def test_a_budget_stays_behind_with_its_training(of_model, of_hook):
 def test_configs_that_say_little(settings):
     frozen = freeze_config(Config(dict(model=segmentor_config(), **settings)), learned())
     assert frozen.custom_hooks == [] and frozen.model.backbone.dynopool.learn is False
+
+
+def test_a_runner_builds_what_was_frozen_without_a_default_scope(tmp_path):
+    """Our segmentor is known to mmengine itself, the plain one to mmseg alone."""
+    cfg = Config(dict(model=segmentor_config(), work_dir=str(tmp_path)))
+    cfg.model.backbone.norm_cfg = dict(type='BN')
+    frozen = freeze_config(cfg, learned())
+    frozen.work_dir = str(tmp_path)
+    with own_singletons():
+        model = Runner.from_cfg(frozen).model
+    assert f'{type(model).__module__}.{type(model).__name__}' == (
+        'mmseg.models.segmentors.encoder_decoder.EncoderDecoder')
 
 
 def test_double_precision_keeps_its_sizes():

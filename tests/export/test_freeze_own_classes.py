@@ -142,6 +142,6 @@ def test_a_lazy_config(tmp_path):
     torch.save(dict(state_dict=learned(make=lambda: cfg.model).state_dict()), tmp_path / 'net.pth')
     freeze_checkpoint(cfg, str(tmp_path / 'net.pth'), tmp_path / 'out')
     frozen_cfg = Config.fromfile(tmp_path / 'out' / 'config.py')
-    assert set(frozen_cfg) == {'model', 'custom_hooks', 'load_from'}
+    assert set(frozen_cfg) == {'model', 'custom_hooks', 'default_scope', 'load_from'}
     assert frozen_cfg.model.type == ENCODER
     assert frozen_cfg.model.backbone.backbone.type == 'mmseg.models.backbones.ResNetV1c'

@@ -9,7 +9,9 @@ from mmseg.apis import inference_model, init_model
 from mmseg.registry import MODELS
 
 from mmseg_dynopool.data.listing import without_wrappers
+from mmseg_dynopool.fit.fitting import Fitting, FittingOptions, Tuned
 from mmseg_dynopool.fit.settings import resized_config
+from mmseg_dynopool.search.image_sizes import ImageSize
 from support.commands import tool
 from support.toys import write_project
 
@@ -111,6 +113,24 @@ def test_a_plan_for_a_scheduler(trained):
     assert 'call this again' in printed and 1 <= len(commands) <= 2
     assert all('mmseg_dynopool train' in line and '--resume' in line for line in commands)
     assert '--array=1-' in (trained / 'planned' / 'array.sh').read_text()
+
+
+def test_a_call_that_failed_leaves_nothing_in_the_way(trained):
+    """Of what it was given: a checkpoint that is no such network's, a setting that does not train.
+    """
+    folder = trained / 'again'
+    folder.mkdir()
+    cfg = Config.fromfile(trained / 'my_hrnet_config.py')
+    Fitting(cfg, 'lost.pth', folder)
+    size = Tuned(ImageSize((32, 64), (0.5, 0.5), 1.0), 0.0, 0.0, 0.0)
+    for kind in ('NoSuchOptimizer', 'AdamW'):
+        cfg.optim_wrapper.optimizer.type = kind
+        fitting = Fitting(cfg, str(trained / 'run/iter_3.pth'), folder, FittingOptions(
+            iterations=3, held=0.25, multiple=8))
+        job = fitting.job(size)
+        assert Config.fromfile(job.config).optim_wrapper.optimizer.type == kind
+    with pytest.raises(ValueError, match='holds a fit with other checkpoint'):
+        Fitting(cfg, 'lost.pth', folder)
 
 
 @pytest.mark.parametrize('options, words', [

@@ -9,12 +9,14 @@ import runpy
 import shutil
 import subprocess
 import sys
+import textwrap
 
 import cv2
 import numpy as np
 import pytest
 from mmengine.config import Config
 
+from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.config_text import config_text
 from mmseg_dynopool.resume.latest import checkpoint_differences
 from support.bands import bands_config, write_bands
@@ -126,6 +128,22 @@ def test_a_config_of_classes(trained):
     assert 'bit for bit' in tool('freeze', 'lazy.py', 'lazy/iter_1.pth', '--out', 'ice', cwd=folder)
     cfg = Config.fromfile(folder / 'ice' / 'config.py')
     assert cfg.model.backbone.dynopool.learn is False and cfg.custom_hooks == []
+
+
+def test_the_lines_of_the_page_over_a_config_of_classes(tmp_path):
+    stock = LAZY.replace('DynOPoolEncoderDecoder', 'EncoderDecoder').replace(
+        'from mmseg_dynopool import EncoderDecoder, DynOPoolHook',
+        'from mmseg.models import EncoderDecoder').replace("dynopool=dict(rule='before'),", '')
+    (tmp_path / 'my_config.py').write_text(stock.replace('[dict(type=DynOPoolHook)]', '[]'))
+    page = (ROOT / 'docs' / 'adopt.md').read_text()
+    lines, = [block for block in re.findall(r'```python\n(.*?)```', page, re.DOTALL)
+              if 'read_base' in block]
+    (tmp_path / 'child.py').write_text(textwrap.dedent(lines))
+    cfg = Config.fromfile(tmp_path / 'child.py')
+    model = load_network(cfg, None)
+    assert list(model.backbone.dynopools) == [
+        'image', 'stride4', 'stride8', 'stride16', 'stride32']
+    assert cfg.custom_hooks[0].gmacs_budget == dict(target=0.5)
 
 
 @pytest.mark.parametrize('name', ['get_flops', 'convert', 'analyze_dataset'])
