@@ -29,8 +29,8 @@ _HOPELESS = 20  # estimates in a row without a finite loss
 class ScaleLearner:
     """Learns scales from measured losses, at a planned cost, whatever the optimizer does.
 
-    Each training pass runs at scales drawn around the present ones, so that the weights know the
-    neighbourhood. Every few steps the loss's slope along one pooling is measured; the scales move
+    In the first half each training pass runs at scales drawn around the present ones, so that the
+    weights know the neighbourhood. Every few steps the loss's slope along one pooling is measured; the scales move
     against the means of these slopes, and then the shortest way to where the cost is as planned.
     All of it in log(alpha). The learner holds the scales; what an optimizer does to the alphas is
     overwritten, and they get gradients of zeros.
@@ -52,7 +52,8 @@ class ScaleLearner:
         travel: how far, in log(scale), a lasting slope of usual size takes a scale in the whole
             training.
         every: steps from one estimate to the next.
-        jitter: standard deviation, in log(scale), of the scales at which a pass runs.
+        jitter: standard deviation, in log(scale), of the scales at which a pass runs, until
+            ``reach``.
         estimator: measures the slope; default [`TwoPasses`][mmseg_dynopool.learning.TwoPasses].
         smallest: cells that each height and width of a learned map keeps at least, at the cost's
             shape; a map that has fewer at the start is left alone. Without ``cost`` and ``maps``
@@ -105,6 +106,7 @@ class ScaleLearner:
         self.steps = steps
         self.cost = cost
         self.weight = weight
+        self.reach = reach
         self.settle = settle
         self.travel = travel
         self.every = every
@@ -195,7 +197,7 @@ class ScaleLearner:
         """Let the passes that follow run at scales around the present ones, until `end_pass`."""
         self._write()
         values = self.values
-        if self.jitter and not self.settled:
+        if self.jitter and self.done < self.reach * self.steps and not self.settled:
             draw = np.random.default_rng([self.seed, self._passes])
             noise = draw.standard_normal(len(values)).clip(-_CUT, _CUT)
             values = self._inside(values + self.jitter * noise)

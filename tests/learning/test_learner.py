@@ -153,6 +153,11 @@ def test_passes_run_around_the_scales_and_nothing_else_sees_it():
     # Of a normal distribution that is cut so.
     assert drawn.std() == pytest.approx(0.1 * 0.9594, rel=0.05)
     assert abs(drawn.mean()) < 0.01
+    learner.done = 499
+    with learner.step(lambda: 0.0):
+        assert scales_in_use(model) != held
+    with learner.step(lambda: 0.0):
+        assert scales_in_use(model) == held  # for the second half of the training
     again = ScaleLearner(Net(), 1000, jitter=0.1, every=10**6, seed=6)
     with again.step(lambda: 0.0):
         assert not np.allclose(np.log(scales_in_use(again.model)).ravel() - np.log(held).ravel(),
