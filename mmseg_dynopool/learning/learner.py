@@ -29,11 +29,11 @@ _HOPELESS = 20  # estimates in a row without a finite loss
 class ScaleLearner:
     """Learns scales from measured losses, at a planned cost, whatever the optimizer does.
 
-    In the first half each training pass runs at scales drawn around the present ones, so that the
-    weights know the neighbourhood. Every few steps the loss's slope along one pooling is measured; the scales move
-    against the means of these slopes, and then the shortest way to where the cost is as planned.
-    All of it in log(alpha). The learner holds the scales; what an optimizer does to the alphas is
-    overwritten, and they get gradients of zeros.
+    In the first half of the training each pass runs at scales drawn around the present ones, so that
+    the weights know the neighbourhood. Every few steps the loss's slope along one pooling is
+    measured; the scales move against the means of these slopes, and then the shortest way to where
+    the cost is as planned. All of it in log(alpha). The learner holds the scales; what an optimizer
+    does to the alphas is overwritten, and they get gradients of zeros.
 
         learner = ScaleLearner(model, steps=1000, cost=probe_complexity(model, shape), target=0.5)
         for images, labels in loader:
