@@ -29,8 +29,8 @@ _HOPELESS = 20  # estimates in a row without a finite loss
 class ScaleLearner:
     """Learns scales from measured losses, at a planned cost, whatever the optimizer does.
 
-    In the first half of the training each pass runs at scales drawn around the present ones, so that
-    the weights know the neighbourhood. Every few steps the loss's slope along one pooling is
+    In the first half of the training each pass runs at scales drawn around the present ones, so
+    that the weights know the neighbourhood. Every few steps the loss's slope along one pooling is
     measured; the scales move against the means of these slopes, and then the shortest way to where
     the cost is as planned. All of it in log(alpha). The learner holds the scales; what an optimizer
     does to the alphas is overwritten, and they get gradients of zeros.
