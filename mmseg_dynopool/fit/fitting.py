@@ -117,6 +117,24 @@ class Tuned:
         return str(self.size).replace(' x ', 'x').replace(', ', '_').replace(' by ', '_')
 
 
+def sizable(cfg: Config, load: Callable[[Config], BaseModel], levels: str = 'image',
+            multiple: int | None = None) -> BaseModel:
+    """A network behind an image of any size, whose sides are multiples of ``multiple``.
+
+    Default: of 8, or the least that the network takes.
+
+    Raises:
+        ValueError: it has no backbone, or its sizes cannot change.
+    """
+    for tried in (multiple,) if multiple else _MULTIPLES:
+        try:
+            return load(resized_config(cfg, multiple=tried, levels=levels))
+        except ValueError:
+            if tried in (multiple, _MULTIPLES[-1]):
+                raise
+    raise AssertionError
+
+
 @dataclass
 class Fitting:
     """The stages of a fit; each leaves its result in the folder, and a second call reads it.
@@ -150,16 +168,10 @@ class Fitting:
     @cached_property
     def model(self) -> BaseModel:
         """The trained network behind an image of any size."""
-        asked = self.options.multiple
-        for multiple in (asked,) if asked else _MULTIPLES:
-            try:
-                return load_network(resized_config(
-                    self.cfg, multiple=multiple, levels=self.options.levels), self.weights,
-                    self.options.device)
-            except ValueError:
-                if multiple in (asked, _MULTIPLES[-1]):
-                    raise
-        raise AssertionError
+        def load(cfg: Config) -> BaseModel:
+            return load_network(cfg, self.weights, self.options.device)
+
+        return sizable(self.cfg, load, self.options.levels, self.options.multiple)
 
     @property
     def multiple(self) -> int:

@@ -1,6 +1,7 @@
 """Sizes for networks whose losses are known."""
 
 import copy
+import re
 from itertools import pairwise
 
 import pytest
@@ -141,8 +142,7 @@ def test_nothing_of_the_model_changes_and_the_search_repeats_itself():
 
 def test_two_processes_find_the_same():
     """By the mean of their losses: each alone wants the opposite of the other."""
-    found = [line.split()[1:] for line in on_two_processes('search_worker').splitlines()
-             if line.startswith('found')]
+    found = re.findall(r'found (\d+) (\d+)', on_two_processes('search_worker'))
     assert len(found) == 2 and found[0] == found[1]
     height, width = map(int, found[0])
     assert 0.5 <= height / width <= 2
