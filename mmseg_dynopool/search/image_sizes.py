@@ -10,6 +10,7 @@ from mmseg_dynopool.costs import Cost
 from mmseg_dynopool.costs.cost import Alphas
 
 _ROOM = 0.01  # by which a cost may lie above the target
+_MANY = 16  # steps of a side, of which one more or less makes no difference
 # Logarithms of height to width, relative to the image's own: from 1/8 to 8.
 _ASPECTS = tuple(math.log(8) * n / 12 for n in range(-12, 13))
 
@@ -84,7 +85,7 @@ class ImageSizes:
                 f'{dearest}. Choose a target in this range')
         heights = sorted({min(max(low, rounded), high)
                           for height in self._heights(target, inner, aspects)
-                          for rounded in (math.floor(height), math.ceil(height))}, reverse=True)
+                          for rounded in _next_to(height)}, reverse=True)
         found: list[ImageSize] = []
         for rows in heights:
             best = self._widest(rows, target, inner)
@@ -145,3 +146,7 @@ class ImageSizes:
             columns, best = columns + 1, wider
         return best
 
+
+def _next_to(height: float) -> set[int]:
+    """Whole numbers next to a height; of a large one the nearest alone: each takes counts."""
+    return {round(height)} if height >= _MANY else {math.floor(height), math.ceil(height)}

@@ -32,7 +32,7 @@ from study.tables import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path(mmseg.__file__).parent / '.mim/configs/_base_/models'
-SIZE = (256, 256)
+SIZE = (128, 128)
 TARGET = 0.5
 
 
