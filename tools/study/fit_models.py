@@ -2,8 +2,9 @@
 
     python tools/study/fit_models.py
 
-Each is searched at half of its multiply-adds, with weights and images of noise: the sizes say what
-can be chosen, not what is good.
+The sizes that each can have at half of its multiply-adds, for images of 128 x 128, and how many
+inner levels `--levels all` finds. Its loss was taken at the lowest, the plain and the widest of
+them, with weights of noise: what is good for it, a trained one will say.
 """
 
 import logging
@@ -27,7 +28,8 @@ from mmseg_dynopool.fit.batches import loss_of
 from mmseg_dynopool.fit.fitting import sizable
 from mmseg_dynopool.layers.find import learned_pools
 from mmseg_dynopool.models.whole_network import network_forward
-from mmseg_dynopool.search import search_sizes
+from mmseg_dynopool.search.image_sizes import ImageSizes
+from mmseg_dynopool.search.search import norms_by_batch
 from study.tables import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,17 +64,23 @@ def row(path):
     try:
         model = sizable(cfg, lambda cfg: MODELS.build(cfg.model))
         cost = probe_complexity(model, SIZE, *network_forward(model, SIZE))
-        found = search_sizes(model, loss_of(), [batch(SIZE)], cost, TARGET)
+        (name, level), = learned_pools(model).items()
+        count = cost.counted(model)
+        sizes = ImageSizes(cost, count, name, level.multiple, level.bounds).at(
+            TARGET * count({name: [1., 1.]}))
+        plain = min(sizes, key=lambda size: abs(size.aspect))
+        with torch.no_grad(), norms_by_batch(model):
+            for size in (sizes[0], plain, sizes[-1]):
+                level.set_alpha_([1 / s for s in size.scale])
+                loss_of()(model, batch(SIZE))
     except Exception as error:
         return [path.stem, '-', f'refused: {first_line(error)}', '-', '-']
-    level, = learned_pools(model).values()
     try:
         levels = len(learned_pools(sizable(cfg, lambda cfg: MODELS.build(cfg.model), 'all'))) - 1
     except Exception:
         levels = '-'
-    sizes = sorted(found.tried)
-    return [path.stem, level.multiple, f'{sizes[0]} to {sizes[-1]} ({len(sizes)})',
-            str(found.tried[found.plain]), levels]
+    return [path.stem, level.multiple, f'{sizes[0]} to {sizes[-1]} ({len(sizes)})', str(plain),
+            levels]
 
 
 def first_line(error):
@@ -89,10 +97,10 @@ def main():
     for path in sorted(FOLDER.glob('*.py')):
         rows.append(row(path))
         print(*rows[-1], flush=True)
-    text = '\n\n'.join(['# Which models fit takes', __doc__.split('\n\n')[2].strip()
-                        + f' Images of {SIZE[0]} x {SIZE[1]}.', markdown(
-                            ['model file', 'multiples of', 'sizes at half the cost (number)',
-                             'the plain smaller input', 'inner levels'], rows)])
+    head = ['model file', 'multiples of', 'sizes at half the cost (number)',
+            'the plain smaller input', 'inner levels']
+    text = '\n\n'.join(['# Which models fit takes', __doc__.split('\n\n')[2].strip(),
+                        markdown(head, rows)])
     write_file(ROOT / 'docs' / 'fit_models.md', f'{text}\n'.encode())
 
 
