@@ -1,6 +1,6 @@
 """Evaluate a trained network class by class and image by image."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from torch.utils.data import Dataset
 
 from mmseg_dynopool.config import enter_scope, is_segmentor, metrics_of
 from mmseg_dynopool.data.images import to_picture
+
+AREAS = ('intersection', 'union', 'predicted', 'truth')
 
 
 @dataclass
@@ -56,6 +58,18 @@ class Evaluation:
     def score(self) -> float:
         """Mean over the classes, in percent; classes without a pixel are omitted."""
         return float(np.nanmean(self.totals()['IoU']))
+
+    def behind(self, other: 'Evaluation', draws: int = 200) -> tuple[float, float]:
+        """Another's score on the same images less this one, and its standard error (bootstrap)."""
+        choice = np.random.default_rng(0)
+        count = len(self.truth)
+        drawn = [choice.integers(0, count, count) for _ in range(draws)]
+        noise = np.std([other._at(images).score() - self._at(images).score() for images in drawn])
+        return other.score() - self.score(), float(noise)
+
+    def _at(self, images: np.ndarray) -> 'Evaluation':
+        areas = {name: getattr(self, name)[images] for name in AREAS}
+        return replace(self, **areas)
 
     def image_miou(self) -> np.ndarray:
         """mIoU of each image in percent, ``(images, )``; NaN where all is ignored.

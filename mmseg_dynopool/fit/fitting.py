@@ -1,20 +1,28 @@
 """From a trained network and a wanted cost to a fine-tuned network, stage by stage on disk."""
 
+import io
 import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 
-from mmseg_dynopool.analysis.evaluation import Evaluation, evaluate
+from mmseg_dynopool.analysis.evaluation import AREAS, Evaluation, ImageEvaluation, evaluate
 from mmseg_dynopool.checkpoints import Checkpoint, load_network
-from mmseg_dynopool.config import adapt_to_devices, counted_shape, enter_scope, how_to_run
+from mmseg_dynopool.config import (
+    adapt_to_devices,
+    counted_shape,
+    enter_scope,
+    how_to_run,
+    is_segmentor,
+)
 from mmseg_dynopool.config_text import config_text
 from mmseg_dynopool.costs import Cost, LatencyModel, fit_latency, probe_complexity
 from mmseg_dynopool.costs.milliseconds import LatencyCost
@@ -101,6 +109,7 @@ class Tuned:
         loss: of the untouched network, its mean on the batches of the race.
         behind, noise: how much that is behind the best, and the standard error of it.
         score: after the first third, in percent; None before.
+        score_behind, score_noise: how much that is behind the best, and the standard error of it.
         plain: whether it is the plain smaller input.
     """
 
@@ -109,6 +118,8 @@ class Tuned:
     behind: float
     noise: float
     score: float | None = None
+    score_behind: float = 0.0
+    score_noise: float = 0.0
     plain: bool = False
 
     @property
@@ -267,9 +278,18 @@ class Fitting:
             write_file(config, config_text(settings).encode())
         return job
 
-    def judge(self, tuned: Tuned, checkpoint: Path) -> Evaluation:
+    def _judge(self, tuned: Tuned, job: Job) -> Evaluation:
         """A fine-tuned network on the data that its fine-tuning did not see."""
-        return self.evaluate(self.config(tuned.size), checkpoint, self.options.held)
+        path = job.checkpoint.with_suffix('.npz')
+        if not path.is_file():
+            found = self.evaluate(self.config(tuned.size), job.checkpoint, self.options.held)
+            content = io.BytesIO()
+            np.savez(content, **{name: getattr(found, name) for name in AREAS})
+            write_file(path, content.getvalue())
+        kind = Evaluation if is_segmentor(self.cfg.model) else ImageEvaluation
+        with np.load(path) as areas:
+            return kind([], [], [], dataset=cast(Any, None),
+                        **{name: areas[name] for name in AREAS})
 
     def evaluate(self, cfg: Config, checkpoint: str | Path, held: float | None) -> Evaluation:
         """A network on images: held back ones, or those of the config's validation."""
@@ -279,17 +299,22 @@ class Fitting:
         return evaluate(model, cfg)
 
     def compare(self, tuned: Sequence[Tuned]) -> list[Tuned]:
-        """Fine-tune candidates for a third, and score them: the best first."""
-        scores = self.out / 'scores.json'
-        known = json.loads(scores.read_text()) if scores.is_file() else {}
+        """Fine-tune candidates for a third, and judge them: the choice first, then by score.
+
+        Of those whose score is within a standard error of the best one's, the choice is the one
+        whose untouched network lost least.
+        """
         jobs = [self.job(one) for one in tuned]
         run_jobs([job for job in jobs if not job.is_done], self.options.device)
-        for one, job in zip(tuned, jobs):
-            if one.name not in known:
-                known[one.name] = self.judge(one, job.checkpoint).score()
-                write_file(scores, json.dumps(known, indent=1).encode())
-            one.score = known[one.name]
-        return sorted(tuned, key=lambda one: -(one.score or 0.0))
+        judged = [self._judge(one, job) for one, job in zip(tuned, jobs)]
+        best = max(judged, key=lambda evaluation: evaluation.score())
+        for one, evaluation in zip(tuned, judged):
+            one.score = evaluation.score()
+            one.score_behind, one.score_noise = evaluation.behind(best)
+        choice = min((one for one in tuned if one.score_behind <= one.score_noise),
+                     key=lambda one: one.loss)
+        return [choice, *sorted((one for one in tuned if one is not choice),
+                                key=lambda one: one.score_behind)]
 
     def finish(self, tuned: Tuned) -> Path:
         """Fine-tune one to its end; returns its checkpoint."""

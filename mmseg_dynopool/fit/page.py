@@ -35,14 +35,17 @@ def make_page(fitted: Fitted) -> str:
 
 def verdict(fitted: Fitted) -> str:
     """Whether the choice is told from the plain smaller input, in a sentence."""
-    lead = fitted.lead
-    if lead is None:
+    choice, plain = fitted.tuned[0], fitted.plain
+    if plain is None or choice.score is None or plain.score is None:
         return 'The plain smaller input was not fine-tuned, so nothing says whether it is behind.'
-    if fitted.tuned[0].plain:
+    if choice is plain:
         return 'The plain smaller input of the same cost won: no other shape was better.'
-    words = f'{lead:.2f} points ahead of the plain smaller input of the same cost'
-    return (f'The choice is {words}, as judged after a third of the fine-tuning.' if lead >= 0.5
-            else f'The choice is {words}: one training each does not tell them apart.')
+    # The noise of each is that of its difference to the best, which is as good as the choice.
+    lead, noise = choice.score - plain.score, plain.score_noise
+    words = (f'The choice is {lead:.2f} ± {noise:.2f} points ahead of the plain smaller input of '
+             'the same cost, as judged after a third of the fine-tuning')
+    return f'{words}.' if lead > 2 * noise else (
+        f'{words}: that does not tell them apart, and the loss of the untouched network decided.')
 
 
 def draw_race(fitted: Fitted) -> Figure:

@@ -62,12 +62,9 @@ class Fitted:
     pictures: list[tuple[str, float, dict[str, bytes]]]
 
     @property
-    def lead(self) -> float | None:
-        """By how many points the best is ahead of the plain smaller input, as judged."""
-        plain = next((one for one in self.tuned if one.plain), None)
-        if plain is None or plain.score is None or self.tuned[0].score is None:
-            return None
-        return self.tuned[0].score - plain.score
+    def plain(self) -> Tuned | None:
+        """The plain smaller input, where it was fine-tuned."""
+        return next((one for one in self.tuned if one.plain), None)
 
 
 def write_fitted(fitting: Fitting, target: float, found: SearchResult, tuned: list[Tuned],
@@ -119,7 +116,8 @@ def write_fitted(fitting: Fitting, target: float, found: SearchResult, tuned: li
     write_file(folder / 'fitted.json', json.dumps(dict(
         target=target, unit=fitted.unit, size=best.size.size, scale=best.size.scale,
         cost=best.size.cost, whole=fitted.whole, miou_before=fitted.before.score(),
-        miou_after=fitted.after.score(), time=fitted.time, lead=fitted.lead), indent=1).encode())
+        miou_after=fitted.after.score(), time=fitted.time, judged={str(one.size): one.score
+                                      for one in tuned}), indent=1).encode())
     return fitted
 
 

@@ -3,12 +3,14 @@
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmseg.apis import inference_model, init_model
 from mmseg.registry import MODELS
 
+from mmseg_dynopool.analysis.evaluation import Evaluation
 from mmseg_dynopool.data.listing import without_wrappers
 from mmseg_dynopool.fit.fitting import Fitting, FittingOptions, Tuned
 from mmseg_dynopool.fit.page import draw_frontier
@@ -85,6 +87,43 @@ def test_all_levels(trained):
     assert pools[level.rpartition('.')[2]].scale.tolist() == pytest.approx(scale)
     assert sum(min(pool.scale.tolist()) < 1 for name, pool in pools.items() if name != 'image') == 1
     assert not any(name.endswith('alpha') for name, _ in model.named_parameters())
+
+
+def evaluation(accuracy, seed):
+    """Of 60 images of two classes, whose accuracies scatter by a tenth around a mean."""
+    draw = np.random.default_rng(seed)
+    right = np.clip(accuracy + 0.1 * draw.standard_normal((60, 2)), 0, 1) * 1000
+    truth = np.full((60, 2), 1000.0)
+    predicted = right + (1000 - right)[:, ::-1]
+    return Evaluation([], [], [], right, predicted + truth - right, predicted, truth, None)
+
+
+def test_the_noise_of_a_difference_is_that_of_its_images():
+    one, other = evaluation(0.5, 0), evaluation(0.6, 1)
+    behind, noise = one.behind(other)
+    assert behind == pytest.approx(other.score() - one.score()) and behind > 5
+    # IoU = r / (2000 - r) for accuracies r near to each other; d IoU / d r = 200 / (2 - r)^2 %,
+    # r a mean of 120 numbers.
+    expected = np.hypot(*(100 * 2 / (2 - r) ** 2 * 0.1 / 120 ** 0.5 for r in (0.5, 0.6)))
+    assert noise == pytest.approx(expected, rel=0.25)
+    assert one.behind(one) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize('accuracies, losses, order', [
+    ((0.50, 0.60, 0.40), (1.0, 1.1, 0.9), [1, 0, 2]),  # the score decides
+    ((0.600, 0.602, 0.40), (1.0, 1.1, 0.9), [0, 1, 2])])  # alike: the loss decides
+def test_what_the_short_trainings_do_not_tell_apart_the_search_decides(
+        monkeypatch, accuracies, losses, order):
+    monkeypatch.setattr(Fitting, 'job', lambda self, one: SimpleNamespace(is_done=True))
+    monkeypatch.setattr(Fitting, '_judge', lambda self, one, job: evaluation(
+        accuracies[one.number], 5))
+    tuned = [Tuned(ImageSize((8, 8), (1., 1.), 1.), loss, 0., 0.) for loss in losses]
+    for number, one in enumerate(tuned):
+        one.number = number
+    fitting = object.__new__(Fitting)
+    fitting.options = FittingOptions()
+    monkeypatch.setattr(Evaluation, 'behind', lambda one, best: (best.score() - one.score(), 1.0))
+    assert [one.number for one in fitting.compare(tuned)] == order
 
 
 def test_several_targets_are_one_frontier():

@@ -53,7 +53,10 @@ def batch(size):
 
 def row(path):
     """Model file, what its image's sides are multiples of, the sizes, and inner levels."""
-    cfg = Config.fromfile(path)
+    try:
+        cfg = Config.fromfile(path)
+    except ImportError as error:
+        return [path.stem, '-', f'the stock model does not run here: {first_line(error)}', '-', '-']
     cfg.setdefault('data_preprocessor', dict(type='SegDataPreProcessor'))
     cfg.data_preprocessor.update(size=SIZE, size_divisor=None, seg_pad_val=255)
     cfg.model.data_preprocessor = cfg.data_preprocessor

@@ -68,7 +68,7 @@ def finish(run: Run, work_dir: Path, scales: dict | None = None) -> dict:
         target_ratio=run.ratio, options=dict(run.options), seed=run.seed, config=file,
         miou=scores['fit'][0], gmacs_ratio=gmacs_ratios['fit'], scores=scores, sizes=shown,
         gmacs_ratios=gmacs_ratios, time_ratios=time_ratios,
-        judged={one.name: one.score for one in tuned},
+        judged={one.name: [one.score, one.score_behind, one.score_noise] for one in tuned},
         search=[(size.size, racer.mean, len(racer.losses))
                 for size, racer in zip(found.tried, found.racers)],
         stock_seconds=seconds, stage_seconds=clock.seconds,
