@@ -29,6 +29,8 @@ from mmseg_dynopool.fit.settings import resized_config
 from mmseg_dynopool.fit.write import FILES, write_fitted
 from mmseg_dynopool.report.figures import save_figure
 
+SHOWN = 12  # sizes
+
 
 def positive(text):
     value = float(text)
@@ -94,11 +96,15 @@ def show(found, cost, console):
     for column in ('image', cost.unit, 'batches', 'loss', 'behind'):
         table.add_column(column, justify='right')
     for number, (size, racer) in enumerate(zip(found.tried, found.racers)):
+        if number >= SHOWN and number != found.plain:
+            continue
         plain = ' (plain)' if number == found.plain else ''
         table.add_row(f'{size}{plain}', f'{size.cost:.4g}',
                       str(len(racer.losses)), f'{racer.mean:.4f}',
                       f'{racer.behind:.4f} ± {racer.noise:.4f}')
     console.print(table)
+    if len(found.tried) > SHOWN:
+        console.print(f'of {len(found.tried)} sizes; search.json has all')
 
 
 def main():
