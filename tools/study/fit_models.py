@@ -9,6 +9,7 @@ them, with weights of noise: what is good for it, a trained one will say.
 
 import logging
 import sys
+import textwrap
 import warnings
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def row(path):
 
 def first_line(error):
     text = str(error).strip().splitlines() or ['']
-    return f'{type(error).__name__}: {text[0][:100]}'.replace('|', '/')
+    return f'{type(error).__name__}: {textwrap.shorten(text[0], 100)}'.replace('|', '/')
 
 
 def main():
