@@ -1,5 +1,7 @@
 """One of two processes that search together; see search/test_search.py."""
 
+import json
+
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -21,7 +23,10 @@ def main():
 
     found = search_sizes(model, loss, [torch.zeros(1, 1, 64, 64)] * 2,
                          probe_complexity(model, (64, 64), in_channels=1), 0.5)
-    print('found', *found.best.size, flush=True)
+    gathered = [None, None]
+    dist.all_gather_object(gathered, [size.size for size in found.tried])
+    if not dist.get_rank():
+        print(json.dumps(gathered))
     dist.destroy_process_group()
 
 

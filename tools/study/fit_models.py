@@ -89,7 +89,7 @@ def row(path):
 
 def first_line(error):
     text = str(error).strip().splitlines() or ['']
-    return f'{type(error).__name__}: {textwrap.shorten(text[0], 100)}'.replace('|', '/')
+    return f'{type(error).__name__}: {textwrap.shorten(text[0], 80)}'.replace('|', '/')
 
 
 def main():
