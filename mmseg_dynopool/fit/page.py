@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from mmseg_dynopool.report.figures import BLUE, VERMILION, data_url, encode_figure
+from mmseg_dynopool.report.figures import BLUE, SKY_BLUE, VERMILION, data_url, encode_figure
 
 if TYPE_CHECKING:
     from .write import Fitted
@@ -53,17 +54,18 @@ def draw_race(fitted: Fitted) -> Figure:
     figure = Figure(figsize=(7, 3.6), layout='constrained')
     axis = figure.subplots()
     best = fitted.found.racers[0].mean
+    named = [str(one.size) for one in (fitted.tuned[0], fitted.plain) if one is not None]
     for number, (size, racer) in enumerate(zip(fitted.found.tried, fitted.found.racers)):
         if not np.isfinite(racer.behind):
             continue
-        noise = racer.noise if np.isfinite(racer.noise) else 0.0
-        axis.errorbar(size.scale[0] / size.scale[1], best + racer.behind, yerr=noise, fmt='o',
-                      color=VERMILION if number == fitted.found.plain else BLUE,
-                      alpha=min(1.0, 0.3 + 0.1 * len(racer.losses)))
-        axis.annotate(str(size), (
-            size.scale[0] / size.scale[1], best + racer.behind), fontsize=7,
-            xytext=(3, 3), textcoords='offset points')
-    axis.set_xscale('log')
+        place = math.exp(size.aspect), best + racer.behind
+        color = VERMILION if number == fitted.found.plain else SKY_BLUE if size.inner else BLUE
+        axis.errorbar(*place, yerr=racer.noise if np.isfinite(racer.noise) else 0.0, fmt='o',
+                      color=color, alpha=min(1.0, 0.3 + 0.1 * len(racer.losses)))
+        if str(size) in named:
+            axis.annotate(str(size), place, fontsize=7, xytext=(4, -9), textcoords='offset points')
+    axis.set_xscale('log', base=2)
+    axis.xaxis.set_major_formatter('{x:g}')
     axis.set_xlabel('height to width, relative to the image')
     axis.set_ylabel('loss of the untouched network')
     return figure
