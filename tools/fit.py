@@ -119,8 +119,7 @@ def main():
         latency=args.latency, batches=args.batches, candidates=args.candidates,
         baseline=not args.no_baseline, share=args.share, iterations=args.iterations, lr=args.lr,
         held=None if args.val else args.held, multiple=args.multiple, levels=args.levels,
-        seed=args.seed,
-        device=args.device, amp=args.amp)
+        seed=args.seed, device=args.device, amp=args.amp)
     fitting, console = Fitting(cfg, args.checkpoint, args.out, options), Console()
     if unit == 'size':
         scale = [s / whole for s, whole in zip(args.size, fitting.shape)]

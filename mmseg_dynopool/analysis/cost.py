@@ -17,8 +17,8 @@ from mmseg_dynopool.config import dynopool_parts, type_name
 from mmseg_dynopool.costs import time_alternately
 from mmseg_dynopool.costs.count import check_shape
 from mmseg_dynopool.export.freeze import plain_model
-from mmseg_dynopool.layers import FixedImageResize, ImageResize
 from mmseg_dynopool.layers.find import all_pools, by_short_name, input_channels
+from mmseg_dynopool.layers.image import image_levels
 from mmseg_dynopool.models.cost import count_network_gmacs
 from mmseg_dynopool.models.whole_network import forward_without_postprocessing, tensors_of
 
@@ -124,8 +124,7 @@ def _sizes(model: BaseModel, image: Tensor, parts: Sequence[str]) -> list[tuple[
 
 def resized_images(model: nn.Module, shape: Sequence[int]) -> list[tuple[int, int]]:
     """``(H, W)`` to which a network resizes an image of ``shape`` first, of each of its parts."""
-    return [pool.output_size(shape) for pool in all_pools(model).values()
-            if isinstance(pool, ImageResize | FixedImageResize)]
+    return [pool.output_size(shape) for pool in image_levels(model).values()]
 
 
 def learned_scales(model: nn.Module) -> dict[str, tuple[float, float]]:

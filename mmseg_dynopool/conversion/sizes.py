@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mmseg_dynopool.ops import aligned_size
 
 from .levels import Levels
-from .resolution import Window
+from .resolution import Resolution, Step, Window
 from .trace import Tracer
 
 _IMAGE = 0
@@ -36,8 +36,8 @@ class SizeChain:
         """
         pooled = {step: level for level in found.levels for step in level.steps}
         absorbed = {step for level in found.levels for step in level.absorbed}
-        numbers = {trace.image.find(): _IMAGE}
-        between: list[int] = []  # numbers of what stands behind a level, in front of its layers
+        # Of resolutions, and of steps whose level stands in front of them.
+        numbers: dict[Resolution | Step, int] = {trace.image.find(): _IMAGE}
         links: list[tuple[int, int, str | Window | None]] = []
         for step in trace.steps:
             source, target = step.source.find(), step.target.find()
@@ -45,15 +45,15 @@ class SizeChain:
                 continue
             if step.kind == 'factor':
                 continue
-            start, count = numbers[source], len(numbers) + len(between)
+            start = numbers[source]
             if kept and step in pooled:
-                links.append((count, start, pooled[step].name))
-                between.append(count)
-                start, count = count, count + 1
-            numbers[target] = count
+                numbers[step] = len(numbers)
+                links.append((numbers[step], start, pooled[step].name))
+                start = numbers[step]
+            numbers[target] = len(numbers)
             rule = (pooled[step].name if step in pooled and not kept else
                     None if step in absorbed else step.window)
-            links.append((count, start, rule))
+            links.append((numbers[target], start, rule))
         named = {rule for _, _, rule in links}
         return cls(tuple(links), kept or 1) if all(
             level.name in named for level in found.levels) else None

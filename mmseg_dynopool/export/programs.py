@@ -16,7 +16,8 @@ from torch.export import Dim
 from mmseg_dynopool.costs.count import check_shape
 from mmseg_dynopool.files import make_folder, replace_file
 from mmseg_dynopool.layers import FixedImageResize, freeze_pools
-from mmseg_dynopool.layers.find import all_pools, input_channels
+from mmseg_dynopool.layers.find import input_channels
+from mmseg_dynopool.layers.image import image_levels
 from mmseg_dynopool.models.cost import takes
 from mmseg_dynopool.version import __version__
 
@@ -84,11 +85,12 @@ def _image_level(network: nn.Module) -> FixedImageResize:
     Raises:
         ValueError: there is not one.
     """
-    levels = [pool for pool in all_pools(network).values() if isinstance(pool, FixedImageResize)]
+    levels = list(image_levels(network).values())
     if len(levels) != 1:
         raise ValueError(f'resized_input leaves the resizing of the image out, and '
                          f'{type(network).__name__} does this at {len(levels)} places; export it '
                          'without, or train it with dynopool=dict(image=True)')
+    assert isinstance(levels[0], FixedImageResize)  # it is frozen
     return levels[0]
 
 

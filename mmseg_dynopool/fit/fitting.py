@@ -4,6 +4,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +30,7 @@ from mmseg_dynopool.costs.milliseconds import LatencyCost
 from mmseg_dynopool.files import make_folder, write_file
 from mmseg_dynopool.layers import ImageResize
 from mmseg_dynopool.layers.find import learned_pools
-from mmseg_dynopool.layers.image import IMAGE
+from mmseg_dynopool.layers.image import image_levels
 from mmseg_dynopool.models.whole_network import network_forward
 from mmseg_dynopool.search.image_sizes import ImageSize
 from mmseg_dynopool.search.race import Racer
@@ -137,13 +138,11 @@ def sizable(cfg: Config, load: Callable[[Config], BaseModel], levels: str = 'ima
     Raises:
         ValueError: it has no backbone, or its sizes cannot change.
     """
-    for tried in (multiple,) if multiple else _MULTIPLES:
-        try:
+    *earlier, last = (multiple,) if multiple else _MULTIPLES
+    for tried in earlier:
+        with suppress(ValueError):
             return load(resized_config(cfg, multiple=tried, levels=levels))
-        except ValueError:
-            if tried in (multiple, _MULTIPLES[-1]):
-                raise
-    raise AssertionError
+    return load(resized_config(cfg, multiple=last, levels=levels))
 
 
 @dataclass
@@ -332,8 +331,8 @@ class Fitting:
 
     @property
     def _image(self) -> tuple[str, ImageResize]:
-        return next((name, pool) for name, pool in learned_pools(self.model).items()
-                    if isinstance(pool, ImageResize) and name.rpartition('.')[2] == IMAGE)
+        (name, level), = image_levels(self.model).items()
+        return name, cast(ImageResize, level)
 
     def scales(self, size: ImageSize | None = None) -> dict[str, tuple[float, float]]:
         """Of all levels at a size, or of the trained network."""

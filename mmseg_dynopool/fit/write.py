@@ -20,8 +20,7 @@ from mmseg_dynopool.costs.latency_fit import relative_times
 from mmseg_dynopool.export import export_program
 from mmseg_dynopool.files import make_folder, write_file
 from mmseg_dynopool.models.whole_network import network_forward
-from mmseg_dynopool.report.comparison import paint_on_gray
-from mmseg_dynopool.report.figures import encode_image
+from mmseg_dynopool.report.comparison import encode_panels
 from mmseg_dynopool.search.search import SearchResult
 
 from .fitting import Fitting, Tuned
@@ -116,8 +115,8 @@ def write_fitted(fitting: Fitting, target: float, found: SearchResult, tuned: li
     write_file(folder / 'fitted.json', json.dumps(dict(
         target=target, unit=fitted.unit, size=best.size.size, scale=best.size.scale,
         cost=best.size.cost, whole=fitted.whole, miou_before=fitted.before.score(),
-        miou_after=fitted.after.score(), time=fitted.time, judged={str(one.size): one.score
-                                      for one in tuned}), indent=1).encode())
+        miou_after=fitted.after.score(), time=fitted.time,
+        judged={str(one.size): one.score for one in tuned}), indent=1).encode())
     return fitted
 
 
@@ -130,8 +129,6 @@ def _pictures(networks: tuple[BaseModel, BaseModel], before: Evaluation, after: 
     order = [int(i) for i in np.argsort(gains, kind='stable') if np.isfinite(gains[i])]
     for index in dict.fromkeys([*order[:_PICTURES], *order[:-_PICTURES - 1:-1]]):
         image, truth, old = segment(networks[0], before.dataset, index)
-        labels = dict(truth=truth, before=old, after=segment(networks[1], after.dataset, index)[2])
-        painted = {title: paint_on_gray(image, label, after.palette, after.ignore_index)
-                   for title, label in labels.items()}
-        yield after.paths[index], float(gains[index]), {
-            title: encode_image(panel) for title, panel in {'image': image, **painted}.items()}
+        labels = dict(Truth=truth, Before=old, After=segment(networks[1], after.dataset, index)[2])
+        yield after.paths[index], float(gains[index]), encode_panels(
+            image, labels, after.palette, after.ignore_index)

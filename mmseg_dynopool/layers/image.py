@@ -13,6 +13,7 @@ from mmseg_dynopool.ops.image_resize import with_zero_gradient
 from mmseg_dynopool.ops.queries import sizes_match
 
 from .dynopool import DynOPool, FixedDynOPool, check_bounds
+from .find import all_pools
 
 IMAGE = 'image'  # its name among a network's poolings
 DOES_NOT_LEARN = (
@@ -118,6 +119,16 @@ class FixedImageResize(FixedDynOPool):
 
     def extra_repr(self) -> str:
         return f'{super().extra_repr()}, multiple={self.multiple}'
+
+
+def image_levels(model: nn.Module) -> dict[str, 'ImageResize | FixedImageResize']:
+    """The levels that resize the image of a network, or of its parts, by their dotted names.
+
+    Not those in front of inner layers, which are a network's ``dynopools`` of other names.
+    """
+    return {name: pool for name, pool in all_pools(model).items()
+            if isinstance(pool, ImageResize | FixedImageResize)
+            and (name.split('.')[-2:-1] != ['dynopools'] or name.endswith(f'.{IMAGE}'))}
 
 
 def add_zero_gradient(outputs: Any, resize: nn.Module) -> Any:

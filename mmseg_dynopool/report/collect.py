@@ -24,8 +24,7 @@ from mmseg_dynopool.data.check import check_data
 from mmseg_dynopool.export.budget_outcome import budget_outcome
 from mmseg_dynopool.models.cost import watch_shapes
 
-from .comparison import paint_on_gray
-from .figures import encode_image
+from .comparison import encode_panels
 
 RUN, STOCK, BASELINE = 'this run', 'stock network', 'baseline'
 
@@ -160,7 +159,5 @@ def _sample(ours: Trained, baselines: dict[str, Trained], index: int) -> Sample:
             mious[title] = float(baseline.evaluation.image_miou()[same])
             label = segment(baseline.model, baseline.evaluation.dataset, same)[2]
             labels[heading(title)] = label
-    painted = {title: paint_on_gray(image, label, evaluation.palette, evaluation.ignore_index)
-               for title, label in labels.items()}
-    return Sample(Path(path).name, miou, mious, {
-        title: encode_image(panel) for title, panel in {'Image': image, **painted}.items()})
+    return Sample(Path(path).name, miou, mious, encode_panels(
+        image, labels, evaluation.palette, evaluation.ignore_index))

@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 
 from mmseg_dynopool.data.images import paint_labels
 
-from .figures import save_figure
+from .figures import encode_image, save_figure
 
 _OPACITY = 0.65
 
@@ -23,6 +23,14 @@ def paint_on_gray(image: np.ndarray, label: np.ndarray, palette: list,
     image = cv2.resize(image, label.shape[::-1], interpolation=cv2.INTER_AREA)
     gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     return paint_labels(gray, label, palette, _OPACITY, ignore_index)
+
+
+def encode_panels(image: np.ndarray, labels: dict[str, np.ndarray], palette: list,
+                  ignore_index: int) -> dict[str, bytes]:
+    """PNG files of an image ``(H, W, 3)``, RGB, and of its label maps ``(H, W)``, by title."""
+    painted = {title: paint_on_gray(image, label, palette, ignore_index)
+               for title, label in labels.items()}
+    return {title: encode_image(panel) for title, panel in {'Image': image, **painted}.items()}
 
 
 def draw_comparison(image: np.ndarray, labels: dict[str, np.ndarray], dataset_meta: dict,

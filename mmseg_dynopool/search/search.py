@@ -13,7 +13,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from mmseg_dynopool.costs import Cost
 from mmseg_dynopool.layers import ImageResize
 from mmseg_dynopool.layers.find import all_pools
-from mmseg_dynopool.layers.image import IMAGE
+from mmseg_dynopool.layers.image import image_levels
 from mmseg_dynopool.learning.two_passes import mean_over_ranks, seed_all, undisturbed
 
 from .image_sizes import ImageSize, ImageSizes
@@ -94,7 +94,7 @@ def search_sizes(model: nn.Module, loss: Callable[[nn.Module, Any], Tensor | flo
         raise ValueError('a search needs batches with labels, got none')
     levels = {name: pool for name, pool in all_pools(model).items()
               if isinstance(pool, ImageResize)}
-    images = [name for name in levels if name.rpartition('.')[2] == IMAGE]
+    images = list(image_levels(model))
     if len(images) != 1:
         raise ValueError(
             f'{type(model).__name__} has {len(images)} levels that resize its image, and a search '
@@ -107,15 +107,20 @@ def search_sizes(model: nn.Module, loss: Callable[[nn.Module, Any], Tensor | flo
     sizes = ImageSizes(cost, counted, name, levels[name].multiple, levels[name].bounds)
     wanted = target * counted({other: [1.0, 1.0] for other in levels})
     at_start = dict.fromkeys(inner, (1.0, 1.0))
+    known: dict[tuple[int, int], float] = {}
 
     def run(tried: Sequence[ImageSize]) -> tuple[list[ImageSize], list[Racer]]:
         def lose(candidate: int, batch: int) -> float:
             size = tried[candidate]
+            if (id(size), batch) in known:  # from the race of the image alone
+                return known[id(size), batch]
             for other, scale in {**at_start, name: size.scale, **size.inner}.items():
                 levels[other].set_alpha_([1 / s for s in scale])
             with undisturbed(model):
                 seed_all(seed + batch)
-                return float(mean_over_ranks(loss(model, batches[batch]), device))
+                lost = float(mean_over_ranks(loss(model, batches[batch]), device))
+            known[id(size), batch] = lost
+            return lost
 
         race = Race(lose, len(tried), len(batches), first, keep, on_round)
         order, racers = race.run(), race.racers

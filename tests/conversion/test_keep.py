@@ -7,9 +7,11 @@ import torch
 from mmseg.models.backbones import HRNet, ResNet, UNet
 from torch import nn
 
+from mmseg_dynopool.analysis.cost import resized_images
 from mmseg_dynopool.conversion import convert_dynopool, plan_conversion
 from mmseg_dynopool.costs import count_gmacs, probe_complexity
 from mmseg_dynopool.layers import FixedImageResize, ImageResize, freeze_pools, learned_pools
+from mmseg_dynopool.layers.image import image_levels
 from mmseg_dynopool.learning import ScaleLearner
 from support.toy_networks import ToyResNet, ToyUNet, as_list, randomize, set_scales
 from support.toys import hrnet_extra
@@ -46,6 +48,14 @@ def test_at_the_start_it_is_the_stock_network_bit_for_bit(name, with_image):
         for size in ((64, 96), *([(54, 37)] if name in ODD else [])):
             for ours, theirs in zip(as_list(model(image(*size))), as_list(stock(image(*size)))):
                 assert torch.equal(ours, theirs)
+
+
+def test_the_image_s_level_is_told_from_inner_ones():
+    model = convert_dynopool(network(), 'keep', image=True)
+    (name, level), = image_levels(model).items()
+    assert name == 'dynopools.image' and level is model.dynopools['image']
+    assert resized_images(freeze_pools(model), (64, 96)) == [(64, 96)]
+    assert not image_levels(convert_dynopool(network(), 'keep'))
 
 
 def test_the_table_says_so():
