@@ -262,7 +262,7 @@ class Fitting:
 
     def job(self, tuned: Tuned, whole: bool = False) -> Job:
         """The fine-tuning of a candidate, to its first third or to its end: a config, a folder."""
-        folder = make_folder(self.out / 'candidates' / tuned.name)
+        folder = self._folder(tuned)
         stop = self.iterations if whole else max(1, round(_SHORT * self.iterations))
         config = folder / ('whole.py' if whole else 'third.py')
         job = Job(config, folder, folder / f'iter_{stop}.pth')
@@ -277,11 +277,14 @@ class Fitting:
             write_file(config, config_text(settings).encode())
         return job
 
-    def _judge(self, tuned: Tuned, job: Job) -> Evaluation:
-        """A fine-tuned network on the data that its fine-tuning did not see."""
-        path = job.checkpoint.with_suffix('.npz')
+    def _judge(self, tuned: Tuned, job: Job | None = None) -> Evaluation:
+        """A network, untouched or fine-tuned, on the data that the fine-tuning does not see."""
+        path = self._folder(tuned) / 'untouched.npz'
+        if job is not None:
+            path = job.checkpoint.with_suffix('.npz')
         if not path.is_file():
-            found = self.evaluate(self.config(tuned.size), job.checkpoint, self.options.held)
+            found = self.evaluate(self.config(tuned.size), job.checkpoint if job else
+                                  self.checkpoint, self.options.held)
             content = io.BytesIO()
             np.savez(content, **{name: getattr(found, name) for name in AREAS})
             write_file(path, content.getvalue())
@@ -315,12 +318,20 @@ class Fitting:
         return [choice, *sorted((one for one in tuned if one is not choice),
                                 key=lambda one: one.score_behind)]
 
-    def finish(self, tuned: Tuned) -> Path:
-        """Fine-tune one to its end; returns its checkpoint."""
+    def finish(self, tuned: Tuned) -> str | Path:
+        """Fine-tune one to its end; returns its checkpoint.
+
+        Where the untouched network is ahead of it by more than a standard error, that is the
+        trained one.
+        """
         job = self.job(tuned, whole=True)
         if not job.is_done:
             run_jobs([job], self.options.device)
-        return job.checkpoint
+        behind, noise = self._judge(tuned, job).behind(self._judge(tuned))
+        return self.checkpoint if behind > noise else job.checkpoint
+
+    def _folder(self, tuned: Tuned) -> Path:
+        return make_folder(self.out / 'candidates' / tuned.name)
 
     @cached_property
     def _batches(self) -> list[Any]:

@@ -35,7 +35,13 @@ def make_page(fitted: Fitted) -> str:
 
 
 def verdict(fitted: Fitted) -> str:
-    """Whether the choice is told from the plain smaller input, in a sentence."""
+    """Whether the choice is told from the plain smaller input, and the tuning helped."""
+    untouched = (' Its weights are the trained ones: the fine-tuning made them worse.'
+                 if fitted.untouched else '')
+    return _lead(fitted) + untouched
+
+
+def _lead(fitted: Fitted) -> str:
     choice, plain = fitted.tuned[0], fitted.plain
     if plain is None or choice.score is None or plain.score is None:
         return 'The plain smaller input was not fine-tuned, so nothing says whether it is behind.'

@@ -39,6 +39,7 @@ class Fitted:
         target: wanted cost, and ``unit`` as in `FittingOptions`.
         found: the search.
         tuned: what was fine-tuned, the best first.
+        untouched: whether it has the trained network's weights, which a fine-tuning made worse.
         before, after: the trained network and the fitted one on the validation images.
         time: of the fitted one relative to the trained one, as measured now, by turns.
         ms: of the trained network, milliseconds for an image.
@@ -50,6 +51,7 @@ class Fitted:
     unit: str
     found: SearchResult
     tuned: list[Tuned]
+    untouched: bool
     before: Evaluation
     after: Evaluation
     time: float
@@ -67,7 +69,7 @@ class Fitted:
 
 
 def write_fitted(fitting: Fitting, target: float, found: SearchResult, tuned: list[Tuned],
-                 checkpoint: Path, folder: Path, onnx: bool = False, resized_input: bool = False
+                 checkpoint: str | Path, folder: Path, onnx: bool = False, resized_input: bool = False
                  ) -> Fitted:
     """Write the best to a folder: its config with a fixed size, its weights, the report.
 
@@ -108,8 +110,8 @@ def write_fitted(fitting: Fitting, target: float, found: SearchResult, tuned: li
     networks = load_network(stock, fitting.weights, fitting.options.device), model
     before, after = (evaluate(network, config) for network, config in zip(networks, (stock, cfg)))
     fitted = Fitted(
-        target, fitting.options.unit, found, tuned, before, after,
-        float(relative_times(seconds)[1]), float(1e3 * np.median(seconds[0])), best.size.size,
+        target, fitting.options.unit, found, tuned, checkpoint == fitting.checkpoint,
+        before, after, float(relative_times(seconds)[1]), float(1e3 * np.median(seconds[0])), best.size.size,
         fitting.shape, fitting.whole, fitting.cost.unit, list(_pictures(networks, before, after)))
     write_file(folder / 'report.html', make_page(fitted).encode())
     write_file(folder / 'fitted.json', json.dumps(dict(

@@ -126,6 +126,18 @@ def test_what_the_short_trainings_do_not_tell_apart_the_search_decides(
     assert [one.number for one in fitting.compare(tuned)] == order
 
 
+@pytest.mark.parametrize('untouched, tuned, end', [
+    (0.6, 0.5, 'trained.pth'), (0.601, 0.600, 'iter_3.pth'), (0.5, 0.6, 'iter_3.pth')])
+def test_a_fine_tuning_that_only_harms_is_left_out(monkeypatch, untouched, tuned, end):
+    job = SimpleNamespace(is_done=True, checkpoint='iter_3.pth')
+    monkeypatch.setattr(Fitting, 'job', lambda self, one, whole: job)
+    monkeypatch.setattr(Fitting, '_judge', lambda self, one, job=None: evaluation(
+        *((tuned, 5) if job else (untouched, 6))))
+    fitting = object.__new__(Fitting)
+    fitting.checkpoint = 'trained.pth'
+    assert fitting.finish(None) == end
+
+
 def test_several_targets_are_one_frontier():
     def fitted(ms, score):
         return SimpleNamespace(

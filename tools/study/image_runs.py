@@ -31,6 +31,8 @@ def all_runs() -> list[Run]:
     for method, options in (('stock', ()), ('learner', LEARNED), ('aligned', ()), ('squeezed', ())):
         ratio = 1. if method == 'stock' else 0.5
         runs += _seeds(3, 'hrnet', 'stretched_h', method, ratio, options=options + LONG)
+    for options in (LEARNED, (*IMAGE, ('jitter', 0.))):
+        runs += _seeds(3, 'deeplab', 'stretched_h', 'learner', 0.5, options=options + LONG)
     for data in ('stretched_h', 'isotropic'):
         for method, options in SETTINGS:
             runs += _seeds(5, 'hrnet', data, method, 0.75, options=options)
