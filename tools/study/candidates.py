@@ -15,6 +15,7 @@ from mmseg_dynopool.data.prepare_fashion_scenes import VARIANTS
 from mmseg_dynopool.layers.find import short_names
 from mmseg_dynopool.models.cost import count_network_gmacs, network_counter
 
+from . import kernels  # noqa: F401, its hook is registered
 from .runs import NETWORKS, Run
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -100,9 +101,14 @@ def _stock(run, overrides, scales):
     return {}
 
 
+def _stock_network(run, overrides):
+    """The size of its images, and the network."""
+    model = load(NETWORKS[run.network], overrides).model
+    return model.data_preprocessor.size, MODELS.build(model)
+
+
 def _resized(run, overrides, factors: Callable[[float], tuple[float, float]]):
-    shape = overrides['model.data_preprocessor.size']
-    stock = MODELS.build(load(NETWORKS[run.network], overrides).model)
+    shape, stock = _stock_network(run, overrides)
 
     def resized(x, lean):
         return tuple(round(n * f) for n, f in zip(shape, leaning(factors(x), lean)))
@@ -133,8 +139,7 @@ def _input(run, overrides, scales):
 
 def _aligned(run, overrides, scales):
     """Of the aligned sizes of about the image's aspect the one nearest in cost."""
-    height, width = overrides['model.data_preprocessor.size']
-    stock = MODELS.build(load(NETWORKS[run.network], overrides).model)
+    (height, width), stock = _stock_network(run, overrides)
     wanted = _target(run, overrides)
     sizes = [(h, w) for h in range(_ALIGNED, height + 1, _ALIGNED)
              for w in range(_ALIGNED, width + 1, _ALIGNED)
@@ -149,6 +154,17 @@ def _planned(run, overrides, scales):
             'model.dynopool': dict(levels='image', multiple=_ALIGNED),
             'custom_hooks': [dict(type='DynOPoolHook', travel=0., jitter=0.,
                                   **_budget(run, overrides, {}))]}
+
+
+def _kernel(run, overrides, scales):
+    """The aligned size again, of an image that the network itself resizes by one of KERNELS."""
+    size = _aligned(run, overrides, scales)['model.data_preprocessor.size']
+    scale = tuple(n / m for n, m in zip(size, _stock_network(run, overrides)[0]))
+    stock = load(NETWORKS[run.network], {}).model.backbone.to_dict()
+    return {'model.backbone': dict(
+                _delete_=True, type='DynOPoolBackbone', backbone=stock,
+                dynopool=dict(levels='image', scale=dict(image=scale), learn=False, multiple=8)),
+            'custom_hooks': [dict(type='KernelHook', kernel=dict(run.options)['kernel'])]}
 
 
 def _squeezed(run, overrides, scales):
@@ -343,7 +359,7 @@ class Lion(torch.optim.Optimizer):
 
 _OPTIMIZERS = dict(AdamW=dict(type='AdamW', lr=0.01, weight_decay=1e-4),
                    Lion=dict(type='Lion', lr=0.001, weight_decay=1e-3))
-_METHODS = dict(stock=_stock, input=_input, aligned=_aligned, planned=_planned, squeezed=_squeezed,
+_METHODS = dict(stock=_stock, input=_input, aligned=_aligned, planned=_planned, kernel=_kernel, squeezed=_squeezed,
                 narrow=_narrow, uniform=_uniform, picked=_picked, adaptor=_adaptor,
                 dynopool=_dynopool, measured=_of_0_3, latency=_of_0_3, retrained=_retrained,
                 fixed=_fixed, slopes=_slopes, learner=_learner, jittered=_jittered)

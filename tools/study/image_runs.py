@@ -11,6 +11,7 @@ UNIFORM = (*IMAGE, ('travel', 0.), ('jitter', JITTERS[1]))  # along the plan; no
 SETTINGS = (('learner', LEARNED), ('aligned', ()), ('planned', ()), ('learner', UNIFORM))
 THICK = (*IMAGE, ('iterations', 1200))
 LONG = (('iterations', 900), )
+KERNELS = ('antialiased', 'bilinear', 'area', 'mean', 'maximum')
 
 
 def all_runs() -> list[Run]:
@@ -33,6 +34,10 @@ def all_runs() -> list[Run]:
         runs += _seeds(3, 'hrnet', 'stretched_h', method, ratio, options=options + LONG)
     for options in (LEARNED, (*IMAGE, ('jitter', 0.))):
         runs += _seeds(3, 'deeplab', 'stretched_h', 'learner', 0.5, options=options + LONG)
+    runs += _seeds(3, 'deeplab', 'stretched_h', 'aligned', 0.5, options=LONG)
+    for network, data in (('hrnet', 'stretched_h'), ('deeplab', 'stretched_h'), ('demo', 'mni152')):
+        for kernel in KERNELS:
+            runs += _seeds(3, network, data, 'kernel', 0.5, options=(('kernel', kernel), ))
     for data in ('stretched_h', 'isotropic'):
         for method, options in SETTINGS:
             runs += _seeds(5, 'hrnet', data, method, 0.75, options=options)
