@@ -13,6 +13,7 @@ from rich.table import Table
 from mmseg_dynopool.analysis.data_set import analyze, image_scale, starting_scales
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.cli.options import add_cfg_options, positive_int, result_on_stdout
+from mmseg_dynopool.cli.run import run_tool
 from mmseg_dynopool.config import read_config
 from mmseg_dynopool.data.check import check_data
 from mmseg_dynopool.data.listing import read_samples
@@ -94,4 +95,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

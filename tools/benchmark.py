@@ -25,6 +25,7 @@ from torch.profiler import record_function
 
 from mmseg_dynopool.analysis.cost import stock_model
 from mmseg_dynopool.cli.options import positive_int
+from mmseg_dynopool.cli.run import run_tool
 from mmseg_dynopool.config import conversion_of, enter_scope, read_config, replace_sync_bn
 from mmseg_dynopool.costs import count_gmacs, device_name, time_alternately
 from mmseg_dynopool.export.freeze import plain_model
@@ -252,4 +253,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

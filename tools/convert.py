@@ -15,6 +15,7 @@ from mmseg.registry import MODELS
 
 from mmseg_dynopool.analysis.cost import stock_model
 from mmseg_dynopool.cli.options import add_cfg_options, positive_int, result_on_stdout
+from mmseg_dynopool.cli.run import run_tool
 from mmseg_dynopool.config import (
     adapt_to_devices,
     counted_shape,
@@ -122,4 +123,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

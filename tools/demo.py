@@ -18,6 +18,7 @@ from rich.table import Table
 
 from mmseg_dynopool.analysis.cost import learned_scales, resized_images
 from mmseg_dynopool.cli.options import add_cfg_options, positive_int
+from mmseg_dynopool.cli.run import run_tool
 from mmseg_dynopool.data.check import check_data
 from mmseg_dynopool.data.prepare_mni152 import prepare_mni152
 from mmseg_dynopool.models import count_network_gmacs
@@ -109,4 +110,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.cli.options import add_cfg_options, positive_int
+from mmseg_dynopool.cli.run import run_tool
 from mmseg_dynopool.config import read_config
 from mmseg_dynopool.export import InferenceNetwork, export_program
 from mmseg_dynopool.export.programs import FORMATS
@@ -50,4 +51,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -19,6 +19,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_device, positive_int
+from mmseg_dynopool.cli.run import run_tool
 from mmseg_dynopool.config import read_config
 from mmseg_dynopool.config_text import config_text
 from mmseg_dynopool.files import write_file
@@ -159,4 +160,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

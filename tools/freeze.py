@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mmseg_dynopool.checkpoints import Checkpoint, load_network
 from mmseg_dynopool.cli.options import add_cfg_options
+from mmseg_dynopool.cli.run import run_tool
 from mmseg_dynopool.config import read_config
 from mmseg_dynopool.export import freeze_checkpoint
 from mmseg_dynopool.export.budget_outcome import budget_outcome
@@ -41,4 +42,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -12,6 +12,7 @@ from rich.table import Table
 from mmseg_dynopool.analysis.cost import build, stock_model
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.cli.options import add_cfg_options, positive_int, result_on_stdout
+from mmseg_dynopool.cli.run import run_tool
 from mmseg_dynopool.config import counted_shape, how_to_run, read_config
 from mmseg_dynopool.costs.summary import summarize
 from mmseg_dynopool.layers.find import all_pools
@@ -83,4 +84,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

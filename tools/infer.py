@@ -12,6 +12,7 @@ from rich.progress import track
 
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_device, check_segmentor
+from mmseg_dynopool.cli.run import run_tool
 from mmseg_dynopool.cli.segment import segment_images
 from mmseg_dynopool.config import how_to_run, read_config
 from mmseg_dynopool.data.images import find_images
@@ -49,4 +50,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_device, positive_int
+from mmseg_dynopool.cli.run import run_tool
 from mmseg_dynopool.config import counted_shape, how_to_run, read_config
 from mmseg_dynopool.costs import LatencyModel, device_name, fit_latency, probe_complexity
 from mmseg_dynopool.costs.latency_fit import measure_again
@@ -121,4 +122,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

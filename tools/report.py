@@ -3,6 +3,7 @@
 import argparse
 
 from mmseg_dynopool.cli.options import add_cfg_options, add_device, positive_int
+from mmseg_dynopool.cli.run import run_tool
 from mmseg_dynopool.report.run_report import run_report
 
 
@@ -26,4 +27,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

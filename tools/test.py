@@ -9,6 +9,7 @@ from torch import nn
 from mmseg_dynopool.checkpoints import Checkpoint, Runner
 from mmseg_dynopool.checkpoints.runner import build_runner
 from mmseg_dynopool.cli.options import add_run_options, end_distributed_run, load_run_config
+from mmseg_dynopool.cli.run import run_tool
 from mmseg_dynopool.config import find_type, how_to_run, is_segmentor, metrics_of
 from mmseg_dynopool.data.check import check_data
 from mmseg_dynopool.files import check_folder
@@ -73,4 +74,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

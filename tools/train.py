@@ -13,6 +13,7 @@ from mmseg_dynopool.cli.options import (
     end_distributed_run,
     load_run_config,
 )
+from mmseg_dynopool.cli.run import run_tool
 from mmseg_dynopool.data.check import check_data
 from mmseg_dynopool.hooks import LabelCheckHook
 from mmseg_dynopool.resume import make_resumable, resume_from_latest
@@ -52,4 +53,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -6,6 +6,8 @@ Each command has its own options: tools/visualize.py COMMAND --help.
 import argparse
 from importlib import import_module
 
+from mmseg_dynopool.cli.run import run_tool
+
 COMMANDS = ('shapes', 'aggregation', 'receptive_field')
 
 
@@ -22,4 +24,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -69,8 +69,8 @@ class Fitted:
 
 
 def write_fitted(fitting: Fitting, target: float, found: SearchResult, tuned: list[Tuned],
-                 checkpoint: str | Path, folder: Path, onnx: bool = False, resized_input: bool = False
-                 ) -> Fitted:
+                 checkpoint: str | Path, folder: Path, onnx: bool = False,
+                 resized_input: bool = False) -> Fitted:
     """Write the best to a folder: its config with a fixed size, its weights, the report.
 
     Raises:
@@ -111,8 +111,9 @@ def write_fitted(fitting: Fitting, target: float, found: SearchResult, tuned: li
     before, after = (evaluate(network, config) for network, config in zip(networks, (stock, cfg)))
     fitted = Fitted(
         target, fitting.options.unit, found, tuned, checkpoint == fitting.checkpoint,
-        before, after, float(relative_times(seconds)[1]), float(1e3 * np.median(seconds[0])), best.size.size,
-        fitting.shape, fitting.whole, fitting.cost.unit, list(_pictures(networks, before, after)))
+        before, after, float(relative_times(seconds)[1]), float(1e3 * np.median(seconds[0])),
+        best.size.size, fitting.shape, fitting.whole, fitting.cost.unit,
+        list(_pictures(networks, before, after)))
     write_file(folder / 'report.html', make_page(fitted).encode())
     write_file(folder / 'fitted.json', json.dumps(dict(
         target=target, unit=fitted.unit, size=best.size.size, scale=best.size.scale,

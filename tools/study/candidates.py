@@ -359,7 +359,8 @@ class Lion(torch.optim.Optimizer):
 
 _OPTIMIZERS = dict(AdamW=dict(type='AdamW', lr=0.01, weight_decay=1e-4),
                    Lion=dict(type='Lion', lr=0.001, weight_decay=1e-3))
-_METHODS = dict(stock=_stock, input=_input, aligned=_aligned, planned=_planned, kernel=_kernel, squeezed=_squeezed,
-                narrow=_narrow, uniform=_uniform, picked=_picked, adaptor=_adaptor,
-                dynopool=_dynopool, measured=_of_0_3, latency=_of_0_3, retrained=_retrained,
-                fixed=_fixed, slopes=_slopes, learner=_learner, jittered=_jittered)
+_METHODS = dict(stock=_stock, input=_input, aligned=_aligned, planned=_planned, kernel=_kernel,
+                squeezed=_squeezed, narrow=_narrow, uniform=_uniform, picked=_picked,
+                adaptor=_adaptor, dynopool=_dynopool, measured=_of_0_3, latency=_of_0_3,
+                retrained=_retrained, fixed=_fixed, slopes=_slopes, learner=_learner,
+                jittered=_jittered)
