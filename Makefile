@@ -40,7 +40,7 @@ demo: $(VENV)/.demo
 	$(BIN)/python tools/demo.py
 
 gallery: work_dirs/demo/report.html
-	$(BIN)/python tools/gallery.py
+	$(BIN)/python tools/study gallery
 
 work_dirs/demo/report.html: | $(VENV)/.demo
 	$(BIN)/python tools/demo.py
@@ -75,11 +75,11 @@ test-classification: $(CLASSIFICATION_VENV)/.test
 
 # torchvision's operators are declared in each process, beside a CPU build of torch.
 table3: $(CLASSIFICATION_VENV)/.test
-	PYTHONPATH=tests/support/operators:tests $(CLASSIFICATION_BIN)/python tools/table3.py
+	PYTHONPATH=tests/support/operators:tests $(CLASSIFICATION_BIN)/python tools/study table3
 
 classification-evidence: $(CLASSIFICATION_VENV)/.test
 	PYTHONPATH=tests/support/operators:tests $(CLASSIFICATION_BIN)/python \
-		tools/classification_evidence.py run --jobs 2
+		tools/study classification_evidence run --jobs 2
 
 networks-table: $(NETWORKS_VENV)/.test
 	PYTHONPATH=tests $(NETWORKS_BIN)/python -m support.networks_table

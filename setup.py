@@ -6,10 +6,6 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-# Tools that remake pages of docs/, for those who have a clone.
-OF_A_CLONE = ['evidence.py', 'classification_evidence.py', 'table3.py', 'models.py', 'gallery.py',
-              'draw_dynopool.py']
-
 
 class BuildWithMim(build_py):
     """Copies them to ``mmseg_dynopool/.mim``, where mim looks; ``pip install -e`` needs none."""
@@ -21,9 +17,9 @@ class BuildWithMim(build_py):
         mim = Path(self.build_lib, 'mmseg_dynopool', '.mim')
         shutil.rmtree(mim, ignore_errors=True)
         for folder in ('configs', 'tools'):
-            shutil.copytree(folder, mim / folder, ignore=shutil.ignore_patterns('__pycache__'))
-        for name in OF_A_CLONE:
-            (mim / 'tools' / name).unlink()
+            # What remakes pages of docs/ is for those who have a clone.
+            shutil.copytree(folder, mim / folder, ignore=shutil.ignore_patterns(
+                '__pycache__', 'study'))
         shutil.copy('model-index.yml', mim)
 
 

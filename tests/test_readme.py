@@ -61,8 +61,8 @@ def command_lines():
     """
     for line in '\n'.join(BASH).splitlines():
         line = re.sub(r'-m mmseg_dynopool (\w+)', r'tools/\1.py', line)
-        for tool in re.findall(r'tools/[\w/]+\.(?:py|sh)', line)[:1]:
-            command = re.findall(r'visualize\.py ([\w-]+)', line)
+        for tool in re.findall(r'tools/(?:[\w/]+\.(?:py|sh)|study\b)', line)[:1]:
+            command = re.findall(r'(?:visualize\.py|tools/study) ([\w-]+)', line)
             yield (LAUNCHED.get(tool, tool), *command), line.partition(' #')[0]
 
 

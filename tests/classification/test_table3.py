@@ -8,9 +8,9 @@ from mmengine.config import Config
 
 pytest.importorskip('mmpretrain', reason='make test-classification has an environment with it')
 
-import table3
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.layers.find import all_pools
+from study import table3
 from support.toys import ROOT
 
 

@@ -47,7 +47,8 @@ def test_with_debug_it_is_a_traceback(monkeypatch):
     assert sys.argv == ['tools/train.py', 'config.py']  # which argparse sees
 
 
-@pytest.mark.parametrize('main, kind', [(of_others, ValueError), (accident_in_ours, AttributeError)])
+@pytest.mark.parametrize('main, kind', [
+    (of_others, ValueError), (accident_in_ours, AttributeError)])
 def test_other_errors_are_tracebacks(main, kind, capsys):
     with pytest.raises(kind) as found:
         run_tool(main)

@@ -23,12 +23,16 @@ MEANT = (SystemExit, ValueError, OSError, ImportError, SyntaxError, FloatingPoin
 
 
 def tool(name: str, *args, cwd: Path, ok: bool = True) -> str:
-    """Run ``tools/NAME.py`` in this process, in the folder ``cwd``; returns what it prints.
+    """Run ``tools/NAME.py``, or a command of ``tools/study``, in this process, in ``cwd``.
+
+    Returns what it prints.
 
     Args:
         ok: whether it must succeed, or must fail with an error that is meant for its user.
     """
     path = str(ROOT / 'tools' / f'{name}.py')
+    if not Path(path).is_file():
+        path, args = str(ROOT / 'tools' / 'study'), (name, *args)
 
     def run():
         with own_singletons(), own_environment():

@@ -1,4 +1,4 @@
-"""A run that trains nothing, for the worker processes of tools/evidence.py."""
+"""A run that trains nothing, for the worker processes of tools/study evidence."""
 
 import os
 from pathlib import Path

@@ -8,7 +8,7 @@ import yaml
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
-import models
+from study import models
 from study.models_page import metafile, page, read_measured, read_scores
 from support.toys import ROOT
 

@@ -1,4 +1,4 @@
-"""tools/size_steps.py, on times that are known."""
+"""tools/study size_steps, on times that are known."""
 
 import pytest
 

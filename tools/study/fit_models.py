@@ -1,6 +1,6 @@
 """Which of mmseg's model files `fit` takes: writes docs/fit_models.md.
 
-    python tools/study/fit_models.py
+    python tools/study fit_models
 
 The sizes that each can have at half of its multiply-adds, for images of 128 x 128, and how many
 inner levels `--levels all` finds. Its loss was taken at the lowest, the plain and the widest of
@@ -8,7 +8,6 @@ them, with weights of noise: what is good for it, a trained one will say.
 """
 
 import logging
-import sys
 import textwrap
 import warnings
 from pathlib import Path
@@ -21,8 +20,6 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from mmseg_dynopool.costs import probe_complexity
 from mmseg_dynopool.files import write_file
 from mmseg_dynopool.fit.batches import loss_of
@@ -31,7 +28,8 @@ from mmseg_dynopool.layers.find import learned_pools
 from mmseg_dynopool.models.whole_network import network_forward
 from mmseg_dynopool.search.image_sizes import ImageSizes
 from mmseg_dynopool.search.search import norms_by_batch
-from study.tables import markdown
+
+from .tables import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path(mmseg.__file__).parent / '.mim/configs/_base_/models'

@@ -17,7 +17,7 @@ TASKS = {True: ('Semantic Segmentation', 'mIoU'), False: ('Image Classification'
 
 
 def read_measured() -> dict[tuple[str, str], dict]:
-    """The lines of ``tools/models.py measure`` by config and device."""
+    """The lines of ``tools/study models measure`` by config and device."""
     lines = map(json.loads, LINES.read_text().splitlines()) if LINES.exists() else ()
     return {(line['config'], line['device']): line for line in lines}
 
@@ -82,5 +82,6 @@ def metafile() -> str:
     collection = dict(Name=COLLECTION, Paper=dict(
         URL='https://arxiv.org/abs/2205.15254',
         Title='Pooling Revisited: Your Receptive Field is Suboptimal'))
-    return ('# Written by tools/models.py page. FLOPs are multiply-adds of one image at the crop.\n'
-            + yaml.safe_dump(dict(Collections=[collection], Models=models), sort_keys=False))
+    return ('# Written by tools/study models page. FLOPs are multiply-adds of one image at the '
+            'crop.\n' + yaml.safe_dump(dict(Collections=[collection], Models=models),
+                                       sort_keys=False))

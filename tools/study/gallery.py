@@ -22,7 +22,7 @@ from demo import ITERATIONS, schedule
 from mmseg_dynopool.files import make_folder, write_file
 from mmseg_dynopool.resume.latest import latest_checkpoint
 
-TOOLS = Path(__file__).resolve().parent
+TOOLS = Path(__file__).resolve().parents[1]
 CONFIG = TOOLS.parent / 'configs' / 'demo_dynopool_mni152.py'
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome')
 # A window cannot be as narrow as a phone; a frame can.

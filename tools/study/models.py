@@ -38,7 +38,8 @@ from mmseg_dynopool.costs import device_name, time_alternately
 from mmseg_dynopool.layers.find import input_channels
 from mmseg_dynopool.models.cost import count_network_gmacs
 from mmseg_dynopool.models.whole_network import forward_without_postprocessing
-from study.models_page import LINES, ROOT, metafile, page, read_measured
+
+from .models_page import LINES, ROOT, metafile, page, read_measured
 
 BATCH = 2  # images of a training step; some heads cannot normalize one
 

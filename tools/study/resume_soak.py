@@ -3,7 +3,7 @@
 Trains once without interruption, then kills the same training with SIGKILL at random moments,
 resuming it each time, and compares the last checkpoints bit for bit. For small configs:
 
-    python tools/resume_soak.py configs/demo_dynopool_mni152.py --kills 20 \\
+    python tools/study resume_soak configs/demo_dynopool_mni152.py --kills 20 \\
         --cfg-options train_cfg.max_iters=40 default_hooks.checkpoint.interval=2
 """
 
@@ -19,7 +19,7 @@ from rich.console import Console
 
 from mmseg_dynopool.resume.latest import checkpoint_differences, latest_checkpoint
 
-TRAIN = Path(__file__).resolve().parent / 'train.py'
+TRAIN = Path(__file__).resolve().parents[1] / 'train.py'
 
 
 def train(config, work_dir, options, kill_after=None):

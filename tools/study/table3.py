@@ -13,9 +13,10 @@ from mmseg_dynopool.config import counted_shape
 from mmseg_dynopool.costs import GMACsCounter
 from mmseg_dynopool.layers.find import input_channels
 from mmseg_dynopool.models.whole_network import forward_without_postprocessing
-from study.template import render
 
-ROOT = Path(__file__).resolve().parent.parent
+from .template import render
+
+ROOT = Path(__file__).resolve().parents[2]
 NETWORKS = dict(vgg16='VGG-16', resnet50='ResNet-50', mobilenet_v2='MobileNetV2')
 DATA = dict(aircraft='FGVC-Aircraft', cifar100='CIFAR-100', imagenet='ImageNet')
 # Percent of the whole network's multiply-adds (supplement, Table 3).

@@ -2,9 +2,9 @@
 
     python tools/dataset_converters/fashion_scenes.py
     python tools/dataset_converters/mni152.py
-    python tools/evidence.py run --jobs 2      # goes on where it stopped
-    python tools/evidence.py times             # while nothing else runs
-    python tools/evidence.py page
+    python tools/study evidence run --jobs 2      # goes on where it stopped
+    python tools/study evidence times             # while nothing else runs
+    python tools/study evidence page
 
 Each finished run is a line of docs/evidence/runs.jsonl; docs/evidence/times.json are times of the
 demo's networks, all measured by turns.
@@ -13,10 +13,10 @@ demo's networks, all measured by turns.
 import json
 from pathlib import Path
 
-from study import fit_runs, image_runs, learner_runs
-from study.command_line import ROOT, chosen_runs, finished_lines, list_runs, study_parser
-from study.lines import train
-from study.runs import all_runs
+from . import fit_runs, image_runs, learner_runs
+from .command_line import ROOT, chosen_runs, finished_lines, list_runs, study_parser
+from .lines import train
+from .runs import all_runs
 
 LISTS = dict(evidence=all_runs, learner=learner_runs.all_runs, image_level=image_runs.all_runs,
              fit=fit_runs.all_runs)
@@ -37,22 +37,22 @@ def main():
         if missing:
             parser.error(f'{missing} are not there; tools/dataset_converters/ prepares them; start '
                          "everything in the project's folder")
-        from study.train import finish, prepare_worker
+        from .train import finish, prepare_worker
         if args.study == 'fit':
-            from study.fits import finish
+            from .fits import finish
         if train(runs, args.lines, args.work_dir, args.jobs, finish, prepare_worker):
             raise SystemExit(1)
     elif args.command == 'times':
-        from study.times import write_times
+        from .times import write_times
         write_times(finished_lines(parser, args.lines), args.lines.with_name('times.json'))
     elif args.study != 'evidence':
-        from study import fit_page, image_page, learner_page
+        from . import fit_page, image_page, learner_page
         pages = dict(learner=learner_page, image_level=image_page, fit=fit_page)
         learner_page.write_page(
             pages[args.study].tables(finished_lines(parser, args.lines), finished_lines(
                 parser, parser.get_default('lines'))), ROOT / 'docs' / f'{args.study}.md')
     else:
-        from study.page import write_page
+        from .page import write_page
         timed = args.lines.with_name('times.json')
         times = json.loads(timed.read_text()) if timed.is_file() else {}
         write_page(finished_lines(parser, args.lines), times, ROOT / 'docs' / 'evidence.md')

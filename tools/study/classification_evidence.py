@@ -1,16 +1,16 @@
 """Do classifiers learn the shape of their data? Trains the runs of a page and writes it.
 
-    python tools/classification_evidence.py run --jobs 2      # goes on where it stopped
-    python tools/classification_evidence.py page
+    python tools/study classification_evidence run --jobs 2      # goes on where it stopped
+    python tools/study classification_evidence page
 
 Needs the extra classification. The data are Fashion-MNIST's: Debian's dataset-fashion-mnist, or
 its four unpacked files in data/fashion_mnist. Each finished run is a line of
 docs/classification_evidence/runs.jsonl, the page is docs/classification_evidence.md.
 """
 
-from study.classifier_runs import all_runs
-from study.command_line import ROOT, chosen_runs, finished_lines, list_runs, study_parser
-from study.lines import train
+from .classifier_runs import all_runs
+from .command_line import ROOT, chosen_runs, finished_lines, list_runs, study_parser
+from .lines import train
 
 NAME = 'classification_evidence'
 
@@ -22,8 +22,8 @@ def main():
     if args.command == 'list':
         list_runs(runs, args.lines)
     elif args.command == 'run':
-        from study.classifiers import FOLDER, finish, prepare_data
-        from study.train import prepare_worker
+        from .classifiers import FOLDER, finish, prepare_data
+        from .train import prepare_worker
         prepare_data()
         if not FOLDER.is_dir():
             parser.error(f'{str(FOLDER)!r} is not there; put the unpacked files of Fashion-MNIST '
@@ -31,7 +31,7 @@ def main():
         if train(runs, args.lines, args.work_dir, args.jobs, finish, prepare_worker, 'accuracy'):
             raise SystemExit(1)
     else:
-        from study.classifier_page import write_page
+        from .classifier_page import write_page
         write_page(finished_lines(parser, args.lines), ROOT / 'docs' / f'{NAME}.md')
 
 
