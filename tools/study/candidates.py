@@ -15,7 +15,7 @@ from mmseg_dynopool.data.prepare_fashion_scenes import VARIANTS
 from mmseg_dynopool.layers.find import short_names
 from mmseg_dynopool.models.cost import count_network_gmacs, network_counter
 
-from . import kernels  # noqa: F401, its hook is registered
+from . import kernels, spaced_hrnet  # noqa: F401, they are registered
 from .runs import NETWORKS, Run
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -144,8 +144,10 @@ def _aligned(run, overrides, scales):
     sizes = [(h, w) for h in range(_ALIGNED, height + 1, _ALIGNED)
              for w in range(_ALIGNED, width + 1, _ALIGNED)
              if abs(math.log(h * width / (w * height))) < 0.1 and h * w > 0.3 * height * width]
-    return _at_size(*min(sizes, key=lambda size: abs(
-        math.log(count_network_gmacs(stock, size) / wanted))))
+    size = min(sizes, key=lambda size: abs(math.log(count_network_gmacs(stock, size) / wanted)))
+    if run.network == 'demo':  # crops and flips by the training's own pipeline
+        return _in_network(run, overrides, size)
+    return _at_size(*size)
 
 
 def _planned(run, overrides, scales):
@@ -156,15 +158,36 @@ def _planned(run, overrides, scales):
                                   **_budget(run, overrides, {}))]}
 
 
-def _kernel(run, overrides, scales):
-    """The aligned size again, of an image that the network itself resizes by one of KERNELS."""
-    size = _aligned(run, overrides, scales)['model.data_preprocessor.size']
+def _in_network(run, overrides, size):
+    """The stock network, whose image has another size behind the data preprocessor."""
     scale = tuple(n / m for n, m in zip(size, _stock_network(run, overrides)[0]))
     stock = load(NETWORKS[run.network], {}).model.backbone.to_dict()
     return {'model.backbone': dict(
-                _delete_=True, type='DynOPoolBackbone', backbone=stock,
-                dynopool=dict(levels='image', scale=dict(image=scale), learn=False, multiple=8)),
+        _delete_=True, type='DynOPoolBackbone', backbone=stock,
+        dynopool=dict(levels='image', scale=dict(image=scale), bounds=dict(image=(0.1, 8.)),
+                      learn=False, multiple=_ALIGNED))}
+
+
+def _kernel(run, overrides, scales):
+    """The aligned size again, of an image that the network itself resizes by one of KERNELS."""
+    found = _aligned(run, overrides, scales)
+    size = found.get('model.data_preprocessor.size')
+    return {**(_in_network(run, overrides, size) if size else found),
             'custom_hooks': [dict(type='KernelHook', kernel=dict(run.options)['kernel'])]}
+
+
+def _shaped(run, overrides, scales):
+    """An image of the size that the options name, `'64x80'`."""
+    return _in_network(run, overrides, map(int, dict(run.options)['size'].split('x')))
+
+
+def _spaced(run, overrides, scales):
+    """Strides by nnU-Net's rule; the option ``'image'`` scales the image first, to the cost."""
+    image = dict(run.options).get('image', 1.)
+    backbone = dict(load(NETWORKS[run.network], {}).model.backbone.to_dict(), type='SpacedHRNet')
+    return {'model.backbone': dict(
+        _delete_=True, type='DynOPoolBackbone', backbone=backbone,
+        dynopool=dict(levels='image', scale=dict(image=image), learn=False))}
 
 
 def _squeezed(run, overrides, scales):
@@ -360,6 +383,7 @@ class Lion(torch.optim.Optimizer):
 _OPTIMIZERS = dict(AdamW=dict(type='AdamW', lr=0.01, weight_decay=1e-4),
                    Lion=dict(type='Lion', lr=0.001, weight_decay=1e-3))
 _METHODS = dict(stock=_stock, input=_input, aligned=_aligned, planned=_planned, kernel=_kernel,
+                shaped=_shaped, spaced=_spaced,
                 squeezed=_squeezed, narrow=_narrow, uniform=_uniform, picked=_picked,
                 adaptor=_adaptor, dynopool=_dynopool, measured=_of_0_3, latency=_of_0_3,
                 retrained=_retrained, fixed=_fixed, slopes=_slopes, learner=_learner,

@@ -10,6 +10,9 @@ LEARNED = (*IMAGE, ('jitter', JITTERS[1]))
 UNIFORM = (*IMAGE, ('travel', 0.), ('jitter', JITTERS[1]))  # along the plan; nothing learns
 SETTINGS = (('learner', LEARNED), ('aligned', ()), ('planned', ()), ('learner', UNIFORM))
 THICK = (*IMAGE, ('iterations', 1200))
+# Of the thick slices, at about the stock network's cost, but for the last.
+SHAPES = ('48x104', '64x80', '72x72', '88x56', '160x160')
+STRAIGHT = (*IMAGE, ('iterations', 1200), ('travel', 0.), ('jitter', 0.1))  # at the stock sizes
 LONG = (('iterations', 900), )
 KERNELS = ('antialiased', 'bilinear', 'area', 'mean', 'maximum')
 
@@ -29,6 +32,12 @@ def all_runs() -> list[Run]:
     for network, data, _ in PLACES:
         runs += _seeds(3, network, data, 'learner', 0.5, options=(*IMAGE, ('jitter', 0.)))
     runs += _seeds(3, 'demo', 'mni152_coronal_5', 'learner', 1., options=(*THICK, ('jitter', 0.)))
+    for seed in range(3):
+        runs += [Run('demo', 'mni152_coronal_5', 'shaped', 1., seed, (*THICK[1:], ('size', size)))
+                 for size in SHAPES]
+        runs += [Run('demo', 'mni152_coronal_5', 'spaced', 1., seed, (*THICK[1:], *more))
+                 for more in ((), (('image', 0.5), ))]
+        runs.append(Run('demo', 'mni152_coronal_5', 'learner', 1., seed, STRAIGHT))
     for method, options in (('stock', ()), ('learner', LEARNED), ('aligned', ()), ('squeezed', ())):
         ratio = 1. if method == 'stock' else 0.5
         runs += _seeds(3, 'hrnet', 'stretched_h', method, ratio, options=options + LONG)
