@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from mmseg.registry import HOOKS, MODELS
-from scipy.stats import t
 
 from mmseg_dynopool.data.prepare_fashion_scenes import VARIANTS
 from mmseg_dynopool.layers import learned_pools
@@ -23,15 +22,16 @@ from study import candidates, learner_runs, times
 from study import lines as study_lines
 from study import train as training
 from study.candidates import describe, gmacs, load
-from study.page import write_page
+from study.page_0_3 import write_page
 from study.runs import CHEAPER, METHODS, NETWORKS, Run, all_runs
 from study.tables import Group, at_time, difference, total_stride_ratio
 from support.commands import tool
 from support.pretend import pretend
 from support.toys import ROOT
+from support.welch import welch
 
 LINES = ROOT / 'docs' / 'evidence' / 'runs.jsonl'
-PAGE = ROOT / 'docs' / 'evidence.md'
+PAGE = ROOT / 'docs' / 'evidence_0_3.md'
 DONE = study_lines.read_lines(LINES)
 TIMES = json.loads(LINES.with_name('times.json').read_text())
 RUNS = {run.key: run for run in all_runs()}
@@ -190,8 +190,8 @@ def test_the_recorded_cost_is_that_of_the_recorded_config(key):
 
 
 def test_the_page_is_that_of_the_lines(tmp_path):
-    write_page(DONE, TIMES, tmp_path / 'evidence.md')
-    assert (tmp_path / 'evidence.md').read_text() == PAGE.read_text()
+    write_page(DONE, TIMES, tmp_path / PAGE.name)
+    assert (tmp_path / PAGE.name).read_text() == PAGE.read_text()
     for picture in re.findall(r'\]\((evidence/\w+\.png)\)', PAGE.read_text()):
         assert (tmp_path / picture).is_file() and (PAGE.parent / picture).is_file()
 
@@ -223,14 +223,6 @@ def test_the_tables_numbers_recomputed():
 
 def mious(network, method, ratio, **options):
     return [line['miou'] for line in finished(network, 'stretched_h', method, ratio, **options)]
-
-
-def welch(first, second):
-    """Difference of means, and half of its 95 % confidence interval, by the formulas."""
-    errors = [statistics.variance(values) / len(values) for values in (first, second)]
-    freedom = sum(errors)**2 / sum(e**2 / (len(v) - 1) for e, v in zip(errors, (first, second)))
-    return (statistics.fmean(first) - statistics.fmean(second),
-            float(t.ppf(0.975, freedom)) * sum(errors)**0.5)
 
 
 @pytest.mark.parametrize('network, ratio, options, ahead, level, behind', [

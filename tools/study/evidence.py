@@ -52,10 +52,13 @@ def main():
             pages[args.study].tables(finished_lines(parser, args.lines), finished_lines(
                 parser, parser.get_default('lines'))), ROOT / 'docs' / f'{args.study}.md')
     else:
-        from .page import write_page
+        from .page_0_3 import write_page
         timed = args.lines.with_name('times.json')
         times = json.loads(timed.read_text()) if timed.is_file() else {}
-        write_page(finished_lines(parser, args.lines), times, ROOT / 'docs' / 'evidence.md')
+        write_page(finished_lines(parser, args.lines), times, ROOT / 'docs' / 'evidence_0_3.md')
+    if args.command == 'page':
+        from . import overview
+        overview.write_page(ROOT / 'docs')
 
 
 if __name__ == '__main__':

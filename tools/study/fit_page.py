@@ -21,17 +21,17 @@ UNITS = dict(time='half of its time', gmacs='half of its multiply-adds')
 def tables(done: dict[str, dict], _: dict[str, dict]) -> str:
     """The tables, and what is missing."""
     scores, tests, sizes, seconds = [], [], [], []
-    for name, lines in _places(done):
-        scores.append([name, *(_spread(lines, column, 0) for column in COLUMNS),
-                       _ahead(lines, 0), len(lines)])
+    for place, lines in places(done):
+        scores.append([place, *(column(lines, name, 0) for name in COLUMNS),
+                       ahead(lines, 0), len(lines)])
         if all(len(score) > 1 for line in lines for score in line['scores'].values()):
-            tests.append([name, *(_spread(lines, column, 1) for column in COLUMNS),
-                          _ahead(lines, 1), len(lines)])
-        sizes.append([name, *('; '.join('{} x {}'.format(*line['sizes'][column]) for line in lines)
+            tests.append([place, *(column(lines, name, 1) for name in COLUMNS),
+                          ahead(lines, 1), len(lines)])
+        sizes.append([place, *('; '.join('{} x {}'.format(*line['sizes'][column]) for line in lines)
                               for column in ('plain', 'fit', 'learned')),
                       *(spread([line[ratios]['fit'] for line in lines], 2)
                         for ratios in ('gmacs_ratios', 'time_ratios'))])
-        seconds.append([name, *(spread([line['stage_seconds'][stage] / line['stock_seconds']
+        seconds.append([place, *(spread([line['stage_seconds'][stage] / line['stock_seconds']
                                         for line in lines], 2)
                                 for stage in ('search', 'compare', 'finish'))])
     head = ['', *COLUMNS.values(), 'fit less plain', 'seeds']
@@ -51,7 +51,8 @@ def tables(done: dict[str, dict], _: dict[str, dict]) -> str:
     return '\n\n'.join(parts) + '\n'
 
 
-def _places(done: dict[str, dict]) -> Iterator[tuple[str, list[dict]]]:
+def places(done: dict[str, dict]) -> Iterator[tuple[str, list[dict]]]:
+    """The finished runs by network, data and target."""
     for unit in TARGETS:
         for network, data, options in PLACES:
             runs: list[Run] = _seeds(3, network, data, unit, 0.5, options=options)
@@ -60,11 +61,13 @@ def _places(done: dict[str, dict]) -> Iterator[tuple[str, list[dict]]]:
                 yield f'{NAMES[network]}, {data}, {UNITS[unit]}', lines
 
 
-def _spread(lines: list[dict], column: str, half: int) -> str:
-    return spread([line['scores'][column][half] for line in lines if column in line['scores']], 1)
+def column(lines: list[dict], name: str, half: int) -> str:
+    """mIoU of a network in a place's lines, on the validation half or the test half."""
+    return spread([line['scores'][name][half] for line in lines if name in line['scores']], 1)
 
 
-def _ahead(lines: list[dict], half: int) -> str:
+def ahead(lines: list[dict], half: int) -> str:
+    """The fitted networks less the plain smaller inputs, by pairs."""
     pairs = [line['scores']['fit'][half] - line['scores']['plain'][half] for line in lines]
     if len(pairs) < 2:
         return f'{pairs[0]:+.1f}'

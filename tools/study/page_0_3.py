@@ -1,4 +1,4 @@
-"""docs/evidence.md and its figures, from the JSON lines."""
+"""docs/evidence_0_3.md and its figures, from the JSON lines."""
 
 import statistics
 from pathlib import Path
@@ -25,23 +25,23 @@ _TIMES = (0.95, 0.9, 0.85, 0.8)
 
 
 def write_page(done: dict[str, dict], times: dict[str, float], path: Path) -> None:
-    """Write the page, and its figures into the folder of the page's name.
+    """Write the page, and its figures into the folder ``evidence``.
 
     Args:
         done: JSON lines by key.
         times: of the demo's networks, by key, see ``times.py``.
-        path: the page, ``docs/evidence.md``.
+        path: the page, ``docs/evidence_0_3.md``.
     """
     runs = all_runs()
     results = Results(done, runs)
     listed = [run for run in runs if run.key in done]
     text = render(
-        'page', table=Tables(results, times), group=results.group, difference=difference,
+        'page_0_3', table=Tables(results, times), group=results.group, difference=difference,
         done=len(listed),
         listed=len(runs), line=next(iter(done.values())),
         minutes=statistics.median(done[run.key]['seconds'] for run in listed) / 60)
     path.write_text(text)
-    folder = path.with_suffix('')
+    folder = path.with_name('evidence')
     folder.mkdir(exist_ok=True)
     for network in ('hrnet', 'deeplab'):
         for name, label in (('gmacs', 'multiply-adds'), ('test_time', 'time of inference')):

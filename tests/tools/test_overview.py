@@ -1,0 +1,55 @@
+"""docs/evidence.md: what it says of all studies is what their lines say."""
+
+import json
+import re
+
+import pytest
+
+from study.overview import write_page
+from support.toys import ROOT
+from support.welch import welch
+
+PAGE = (ROOT / 'docs' / 'evidence.md').read_text()
+LINES = [json.loads(text) for name in ('evidence', 'image_level') for text in
+         (ROOT / 'docs' / name / 'runs.jsonl').read_text().splitlines()]
+LEARNED = dict(image=True, jitter=0.1)
+
+
+def mious(network, data, method, ratio=0.5, **options):
+    return [line['miou'] for line in LINES if line['options'] == options and (
+        line['network'], line['data'], line['method'], line['target_ratio']) == (
+            network, data, method, ratio)]
+
+
+def test_the_page_is_that_of_the_lines(tmp_path):
+    for name in ('evidence', 'image_level', 'fit'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'runs.jsonl').symlink_to(ROOT / 'docs' / name / 'runs.jsonl')
+    write_page(tmp_path)
+    assert (tmp_path / 'evidence.md').read_text() == PAGE
+    pictures = re.findall(r'\]\((evidence/\w+\.png)\)', PAGE)
+    assert len(pictures) == 4
+    assert all((tmp_path / name).is_file() and (ROOT / 'docs' / name).is_file()
+               for name in pictures)
+
+
+@pytest.mark.parametrize('data, method, sign', [
+    ('stretched_h', 'aligned', 1), ('stretched_h', 'squeezed', 1), ('isotropic', 'aligned', 0)])
+def test_the_verdicts_hold(data, method, sign):
+    """What the page says of the HRNet in words; and the difference that stands there."""
+    mean, half = welch(mious('hrnet', data, 'learner', **LEARNED), mious('hrnet', data, method))
+    assert (mean > half) - (mean < -half) == sign
+    assert f'({mean:+.2f} ± {half:.2f})' in PAGE
+
+
+def test_the_other_verdicts_hold():
+    long = dict(iterations=900)
+    mean, half = welch(mious('deeplab', 'stretched_h', 'learner', **LEARNED, **long),
+                       mious('deeplab', 'stretched_h', 'aligned', **long))
+    assert mean > half > 0
+    slices = dict(iterations=1200)
+    learned = mious('demo', 'mni152_coronal_5', 'learner', 1., **LEARNED, **slices)
+    others = [mious('demo', 'mni152_coronal_5', 'shaped', 1., size=size, **slices)
+              for size in ('48x104', '64x80', '72x72', '88x56')]
+    others.append(mious('demo', 'mni152_coronal_5', 'stock', 1., **slices))
+    assert all(sum(learned) / len(learned) > max(scores) for scores in others if scores)
