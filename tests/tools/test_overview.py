@@ -26,7 +26,8 @@ def test_the_page_is_that_of_the_lines(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / 'runs.jsonl').symlink_to(ROOT / 'docs' / name / 'runs.jsonl')
     write_page(tmp_path)
-    assert (tmp_path / 'evidence.md').read_text() == PAGE
+    for name in ('evidence', 'which_way'):
+        assert (tmp_path / f'{name}.md').read_text() == (ROOT / f'docs/{name}.md').read_text()
     pictures = re.findall(r'\]\((evidence/\w+\.png)\)', PAGE)
     assert len(pictures) == 4
     assert all((tmp_path / name).is_file() and (ROOT / 'docs' / name).is_file()

@@ -1,4 +1,4 @@
-"""docs/evidence.md: what the finished runs of all studies say together, pictures first."""
+"""docs/evidence.md and which_way.md: what the finished runs of all studies say together, pictures first."""
 
 import statistics
 from pathlib import Path
@@ -28,9 +28,10 @@ NO_RUNS = Group((), 0)
 
 
 def write_page(docs: Path) -> None:
-    """Write the page and its figures from the lines of ``docs/*/runs.jsonl``."""
+    """Write the pages and their figures from the lines of ``docs/*/runs.jsonl``."""
     page = Overview(docs)
-    (docs / 'evidence.md').write_text(render('evidence', page=page))
+    for name in ('evidence', 'which_way'):
+        (docs / f'{name}.md').write_text(render(name, page=page))
     for network, data in PLACES:
         page.draw(network, data, docs / 'evidence' / f'{network}_{data}.png')
 
@@ -60,6 +61,11 @@ class Overview:
     def learned(self, network: str, data: str, ratio: float = 0.5, long: bool = False) -> Group:
         """The learned networks, in trainings of the usual length or of 900 iterations."""
         return self.group(network, data, 'learner', ratio, LEARNED + (LONG if long else ()))
+
+    def still(self, network: str, data: str, long: bool = False) -> Group:
+        """As `learned`, without jitter."""
+        return self.group(network, data, 'learner', 0.5,
+                          (*IMAGE, ('jitter', 0.), *(LONG if long else ())))
 
     def ahead(self, network: str, data: str, method: str, old: bool = False, long: bool = False
               ) -> str:
@@ -108,8 +114,6 @@ class Overview:
         """Trainings of 900 iterations."""
         rows = []
         for network in ('hrnet', 'deeplab'):
-            still = self.group(network, 'stretched_h', 'learner', 0.5,
-                               (*IMAGE, ('jitter', 0.), *LONG))
             stock = self.group(network, 'stretched_h', 'stock', 1., LONG)
             trained = self.fits.get(f'{NAMES[network]}, stretched_h, half of its multiply-adds', [])
             before = (_score(stock) if stock.lines else
@@ -117,7 +121,8 @@ class Overview:
                       f'({len(trained)})')
             rows.append([NAMES[network], before,
                          _score(self.group(network, 'stretched_h', 'aligned', 0.5, LONG)),
-                         _score(self.learned(network, 'stretched_h', long=True)), _score(still)])
+                         _score(self.learned(network, 'stretched_h', long=True)),
+                         _score(self.still(network, 'stretched_h', long=True))])
         return markdown(['stretched_h', 'stock, cost 1', 'smaller input, multiples of 8',
                          'image + DynOPool, learned', 'the same, no jitter'], rows)
 
@@ -127,6 +132,11 @@ class Overview:
                  fit_page.ahead(lines, 0), len(lines)] for name, lines in self.fits.items()]
         return markdown(['', 'as trained', 'plain smaller input', 'fit', 'fit less plain',
                          'seeds'], rows)
+
+    def fit_ahead(self, network: str, data: str) -> str:
+        """Of trained networks at half of their multiply-adds: fitted less plain smaller input."""
+        lines = self.fits.get(f'{NAMES[network]}, {data}, {fit_page.UNITS["gmacs"]}')
+        return fit_page.ahead(lines, 0) if lines else '-'
 
     def time(self, network: str, data: str, method: str, old: bool = False) -> str:
         """Of inference, relative to the stock network."""
