@@ -10,7 +10,7 @@ from mmseg.datasets import BaseSegDataset
 class FashionScenesDataset(BaseSegDataset):
     """Scenes of garments, ten classes and background.
 
-    ``tools/dataset_converters/fashion_scenes.py`` prepares the files. Images and label maps are
+    ``tools/study fashion_scenes`` prepares the files. Images and label maps are
     PNG files of the same name; a label's value is its class.
 
     Args:

@@ -14,7 +14,6 @@ import pytest
 import torch
 from mmseg.registry import HOOKS, MODELS
 
-from mmseg_dynopool.data.prepare_fashion_scenes import VARIANTS
 from mmseg_dynopool.layers import learned_pools
 from mmseg_dynopool.models import count_network_gmacs
 from mmseg_dynopool.models.whole_network import forward_without_postprocessing
@@ -22,6 +21,7 @@ from study import candidates, learner_runs, times
 from study import lines as study_lines
 from study import train as training
 from study.candidates import describe, gmacs, load
+from study.fashion_scenes import VARIANTS
 from study.page_0_3 import write_page
 from study.runs import CHEAPER, METHODS, NETWORKS, Run, all_runs
 from study.tables import Group, at_time, difference, total_stride_ratio

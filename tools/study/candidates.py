@@ -11,11 +11,11 @@ from mmengine.registry import OPTIMIZERS, init_default_scope
 from mmseg.registry import HOOKS, MODELS
 
 from mmseg_dynopool import DynOPoolHook
-from mmseg_dynopool.data.prepare_fashion_scenes import VARIANTS
 from mmseg_dynopool.layers.find import short_names
 from mmseg_dynopool.models.cost import count_network_gmacs, network_counter
 
 from . import kernels, spaced_hrnet  # noqa: F401, they are registered
+from .fashion_scenes import VARIANTS
 from .runs import NETWORKS, Run
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'

@@ -10,11 +10,11 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
 
-from mmseg_dynopool.data.prepare_fashion_scenes import INSTALLED
 from mmseg_dynopool.models.cost import count_network_gmacs, network_counter
 
 from .candidates import leaning, match
 from .classifier_runs import DISTORTIONS, ClassifierRun, Distortion
+from .fashion_scenes import INSTALLED
 from .train import circumstances, quiet_folder, scales_of
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/classification/evidence_vgg_fashion.py'

@@ -1,6 +1,6 @@
 """Does it pay? Trains the runs of docs/evidence.md and writes the page.
 
-    python tools/dataset_converters/fashion_scenes.py
+    python tools/study fashion_scenes
     python tools/dataset_converters/mni152.py
     python tools/study evidence run --jobs 2      # goes on where it stopped
     python tools/study evidence times             # while nothing else runs
@@ -35,7 +35,8 @@ def main():
     elif args.command == 'run':
         missing = sorted({run.folder for run in runs if not Path(run.folder).is_dir()})
         if missing:
-            parser.error(f'{missing} are not there; tools/dataset_converters/ prepares them; start '
+            parser.error(f'{missing} are not there; tools/study fashion_scenes and '
+                         'tools/dataset_converters/mni152.py prepare them; start '
                          "everything in the project's folder")
         from .train import finish, prepare_worker
         if args.study == 'fit':

@@ -1,4 +1,4 @@
-"""docs/evidence.md and which_way.md: what the finished runs of all studies say together, pictures first."""
+"""docs/evidence.md and which_way.md: what the finished runs of all studies say together."""
 
 import statistics
 from pathlib import Path

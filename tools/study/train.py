@@ -29,7 +29,7 @@ from .candidates import describe, load
 from .runs import Run
 from .slopes import compare_slopes
 
-VAL = 200  # scenes; of `fashion_scenes.py --val 400` the others are a test half
+VAL = 200  # scenes; of `fashion_scenes --val 400` the others are a test half
 REPEATS = dict(train=7, test=21)
 
 

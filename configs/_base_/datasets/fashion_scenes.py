@@ -1,4 +1,4 @@
-# Garments on textured canvases; tools/dataset_converters/fashion_scenes.py prepares them.
+# Garments on textured canvases; tools/study fashion_scenes prepares them.
 dataset_type = 'FashionScenesDataset'
 data_root = 'data/fashion_scenes/isotropic/'
 train_pipeline = [

@@ -1,5 +1,6 @@
 """Compose segmentation scenes of Fashion-MNIST's garments (Xiao et al., arXiv 1708.07747)."""
 
+import argparse
 import gzip
 import math
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import cv2
 import numpy as np
 import torch
 
+from mmseg_dynopool.cli.options import positive_int
 from mmseg_dynopool.files import make_folder, write_image
 
 # Debian's package dataset-fashion-mnist.
@@ -195,3 +197,26 @@ def _texture(variant: SceneVariant, rng: np.random.Generator) -> np.ndarray:
         canvas += cv2.warpAffine(grid.astype(np.float32), matrix, variant.shape[::-1],
                                  flags=cv2.INTER_CUBIC)
     return canvas
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('variants', nargs='*', metavar='VARIANT',
+                        help=f'default: all, which are {", ".join(VARIANTS)}')
+    parser.add_argument('-o', '--out-dir', type=Path, default=Path('data/fashion_scenes'),
+                        help='the variants get folders of their names in it')
+    parser.add_argument('--source', help="folder of Fashion-MNIST's files (default: that of "
+                        "Debian's package, else data/fashion-mnist, downloaded)")
+    parser.add_argument('--train', type=positive_int, default=2000, help='number of scenes')
+    parser.add_argument('--val', type=positive_int, default=200, help='number of scenes')
+    parser.add_argument('--seed', type=int, default=0)
+    args = parser.parse_args()
+    for variant in args.variants or VARIANTS:
+        counts = prepare_fashion_scenes(args.out_dir / variant, variant, args.source, args.train,
+                                        args.val, args.seed)
+        print(f'{args.out_dir / variant}: '
+              + ', '.join(f'{n} {split} scenes' for split, n in counts.items()))
+
+
+if __name__ == '__main__':
+    main()

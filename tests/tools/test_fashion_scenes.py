@@ -7,16 +7,15 @@ import numpy as np
 import pytest
 
 from mmseg_dynopool import FashionScenesDataset
-from mmseg_dynopool.data import prepare_fashion_scenes as module
-from mmseg_dynopool.data.prepare_fashion_scenes import (
+from study import fashion_scenes as module
+from study.fashion_scenes import (
     VARIANTS,
     SceneVariant,
     compose_scene,
     prepare_fashion_scenes,
     read_fashion_mnist,
 )
-from support.commands import script
-from support.toys import ROOT
+from support.commands import tool
 
 
 def write_source(folder, seed=0):
@@ -176,8 +175,8 @@ def test_an_unknown_variant(source, tmp_path):
 
 
 def test_one_command_prepares_the_variants(source, tmp_path):
-    script(ROOT / 'tools/dataset_converters/fashion_scenes.py', 'mixed', 'stretched_w', '-o',
-           tmp_path / 'out', '--source', source, '--train', 2, '--val', 1, cwd=tmp_path)
+    tool('fashion_scenes', 'mixed', 'stretched_w', '-o', tmp_path / 'out', '--source', source,
+         '--train', 2, '--val', 1, cwd=tmp_path)
     assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['mixed', 'stretched_w']
     image = cv2.imread(str(tmp_path / 'out/stretched_w/images/val/scene_0000.png'))
     assert image.shape == (72, 216, 3)
