@@ -1,42 +1,27 @@
 """The hook of a training whose network learns its scales."""
 
-import logging
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from mmengine.dist import broadcast_object_list
 from mmengine.hooks import EMAHook, Hook
 from mmengine.hooks.hook import DATA_BATCH
-from mmengine.registry import HOOKS, TASK_UTILS
+from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from mmseg_dynopool.costs import ComplexityModel, Cost, probe_complexity
+from mmseg_dynopool.costs import ComplexityModel, Cost
 from mmseg_dynopool.costs.options import CostOptions
 from mmseg_dynopool.layers import ImageResize, ShapeAdaptor, learned_pools
 from mmseg_dynopool.layers.pool import read_alphas
-from mmseg_dynopool.learning import (
-    BudgetKeeper,
-    LearnedScales,
-    ScaleLearner,
-    TwoPasses,
-    add_cost_gradient,
-)
-from mmseg_dynopool.learning.cost_gradient import PAPER_WEIGHT, cost_of
+from mmseg_dynopool.learning import BudgetKeeper, ScaleLearner, TwoPasses, add_cost_gradient
+from mmseg_dynopool.learning.cost_gradient import PAPER_WEIGHT
 from mmseg_dynopool.learning.learner import check_options
-from mmseg_dynopool.models.whole_network import (
-    NetworkForward,
-    check_channels,
-    check_other_sizes,
-    find_function,
-    network_forward,
-    unwrap,
-)
+from mmseg_dynopool.models.whole_network import check_channels, find_function, unwrap
 
 from .batches import loss_on, shape_of
+from .cost_log import forget_slopes, log, progress, scalars_now
 from .kept_checkpoints import KeptCheckpoints
 from .old_state import check_optimizer, state_of_0_3
 from .optimizers import (
@@ -47,10 +32,9 @@ from .optimizers import (
     parameter_groups,
 )
 from .shape_log_hook import ShapeLogHook, named_pools
-from .shape_scalar import ShapeScalar
+from .steering import build, steer
 
 STATE = 'dynopool'  # in checkpoints
-_OTHER_START = 1e-4  # of a scale
 
 
 @HOOKS.register_module()
@@ -106,6 +90,7 @@ class DynOPoolHook(Hook):
         learner: of the scales; None with the straight-through gradient.
         keeper: of the budget, or None.
         cost: of the budget or weight; None before it is known.
+        gmacs: the multiply-adds, whatever the budget is of; None before they are known.
         shape: input size ``(H, W)`` at which it counts.
 
     Raises:
@@ -136,7 +121,7 @@ class DynOPoolHook(Hook):
         check_channels(in_channels)
         self._given = dict(gmacs_weight=gmacs_weight, gmacs_budget=gmacs_budget,
                            latency_budget=latency_budget, gmacs_shape=gmacs_shape,
-                           budget=_build(budget))
+                           budget=build(budget))
         self.options = CostOptions.of(**self._given)
         self.gradient = gradient
         self.forward, self.in_channels = forward and find_function(forward), in_channels
@@ -147,7 +132,7 @@ class DynOPoolHook(Hook):
         self.keeper: BudgetKeeper | None = None
         self.cost: Cost | None = None
         self.shape: tuple[int, ...] | None = None
-        self._gmacs: ComplexityModel | None = None
+        self.gmacs: ComplexityModel | None = None
         self._loaded: dict | None = None
         self._handles: list[RemovableHandle] = []
         self._scalars: dict[str, Any] = {}
@@ -194,7 +179,7 @@ class DynOPoolHook(Hook):
         self._clean_up(runner)  # after a training that an error ended
         self._ready = False
         _set_has_cost_hook(model, True)
-        if hasattr(model, 'cost_options') and not self._has_cost:
+        if hasattr(model, 'cost_options') and not self.has_cost:
             self.options = self.options._replace(weight=PAPER_WEIGHT)
             runner.logger.info(
                 f'no cost is given: lambda is {PAPER_WEIGHT:g} as in version 0.3. Set '
@@ -205,11 +190,11 @@ class DynOPoolHook(Hook):
                                'cuDNN would search for its fastest kernels again and again')
         resizes = [pool for pool in pools.values()
                    if isinstance(pool, ImageResize) and pool.parameter.requires_grad]
-        if resizes and not self._learns_by_measuring(model):
+        if resizes and not self.measures(model):
             raise ValueError("the image's scale learns by measured losses alone: give DynOPoolHook "
                              "a gmacs_budget, or gradient='learner', or leave the scale at 1 by "
                              'dynopool=dict(learn=dict(image=False)) or without image=True')
-        if not self._learns_by_measuring(model):
+        if not self.measures(model):
             for group in parameter_groups(runner, pools):
                 if group.get('weight_decay', 0) > 0:
                     runner.logger.warning(
@@ -224,12 +209,12 @@ class DynOPoolHook(Hook):
             getattr(model, 'data_preprocessor', None), 'size', None)
         if shape is None and self._loaded:
             shape = self._loaded['shape']
-        if shape is not None or not self._has_cost:
+        if shape is not None or not self.has_cost:
             self._prepare(runner, shape)
 
     def after_train(self, runner: Runner) -> None:
         if self.keeper is not None:
-            self._kept.tell(runner, self.keeper, self._progress(runner))
+            self._kept.tell(runner, self.keeper, progress(runner))
         self._clean_up(runner)
 
     def _clean_up(self, runner: Runner) -> None:
@@ -246,14 +231,14 @@ class DynOPoolHook(Hook):
                           ) -> None:
         if not self._ready:
             self._prepare(runner, shape_of(unwrap(runner.model), data_batch))
-        self._scalars = self._scalars_now(runner)
+        self._scalars = scalars_now(self, runner)
 
     def begin_pass(self, runner: Runner, data_batch: DATA_BATCH) -> None:
         """Measure a slope if one is due, and let the training's pass run around the scales."""
         if self.learner is None:
             return
         if self.learner.settled:
-            self._forget_slopes(runner)
+            forget_slopes(self, runner)
         skipped = self.learner.skipped
         self.learner.measure(loss_on(runner, data_batch))
         if self.learner.skipped > skipped == 0:
@@ -266,7 +251,7 @@ class DynOPoolHook(Hook):
                          outputs: dict | None = None) -> None:
         if self.learner is not None:
             self.learner.end_pass()
-        self._log(runner, outputs)
+        log(runner, self._scalars, outputs)
         keeper = self.keeper
         was_settled = keeper is not None and keeper.settled is not None
         if has_stepped(runner):
@@ -300,10 +285,12 @@ class DynOPoolHook(Hook):
             checkpoint[STATE] = state
 
     @property
-    def _has_cost(self) -> bool:
+    def has_cost(self) -> bool:
+        """Whether the options name a cost."""
         return self.options.budget is not None or self.options.weight is not None
 
-    def _learns_by_measuring(self, model: nn.Module) -> bool:
+    def measures(self, model: nn.Module) -> bool:
+        """Whether a learner moves the scales of a model, by measured losses."""
         if self.gradient is not None:
             return self.gradient != 'straight_through'
         pools = [p for p in learned_pools(model).values() if p.parameter.requires_grad]
@@ -314,98 +301,18 @@ class DynOPoolHook(Hook):
 
     def _prepare(self, runner: Runner, shape: Sequence[int] | None) -> None:
         """Make the cost known, and what steers it."""
-        model, budget, state = unwrap(runner.model), self.options.budget, self._loaded or {}
+        state = self._loaded or {}
         self.shape, self._ready = tuple(shape) if shape else None, True
-        self.cost = self._gmacs = self.keeper = self.learner = None
-        if self._has_cost:
-            assert shape is not None  # asked for before
-            network = (model, shape, *self._find_forward(runner, shape))
-            if budget is not None:
-                self.cost = budget.cost(*network, state=state.get('cost'))
-                runner.logger.log(logging.WARNING if self.cost.is_doubtful else logging.INFO,
-                                  self.cost.describe())
-            self._gmacs = (self.cost if isinstance(self.cost, ComplexityModel)
-                           else probe_complexity(*network))
-            self.cost = self.cost or self._gmacs
-        maps = self._gmacs.maps() if self._gmacs else ()
-        target: float | None = None
-        phases: dict[str, float] = {}
-        if budget is not None and self.cost is not None:
-            target = budget.wanted(self.cost.initial) / self.cost.initial
-            phases = dict(begin=budget.begin, reach=budget.reach, settle=budget.settle)
-        if target is None:  # else the plan makes other scales pay for a larger image
-            for pool in learned_pools(model).values():
-                if isinstance(pool, ImageResize):
-                    pool.bounds = pool.bounds[0], max(1.0, *pool.initial_scale)
-        if self._learns_by_measuring(model):
-            estimator = _build(self.gradient) if isinstance(self.gradient, dict) else self.estimator
-            seed: list[Any] = [runner.seed]
-            broadcast_object_list(seed)
-            self.learner = ScaleLearner(
-                model, -(-runner.max_iters // accumulation(runner)), self.cost,
-                target, self.options.weight or 0.0,
-                travel=self.travel, every=self.every, jitter=self.jitter, estimator=estimator,
-                smallest=self.smallest, maps=maps, seed=seed[0] or 0, **phases)
-            self.keeper = self.learner.keeper
-        elif target is not None and self.cost is not None:
-            scales = LearnedScales(model)
-            self.keeper = BudgetKeeper(scales, self.cost, target * self.cost.initial,
-                                       self.smallest, maps, **phases)
+        self._kept.best = dict(state.get('best', {}))
+        self.cost = self.gmacs = self.keeper = self.learner = None
+        self.cost, self.gmacs, self.keeper, self.learner = steer(self, runner, self.shape, state)
         assert self._log_hook is not None  # since before_run
         self._log_hook.learner, self._log_hook.shape = self.learner, self.shape
-        small = LearnedScales(model).small_maps(maps, self.smallest)
-        if small and (self.learner or self.keeper):
-            runner.logger.info(f'at {self.shape} these maps have fewer than smallest='
-                               f'{self.smallest} rows or columns in the network as it begins, and '
-                               f'may stay so: {", ".join(small)}')
-        if self.keeper is not None and not state:
-            start, initial = self.keeper.plan.start, self.keeper.cost.initial
-            if any(abs(a * s - 1) > _OTHER_START for pool in learned_pools(model).values()
-                   for a, s in zip(pool.read_alpha(), pool.initial_scale)):
-                runner.logger.info(
-                    f'the run begins at {start / initial:.3f} of the cost at the initial scales of '
-                    'its config, to which the budget is relative: it has loaded other scales')
-        self._resume(runner, state)
-
-    def _find_forward(self, runner: Runner, shape: Sequence[int]) -> NetworkForward:
-        """How the model runs when it is counted, and whether it does so at other scales."""
-        model = unwrap(runner.model)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter('always')
-            found = network_forward(model, shape, self.forward, self.in_channels)
-        for warning in caught:
-            runner.logger.warning(warning.message)
-        check_other_sizes(model, shape, self.forward, self.in_channels)
-        return found
-
-    def _resume(self, runner: Runner, state: dict) -> None:
-        """Go on where a checkpoint was written."""
-        self._kept.best = dict(state.get('best', {}))
-        learner, keeper = self.learner, self.keeper
-        if learner is not None and state.get('learner'):
-            learner.load_state_dict(state['learner'])
-        elif state:
-            old = state.get('keeper') or (state.get('learner') or {}).get('keeper')
-            if keeper is not None and old:
-                now = keeper.scales.read().tolist()  # where a run of 0.3 has settled, if it has
-                keeper.load_state_dict(dict(old, start=old['start'] or now, settled=(
-                    now if old['settled'] is True else old['settled'])))
-            if learner is not None:  # of version 0.3, or of a run with the other gradient
-                runner.logger.info('the scales have a learner that is new to this run; it goes on '
-                                   'from where they are, at this place in the plan')
-        if learner is not None:  # in steps of this run, which may accumulate more iterations
-            learner.done = runner.iter // accumulation(runner)
-
-    @staticmethod
-    def _progress(runner: Runner, steps: int | None = None) -> float:
-        """The share of the training that is done, in steps of the optimizer."""
-        every = accumulation(runner)
-        return (runner.iter // every if steps is None else steps) / -(-runner.max_iters // every)
 
     def _add_gradient(self, runner: Runner, optimizer: torch.optim.Optimizer) -> None:
-        assert self._gmacs is not None and self.options.weight is not None
+        assert self.gmacs is not None and self.options.weight is not None
         held = {id(p) for group in optimizer.param_groups for p in group['params']}
-        add_cost_gradient(unwrap(runner.model), self._gmacs, self.options.weight,
+        add_cost_gradient(unwrap(runner.model), self.gmacs, self.options.weight,
                           loss_scale(optimizer), held)
 
     def _after_optimizer(self, runner: Runner) -> None:
@@ -419,52 +326,9 @@ class DynOPoolHook(Hook):
         for pool in pools.values():
             pool.project_()
         if self.keeper is not None:
-            progress = self._progress(runner, -(-(runner.iter + 1) // accumulation(runner)))
+            share = progress(runner, -(-(runner.iter + 1) // accumulation(runner)))
             scales = self.keeper.scales
-            scales.write_(self.keeper.keep(unwrap(runner.model), scales.read(), progress))
-
-    def _scalars_now(self, runner: Runner) -> dict[str, Any]:
-        """What is logged of this iteration, of the scales with which it begins."""
-        scalars: dict[str, Any] = {}
-        learner, keeper = self.learner, self.keeper
-        if learner is not None and learner.skipped:
-            scalars['slopes_skipped'] = learner.skipped
-        if self.cost is None or self._gmacs is None:
-            return scalars
-        model = unwrap(runner.model)
-        for cost in dict.fromkeys([self._gmacs, self.cost]):
-            now = cost_of(model, cost).detach()
-            scalars[cost.scalar] = now.float()
-            scalars[f'{cost.name}_ratio'] = (now / cost.initial).float()
-        name, unit = self.cost.name, self.cost.unit.lower()
-        if keeper is not None:
-            progress = self._progress(runner)
-            scalars[f'{name}_plan'] = keeper.plan.wanted(progress) / self.cost.initial
-            if keeper.measured is not None:
-                scalars[f'{name}_measured_{unit}'] = keeper.measured
-            if learner is not None and not learner.settled:
-                scalars[f'{name}_slope'] = learner.slope_per_percent()
-        elif self.options.weight is not None:
-            scalars['loss_gmacs'] = self.options.weight * scalars['gmacs']
-        return scalars
-
-    def _log(self, runner: Runner, outputs: dict | None) -> None:
-        scalars = dict(self._scalars)
-        if isinstance(outputs, dict):
-            if 'loss_gmacs' in scalars and 'loss' in outputs:
-                outputs['loss'] = outputs['loss'] + scalars['loss_gmacs']
-            outputs.update(scalars)  # which mmengine logs
-        else:
-            for key, value in scalars.items():
-                runner.message_hub.update_scalar(f'train/{key}', value)
-
-    def _forget_slopes(self, runner: Runner) -> None:
-        """Take slopes out of the log's lines: mmengine repeats what was logged last."""
-        scalars = runner.message_hub.log_scalars
-        of_cost = f'train/{self.cost.name}_slope' if self.cost else ''
-        for key in [key for key in scalars if key == of_cost or ((
-                shape := ShapeScalar.parse(key)) and shape.quantity.startswith('slope'))]:
-            del scalars[key]
+            scales.write_(self.keeper.keep(unwrap(runner.model), scales.read(), share))
 
     def _settle_averages(self, runner: Runner, keeper: BudgetKeeper) -> None:
         """Give moving averages the settled scales: they lag behind and would miss the budget."""
@@ -474,17 +338,6 @@ class DynOPoolHook(Hook):
                 averaged = dict(hook.ema_model.module.named_modules())
                 for name, alpha in keeper.scales.alphas(keeper.settled).items():
                     averaged[name].set_alpha_(alpha)
-
-
-def _build(options: Any) -> Any:
-    """An object from its ``dict(type=...)`` in mmengine's ``TASK_UTILS``."""
-    if not isinstance(options, dict):
-        return options
-    try:
-        return TASK_UTILS.build(dict(options))
-    except KeyError as error:  # mmengine's, of an unknown or a missing type
-        raise ValueError(f'cannot build {options!r}: it takes a type that is registered in '
-                         f"mmengine's TASK_UTILS ({error.args[0]})") from error
 
 
 class _PassHook(Hook):
