@@ -121,7 +121,7 @@ def _learner(hook: dict, old_hook: dict | None) -> str:
     built = DynOPoolHook(**given)
     if old_hook is not None:
         MeasuredGradientHook(**{k: v for k, v in old_hook.items() if k != 'type'}).hand_over(built)
-    return _pairs(given | dict(travel=built.travel, every=built.every, jitter=built.jitter))
+    return _pairs(dict(travel=built.travel, every=built.every) | given)
 
 
 def _settled_time(run: Run) -> str:

@@ -75,7 +75,8 @@ class DynOPoolHook(Hook):
             two thirds of a training step.
         step: by how much the logarithm of a scale is changed for an estimate, up and down.
         jitter: standard deviation, in log(scale), of the scales at which the training's passes run
-            until the budget's ``reach``, half of the training without one.
+            until the budget's ``reach``, half of the training without one; default: 0.1, in
+            trainings of less than 500 steps 0.
         smallest: rows and columns that a learned map keeps at least at the training crop.
         forward: ``forward(network, image)`` runs the model on an image ``(N, C, H, W)`` when its
             cost is counted or timed: a function, its dotted path, or its name in mmengine's
@@ -111,9 +112,10 @@ class DynOPoolHook(Hook):
     def __init__(self, gmacs_budget: dict | None = None, latency_budget: dict | None = None,
                  budget: dict | None = None, gmacs_weight: float | None = None,
                  gmacs_shape: Sequence[int] | None = None, gradient: str | dict | None = None,
-                 travel: float = 3.0, every: int = 2, step: float = 0.1, jitter: float = 0.1,
-                 smallest: int = 2, forward: str | Callable | None = None,
-                 in_channels: int | None = None, best_when_settled: bool = True):
+                 travel: float = 3.0, every: int = 2, step: float = 0.1,
+                 jitter: float | None = None, smallest: int = 2,
+                 forward: str | Callable | None = None, in_channels: int | None = None,
+                 best_when_settled: bool = True):
         if gradient not in (None, 'learner', 'straight_through') and not isinstance(gradient, dict):
             raise ValueError("gradient must be 'learner', 'straight_through' or the dict(type=...) "
                              f'of an estimator, got {gradient!r}')

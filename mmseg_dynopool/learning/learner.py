@@ -23,6 +23,8 @@ from .two_passes import TwoPasses, mean_over_ranks
 
 _logger = logging.getLogger(__name__)
 _CUT = 2.0  # standard deviations of the jitter
+_JITTER = 0.1
+_SHORT = 500  # steps, too few for weights to learn the neighbourhood, too
 _HOPELESS = 20  # estimates in a row without a finite loss
 
 
@@ -53,7 +55,7 @@ class ScaleLearner:
             training.
         every: steps from one estimate to the next.
         jitter: standard deviation, in log(scale), of the scales at which a pass runs, until
-            ``reach``.
+            ``reach``; default: 0.1, in trainings of less than 500 steps 0.
         estimator: measures the slope; default [`TwoPasses`][mmseg_dynopool.learning.TwoPasses].
         smallest: cells that each height and width of a learned map keeps at least, at the cost's
             shape; a map that has fewer at the start is left alone. Without ``cost`` and ``maps``
@@ -92,8 +94,8 @@ class ScaleLearner:
     def __init__(self, model: nn.Module, steps: int, cost: Cost | None = None,
                  target: float | None = None, weight: float = 0.0, begin: float = 0.1,
                  reach: float = 0.5, settle: float = 0.85, travel: float = 3.0, every: int = 2,
-                 jitter: float = 0.1, estimator: SlopeEstimator | None = None, smallest: int = 2,
-                 maps: Sequence[LearnedMap] | None = None, seed: int = 0):
+                 jitter: float | None = None, estimator: SlopeEstimator | None = None,
+                 smallest: int = 2, maps: Sequence[LearnedMap] | None = None, seed: int = 0):
         check_options(travel, every, jitter, smallest)
         check_phases(begin, reach, settle)
         _check_whole('steps', steps, 'steps')
@@ -110,7 +112,7 @@ class ScaleLearner:
         self.settle = settle
         self.travel = travel
         self.every = every
-        self.jitter = jitter
+        self.jitter = jitter if jitter is not None else _JITTER if steps >= _SHORT else 0.0
         self.seed = seed
         self.estimator = estimator or TwoPasses()
         self.scales = LearnedScales(model)
@@ -276,7 +278,7 @@ class ScaleLearner:
         self.scales.write_(self.values)
 
 
-def check_options(travel: float, every: int, jitter: float, smallest: int) -> None:
+def check_options(travel: float, every: int, jitter: float | None, smallest: int) -> None:
     """Check the options of a learner.
 
     Raises:
@@ -286,7 +288,7 @@ def check_options(travel: float, every: int, jitter: float, smallest: int) -> No
         raise ValueError(f'travel must be a number >= 0, e.g. 3, got {travel!r}')
     _check_whole('every', every, 'steps')
     _check_whole('smallest', smallest, 'cells')
-    if not is_number(jitter) or not 0 <= jitter < 1:
+    if jitter is not None and (not is_number(jitter) or not 0 <= jitter < 1):
         raise ValueError(f'jitter must be at least 0 and below 1, e.g. 0.1, got {jitter!r}')
 
 

@@ -297,6 +297,12 @@ def test_a_loss_that_is_never_finite_is_an_error():
         run(learner, lambda: math.inf, 100)
 
 
+@pytest.mark.parametrize('steps, given, jitter', [
+    (499, None, 0.0), (500, None, 0.1), (100, 0.2, 0.2), (1000, 0.0, 0.0)])
+def test_short_trainings_have_no_jitter_by_default(steps, given, jitter):
+    assert ScaleLearner(Net(), steps, jitter=given).jitter == jitter
+
+
 def test_frozen_poolings_are_neither_jittered_nor_measured_nor_moved():
     model = Net()
     model.pools['b'].requires_grad_(False)

@@ -91,8 +91,9 @@ def train(work_dir, model=None, iterations=10, hooks=(), batch_size=2, seed=0, l
           checkpoint=None, hook=None, **optim_wrapper):
     """Train by SGD with momentum, the alphas in groups of their own; returns the runner.
 
-    ``model``: its config, by default a `small_segmentor`. ``hook``: options of `DynOPoolHook`, or
-    False for none. With ``alpha_lr=None`` the alphas are in no group of their own.
+    ``model``: its config, by default a `small_segmentor`. ``hook``: options of `DynOPoolHook`
+    beside its jitter, or False for none. With ``alpha_lr=None`` the alphas are in no group of
+    their own.
     """
     val = {} if val_interval is None else dict(
         val_dataloader=_loader(2, 'DefaultSampler'), val_cfg=dict(),
@@ -106,8 +107,8 @@ def train(work_dir, model=None, iterations=10, hooks=(), batch_size=2, seed=0, l
             optimizer=dict(type='SGD', lr=lr, momentum=0.9, weight_decay=1e-4),
             **({} if alpha_lr is None else dict(paramwise_cfg=dict(custom_keys=dict(
                 dynopools=dict(lr_mult=alpha_lr / lr, decay_mult=0.)))))) | optim_wrapper,
-        custom_hooks=[*([] if hook is False else [dict(type='DynOPoolHook', **hook or {})]),
-                      *hooks],
+        custom_hooks=[*([] if hook is False else [
+            dict(type='DynOPoolHook', **dict(jitter=0.1) | (hook or {}))]), *hooks],
         default_hooks=dict(
             logger=dict(type='LoggerHook', interval=iterations),
             checkpoint=dict(type='CheckpointHook', interval=save_every or iterations,

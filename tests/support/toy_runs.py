@@ -49,7 +49,7 @@ def run(tmp_path, model, iterations=4, hooks=None, custom_keys=None, default_hoo
         param_scheduler=dict(type='PolyLR', power=0.9, eta_min=0., end=iterations,
                              by_epoch=False),
         train_cfg=dict(by_epoch=False, max_iters=iterations),
-        custom_hooks=[DynOPoolHook()] if hooks is None else hooks,
+        custom_hooks=[DynOPoolHook(jitter=0.1)] if hooks is None else hooks,
         default_hooks=default_hooks or dict(
             logger=dict(type='LoggerHook', interval=1),
             checkpoint=dict(type='CheckpointHook', interval=1, by_epoch=False)),

@@ -87,7 +87,7 @@ def write_config(folder, name, batch_size, iterations, hook, hooks=(), wrapper=N
     settings = dict(
         _base_='./my_dynopool_config.py',
         custom_imports=dict(imports=['mmseg_dynopool', 'recorder'], allow_failed_imports=False),
-        custom_hooks=[dict(type='DynOPoolHook', **hook), *hooks, dict(type='Recorder')],
+        custom_hooks=[dict(type='DynOPoolHook', jitter=0.1, **hook), *hooks, dict(type='Recorder')],
         train_dataloader=dict(batch_size=batch_size, dataset=dict(pipeline=pipeline)),
         train_cfg=dict(max_iters=iterations, val_interval=iterations),
         default_hooks=dict(checkpoint=dict(interval=iterations)),

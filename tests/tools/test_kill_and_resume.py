@@ -27,7 +27,7 @@ train_cfg = dict(max_iters=8, val_interval=4)
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0., begin=0, end=8, by_epoch=False)]
 default_hooks = dict(checkpoint=dict(interval=2, max_keep_ckpts=1, save_best='mIoU'))
 budget = dict(target=0.97, begin=0., reach=0.3, settle=0.8)
-custom_hooks = [dict(type='DynOPoolHook', gmacs_budget=budget),
+custom_hooks = [dict(type='DynOPoolHook', gmacs_budget=budget, jitter=0.1),
                 dict(type='EMAHook', momentum=0.2), dict(type='KillerHook')]
 randomness = dict(seed=3)
 """

@@ -5,7 +5,8 @@ import statistics
 
 import pytest
 
-from mmseg_dynopool import DynOPoolHook
+from mmseg_dynopool.layers import DynOPool
+from mmseg_dynopool.learning import ScaleLearner
 from study import fit_page, fit_runs, image_page, image_runs, learner_page, learner_runs
 from study.candidates import describe, load
 from study.learner_page import BEGIN, END, tables
@@ -65,7 +66,12 @@ def test_the_opponents_of_the_image_level():
                                 (*image_runs.THICK, ('jitter', 0.)))))
     assert config.model.data_preprocessor.size == (32, 160)
     assert config.train_cfg.max_iters == config.param_scheduler[0].end == 1200
-    assert dict(image_runs.LEARNED)['jitter'] == DynOPoolHook().jitter
+    # Its learned networks have the learner's default.
+    for run in image_runs.all_runs():
+        if run.method == 'learner' and run.options == image_runs.LEARNED:
+            steps = load(*describe(run)).train_cfg.max_iters
+            assert ScaleLearner(DynOPool(), steps).jitter == dict(run.options)['jitter']
+    assert ScaleLearner(DynOPool(), 900).jitter == dict(image_runs.JITTERED)['jitter']
 
 
 def test_options_reach_the_hook_and_the_optimizer():

@@ -6,8 +6,10 @@ IMAGE = (('image', True), )
 PLACES = (('hrnet', 'stretched_h', 5), ('hrnet', 'isotropic', 5), ('deeplab', 'stretched_h', 3),
           ('demo', 'mni152', 3))
 JITTERS = (0., 0.1)
-LEARNED = (*IMAGE, ('jitter', JITTERS[1]))
-UNIFORM = (*IMAGE, ('travel', 0.), ('jitter', JITTERS[1]))  # along the plan; nothing learns
+# The defaults: in trainings of less than 500 steps, and in longer ones.
+LEARNED = (*IMAGE, ('jitter', JITTERS[0]))
+JITTERED = (*IMAGE, ('jitter', JITTERS[1]))
+UNIFORM = (*IMAGE, ('travel', 0.), ('jitter', JITTERS[0]))  # along the plan; nothing learns
 SETTINGS = (('learner', LEARNED), ('aligned', ()), ('planned', ()), ('learner', UNIFORM))
 THICK = (*IMAGE, ('iterations', 1200))
 # Of the thick slices, at about the stock network's cost, but for the last.
@@ -27,10 +29,11 @@ def all_runs() -> list[Run]:
                          for method, options in SETTINGS]
         if seed < 3:
             runs += [Run('demo', 'mni152_coronal_5', 'learner', 1., seed,
-                         (*THICK, ('jitter', JITTERS[1]))),
+                         (*JITTERED, *THICK[1:])),
                      Run('demo', 'mni152_coronal_5', 'stock', 1., seed, THICK[1:])]
     for network, data, _ in PLACES:
-        runs += _seeds(3, network, data, 'learner', 0.5, options=(*IMAGE, ('jitter', 0.)))
+        runs += _seeds(5 if network == 'hrnet' else 3, network, data, 'learner', 0.5,
+                       options=JITTERED)
     runs += _seeds(3, 'demo', 'mni152_coronal_5', 'learner', 1., options=(*THICK, ('jitter', 0.)))
     for seed in range(3):
         runs += [Run('demo', 'mni152_coronal_5', 'shaped', 1., seed, (*THICK[1:], ('size', size)))
@@ -38,10 +41,11 @@ def all_runs() -> list[Run]:
         runs += [Run('demo', 'mni152_coronal_5', 'spaced', 1., seed, (*THICK[1:], *more))
                  for more in ((), (('image', 0.5), ))]
         runs.append(Run('demo', 'mni152_coronal_5', 'learner', 1., seed, STRAIGHT))
-    for method, options in (('stock', ()), ('learner', LEARNED), ('aligned', ()), ('squeezed', ())):
+    for method, options in (('stock', ()), ('learner', JITTERED), ('aligned', ()),
+                            ('squeezed', ())):
         ratio = 1. if method == 'stock' else 0.5
         runs += _seeds(3, 'hrnet', 'stretched_h', method, ratio, options=options + LONG)
-    for options in (LEARNED, (*IMAGE, ('jitter', 0.))):
+    for options in (JITTERED, LEARNED):
         runs += _seeds(3, 'deeplab', 'stretched_h', 'learner', 0.5, options=options + LONG)
     runs += _seeds(3, 'deeplab', 'stretched_h', 'aligned', 0.5, options=LONG)
     for network, data in (('hrnet', 'stretched_h'), ('deeplab', 'stretched_h'), ('demo', 'mni152')):

@@ -7,7 +7,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 
 from . import fit_page, fit_runs, image_runs, runs
-from .image_runs import IMAGE, LEARNED, LONG, SHAPES, STRAIGHT, THICK
+from .image_runs import JITTERED, LEARNED, LONG, SHAPES, STRAIGHT, THICK
 from .learner_page import NAMES
 from .lines import read_lines
 from .tables import Group, Results, difference, markdown, spread
@@ -60,12 +60,11 @@ class Overview:
 
     def learned(self, network: str, data: str, ratio: float = 0.5, long: bool = False) -> Group:
         """The learned networks, in trainings of the usual length or of 900 iterations."""
-        return self.group(network, data, 'learner', ratio, LEARNED + (LONG if long else ()))
+        return self.group(network, data, 'learner', ratio, JITTERED + LONG if long else LEARNED)
 
-    def still(self, network: str, data: str, long: bool = False) -> Group:
-        """As `learned`, without jitter."""
-        return self.group(network, data, 'learner', 0.5,
-                          (*IMAGE, ('jitter', 0.), *(LONG if long else ())))
+    def other(self, network: str, data: str, long: bool = False) -> Group:
+        """As `learned`, with jitter in short trainings and without in long ones."""
+        return self.group(network, data, 'learner', 0.5, LEARNED + LONG if long else JITTERED)
 
     def ahead(self, network: str, data: str, method: str, old: bool = False, long: bool = False
               ) -> str:
@@ -94,7 +93,7 @@ class Overview:
                   for size in SHAPES),
                 ["nnU-Net's rule for strides", 'spaced', options],
                 ["nnU-Net's rule, image halved", 'spaced', (*options, ('image', 0.5))],
-                ['**image + DynOPool, learned**', 'learner', (*THICK, LEARNED[1])]]
+                ['**image + DynOPool, learned**', 'learner', (*THICK, JITTERED[1])]]
         rows = [(name, self.group('demo', SLICES, method, 1., more)) for name, method, more in rows]
         return markdown(['', 'mIoU', 'cost', 'seeds'], (
             [name, group.spread('miou'), f'{group.mean("gmacs_ratio"):.2f}', len(group.lines)]
@@ -122,7 +121,7 @@ class Overview:
             rows.append([NAMES[network], before,
                          _score(self.group(network, 'stretched_h', 'aligned', 0.5, LONG)),
                          _score(self.learned(network, 'stretched_h', long=True)),
-                         _score(self.still(network, 'stretched_h', long=True))])
+                         _score(self.other(network, 'stretched_h', long=True))])
         return markdown(['stretched_h', 'stock, cost 1', 'smaller input, multiples of 8',
                          'image + DynOPool, learned', 'the same, no jitter'], rows)
 
