@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from statistics import median
 
 from . import image_runs, runs
-from .image_runs import IMAGE, JITTERED, LEARNED, PLACES, UNIFORM
+from .image_runs import IMAGE, JITTERED, KERNEL_PLACES, KERNELS, LEARNED, PLACES, UNIFORM
 from .learner_page import NAMES
 from .tables import Group, Results, difference, markdown
 
@@ -51,6 +51,14 @@ def tables(done: dict[str, dict], done_0_3: dict[str, dict]) -> str:
     if any(group.lines for _, group in long):
         parts += ['Three times as long, HRNet on stretched_h at cost 0.5 (stock: 1):',
                   markdown([name for name, _ in long], [[_score(group, 0.5) for _, group in long]])]
+    kernels = [(f'{NAMES[network]}, {data}', [
+        found.group(network, data, 'kernel', 0.5, kernel=kernel) for kernel in KERNELS])
+        for network, data in KERNEL_PLACES]
+    if any(group.lines for _, groups in kernels for group in groups):
+        parts += ['The kernel of the resize, fixed from the start, smaller input of aligned size:',
+                  markdown(['', *KERNELS], ([name, *(_score(group, 0.5) for group in groups)]
+                                            for name, groups in kernels
+                                            if any(group.lines for group in groups)))]
     missing = sum(run.key not in done for run in found.runs)
     if missing:
         parts.append(f'Of the listed runs {missing} are missing: the tables are unfinished.')

@@ -16,6 +16,7 @@ THICK = (*IMAGE, ('iterations', 1200))
 SHAPES = ('48x104', '64x80', '72x72', '88x56', '160x160')
 STRAIGHT = (*IMAGE, ('iterations', 1200), ('travel', 0.), ('jitter', 0.1))  # at the stock sizes
 LONG = (('iterations', 900), )
+KERNEL_PLACES = (('hrnet', 'stretched_h'), ('deeplab', 'stretched_h'), ('demo', 'mni152'))
 KERNELS = ('antialiased', 'bilinear', 'area', 'mean', 'maximum')
 
 
@@ -48,7 +49,7 @@ def all_runs() -> list[Run]:
     for options in (JITTERED, LEARNED):
         runs += _seeds(3, 'deeplab', 'stretched_h', 'learner', 0.5, options=options + LONG)
     runs += _seeds(3, 'deeplab', 'stretched_h', 'aligned', 0.5, options=LONG)
-    for network, data in (('hrnet', 'stretched_h'), ('deeplab', 'stretched_h'), ('demo', 'mni152')):
+    for network, data in KERNEL_PLACES:
         for kernel in KERNELS:
             runs += _seeds(3, network, data, 'kernel', 0.5, options=(('kernel', kernel), ))
     for data in ('stretched_h', 'isotropic'):
