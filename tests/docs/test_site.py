@@ -127,6 +127,22 @@ def test_pages_fit_the_screen(site, address, browser, width):
     assert wrong == {}
 
 
+def test_no_line_of_code_is_cut(site, address, browser):
+    """Beside both columns of links; what a notebook prints has its own ways."""
+    set_width(browser, 1280)
+    cut = {}
+    for page in sorted(site.rglob('*.html')):
+        name = str(page.relative_to(site))
+        browser.get(f'{address}/{name}')
+        found = browser.execute_script('''
+            return [...document.querySelectorAll('article .highlight pre > code')]
+                .filter(code => code.scrollWidth > code.clientWidth)
+                .map(code => code.innerText.slice(0, 80))''')
+        if found:
+            cut[name] = found
+    assert cut == {}
+
+
 def set_width(browser, width):
     """Of the page itself: a window is never narrower than 500 pixels."""
     browser.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', dict(
