@@ -262,19 +262,22 @@ class Fitting:
 
     def job(self, tuned: Tuned, whole: bool = False) -> Job:
         """The fine-tuning of a candidate, to its first third or to its end: a config, a folder."""
-        folder = self._folder(tuned)
         stop = self.iterations if whole else max(1, round(_SHORT * self.iterations))
-        config = folder / ('whole.py' if whole else 'third.py')
-        job = Job(config, folder, folder / f'iter_{stop}.pth')
+        return self.fine_tuning(self.config(tuned.size), self._folder(tuned),
+                                'whole' if whole else 'third', stop)
+
+    def fine_tuning(self, cfg: Config, folder: Path, name: str, stop: int, *hooks: dict) -> Job:
+        """The fine-tuning of a config to an iteration, in a file of that name; not run yet."""
+        job = Job(folder / f'{name}.py', folder, folder / f'iter_{stop}.pth')
         if not job.is_done:
-            sized = self.config(tuned.size)
             settings = fine_tuning_config(
-                sized, str(Path(self.checkpoint).resolve()) if '://' not in self.checkpoint
+                cfg, str(Path(self.checkpoint).resolve()) if '://' not in self.checkpoint
                 else self.checkpoint, self.iterations, stop, self.options.lr, self.options.held)
-            for name in ('val_cfg', 'val_dataloader', 'val_evaluator'):  # judged afterwards
-                settings[name] = None
+            for key in ('val_cfg', 'val_dataloader', 'val_evaluator'):  # judged afterwards
+                settings[key] = None
+            settings.custom_hooks = [*settings.custom_hooks, *hooks]
             settings.work_dir = str(folder)
-            write_file(config, config_text(settings).encode())
+            write_file(job.config, config_text(settings).encode())
         return job
 
     def _judge(self, tuned: Tuned, job: Job | None = None) -> Evaluation:

@@ -16,7 +16,7 @@ from mmseg_dynopool.costs.latency_fit import relative_times
 from mmseg_dynopool.files import make_folder, write_file
 from mmseg_dynopool.fit.fitting import Fitting, FittingOptions, Tuned
 from mmseg_dynopool.fit.jobs import Job, run_jobs
-from mmseg_dynopool.fit.settings import fine_tuning_config, resized_config
+from mmseg_dynopool.fit.settings import resized_config
 from mmseg_dynopool.layers import learned_pools
 from mmseg_dynopool.models.whole_network import network_forward
 
@@ -120,20 +120,12 @@ def _time(fitting: Fitting) -> None:
 def _learned(run: Run, fitting: Fitting) -> tuple[Config, Path]:
     """The image's scale learned in one fine-tuning, from the stock network's size."""
     cfg = resized_config(fitting.cfg, multiple=fitting.multiple)
-    steps = fitting.iterations
-    folder = make_folder(fitting.out / 'learned')
-    settings = fine_tuning_config(cfg, str(Path(fitting.checkpoint).resolve()), steps, steps,
-                                  fitting.options.lr, fitting.options.held)
-    for name in ('val_cfg', 'val_dataloader', 'val_evaluator'):
-        settings[name] = None
     budget = dict(gmacs_budget=dict(target=run.ratio)) if run.method == 'gmacs' else dict(
         latency_budget=dict(target=run.ratio, model=str(Path(str(fitting.options.latency))
                                                         .resolve())))
-    settings.custom_hooks = [*settings.custom_hooks, dict(type='DynOPoolHook', **budget)]
-    settings.work_dir = str(folder)
-    job = Job(folder / 'learned.py', folder, folder / f'iter_{steps}.pth')
+    job = fitting.fine_tuning(cfg, make_folder(fitting.out / 'learned'), 'learned',
+                              fitting.iterations, dict(type='DynOPoolHook', jitter=0.1, **budget))
     if not job.is_done:
-        write_file(job.config, config_text(settings).encode())
         run_jobs([job], 'cpu')
     return cfg, job.checkpoint
 
