@@ -15,7 +15,8 @@ def main() -> None:
     listed = 'usage: python -m mmseg_dynopool TOOL ...; the tools: ' + ', '.join(tools)
     name = sys.argv[1] if len(sys.argv) > 1 else '--help'
     if name in ('-h', '--help'):
-        print(listed + '. TOOL --help tells more')
+        print(listed + '. TOOL --help tells more; with --debug, any of them shows where an error '
+              'comes from')
         return
     if name == '--version':
         print(__version__)

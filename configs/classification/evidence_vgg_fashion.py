@@ -1,8 +1,7 @@
 # Evidence: a narrow VGG on 6,000 garments of Fashion-MNIST, a minute on a CPU core.
 # tools/study/classifiers.py adds the distortion and the candidates.
 default_scope = 'mmpretrain'
-custom_imports = dict(
-    imports=['mmseg_dynopool.classification', 'study.narrow_vgg'], allow_failed_imports=False)
+custom_imports = dict(imports=['mmseg_dynopool.classification'], allow_failed_imports=False)
 pipeline = [dict(type='Resize', scale=(20, 20), interpolation='area'), dict(type='PackInputs')]
 dataset = dict(
     type='FashionMNIST',

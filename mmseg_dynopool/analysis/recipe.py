@@ -12,6 +12,7 @@ from mmseg_dynopool.costs import device_name
 from mmseg_dynopool.data.listing import without_wrappers
 from mmseg_dynopool.hooks import DynOPoolHook, MeasuredGradientHook
 from mmseg_dynopool.hooks.shape_scalar import LEARNING_RATE
+from mmseg_dynopool.learning.learner import default_jitter
 from mmseg_dynopool.version import __version__
 
 from .work_dir import Run
@@ -55,7 +56,7 @@ def recipe(run: Run) -> dict[str, str]:
         'Optimizer': _call(optimizer) if optimizer else '',
         'Learning rate of alpha': (_alpha_rate(optimizer, keys.get('dynopools'))
                                    if in_optimizer else ''),
-        'Learner of the scales': (_learner(hook, hooks.get('MeasuredGradientHook'))
+        'Learner of the scales': (_learner(hook, hooks.get('MeasuredGradientHook'), run)
                                   if run.log.instances() and not in_optimizer else ''),
         'Schedule': ', then '.join(map(_call, _as_list(cfg.get('param_scheduler') or []))),
         'Precision': _PRECISIONS.get(type_name(wrapper), type_name(wrapper)),
@@ -114,14 +115,16 @@ def _alpha_rate(optimizer: dict, key: dict | None) -> str:
     return f'{rate:g} (weight decay {decay:g})'
 
 
-def _learner(hook: dict, old_hook: dict | None) -> str:
+def _learner(hook: dict, old_hook: dict | None, run: Run) -> str:
     """Options of the learner, defaults included."""
     given = {k: v for k, v in hook.items() if k not in ('type', 'priority')
              and not k.startswith(_OF_COST)}
     built = DynOPoolHook(**given)
     if old_hook is not None:
         MeasuredGradientHook(**{k: v for k, v in old_hook.items() if k != 'type'}).hand_over(built)
-    return _pairs(dict(travel=built.travel, every=built.every) | given)
+    steps = (run.cfg.get('train_cfg') or {}).get('max_iters') or run.checkpoint.meta.get('iter', 0)
+    jitter = default_jitter(steps) if built.jitter is None else built.jitter
+    return _pairs(given | dict(travel=built.travel, every=built.every, jitter=jitter))
 
 
 def _settled_time(run: Run) -> str:

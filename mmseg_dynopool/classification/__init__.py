@@ -15,6 +15,7 @@ from mmseg_dynopool.scopes import register_scoped_names
 from .classifier import DynOPoolImageClassifier
 from .distortions import EnlargeImage, StretchImage, TileImage
 from .mobilenet_cifar import MobileNetV2CIFAR
+from .narrow_vgg import NarrowVGG  # noqa: F401, a config names it
 
 __all__ = [
     'DynOPoolImageClassifier', 'EnlargeImage', 'MobileNetV2CIFAR', 'StretchImage', 'TileImage'

@@ -19,17 +19,22 @@ def run_tool(main: Callable[[], None]) -> None:
     try:
         main()
     except MEANT as error:
-        if debug or not _is_ours(error):
+        if debug or not _is_meant(error):
             raise
         print(f'{Path(sys.argv[0]).stem}: error: {error} (--debug shows where)', file=sys.stderr)
         raise SystemExit(2) from None
 
 
-def _is_ours(error: BaseException | None) -> bool:
-    """Whether it, or what it arose from, as mmengine wraps errors, was raised in this package."""
-    while error is not None:
+def _is_meant(error: BaseException | None) -> bool:
+    """Whether it was raised by a statement of ours; mmengine's registry wraps such errors."""
+    while isinstance(error, MEANT):
         frames = traceback.extract_tb(error.__traceback__)
-        if isinstance(error, MEANT) and frames and _OURS in Path(frames[-1].filename).parents:
+        if not frames:
+            return False
+        file = Path(frames[-1].filename).resolve()
+        if (frames[-1].line or '').startswith('raise') and (
+                _OURS in file.parents or file == Path(sys.argv[0]).resolve()):
             return True
-        error = error.__cause__ or error.__context__
+        wrapped = file.match('mmengine/registry/*.py')
+        error = error.__context__ if wrapped else error.__cause__
     return False

@@ -37,7 +37,7 @@ class Job(NamedTuple):
     def command(self) -> list[str]:
         """It goes on from its folder's last checkpoint, if there is one."""
         return [sys.executable, '-m', 'mmseg_dynopool', 'train', str(self.config), '--work-dir',
-                str(self.folder), '--resume']
+                str(self.folder), '--resume', '--debug']
 
 
 def run_jobs(jobs: Sequence[Job], device: str) -> None:

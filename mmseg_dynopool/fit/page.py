@@ -36,7 +36,7 @@ def make_page(fitted: Fitted) -> str:
 
 def verdict(fitted: Fitted) -> str:
     """Whether the choice is told from the plain smaller input, and the tuning helped."""
-    untouched = (' Its weights are the trained ones: the fine-tuning made them worse.'
+    untouched = (' What is written has the trained weights, which no fine-tuning made better.'
                  if fitted.untouched else '')
     return _lead(fitted) + untouched
 

@@ -117,8 +117,8 @@ def write_fitted(fitting: Fitting, target: float, found: SearchResult, tuned: li
     write_file(folder / 'report.html', make_page(fitted).encode())
     write_file(folder / 'fitted.json', json.dumps(dict(
         target=target, unit=fitted.unit, size=best.size.size, scale=best.size.scale,
-        cost=best.size.cost, whole=fitted.whole, miou_before=fitted.before.score(),
-        miou_after=fitted.after.score(), time=fitted.time,
+        cost=best.size.cost, whole=fitted.whole, untouched=fitted.untouched,
+        miou_before=fitted.before.score(), miou_after=fitted.after.score(), time=fitted.time,
         judged={str(one.size): one.score for one in tuned}), indent=1).encode())
     return fitted
 

@@ -76,7 +76,7 @@ class DynOPoolHook(Hook):
         step: by how much the logarithm of a scale is changed for an estimate, up and down.
         jitter: standard deviation, in log(scale), of the scales at which the training's passes run
             until the budget's ``reach``, half of the training without one; default: 0.1, in
-            trainings of less than 500 steps 0.
+            trainings of fewer than 500 steps 0.
         smallest: rows and columns that a learned map keeps at least at the training crop.
         forward: ``forward(network, image)`` runs the model on an image ``(N, C, H, W)`` when its
             cost is counted or timed: a function, its dotted path, or its name in mmengine's

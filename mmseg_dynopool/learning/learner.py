@@ -55,7 +55,7 @@ class ScaleLearner:
             training.
         every: steps from one estimate to the next.
         jitter: standard deviation, in log(scale), of the scales at which a pass runs, until
-            ``reach``; default: 0.1, in trainings of less than 500 steps 0.
+            ``reach``; default: 0.1, in trainings of fewer than 500 steps 0.
         estimator: measures the slope; default [`TwoPasses`][mmseg_dynopool.learning.TwoPasses].
         smallest: cells that each height and width of a learned map keeps at least, at the cost's
             shape; a map that has fewer at the start is left alone. Without ``cost`` and ``maps``
@@ -112,7 +112,7 @@ class ScaleLearner:
         self.settle = settle
         self.travel = travel
         self.every = every
-        self.jitter = jitter if jitter is not None else _JITTER if steps >= _SHORT else 0.0
+        self.jitter = default_jitter(steps) if jitter is None else jitter
         self.seed = seed
         self.estimator = estimator or TwoPasses()
         self.scales = LearnedScales(model)
@@ -276,6 +276,11 @@ class ScaleLearner:
 
     def _write(self) -> None:
         self.scales.write_(self.values)
+
+
+def default_jitter(steps: int) -> float:
+    """The jitter of a training of that length."""
+    return _JITTER if steps >= _SHORT else 0.0
 
 
 def check_options(travel: float, every: int, jitter: float | None, smallest: int) -> None:

@@ -7,7 +7,7 @@ from mmseg.registry import HOOKS
 
 from mmseg_dynopool.cli.run import run_tool
 from mmseg_dynopool.layers import DynOPool
-from mmseg_dynopool.layers.image import image_levels
+from mmseg_dynopool.ops import pooled_size
 
 
 def ours():
@@ -23,7 +23,14 @@ def of_others():
 
 
 def accident_in_ours():
-    image_levels(None)
+    pooled_size((1, 2), (1.0, ))  # too few values to unpack: a ValueError
+
+
+def of_others_after_ours():
+    try:
+        ours()
+    except ValueError:
+        int('seven')
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +55,7 @@ def test_with_debug_it_is_a_traceback(monkeypatch):
 
 
 @pytest.mark.parametrize('main, kind', [
-    (of_others, ValueError), (accident_in_ours, AttributeError)])
+    (of_others, ValueError), (accident_in_ours, ValueError), (of_others_after_ours, ValueError)])
 def test_other_errors_are_tracebacks(main, kind, capsys):
     with pytest.raises(kind) as found:
         run_tool(main)

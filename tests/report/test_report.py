@@ -189,7 +189,7 @@ def test_recipe_versions_and_seeds(both):
                                  'EncoderDecoder: HRNet + FCNHead']
     assert recipe['Optimizer'] == ['SGD(lr=0.1, momentum=0.9, weight_decay=0.0001)'] * 2
     assert recipe['Cost'] == ["gmacs_budget={'target': 0.98}", '-']
-    assert recipe['Learner of the scales'] == ['travel=3.0, every=2', '-']
+    assert recipe['Learner of the scales'] == ['travel=3.0, every=2, jitter=0.0', '-']
     assert 'Learning rate of alpha' not in recipe
     assert recipe['Crop (h x w)'] == ['64 x 64'] * 2 and recipe['Seed'] == ['1', '1']
     assert recipe['Batch per process'] == ['2', '2'] and recipe['Length'] == ['max_iters=20'] * 2
@@ -336,7 +336,7 @@ def test_the_recipe_of_the_paper_s_way_and_of_0_3(trained):
     # The same config, trained anew: alpha's lr has no effect.
     del run.log.series['dynopool/lr']
     rows = recipe(run)
-    assert rows['Learner of the scales'] == 'travel=3.0, every=4'
+    assert rows['Learner of the scales'] == 'travel=3.0, every=4, jitter=0.0'
     assert 'Learning rate of alpha' not in rows
 
 
@@ -346,4 +346,4 @@ def test_the_recipe_of_a_budget_of_another_kind(trained):
                                  budget=dict(type='PixelsBudget', target=0.6))]
     rows = recipe(run)
     assert rows['Cost'] == "budget={'type': 'PixelsBudget', 'target': 0.6}"
-    assert rows['Learner of the scales'] == "travel=1.0, every=2, gradient='learner'"
+    assert rows['Learner of the scales'] == "travel=1.0, gradient='learner', every=2, jitter=0.0"

@@ -55,4 +55,4 @@ def test_an_empty_data_set_is_named(project):
     empty.mkdir()
     printed = tool('analyze_dataset', 'my_hrnet_config.py', '--cfg-options',
                    f'train_dataloader.dataset.data_prefix.img_path={empty}', cwd=project, ok=False)
-    assert 'ValueError: train_dataloader: the data set is empty' in printed
+    assert 'error: train_dataloader: the data set is empty' in printed

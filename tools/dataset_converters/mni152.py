@@ -9,6 +9,7 @@ The second are images of thick axial slices, 5 mm high and 1 mm wide.
 import argparse
 
 from mmseg_dynopool.cli.options import positive_int
+from mmseg_dynopool.cli.run import run_tool
 from mmseg_dynopool.data.prepare_mni152 import PLANES, prepare_mni152
 
 
@@ -20,12 +21,9 @@ def main():
     parser.add_argument('--thick', type=positive_int, metavar='MM',
                         help='thickness of the axial slices that a coronal or sagittal image shows')
     args = parser.parse_args()
-    try:
-        counts = prepare_mni152(args.out_dir, args.plane, args.thick)
-    except ValueError as error:
-        parser.error(str(error))
+    counts = prepare_mni152(args.out_dir, args.plane, args.thick)
     print(f'{args.out_dir}: ' + ', '.join(f'{n} {split} slices' for split, n in counts.items()))
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -15,6 +15,6 @@ if __name__ == '__main__':
     if name not in COMMANDS:
         raise SystemExit(f'usage: python tools/study COMMAND ...; the commands: '
                          f'{", ".join(COMMANDS)}. COMMAND --help tells more')
-    sys.argv = [f'study {name}', *sys.argv[2:]]
+    del sys.argv[1]
     sys.path[0] = str(Path(__file__).resolve().parents[1])
     runpy.run_module(f'study.{name}', run_name='__main__', alter_sys=True)

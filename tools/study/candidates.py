@@ -306,7 +306,7 @@ def _in_optimizer(run: Run, overrides: dict, kind: str) -> dict:
 def _learner(run, overrides, scales):
     options = dict(run.options)
     options.pop('iterations', None)
-    hook = dict(type='DynOPoolHook', **_budget(run, overrides, options))
+    hook = dict(type='DynOPoolHook', jitter=0.1, **_budget(run, overrides, options))
     hook.update({name: options.pop(name) for name in ('travel', 'every', 'step', 'jitter')
                  if name in options})
     if not options.pop('shrink', True):

@@ -8,7 +8,7 @@ from .image_runs import IMAGE, JITTERED, KERNEL_PLACES, KERNELS, LEARNED, PLACES
 from .learner_page import NAMES
 from .tables import Group, Results, difference, markdown
 
-# Heading, method, options, whether the run is one of docs/evidence.md.
+# Heading, method, options, whether the run is one of docs/evidence_0_3.md.
 COLUMNS = (
     ('stock, cost 1', 'stock', (), True),
     ('smaller input', 'input', (), True),

@@ -1,4 +1,6 @@
-"""A VGG that trains in a minute on one core."""
+"""A VGG that trains in a minute on one core, for the evidence."""
+
+from collections.abc import Sequence
 
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
@@ -15,10 +17,11 @@ class NarrowVGG(BaseModule):
         stages: channels of each stage's convolutions.
     """
 
-    def __init__(self, in_channels=1, stages=((8, 8), (16, 16), (32, 32))):
+    def __init__(self, in_channels: int = 1,
+                 stages: Sequence[Sequence[int]] = ((8, 8), (16, 16), (32, 32))):
         super().__init__(init_cfg=[dict(type='Kaiming', layer='Conv2d'),
                                    dict(type='Constant', val=1, layer='_BatchNorm')])
-        layers = []
+        layers: list[nn.Module] = []
         for channels in stages:
             if layers:
                 layers.append(nn.MaxPool2d(2))
