@@ -13,7 +13,7 @@ from mmseg.registry import MODELS
 from mmseg_dynopool.analysis.evaluation import Evaluation
 from mmseg_dynopool.data.listing import without_wrappers
 from mmseg_dynopool.fit.fitting import Fitting, FittingOptions, Tuned
-from mmseg_dynopool.fit.page import draw_frontier
+from mmseg_dynopool.fit.page import draw_frontier, verdict
 from mmseg_dynopool.fit.settings import resized_config
 from mmseg_dynopool.search.image_sizes import ImageSize
 from support.commands import tool
@@ -136,6 +136,8 @@ def test_a_fine_tuning_that_only_harms_is_left_out(monkeypatch, untouched, tuned
     fitting = object.__new__(Fitting)
     fitting.checkpoint = 'trained.pth'
     assert fitting.finish(None) == end
+    told = verdict(SimpleNamespace(untouched=end == 'trained.pth', plain=None, tuned=[None]))
+    assert ('has the trained weights' in told) == (end == 'trained.pth')
 
 
 def test_several_targets_are_one_frontier():

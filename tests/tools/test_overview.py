@@ -61,8 +61,8 @@ def test_the_other_verdicts_hold():
 
 def test_the_readmes_figures_are_the_tables():
     readme = (ROOT / 'README.md').read_text()
-    kept, whole, smaller = re.search(
-        r'keeps\n([\d.]+) of its ([\d.]+) mIoU on .*? and ([\d.]+) on a smaller input', readme).groups()
+    said = r'keeps\n([\d.]+) of its ([\d.]+) mIoU on .*? and ([\d.]+) on a smaller input'
+    kept, whole, smaller = re.search(said, readme).groups()
     for said, scores in ((kept, mious('hrnet', 'stretched_h', 'learner', **LEARNED)),
                          (whole, mious('hrnet', 'stretched_h', 'stock', 1.)),
                          (smaller, mious('hrnet', 'stretched_h', 'input'))):
