@@ -55,7 +55,7 @@ def test_the_other_verdicts_hold():
               for size in ('48x104', '64x80', '72x72', '88x56')]
     others.append(mious('demo', 'mni152_coronal_5', 'stock', 1., **slices))
     others = [scores for scores in others if scores]
-    assert len(others) >= 3 and len(learned) >= 2
+    assert len(others) >= 2 and len(learned) >= 2
     assert all(sum(learned) / len(learned) > max(scores) for scores in others)
 
 
