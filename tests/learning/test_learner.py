@@ -166,7 +166,7 @@ def test_passes_run_around_the_scales_and_nothing_else_sees_it():
 
 def test_an_error_leaves_the_scales_as_they_were():
     model = Net()
-    learner = ScaleLearner(model, 10)
+    learner = ScaleLearner(model, 10, jitter=0.1)
     with pytest.raises(RuntimeError, match='of the training'), learner.step(lambda: 0.0):
         assert model.pools['a'].scale.tolist() != [0.5, 0.5]
         raise RuntimeError('of the training')
