@@ -34,6 +34,8 @@ def recipe(run: Run) -> dict[str, str]:
     optimizer = dict(wrapper.get('optimizer') or {})
     hooks = {type_name(hook): hook for hook in cfg.get('custom_hooks') or []}
     hook = hooks.get('DynOPoolHook', {})
+    iterations = (cfg.get('train_cfg') or {}).get('max_iters') or run.checkpoint.meta.get('iter', 0)
+    steps = -(-iterations // (wrapper.get('accumulative_counts') or 1))
     in_optimizer = bool(run.log.get(LEARNING_RATE))  # with a learner none is logged
     keys = (wrapper.get('paramwise_cfg') or {}).get('custom_keys') or {}
     heads = _as_list(model.get('decode_head', model.get('head')) or [])
@@ -56,7 +58,7 @@ def recipe(run: Run) -> dict[str, str]:
         'Optimizer': _call(optimizer) if optimizer else '',
         'Learning rate of alpha': (_alpha_rate(optimizer, keys.get('dynopools'))
                                    if in_optimizer else ''),
-        'Learner of the scales': (_learner(hook, hooks.get('MeasuredGradientHook'), run)
+        'Learner of the scales': (_learner(hook, hooks.get('MeasuredGradientHook'), steps)
                                   if run.log.instances() and not in_optimizer else ''),
         'Schedule': ', then '.join(map(_call, _as_list(cfg.get('param_scheduler') or []))),
         'Precision': _PRECISIONS.get(type_name(wrapper), type_name(wrapper)),
@@ -115,14 +117,13 @@ def _alpha_rate(optimizer: dict, key: dict | None) -> str:
     return f'{rate:g} (weight decay {decay:g})'
 
 
-def _learner(hook: dict, old_hook: dict | None, run: Run) -> str:
-    """Options of the learner, defaults included."""
+def _learner(hook: dict, old_hook: dict | None, steps: int) -> str:
+    """Options of the learner in a training of so many steps, defaults included."""
     given = {k: v for k, v in hook.items() if k not in ('type', 'priority')
              and not k.startswith(_OF_COST)}
     built = DynOPoolHook(**given)
     if old_hook is not None:
         MeasuredGradientHook(**{k: v for k, v in old_hook.items() if k != 'type'}).hand_over(built)
-    steps = (run.cfg.get('train_cfg') or {}).get('max_iters') or run.checkpoint.meta.get('iter', 0)
     jitter = default_jitter(steps) if built.jitter is None else built.jitter
     return _pairs(given | dict(travel=built.travel, every=built.every, jitter=jitter))
 

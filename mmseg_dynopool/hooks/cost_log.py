@@ -9,17 +9,11 @@ from mmengine.runner import Runner
 from mmseg_dynopool.learning.cost_gradient import cost_of
 from mmseg_dynopool.models.whole_network import unwrap
 
-from .optimizers import accumulation
+from .optimizers import progress
 from .shape_scalar import ShapeScalar
 
 if TYPE_CHECKING:
     from .dynopool_hook import DynOPoolHook
-
-
-def progress(runner: Runner, steps: int | None = None) -> float:
-    """The share of the training that is done, in steps of the optimizer."""
-    every = accumulation(runner)
-    return (runner.iter // every if steps is None else steps) / -(-runner.max_iters // every)
 
 
 def scalars_now(hook: DynOPoolHook, runner: Runner) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from mmseg_dynopool.learning.learner import check_options
 from mmseg_dynopool.models.whole_network import check_channels, find_function, unwrap
 
 from .batches import loss_on, shape_of
-from .cost_log import forget_slopes, log, progress, scalars_now
+from .cost_log import forget_slopes, log, scalars_now
 from .kept_checkpoints import KeptCheckpoints
 from .old_state import check_optimizer, state_of_0_3
 from .optimizers import (
@@ -30,6 +30,7 @@ from .optimizers import (
     loss_scale,
     optimizers_of,
     parameter_groups,
+    progress,
 )
 from .shape_log_hook import ShapeLogHook, named_pools
 from .steering import build, steer

@@ -21,6 +21,17 @@ def accumulation(runner: Runner) -> int:
     return wrappers(runner)[0]._accumulative_counts
 
 
+def all_steps(runner: Runner) -> int:
+    """Length of the training in steps of the optimizer."""
+    return -(-runner.max_iters // accumulation(runner))
+
+
+def progress(runner: Runner, steps: int | None = None) -> float:
+    """The share of the training that is done, in steps of the optimizer."""
+    done = runner.iter // accumulation(runner) if steps is None else steps
+    return done / all_steps(runner)
+
+
 def has_stepped(runner: Runner) -> bool:
     """Whether an iteration that is done had a step of the optimizer; of several, the first."""
     return wrappers(runner)[0].should_update()

@@ -21,7 +21,7 @@ from mmseg_dynopool.models.whole_network import (
     unwrap,
 )
 
-from .optimizers import accumulation
+from .optimizers import accumulation, all_steps
 
 if TYPE_CHECKING:
     from .dynopool_hook import DynOPoolHook
@@ -80,8 +80,8 @@ def steer(hook: DynOPoolHook, runner: Runner, shape: Sequence[int] | None, state
         seed: list[Any] = [runner.seed]
         broadcast_object_list(seed)
         learner = ScaleLearner(
-            model, -(-runner.max_iters // accumulation(runner)), cost, target,
-            hook.options.weight or 0.0, travel=hook.travel, every=hook.every, jitter=hook.jitter,
+            model, all_steps(runner), cost, target, hook.options.weight or 0.0,
+            travel=hook.travel, every=hook.every, jitter=hook.jitter,
             estimator=estimator, smallest=hook.smallest, maps=maps, seed=seed[0] or 0, **phases)
         keeper = learner.keeper
     elif target is not None and cost is not None:

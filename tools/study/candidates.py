@@ -137,14 +137,18 @@ def _input(run, overrides, scales):
     return _resized(run, overrides, lambda x: (x, x))
 
 
-def _aligned(run, overrides, scales):
+def _aligned_size(run, overrides):
     """Of the aligned sizes of about the image's aspect the one nearest in cost."""
     (height, width), stock = _stock_network(run, overrides)
     wanted = _target(run, overrides)
     sizes = [(h, w) for h in range(_ALIGNED, height + 1, _ALIGNED)
              for w in range(_ALIGNED, width + 1, _ALIGNED)
              if abs(math.log(h * width / (w * height))) < 0.1 and h * w > 0.3 * height * width]
-    size = min(sizes, key=lambda size: abs(math.log(count_network_gmacs(stock, size) / wanted)))
+    return min(sizes, key=lambda size: abs(math.log(count_network_gmacs(stock, size) / wanted)))
+
+
+def _aligned(run, overrides, scales):
+    size = _aligned_size(run, overrides)
     if run.network == 'demo':  # crops and flips by the training's own pipeline
         return _in_network(run, overrides, size)
     return _at_size(*size)
@@ -158,21 +162,19 @@ def _planned(run, overrides, scales):
                                   **_budget(run, overrides, {}))]}
 
 
-def _in_network(run, overrides, size):
+def _in_network(run, overrides, size, **backbone):
     """The stock network, whose image has another size behind the data preprocessor."""
-    scale = tuple(n / m for n, m in zip(size, _stock_network(run, overrides)[0]))
-    stock = load(NETWORKS[run.network], {}).model.backbone.to_dict()
+    model = load(NETWORKS[run.network], overrides).model
+    scale = tuple(n / m for n, m in zip(size, model.data_preprocessor.size))
     return {'model.backbone': dict(
-        _delete_=True, type='DynOPoolBackbone', backbone=stock,
+        _delete_=True, type='DynOPoolBackbone', backbone=model.backbone.to_dict() | backbone,
         dynopool=dict(levels='image', scale=dict(image=scale), bounds=dict(image=(0.1, 8.)),
                       learn=False, multiple=_ALIGNED))}
 
 
 def _kernel(run, overrides, scales):
     """The aligned size again, of an image that the network itself resizes by one of KERNELS."""
-    found = _aligned(run, overrides, scales)
-    size = found.get('model.data_preprocessor.size')
-    return {**(_in_network(run, overrides, size) if size else found),
+    return {**_in_network(run, overrides, _aligned_size(run, overrides)),
             'custom_hooks': [dict(type='KernelHook', kernel=dict(run.options)['kernel'])]}
 
 
@@ -183,11 +185,8 @@ def _shaped(run, overrides, scales):
 
 def _spaced(run, overrides, scales):
     """Strides by nnU-Net's rule; the option ``'image'`` scales the image first, to the cost."""
-    image = dict(run.options).get('image', 1.)
-    backbone = dict(load(NETWORKS[run.network], {}).model.backbone.to_dict(), type='SpacedHRNet')
-    return {'model.backbone': dict(
-        _delete_=True, type='DynOPoolBackbone', backbone=backbone,
-        dynopool=dict(levels='image', scale=dict(image=image), learn=False))}
+    size = (n * dict(run.options).get('image', 1.) for n in THICK[run.data])
+    return _in_network(run, overrides, size, type='SpacedHRNet')
 
 
 def _squeezed(run, overrides, scales):

@@ -1,7 +1,6 @@
 """Writes the tables of docs/fit.md from the finished runs."""
 
 import statistics
-from collections.abc import Iterator
 from math import sqrt
 
 from scipy.stats import t
@@ -21,7 +20,8 @@ UNITS = dict(time='half of its time', gmacs='half of its multiply-adds')
 def tables(done: dict[str, dict], _: dict[str, dict]) -> str:
     """The tables, and what is missing."""
     scores, tests, sizes, seconds = [], [], [], []
-    for place, lines in places(done):
+    for unit, network, data in (found := places(done)):
+        place, lines = heading(unit, network, data), found[unit, network, data]
         scores.append([place, *(column(lines, name, 0) for name in COLUMNS),
                        ahead(lines, 0), len(lines)])
         if all(len(score) > 1 for line in lines for score in line['scores'].values()):
@@ -51,14 +51,21 @@ def tables(done: dict[str, dict], _: dict[str, dict]) -> str:
     return '\n\n'.join(parts) + '\n'
 
 
-def places(done: dict[str, dict]) -> Iterator[tuple[str, list[dict]]]:
-    """The finished runs by network, data and target."""
+def places(done: dict[str, dict]) -> dict[tuple[str, str, str], list[dict]]:
+    """The finished runs by target, network and data."""
+    found = {}
     for unit in TARGETS:
         for network, data, options in PLACES:
             runs: list[Run] = _seeds(3, network, data, unit, 0.5, options=options)
             lines = [done[run.key] for run in runs if run.key in done]
             if lines:
-                yield f'{NAMES[network]}, {data}, {UNITS[unit]}', lines
+                found[unit, network, data] = lines
+    return found
+
+
+def heading(unit: str, network: str, data: str) -> str:
+    """Of a row."""
+    return f'{NAMES[network]}, {data}, {UNITS[unit]}'
 
 
 def column(lines: list[dict], name: str, half: int) -> str:

@@ -17,7 +17,6 @@ COLUMNS = (
     ('squeezed, stretch known', 'squeezed', (), True),
     ('image + DynOPool, uniform', 'learner', UNIFORM, False),
     ('image + DynOPool, learned', 'learner', LEARNED, False))
-NO_RUNS = Group((), 0)
 
 
 def tables(done: dict[str, dict], done_0_3: dict[str, dict]) -> str:
@@ -68,20 +67,11 @@ def tables(done: dict[str, dict], done_0_3: dict[str, dict]) -> str:
 def _settings(found: Results, old: Results) -> Iterator[tuple[str, list[Group], float]]:
     for ratio, places in ((0.5, PLACES), (0.75, PLACES[:2])):
         for network, data, _ in places:
-            groups = [_group(old if is_old else found, network, data, method,
-                             1. if method == 'stock' else ratio, options)
+            groups = [(old if is_old else found).found(
+                network, data, method, 1. if method == 'stock' else ratio, **dict(options))
                       for _, method, options, is_old in COLUMNS]
             if groups[-1].lines:
                 yield f'{NAMES[network]}, {data}, {ratio:g}', groups, ratio
-
-
-def _group(results: Results, network: str, data: str, method: str, ratio: float, options: tuple
-           ) -> Group:
-    """A group of runs, empty where the study has none."""
-    try:
-        return results.group(network, data, method, ratio, **dict(options))
-    except ValueError:
-        return NO_RUNS
 
 
 def _jitters(found: Results) -> Iterator[list[str]]:
@@ -93,7 +83,7 @@ def _jitters(found: Results) -> Iterator[list[str]]:
         groups = [found.group(network, data, 'learner', ratio, **dict(options), jitter=jitter)
                   for jitter in image_runs.JITTERS]
         if any(group.lines for group in groups):
-            stock = _group(found, network, data, 'stock', 1., options[1:])
+            stock = found.found(network, data, 'stock', 1., **dict(options[1:]))
             yield [name, *(_score(group, ratio) for group in (*groups, stock))]
 
 

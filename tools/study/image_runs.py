@@ -6,7 +6,7 @@ IMAGE = (('image', True), )
 PLACES = (('hrnet', 'stretched_h', 5), ('hrnet', 'isotropic', 5), ('deeplab', 'stretched_h', 3),
           ('demo', 'mni152', 3))
 JITTERS = (0., 0.1)
-# The defaults: in trainings of less than 500 steps, and in longer ones.
+# The defaults: in trainings of fewer than 500 steps, and in longer ones.
 LEARNED = (*IMAGE, ('jitter', JITTERS[0]))
 JITTERED = (*IMAGE, ('jitter', JITTERS[1]))
 UNIFORM = (*IMAGE, ('travel', 0.), ('jitter', JITTERS[0]))  # along the plan; nothing learns

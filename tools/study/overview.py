@@ -1,14 +1,11 @@
 """docs/evidence.md and which_way.md: what the finished runs of all studies say together."""
 
-import statistics
 from pathlib import Path
 
-import matplotlib
-import matplotlib.pyplot as plt
-
 from . import fit_page, fit_runs, image_runs, runs
+from .figures import draw_groups, study_figure
 from .image_runs import JITTERED, LEARNED, LONG, SHAPES, STRAIGHT, THICK
-from .learner_page import NAMES
+from .learner_page import NAMES, score
 from .lines import read_lines
 from .tables import Group, Results, difference, markdown, spread
 from .template import render
@@ -24,7 +21,6 @@ PLACES = (('hrnet', 'stretched_h'), ('deeplab', 'stretched_h'), ('hrnet', 'isotr
           ('demo', 'mni152'))
 PANELS = (('gmacs_ratio', 'multiply-adds'), ('test_time_ratio', 'time of inference'))
 SLICES = 'mni152_coronal_5'
-NO_RUNS = Group((), 0)
 
 
 def write_page(docs: Path) -> None:
@@ -44,7 +40,7 @@ class Overview:
                 for name in ('evidence', 'image_level', 'fit')}
         self.old = Results(done['evidence'], runs.all_runs())
         self.new = Results(done['image_level'], image_runs.all_runs())
-        self.fits = dict(fit_page.places(done['fit']))
+        self.fits = fit_page.places(done['fit'])
         self.places = [(network, data, f'{NAMES[network]}, {data}') for network, data in PLACES]
         self.missing = sum(run.key not in done['image_level'] for run in self.new.runs) + sum(
             run.key not in done['fit'] for run in fit_runs.all_runs())
@@ -52,19 +48,11 @@ class Overview:
     def group(self, network: str, data: str, method: str, ratio: float = 0.5,
               options: tuple = (), old: bool = False) -> Group:
         """A group of runs; empty where none is listed."""
-        try:
-            return (self.old if old else self.new).group(
-                network, data, method, ratio, **dict(options))
-        except ValueError:
-            return NO_RUNS
+        return (self.old if old else self.new).found(network, data, method, ratio, **dict(options))
 
-    def learned(self, network: str, data: str, ratio: float = 0.5, long: bool = False) -> Group:
+    def learned(self, network: str, data: str, long: bool = False) -> Group:
         """The learned networks, in trainings of the usual length or of 900 iterations."""
-        return self.group(network, data, 'learner', ratio, JITTERED + LONG if long else LEARNED)
-
-    def other(self, network: str, data: str, long: bool = False) -> Group:
-        """As `learned`, with jitter in short trainings and without in long ones."""
-        return self.group(network, data, 'learner', 0.5, LEARNED + LONG if long else JITTERED)
+        return self.group(network, data, 'learner', 0.5, JITTERED + LONG if long else LEARNED)
 
     def ahead(self, network: str, data: str, method: str, old: bool = False, long: bool = False
               ) -> str:
@@ -80,21 +68,20 @@ class Overview:
             groups = [self.group(network, data, 'stock', 1., old=True),
                       *(self.group(network, data, method, 0.5, options, old)
                         for _, old, method, options in SERIES)]
-            rows.append([name, *map(_score, groups), difference(groups[-1], groups[2])])
+            rows.append([name, *map(score, groups), difference(groups[-1], groups[2])])
         return markdown(['', 'stock, cost 1', *(label for label, *_ in SERIES),
                          'learned less smaller input'], rows)
 
     def slices(self) -> str:
         """Thick slices at the cost of the stock network."""
-        options = THICK[1:]
-        rows = [['stock network', 'stock', options],
-                ['stock sizes, jitter as augmentation', 'learner', STRAIGHT],
-                *([f'image of {size.replace("x", " x ")}', 'shaped', (*options, ('size', size))]
+        rows = [['stock network', 'stock'],
+                ['stock sizes, jitter as augmentation', 'learner', *STRAIGHT],
+                *([f'image of {size.replace("x", " x ")}', 'shaped', ('size', size)]
                   for size in SHAPES),
-                ["nnU-Net's rule for strides", 'spaced', options],
-                ["nnU-Net's rule, image halved", 'spaced', (*options, ('image', 0.5))],
-                ['**image + DynOPool, learned**', 'learner', (*THICK, JITTERED[1])]]
-        rows = [(name, self.group('demo', SLICES, method, 1., more)) for name, method, more in rows]
+                ["nnU-Net's rule for strides", 'spaced'],
+                ["nnU-Net's rule, image halved", 'spaced', ('image', 0.5)],
+                ['**image + DynOPool, learned**', 'learner', JITTERED[1]]]
+        rows = [(name, self.slice_group(*run)) for name, *run in rows]
         return markdown(['', 'mIoU', 'cost', 'seeds'], (
             [name, group.spread('miou'), f'{group.mean("gmacs_ratio"):.2f}', len(group.lines)]
             for name, group in rows if group.lines))
@@ -107,66 +94,53 @@ class Overview:
     def best_shape(self) -> Group:
         """The image's shape that is best by hand at about the stock network's cost."""
         groups = [self.slice_group('shaped', ('size', size)) for size in SHAPES[:-1]]
-        return max((g for g in groups if g.lines), key=lambda g: g.mean('miou'), default=NO_RUNS)
+        return max(groups, key=lambda group: group.mean('miou') if group.lines else 0.0)
 
     def long(self) -> str:
         """Trainings of 900 iterations."""
         rows = []
         for network in ('hrnet', 'deeplab'):
             stock = self.group(network, 'stretched_h', 'stock', 1., LONG)
-            trained = self.fits.get(f'{NAMES[network]}, stretched_h, half of its multiply-adds', [])
-            before = (_score(stock) if stock.lines else
+            trained = self.fits.get(('gmacs', network, 'stretched_h'), [])
+            before = (score(stock) if stock.lines else
                       f'{spread([line["scores"]["stock"][0] for line in trained])} '
                       f'({len(trained)})')
             rows.append([NAMES[network], before,
-                         _score(self.group(network, 'stretched_h', 'aligned', 0.5, LONG)),
-                         _score(self.learned(network, 'stretched_h', long=True)),
-                         _score(self.other(network, 'stretched_h', long=True))])
+                         score(self.group(network, 'stretched_h', 'aligned', 0.5, LONG)),
+                         score(self.learned(network, 'stretched_h', long=True)),
+                         score(self.group(network, 'stretched_h', 'learner', 0.5, LEARNED + LONG))])
         return markdown(['stretched_h', 'stock, cost 1', 'smaller input, multiples of 8',
                          'image + DynOPool, learned', 'the same, no jitter'], rows)
 
     def fit(self) -> str:
         """Trained networks, fitted."""
-        rows = [[name, *(fit_page.column(lines, key, 0) for key in ('stock', 'plain', 'fit')),
-                 fit_page.ahead(lines, 0), len(lines)] for name, lines in self.fits.items()]
+        rows = [[fit_page.heading(*place),
+                 *(fit_page.column(lines, key, 0) for key in ('stock', 'plain', 'fit')),
+                 fit_page.ahead(lines, 0), len(lines)] for place, lines in self.fits.items()]
         return markdown(['', 'as trained', 'plain smaller input', 'fit', 'fit less plain',
                          'seeds'], rows)
 
     def fit_ahead(self, network: str, data: str) -> str:
         """Of trained networks at half of their multiply-adds: fitted less plain smaller input."""
-        lines = self.fits.get(f'{NAMES[network]}, {data}, {fit_page.UNITS["gmacs"]}')
+        lines = self.fits.get(('gmacs', network, data))
         return fit_page.ahead(lines, 0) if lines else '-'
 
-    def time(self, network: str, data: str, method: str, old: bool = False) -> str:
+    @staticmethod
+    def time(group: Group) -> str:
         """Of inference, relative to the stock network."""
-        group = (self.learned(network, data) if method == 'learner' else
-                 self.group(network, data, method, old=old))
         return f'{group.median("test_time_ratio"):.2f}' if group.lines else '-'
 
     def draw(self, network: str, data: str, path: Path) -> None:
         """mIoU over cost and over time."""
         stock = self.group(network, data, 'stock', 1., old=True)
-        with matplotlib.rc_context({'font.size': 9, 'axes.spines.top': False,
-                                    'axes.spines.right': False}):
-            figure, panels = plt.subplots(1, 2, figsize=(7.2, 3.2), layout='constrained',
-                                          sharey=True)
+        with study_figure(path, 1, 2, figsize=(7.2, 3.2), sharey=True) as panels:
             for axes, (name, label) in zip(panels, PANELS):
                 for number, (title, old, method, options) in enumerate(SERIES):
                     groups = [stock, *(self.group(network, data, method, ratio, options, old)
                                        for ratio in (0.75, 0.5))]
                     groups = [group for group in groups if group.lines]
                     if len(groups) > 1:
-                        axes.errorbar(
-                            [g.median(name) for g in groups], [g.mean('miou') for g in groups],
-                            [statistics.stdev(g.values('miou')) if len(g.lines) > 1 else 0
-                             for g in groups], marker='osD^v'[number], markersize=5, capsize=2,
-                            linewidth=1, color=matplotlib.colormaps['tab10'](number), label=title)
+                        draw_groups(axes, groups, name, number, title)
                 axes.set_xlabel(f'{label}, relative')
             panels[0].set_ylabel('mIoU')
             panels[0].legend(fontsize=6.5, frameon=False)
-            figure.savefig(path, dpi=110, metadata=dict(Software=None))
-            plt.close(figure)
-
-
-def _score(group: Group) -> str:
-    return f'{group.spread("miou")} ({len(group.lines)})' if group.lines else '-'

@@ -3,9 +3,7 @@
 import statistics
 from pathlib import Path
 
-import matplotlib
-import matplotlib.pyplot as plt
-
+from .figures import draw_groups, study_figure
 from .runs import ANCHORS, CHEAPER, EARLY, METHODS, SCALES, SENSITIVITY, SLOW, all_runs
 from .tables import (
     Group,
@@ -213,18 +211,10 @@ class Tables:
 
 
 def _draw_frontier(results: Results, network: str, name: str, label: str, path: Path) -> None:
-    with matplotlib.rc_context({'font.size': 9, 'axes.spines.top': False,
-                                'axes.spines.right': False}):
-        figure, axes = plt.subplots(figsize=(6.4, 4.2), layout='constrained')
+    with study_figure(path, figsize=(6.4, 4.2)) as axes:
         for number, method in enumerate(CHEAPER):
-            groups = results.frontier(network, 'stretched_h', method)
-            errors = [statistics.stdev(g.values('miou')) if len(g.lines) > 1 else 0
-                      for g in groups]
-            axes.errorbar([g.median(name) for g in groups], [g.mean('miou') for g in groups],
-                          errors, marker='osD^v<>P'[number], markersize=5, capsize=2, linewidth=1,
-                          color=matplotlib.colormaps['tab10'](number), label=METHODS[method])
+            draw_groups(axes, results.frontier(network, 'stretched_h', method), name, number,
+                        METHODS[method])
         axes.set_xlabel(label)
         axes.set_ylabel('mIoU')
         axes.legend(fontsize=7, frameon=False)
-        figure.savefig(path, dpi=110, metadata=dict(Software=None))
-        plt.close(figure)

@@ -74,6 +74,13 @@ class Results:
         lines = tuple(self.done[run.key] for run in runs if run.key in self.done)
         return Group(lines, len(runs))
 
+    def found(self, *place, **options) -> Group:
+        """As `group`, empty where no such run is listed."""
+        try:
+            return self.group(*place, **options)
+        except ValueError:
+            return Group((), 0)
+
     def frontier(self, network: str, data: str, method: str) -> list[Group]:
         """Groups of a method at falling cost, the stock network first; finished ones alone."""
         ratios = sorted({run.ratio for run in self.runs if not run.options and (
