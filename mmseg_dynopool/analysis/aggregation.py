@@ -74,7 +74,7 @@ def compute_aggregations(size: Sequence[int], scale: float,
         'DynOPool': lambda image: dynopool2d(image, alpha, output_size, reduce='mean'),
         f'Shape Adaptor: {1 - weight:.3g} x branch r = {low:g} + {weight:.3g} x branch '
         f'r = {high:g}':
-        lambda image: shape_adaptor2d(image, weight, output_size, ratios, pooling='average')}
+        lambda image: shape_adaptor2d(image, weight, output_size, ratios, pooling='mean')}
     return [Aggregation(title, compute_weights(operator, size))
             for title, operator in operators.items()]
 

@@ -24,7 +24,7 @@ from mmseg_dynopool.models.whole_network import forward_without_postprocessing, 
 
 
 @dataclass
-class Cost:
+class MeasuredCost:
     """A network at one input size: an evaluation pass of one image through backbone and head.
 
     Attributes:
@@ -43,7 +43,7 @@ class Cost:
         """Median of the passes in milliseconds."""
         return 1e3 * statistics.median(self.seconds)
 
-    def time_ratio(self, other: 'Cost') -> tuple[float, float, float]:
+    def time_ratio(self, other: 'MeasuredCost') -> tuple[float, float, float]:
         """Quartiles of the times relative to ``other``'s, round by round.
 
         Networks that take turns share the machine's slow moments: a ratio within a round keeps
@@ -92,7 +92,7 @@ def build(model_cfg: ConfigDict, device: str) -> BaseModel:
 
 @torch.no_grad()
 def measure(models: dict[str, BaseModel], shape: Sequence[int], repeats: int,
-            parts: Sequence[str] = ('backbone', )) -> dict[str, Cost]:
+            parts: Sequence[str] = ('backbone', )) -> dict[str, MeasuredCost]:
     """Count and time networks on the same random image of ``shape = (H, W)``.
 
     They are in evaluation mode, on one device; see `time_alternately`, `check_shape`. ``parts`` are
@@ -105,7 +105,7 @@ def measure(models: dict[str, BaseModel], shape: Sequence[int], repeats: int,
     image = torch.rand(1, input_channels(first), *shape, generator=generator).to(device)
     seconds = time_alternately({name: partial(forward_without_postprocessing, model, image)
                                 for name, model in models.items()}, repeats, device)
-    return {name: Cost(params=sum(p.numel() for p in model.parameters()),
+    return {name: MeasuredCost(params=sum(p.numel() for p in model.parameters()),
                        gmacs=count_network_gmacs(model, shape),
                        sizes=_sizes(model, image, parts),
                        seconds=seconds[name]) for name, model in models.items()}

@@ -18,7 +18,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from mmseg_dynopool.conversion.modules import Converted
 from mmseg_dynopool.conversion.shared_pool import SharedPool
-from mmseg_dynopool.conversion.variants import DynOPooling, Pooled, mix_in
+from mmseg_dynopool.conversion.variants import DynOPooling, PooledModule, mix_in
 from mmseg_dynopool.costs.meta_copy import Stripped
 from mmseg_dynopool.layers import DynOPoolConv2d, FixedDynOPool, FixedImageResize, ImageResize
 from mmseg_dynopool.layers.find import all_pools, copy_replacing
@@ -158,8 +158,8 @@ def _positive_copy(network: nn.Module, ratios: dict[str, float], axis: int) -> n
             raise ValueError(f'the receptive field of {type(module).__name__} is not known; the '
                              'theoretical field needs a network of convolutions, norms and '
                              'DynOPools')
-        if isinstance(module, Pooled) and module in replaced:
-            mix_in(replaced[module], Pooled, pool_before=replaced.get(module.pool_before),
+        if isinstance(module, PooledModule) and module in replaced:
+            mix_in(replaced[module], PooledModule, pool_before=replaced.get(module.pool_before),
                    pool_behind=replaced.get(module.pool_behind),
                    same_padding=_padding_along(module.same_padding, axis))
     positive = copy_replacing(network, replaced.items())

@@ -28,7 +28,7 @@ from .plan import (
     plan_image,
     trace_network,
 )
-from .shared_pool import SharedPool, Turns
+from .shared_pool import CallOrder, SharedPool
 from .trial import Trial
 from .variants import DynOPooling, Following, ResizedPooling, mix_in, pool_around
 
@@ -248,7 +248,7 @@ def _apply(model: nn.Module, plan: ConversionPlan, pools: Mapping[str, ResizingP
     model.dynopools = nn.ModuleDict(pools)
     owned = cast(Mapping[str, ResizingPool], model.dynopools)
     shared = {name: SharedPool(owned, name, name in plan.reused) for name in pools if name != IMAGE}
-    turns: defaultdict[str, Turns] = defaultdict(lambda: Turns([]))
+    orders: defaultdict[str, CallOrder] = defaultdict(lambda: CallOrder([]))
     for change in plan.changes:
         module, pool = model.get_submodule(change.module), shared[change.level]
         if change.place == 'follows':
@@ -263,10 +263,10 @@ def _apply(model: nn.Module, plan: ConversionPlan, pools: Mapping[str, ResizingP
             if state.get('same_padding') or len(state) > 1 or change.place != 'gone':
                 pool_around(module, **state)
         else:
-            turns[change.module].pools.append(None if change.place == 'gone' else pool)
+            orders[change.module].pools.append(None if change.place == 'gone' else pool)
             mix_in(module, ResizedPooling if plan.rule == 'keep' else DynOPooling,
-                   turns=turns[change.module], reduce='mean' if change.place == 'mean' else 'max')
+                   order=orders[change.module], reduce='mean' if change.place == 'mean' else 'max')
     is_container = isinstance(model, (nn.Sequential, nn.ModuleDict))
     mix_in(model, ConvertedContainer if is_container else Converted, shared_pools=shared,
-           all_turns=[turn for turn in turns.values() if len(turn.pools) > 1],
+           call_orders=[order for order in orders.values() if len(order.pools) > 1],
            size_chain=plan.size_chain, norms=plan.norms)

@@ -111,7 +111,7 @@ def group_steps(trace: Tracer, merge: bool, skipped: Callable[[str], bool],
     _name(found.levels, trace.image)
     _trace_dependence(trace, found)
     _check_steps(trace, found, skipped)
-    _check_losses(trace, found)
+    _check_lost(trace, found)
     return found
 
 
@@ -127,7 +127,7 @@ def _summarizes(step: Step) -> bool:
     """Whether it is a pyramid's pooling, whose windows overlap by more than half."""
     assert step.window is not None
     kernel, stride = step.window[:2]
-    return step.kind == 'average' and any(k > 2 * s for k, s in zip(kernel, stride))
+    return step.kind == 'mean' and any(k > 2 * s for k, s in zip(kernel, stride))
 
 
 def _unite_parallel_chains(trace: Tracer) -> None:
@@ -268,13 +268,13 @@ def _follow(trace: Tracer, found: Levels, step: Step) -> None:
             'use a module of its own for each'))
 
 
-def _check_losses(trace: Tracer, found: Levels) -> None:
-    for loss in trace.losses:
-        if loss.weighted and not loss.returned and any(
-                found.above.get(resolution.find()) for resolution in loss.source):
+def _check_lost(trace: Tracer, found: Levels) -> None:
+    for change in trace.lost:
+        if change.weighted and not change.returned and any(
+                found.above.get(resolution.find()) for resolution in change.source):
             found.refusals.append(Refusal(
-                loss.module, f'what has {_text(loss.source[0])} pixels gets another shape by '
-                f'{loss.op!r}, which no DynOPool can follow',
+                change.module, f'what has {_text(change.source[0])} pixels gets another shape by '
+                f'{change.op!r}, which no DynOPool can follow',
                 'flattened features need global pooling before them, patches a strided '
                 'convolution; or skip the strided layers above it'))
 

@@ -16,11 +16,11 @@ from mmseg_dynopool.layers.pool import ResizingPool, as_dynamic_shapes, read_alp
 from mmseg_dynopool.ops import image_resize2d
 from mmseg_dynopool.ops.queries import equal_sizes
 
-from .shared_pool import SharedPool, Turns
+from .shared_pool import CallOrder, SharedPool
 from .sizes import SizeChain
 
 # Networks that version 0.3 pickled name these here.
-from .variants import DynOPooling, Following, Pooled, Variant, _restore  # noqa: F401
+from .variants import DynOPooling, Following, PooledModule, Variant, _restore  # noqa: F401
 
 
 class Converted(Variant):
@@ -29,7 +29,7 @@ class Converted(Variant):
     Attributes:
         dynopools: ``ModuleDict`` of the poolings by level.
         shared_pools: the `SharedPool` of each.
-        all_turns: the `Turns` of its poolings.
+        call_orders: the `CallOrder` of each of its poolings.
         size_chain: how the levels' sizes follow from the image's, or None.
         norms: ``{norm: convolution}`` that a DynOPool stands between.
     """
@@ -37,7 +37,7 @@ class Converted(Variant):
     prefix = 'Converted'
     dynopools: Mapping[str, ResizingPool]  # a ModuleDict, which is no Mapping by type
     shared_pools: Mapping[str, SharedPool]
-    all_turns: Sequence[Turns]
+    call_orders: Sequence[CallOrder]
     size_chain: SizeChain | None
     restores_size = True
     norms: Mapping[str, str] = {}
@@ -124,7 +124,7 @@ class Converted(Variant):
         self._begin(read_alphas(self.dynopools))
         try:
             outputs = super().forward(*args, **kwargs)
-            if any(turns.next for turns in self.all_turns):
+            if any(order.next for order in self.call_orders):
                 raise RuntimeError(
                     'a pooling module that stands at several levels was called more or less often '
                     'than when the network was converted; use a module of its own for each place')
@@ -156,8 +156,8 @@ class Converted(Variant):
             image_size, alphas)
 
     def _begin(self, alphas: Mapping) -> None:
-        for turns in self.all_turns:
-            turns.next = 0
+        for order in self.call_orders:
+            order.next = 0
         stays = all(alphas.get(name) == self.dynopools[name].stock_scale == (1.0, 1.0)
                     for name in self.shared_pools)
         for name, shared in self.shared_pools.items():

@@ -319,7 +319,7 @@ def _changes(trace: Tracer, found: Levels, rule: str) -> list[Change]:
             add(step.module, level, 'before')
         elif step.kind != 'conv':
             place = 'gone' if step in level.absorbed else (
-                'mean' if step.kind == 'average' else 'instead')
+                'mean' if step.kind == 'mean' else 'instead')
             add(step.module, level, place)
         else:
             conv = trace.network.get_submodule(step.module)
@@ -359,6 +359,6 @@ def _is_frozen(module: nn.Module) -> bool:
 
 
 def _is_reused(level: Level, rule: str) -> bool:
-    pooled = Counter((id(step.input), step.kind == 'average') for step in level.steps
+    pooled = Counter((id(step.input), step.kind == 'mean') for step in level.steps
                      if rule != 'after' or step.kind != 'conv')
     return any(times > 1 for times in pooled.values())

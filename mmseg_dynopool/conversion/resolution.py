@@ -37,7 +37,7 @@ class Resolution:
 
 
 @dataclass(eq=False)
-class Loss:
+class LostResolution:
     """An operator whose output has none of its inputs' resolutions.
 
     Attributes:
@@ -61,7 +61,7 @@ class Value:
     Attributes:
         resolution: None where it has no height and width, or they are not known.
         ancestors: the resolutions of what it was computed from, by size.
-        losses: where its resolution was lost, if it was.
+        lost: where its resolution was lost, if it was.
         module, call: what computed it: the module's name and the number of its call.
         op: the operator.
         users: the values computed from it.
@@ -69,7 +69,7 @@ class Value:
 
     resolution: Resolution | None
     ancestors: dict[tuple[int, int], Resolution] = field(default_factory=dict)
-    losses: list[Loss] = field(default_factory=list)
+    lost: list[LostResolution] = field(default_factory=list)
     module: str = ''
     call: int = 0
     op: str = ''
@@ -81,7 +81,7 @@ class Step:
     """An operator call that leads from one resolution to another.
 
     Attributes:
-        kind: ``'conv'``, ``'max'``, ``'average'`` (strided); ``'margin'`` (stride 1, unpadded);
+        kind: ``'conv'``, ``'max'``, ``'mean'`` (strided); ``'margin'`` (stride 1, unpadded);
             ``'factor'`` (resizing by a fixed factor, transposed convolutions, too) or ``'follow'``
             (resizing to a given size).
         window: ``(kernel, stride, padding, dilation, ceil_mode)`` of a convolution or pooling.
@@ -106,4 +106,4 @@ class Step:
     @property
     def reduces(self) -> bool:
         """Whether it is a strided convolution or pooling."""
-        return self.kind in ('conv', 'max', 'average')
+        return self.kind in ('conv', 'max', 'mean')

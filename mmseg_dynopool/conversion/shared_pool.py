@@ -73,7 +73,7 @@ class SharedPool:
         return output
 
 
-class Turns:
+class CallOrder:
     """Whose turn it is where one pooling module stands at several levels."""
 
     def __init__(self, pools: Sequence[SharedPool | None]):

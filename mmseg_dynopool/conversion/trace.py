@@ -17,9 +17,9 @@ from torch.utils._pytree import tree_leaves
 
 from mmseg_dynopool.costs.meta_copy import run_on_meta
 
-from .resolution import Loss, Resolution, Step, Value, Window
+from .resolution import LostResolution, Resolution, Step, Value, Window
 
-_POOLINGS = {'max_pool2d_with_indices': 'max', 'max_pool2d': 'max', 'avg_pool2d': 'average'}
+_POOLINGS = {'max_pool2d_with_indices': 'max', 'max_pool2d': 'max', 'avg_pool2d': 'mean'}
 # What remains has no height and width, and is not to have: gates, heads, attention maps.
 _REDUCTIONS = {'mean', 'sum', 'amax', 'amin', 'max', 'min', 'std', 'var', 'var_mean', 'logsumexp',
                'linalg_vector_norm', '_adaptive_avg_pool2d', 'adaptive_avg_pool2d',
@@ -57,7 +57,7 @@ class Tracer(TorchDispatchMode):
     Attributes:
         image: the resolution of the image.
         steps: between resolutions, in order of execution.
-        losses: where a resolution was lost.
+        lost: where a resolution was lost.
         convolutions: ``(module, resolution)`` of each one that ran.
         between: the operators by the resolution in which they ran, ``(op, module)``.
         alive: resolutions that something is made of: outputs, steps, heads.
@@ -73,7 +73,7 @@ class Tracer(TorchDispatchMode):
         super().__init__()
         self.network = network
         self.steps: list[Step] = []
-        self.losses: list[Loss] = []
+        self.lost: list[LostResolution] = []
         self.convolutions: list[tuple[str, Resolution]] = []
         self.between: list[tuple[Resolution, str, str]] = []
         self.alive: list[Resolution] = []
@@ -149,8 +149,8 @@ class Tracer(TorchDispatchMode):
         for source in inputs:
             source.users.append(value)
         if op in _WEIGHTED:
-            for loss in (loss for source in inputs for loss in source.losses):
-                loss.weighted = True
+            for change in (change for source in inputs for change in source.lost):
+                change.weighted = True
         if tensor.dim() == 4 and args and isinstance(args[0], Tensor) and (
                 op in _POOLINGS or op == 'convolution' or 'upsample' in op):
             value.resolution = self._step(op, tensor, inputs[0], value, args, kwargs)
@@ -168,8 +168,8 @@ class Tracer(TorchDispatchMode):
         """Resolution of the output of an operator that can change it."""
         size = tensor.shape[2], tensor.shape[3]
         if source.resolution is None or source.resolution.size == size:
-            value.losses = list(source.losses)
-            if source.losses and 'upsample' not in op and any(
+            value.lost = list(source.lost)
+            if source.lost and 'upsample' not in op and any(
                     n > 2 * m - 2 > 0 for n, m in zip(args[0].shape[2:], size)):
                 self.unknown.append(value.module)
             # From a pooled summary back to a map, as in pyramid pooling.
@@ -199,8 +199,8 @@ class Tracer(TorchDispatchMode):
     def _match(self, op: str, tensor: Tensor, inputs: list[Value], value: Value) -> None:
         """Set the resolution of the output of any other operator: that of an input, by size."""
         current = [source.resolution for source in inputs if source.resolution is not None]
-        losses = list(dict.fromkeys(loss for source in inputs if source.resolution is None
-                                    for loss in source.losses))
+        lost = list(dict.fromkeys(change for source in inputs if source.resolution is None
+                                 for change in source.lost))
         if op in _PADDINGS and current:  # a margin, as for 'same' padding
             value.resolution = current[0]
             return
@@ -215,25 +215,25 @@ class Tracer(TorchDispatchMode):
                 return
         if op in _REDUCTIONS | _CONTRACTIONS:
             self.alive += current if op in _REDUCTIONS else []
-            value.losses = losses if op in _CONTRACTIONS else []
+            value.lost = lost if op in _CONTRACTIONS else []
             return
         known = value.ancestors
         tokens = {r.pixels: r for r in known.values() if r.pixels > 1}
         again = [known[pair] for pair in pairs if pair in known] + [
             tokens[n] for n in shape if n in tokens]
-        if again and (losses or not current):
+        if again and (lost or not current):
             value.resolution = again[0]
-            for loss in losses:
-                if again[0].find() in [r.find() for r in loss.source]:
-                    loss.returned = True
+            for change in lost:
+                if again[0].find() in [r.find() for r in change.source]:
+                    change.returned = True
                 else:
-                    loss.weighted = True
+                    change.weighted = True
             return
         if current and max(r.pixels for r in current) > 1:
             self.alive += current
-            losses.append(Loss(value.module, op, current))
-            self.losses.append(losses[-1])
-        value.losses = losses
+            lost.append(LostResolution(value.module, op, current))
+            self.lost.append(lost[-1])
+        value.lost = lost
 
     def _keep(self, tensor: Tensor, value: Value) -> None:
         self._kept.append(tensor)

@@ -17,7 +17,7 @@ from torch.fx import Proxy
 
 from mmseg_dynopool.ops.queries import equal_sizes
 
-from .shared_pool import SharedPool, Turns
+from .shared_pool import CallOrder, SharedPool
 
 if TYPE_CHECKING:
     _Mixin = nn.Module
@@ -76,13 +76,13 @@ def mix_in(module: nn.Module, mixin: type[Variant], **state: Any) -> None:
 
 
 def pool_around(module: nn.Module, **state: Any) -> None:
-    """Give ``module`` the attributes of `Pooled`."""
+    """Give ``module`` the attributes of `PooledModule`."""
     stock_class: Any = module.stock_class if isinstance(module, Variant) else type(module)
     is_plain = stock_class.forward is nn.Conv2d.forward
-    mix_in(module, PooledConv if is_plain else Pooled, **state)
+    mix_in(module, PooledConv if is_plain else PooledModule, **state)
 
 
-class Pooled(Variant):
+class PooledModule(Variant):
     """A module with a DynOPool before or behind it, and padding that keeps the size.
 
     Attributes:
@@ -110,7 +110,7 @@ class Pooled(Variant):
         return output if self.pool_behind is None else self.pool_behind(output)
 
 
-class PooledConv(Pooled):
+class PooledConv(PooledModule):
     """An ``nn.Conv2d`` that pools where it convolves.
 
     So it does for those, too, who call ``_conv_forward`` with a norm folded into the weight, past
@@ -118,7 +118,7 @@ class PooledConv(Pooled):
     """
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        return super(Pooled, self).forward(*args, **kwargs)
+        return super(PooledModule, self).forward(*args, **kwargs)
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         stock: Any = super()
@@ -129,17 +129,17 @@ class DynOPooling(Variant):
     """A pooling module that is a DynOPool now.
 
     Attributes:
-        turns: the `SharedPool` of each of its calls; None where the pooling is gone.
+        order: the `SharedPool` of each of its calls; None where the pooling is gone.
         reduce: ``'max'`` or ``'mean'``.
     """
 
     prefix = 'DynO'
-    turns: Turns
+    order: CallOrder
     reduce: str
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         x = self._positional(args, kwargs)[0][0]
-        pool = self.turns.take(x)
+        pool = self.order.take(x)
         return x if pool is None else pool(x, self.reduce)
 
 
@@ -150,7 +150,7 @@ class ResizedPooling(DynOPooling):
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         (x, *rest), kwargs = self._positional(args, kwargs)
-        pool = self.turns.take(x)
+        pool = self.order.take(x)
         stock: Any = super(DynOPooling, self)
         return stock.forward(x if pool is None else pool(x), *rest, **kwargs)
 

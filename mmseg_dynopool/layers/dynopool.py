@@ -1,8 +1,6 @@
 """DynOPool as a module: with a learned scale, and with a constant one."""
 
-import math
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any
 
 import torch
@@ -10,6 +8,7 @@ from torch import Tensor, nn
 
 from mmseg_dynopool.ops import dynopool2d
 from mmseg_dynopool.ops.anchor import check_anchor
+from mmseg_dynopool.ops.size import is_number
 
 from .pool import ResizingPool
 
@@ -191,7 +190,7 @@ class FixedDynOPool(ResizingPool):
         if key in unexpected_keys:
             unexpected_keys.remove(key)
         alpha = state_dict[key].tolist()
-        if state_dict[key].shape == (2, ) and all(0 < a < math.inf for a in alpha):
+        if state_dict[key].shape == (2, ) and all(is_number(a) and a > 0 for a in alpha):
             self.set_alpha_(alpha)
         else:
             error_msgs.append(f'{key} must be (alpha_h, alpha_w), positive and finite, got '
@@ -224,10 +223,6 @@ class FixedDynOPool(ResizingPool):
         return 'scale=({:.6g}, {:.6g})'.format(*(1 / a for a in self._alpha))
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def check_bounds(bounds: Sequence[float]) -> tuple[float, float]:
     """Check ``(lowest, highest)`` scale.
 
@@ -235,7 +230,7 @@ def check_bounds(bounds: Sequence[float]) -> tuple[float, float]:
         ValueError: they are malformed.
     """
     pair = tuple(bounds) if isinstance(bounds, Sequence) else ()
-    if len(pair) != 2 or not all(map(_is_number, pair)) or not 0 < pair[0] <= pair[1]:
+    if len(pair) != 2 or not all(map(is_number, pair)) or not 0 < pair[0] <= pair[1]:
         raise ValueError('bounds must be (lowest, highest) scale with 0 < lowest <= highest, '
                          f'got {bounds!r}')
     return float(pair[0]), float(pair[1])
@@ -250,7 +245,7 @@ def check_scale(scale: float | Sequence[float],
     """
     pair = tuple(scale) if isinstance(scale, Sequence) and not isinstance(scale, str) else (
         scale, scale)
-    if len(pair) != 2 or not all(map(_is_number, pair)):
+    if len(pair) != 2 or not all(map(is_number, pair)):
         raise ValueError('scale must be a finite number or a pair (scale_h, scale_w), '
                          f'got {scale!r}')
     if min(pair) <= 0:

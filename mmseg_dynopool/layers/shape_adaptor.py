@@ -31,7 +31,7 @@ class ShapeAdaptor(ResizingPool):
         scale: initial scale factor, one number, or two equal ones.
         ratios: ``(r1, r2)``. The authors' (0.5, 1.0) never reach 0.5 itself, where ``w`` is 0:
             a network that is to start at the stock network's sizes needs a smaller ``r1``.
-        pooling: ``'max'`` or ``'average'``: how a branch pools.
+        pooling: ``'max'`` or ``'mean'``: how a branch pools.
         align_corners: how a branch is resized, as in `torch.nn.functional.interpolate`.
 
     Attributes:
@@ -105,7 +105,7 @@ class ShapeAdaptor(ResizingPool):
             reduce: ``'max'`` pools the branches by ``pooling``, ``'mean'`` by their average.
         """
         check_reduce(reduce)
-        pooling = 'average' if reduce == 'mean' else self.pooling
+        pooling = 'mean' if reduce == 'mean' else self.pooling
         output = shape_adaptor2d(input, self.weight, output_size, self.bounds, pooling,
                                  self.align_corners)
         if self.trial_alpha is None or not (

@@ -16,7 +16,7 @@ from mmseg_dynopool.layers.pool import as_dynamic_shapes, read_alphas
 from mmseg_dynopool.ops import pooled_size
 from mmseg_dynopool.ops.pooling import check_input
 
-from .hr_module import DynOPoolHRModule, Pool, Pooled, run_downsampling, unstride_
+from .hr_module import DynOPoolHRModule, Pool, PooledFeatures, run_downsampling, unstride_
 from .options import build_dynopools
 
 
@@ -227,7 +227,7 @@ def _run_transition(transition: nn.ModuleList, features: list[Tensor], pools: Se
         if i <= last:
             outputs.append(features[i] if layer is None else layer(features[i]))
         else:
-            pooled = pooled or Pooled(pools[last], features[-1])
+            pooled = pooled or PooledFeatures(pools[last], features[-1])
             outputs.append(run_downsampling(
                 layer, pooled, pools[last + 1:i]))  # type: ignore[arg-type]
     return outputs

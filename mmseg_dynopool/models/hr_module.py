@@ -30,7 +30,7 @@ def unstride_(module: _Module) -> _Module:
     return module
 
 
-class Pooled:
+class PooledFeatures:
     """A stream's features, reduced, for the convolutions that read them.
 
     A convolution would keep its input for the backward pass. A DynOPool, whose values depend on
@@ -92,7 +92,7 @@ class _Again:
         return again
 
 
-def run_downsampling(steps: Sequence[nn.Sequential], pooled: Pooled, pools: Sequence[Pool]
+def run_downsampling(steps: Sequence[nn.Sequential], pooled: PooledFeatures, pools: Sequence[Pool]
                      ) -> Tensor:
     """Run a chain of unstrided convolutions with a DynOPool before each.
 
@@ -103,7 +103,7 @@ def run_downsampling(steps: Sequence[nn.Sequential], pooled: Pooled, pools: Sequ
     """
     output = pooled.convolve(steps[0])
     for step, pool in zip(steps[1:], pools, strict=True):
-        output = Pooled(pool, output).convolve(step)
+        output = PooledFeatures(pool, output).convolve(step)
     return output
 
 
@@ -146,14 +146,14 @@ class DynOPoolHRModule(BaseModule):
         if self.fuse_layers is None:
             return features
         # Stream j is reduced once, for all streams below it.
-        pooled = [Pooled(pools[j], features[j]) for j in range(len(self.fuse_layers) - 1)]
+        pooled = [PooledFeatures(pools[j], features[j]) for j in range(len(self.fuse_layers) - 1)]
         return [
             self.relu(self._fuse(row, i, features, pooled, pools))
             for i, row in enumerate(self.fuse_layers)
         ]
 
     def _fuse(self, row: nn.ModuleList, i: int, features: Sequence[Tensor],
-              pooled: Sequence[Pooled], pools: Sequence[Pool]) -> Tensor:
+              pooled: Sequence[PooledFeatures], pools: Sequence[Pool]) -> Tensor:
         total = features[i]
         for j, layer in enumerate(row):
             if j < i:

@@ -92,7 +92,8 @@ class _Axis(NamedTuple):
         factor = query_levers(queries // 2, anchor, window, device) / (above - below)
         # Beyond the border's pixel centre the surface is flat: both clamp to one pixel.
         below, above = below.clamp(0, size_in - 1), above.clamp(0, size_in - 1)
-        # Some odd multiple of one number is one of the other. Of symbols, one cannot know.
+        # A query meets a pixel centre where both counts hold the same power of 2; of symbolic sizes
+        # one cannot know.
         meets = torch.compiler.is_compiling() or size_in & -size_in == queries & -queries
         return cls(below, above, factor, numerator.double() / (2 * queries), meets)
 

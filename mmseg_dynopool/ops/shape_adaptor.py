@@ -3,9 +3,7 @@
 By Liu, Lin, Wang, Zhang, Perazzi and Johns. The supplement's section 2 compares DynOPool with it.
 """
 
-import math
 from collections.abc import Sequence
-from numbers import Real
 
 import torch
 import torch.nn.functional as F
@@ -13,9 +11,9 @@ from torch import Tensor
 
 from .pooling import check_input, check_output_size, read_size
 from .queries import equal_sizes
-from .size import pooled_size
+from .size import is_number, pooled_size
 
-POOLINGS = ('max', 'average')
+POOLINGS = ('max', 'mean')
 
 
 def shape_adaptor2d(input: Tensor,
@@ -38,7 +36,7 @@ def shape_adaptor2d(input: Tensor,
             `weight` back from the device. Default:
             [`pooled_size`][mmseg_dynopool.ops.pooled_size] at the target ratio.
         ratios: ``(r1, r2)`` with ``0 < r1 < r2 <= 1``.
-        pooling: ``'max'`` or ``'average'``; a branch divides its input into equal windows, at
+        pooling: ``'max'`` or ``'mean'``; a branch divides its input into equal windows, at
             ``r1 = 0.5`` and even sides into 2 x 2 pixels.
         align_corners: as in `torch.nn.functional.interpolate`. The authors' code has True,
             with which the two branches do not lie over each other; False keeps them aligned.
@@ -97,7 +95,7 @@ def check_ratios(ratios: Sequence[float]) -> tuple[float, float]:
         ValueError: they are not ``0 < r1 < r2 <= 1``.
     """
     pair = tuple(ratios) if isinstance(ratios, Sequence) and not isinstance(ratios, str) else ()
-    if len(pair) != 2 or not all(map(_is_number, pair)) or not 0 < pair[0] < pair[1] <= 1:
+    if len(pair) != 2 or not all(map(is_number, pair)) or not 0 < pair[0] < pair[1] <= 1:
         raise ValueError('ratios must be two numbers (r1, r2) with 0 < r1 < r2 <= 1, got '
                          f'{ratios!r}; (0.5, 1.0) mixes a halved branch and the input itself')
     return float(pair[0]), float(pair[1])
@@ -109,7 +107,7 @@ def check_pooling(pooling: str, align_corners: bool) -> None:
     Raises:
         ValueError: one is unknown.
     """
-    if pooling not in POOLINGS:
+    if pooling not in (*POOLINGS, 'average'):  # its name in 0.3
         raise ValueError(f'pooling must be one of {POOLINGS}, got {pooling!r}')
     if not isinstance(align_corners, bool):
         raise ValueError(f'align_corners must be True or False, got {align_corners!r}')
@@ -122,14 +120,10 @@ def _check_weight(weight: Tensor | float) -> Tensor:
             raise ValueError('weight must be a floating point tensor with one value, got '
                              f'{weight.dtype} of shape {tuple(weight.shape)}')
         return weight.reshape(())
-    if not (_is_number(weight) and 0 <= weight <= 1):
+    if not (is_number(weight) and 0 <= weight <= 1):
         raise ValueError('weight must be a tensor with one value, or a number from 0 (the first '
                          f'branch alone) to 1 (the second alone), got {weight!r}')
     return torch.tensor(weight, dtype=torch.float64)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _pool(input: Tensor, ratio: float, pooling: str) -> Tensor:

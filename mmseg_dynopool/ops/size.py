@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 
 from torch import Tensor
 
@@ -36,6 +37,11 @@ def pooled_size(size: Sequence[int], alpha: Sequence[float]) -> tuple[int, int]:
                 'so a map halved in height and width has alpha = (2, 2)')
     height, width = (_round_quotient(n, a) for n, a in zip(size, alpha))
     return height, width
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a finite number, and no bool."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _round_quotient(n: int, alpha: float) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from mmseg_dynopool.analysis.cost import (
-    Cost,
+    MeasuredCost,
     build,
     learned_scales,
     measure,
@@ -79,7 +79,7 @@ class Report:
     ours: Trained
     baselines: dict[str, Trained]
     shape: tuple[int, int]
-    costs: dict[str, Cost]
+    costs: dict[str, MeasuredCost]
     stock: str | None
     resized: dict[str, list[tuple[int, int]]]
     best: list[Sample]

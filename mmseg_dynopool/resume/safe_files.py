@@ -10,7 +10,7 @@ from mmseg_dynopool.files import write_file
 BACKEND = 'mmseg_dynopool.whole_file'
 
 
-class WholeFileBackend(LocalBackend):
+class AtomicFileBackend(LocalBackend):
     """mmengine's local files, written by `write_file`."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
@@ -22,4 +22,4 @@ class WholeFileBackend(LocalBackend):
         write_file(filepath, obj.encode(encoding))
 
 
-register_backend(BACKEND, WholeFileBackend)
+register_backend(BACKEND, AtomicFileBackend)

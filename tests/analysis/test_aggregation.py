@@ -29,7 +29,7 @@ def test_weights_are_those_of_the_operators(size, scale, ratios):
 
     weight = (scale - ratios[0]) / (ratios[1] - ratios[0])
     torch.testing.assert_close(apply(adaptor), shape_adaptor2d(
-        image, weight, output_size, ratios, 'average')[0, 0])
+        image, weight, output_size, ratios, 'mean')[0, 0])
     # The mean of the four queries lies between what their maximum and their minimum give.
     alpha = (1 / scale, 1 / scale)
     assert (apply(dynopool) <= dynopool2d(image, alpha)[0, 0] + 1e-12).all()

@@ -5,7 +5,7 @@ from mmengine.config import ConfigDict
 from mmseg.models import backbones
 from torch import nn
 
-from mmseg_dynopool.analysis.cost import Cost, build, measure, resized_images, stock_model
+from mmseg_dynopool.analysis.cost import MeasuredCost, build, measure, resized_images, stock_model
 from mmseg_dynopool.export.freeze import plain_model
 from mmseg_dynopool.layers import DynOPool, ImageResize, freeze_pools
 from support.parts_network import HRNET, RESNET, parts_config
@@ -13,11 +13,12 @@ from support.parts_network import HRNET, RESNET, parts_config
 
 def test_slow_moments_of_the_machine_stay_out_of_the_ratio():
     """One round ran ten times as slowly, and half of another one."""
-    stock = Cost(1, 1.0, [], [1.0, 1.0, 10.0, 1.0, 1.0])
-    run = Cost(1, 0.8, [], [0.8, 0.8, 8.0, 8.0, 0.8])
+    stock = MeasuredCost(1, 1.0, [], [1.0, 1.0, 10.0, 1.0, 1.0])
+    run = MeasuredCost(1, 0.8, [], [0.8, 0.8, 8.0, 8.0, 0.8])
     assert run.time_ratio(stock) == pytest.approx((0.8, 0.8, 0.8))
     assert stock.time_ratio(stock) == (1, 1, 1)
-    low, middle, high = Cost(1, 1.0, [], [3.0, 1.0, 2.0]).time_ratio(Cost(1, 1.0, [], [1.0] * 3))
+    even = MeasuredCost(1, 1.0, [], [1.0] * 3)
+    low, middle, high = MeasuredCost(1, 1.0, [], [3.0, 1.0, 2.0]).time_ratio(even)
     assert (low, middle, high) == (1.5, 2.0, 2.5)
 
 

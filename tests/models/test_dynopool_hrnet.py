@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mmseg_dynopool import DynOPoolHRNet
 from mmseg_dynopool.costs import count_gmacs
 from mmseg_dynopool.layers import DynOPool, FixedDynOPool, ShapeAdaptor
-from mmseg_dynopool.models.hr_module import Pooled
+from mmseg_dynopool.models.hr_module import PooledFeatures
 from mmseg_dynopool.ops import dynopool2d, pooled_size
 from support.networks import kept_bytes
 from support.toys import hrnet_extra, w48_extra
@@ -312,7 +312,8 @@ def test_a_convolution_of_pooled_features_has_its_gradients(pool, size):
     for convolve in (lambda p: p.convolve(step), lambda p: step(p.output)):
         leaf = image.clone().requires_grad_()
         step.zero_grad()
-        convolve(Pooled(partial(pool, output_size=size), leaf * 1)).square().sum().backward()
+        pooled = PooledFeatures(partial(pool, output_size=size), leaf * 1)
+        convolve(pooled).square().sum().backward()
         found.append([leaf.grad, step[0].weight.grad.clone()])
     assert all(torch.equal(a, b) for a, b in zip(*found))
 
@@ -320,7 +321,7 @@ def test_a_convolution_of_pooled_features_has_its_gradients(pool, size):
 def test_features_that_change_after_they_were_pooled_are_noticed():
     step = nn.Sequential(nn.Conv2d(1, 1, 3), nn.Identity())
     features = torch.rand(1, 1, 9, 9, requires_grad=True) * 1
-    output = Pooled(partial(FixedDynOPool(0.6), output_size=None), features).convolve(step)
+    output = PooledFeatures(partial(FixedDynOPool(0.6), output_size=None), features).convolve(step)
     features.mul_(0)
     with pytest.raises(RuntimeError, match='changed in place after they were pooled'):
         output.sum().backward()

@@ -9,7 +9,7 @@ from mmengine.fileio import get_file_backend
 
 from mmseg_dynopool.files import write_file
 from mmseg_dynopool.resume.latest import latest_checkpoint
-from mmseg_dynopool.resume.safe_files import WholeFileBackend
+from mmseg_dynopool.resume.safe_files import AtomicFileBackend
 from support.commands import tool
 from support.toy_runs import Toy, run
 from support.toys import write_project
@@ -53,7 +53,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch)
 
 def test_the_backend_is_registered_and_keeps_the_usual_permissions(tmp_path):
     backend = get_file_backend(backend_args=dict(backend='mmseg_dynopool.whole_file'))
-    assert isinstance(backend, WholeFileBackend)
+    assert isinstance(backend, AtomicFileBackend)
     mask = os.umask(0o027)
     try:
         backend.put_text('text', tmp_path / 'sub' / 'note')

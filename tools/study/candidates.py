@@ -304,7 +304,8 @@ def _in_optimizer(run: Run, overrides: dict, kind: str) -> dict:
 
 def _learner(run, overrides, scales):
     options = dict(run.options)
-    options.pop('iterations', None)
+    for name in ('iterations', 'probe'):
+        options.pop(name, None)
     hook = dict(type='DynOPoolHook', jitter=0.1, **_budget(run, overrides, options))
     hook.update({name: options.pop(name) for name in ('travel', 'every', 'step', 'jitter')
                  if name in options})

@@ -17,6 +17,7 @@ SHAPES = ('48x104', '64x80', '72x72', '88x56', '160x160')
 STRAIGHT = (*IMAGE, ('iterations', 1200), ('travel', 0.), ('jitter', 0.1))  # at the stock sizes
 LONG = (('iterations', 900), )
 KERNEL_PLACES = (('hrnet', 'stretched_h'), ('deeplab', 'stretched_h'), ('demo', 'mni152'))
+PROBE = (('probe', True), )
 KERNELS = ('antialiased', 'bilinear', 'area', 'mean', 'maximum')
 
 
@@ -52,6 +53,9 @@ def all_runs() -> list[Run]:
     for network, data in KERNEL_PLACES:
         for kernel in KERNELS:
             runs += _seeds(3, network, data, 'kernel', 0.5, options=(('kernel', kernel), ))
+    for network, data in KERNEL_PLACES[:2]:  # again, with what is asked of the trained networks
+        for method, ratio, options in (('stock', 1., ()), ('learner', 0.5, LEARNED)):
+            runs += _seeds(3, network, data, method, ratio, options=options + PROBE)
     for data in ('stretched_h', 'isotropic'):
         for method, options in SETTINGS:
             runs += _seeds(5, 'hrnet', data, method, 0.75, options=options)

@@ -26,6 +26,7 @@ from mmseg_dynopool.layers.find import all_pools, by_short_name
 from mmseg_dynopool.models import count_network_gmacs
 
 from .candidates import describe, load
+from .probes import at_other_sizes, behind_odd_maps
 from .runs import Run
 from .slopes import compare_slopes
 
@@ -64,6 +65,10 @@ def finish(run: Run, work_dir: Path, scales: dict | None = None) -> dict:
             scales=scales_of(runner.model), grad_snr=_gradient_snr(runner, config))
         if run.method == 'slopes':
             result.update(slopes=compare_slopes(runner.model, config))
+        if dict(run.options).get('probe'):
+            result.update(miou_at=at_other_sizes(runner.model, config))
+            if run.method == 'stock':
+                result.update(miou_behind=behind_odd_maps(runner.model, config))
     return result | dict(seconds=round(time.time() - start, 1), **circumstances())
 
 
