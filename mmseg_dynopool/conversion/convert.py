@@ -14,9 +14,14 @@ from mmseg_dynopool.layers import (
     FixedImageResize,
     ImageResize,
     ResizingPool,
-    ShapeAdaptor,
 )
-from mmseg_dynopool.layers.image import DOES_NOT_LEARN, IMAGE, by_instance, check_multiple
+from mmseg_dynopool.layers.image import (
+    DOES_NOT_LEARN,
+    IMAGE,
+    by_instance,
+    check_multiple,
+    pooling_class,
+)
 
 from .modules import Converted, ConvertedContainer
 from .plan import (
@@ -32,7 +37,6 @@ from .shared_pool import CallOrder, SharedPool
 from .trial import Trial
 from .variants import DynOPooling, Following, ResizedPooling, mix_in, pool_around
 
-TYPES = ('DynOPool', 'ShapeAdaptor')
 LEVELS = ('all', 'image')
 _KEPT_BOUNDS = 0.25, 1.0
 
@@ -150,7 +154,8 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
         anchor: see [`dynopool2d`][mmseg_dynopool.ops.dynopool2d].
         window: see there.
         type: ``'DynOPool'``, or ``'ShapeAdaptor'``, with ``bounds`` as its ratios (default: from
-            half of the network's own scale to 1), and an image of one scale for both axes.
+            half of the network's own scale to 1), and an image of one scale for both axes; or the
+            name of a [`ResizingPool`][mmseg_dynopool.layers.ResizingPool] of your own.
         merge: two resizings in a row, the second a pooling, become one of r = 0.25 (supplement,
             section 1.1), and the first layer then runs at the full resolution. Default: with
             rule ``'after'``, as in the paper.
@@ -185,17 +190,16 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
         >>> network(torch.rand(1, 3, 64, 64)).shape  # without the scale, 16 x 16
         torch.Size([1, 8, 8, 8])
     """
-    if type not in TYPES:
-        raise ValueError(f'type must be one of {TYPES}, got {type!r}')
-    if type != 'DynOPool' and rule == 'keep':
+    kind = pooling_class('type', type)
+    if kind is not DynOPool and rule == 'keep':
         raise ValueError(f"rule='keep' takes type='DynOPool', got {type!r}")
     plan = plan_conversion(model, rule, scale, merge, skip, in_channels, forward, image, multiple,
                            levels)
     learns, bounded = (by_instance(name, value, list(plan.stock_scales)) for name, value in (
         ('learn', learn), ('bounds', bounds)))
-    if type == 'ShapeAdaptor' and not all(
+    if kind is not DynOPool and not all(
             learns.get(name, True) for name in plan.stock_scales if name != IMAGE):
-        raise ValueError("learn=False takes type='DynOPool': a ShapeAdaptor has no form with a "
+        raise ValueError(f"learn=False takes type='DynOPool': a {type} has no form with a "
                          'constant scale')
     if plan.refusals:
         raise ValueError(f'{model.__class__.__name__} cannot be converted, and was not changed. '
@@ -208,9 +212,12 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
                 given = {} if limits is None and name == IMAGE else dict(
                     bounds=_KEPT_BOUNDS if limits is None else limits)
                 pool: ResizingPool = ImageResize(
-                    plan.scales[name], multiple=multiple, tied=type == 'ShapeAdaptor', **given)
+                    plan.scales[name], multiple=multiple, tied=kind.tied, **given)
             else:
-                pool = _pool(type, plan.scales[name], stock_scale, limits, anchor, window)
+                options = dict(anchor=anchor, window=window) if issubclass(kind, DynOPool) else {}
+                if limits is None:
+                    limits = min(*plan.scales[name], *stock_scale) / kind.reach, 1.0
+                pool = kind(plan.scales[name], limits, **options)
         except ValueError as error:
             raise ValueError(f'options of {name}: {error}') from error
         if not learns.get(name, True):
@@ -233,14 +240,6 @@ def _multiple(plan: ConversionPlan, name: str) -> int | None:
     if name == IMAGE:
         return plan.multiple
     return KEPT_MULTIPLE if plan.rule == 'keep' else None
-
-
-def _pool(kind: str, scale: tuple[float, float], stock_scale: tuple[float, float],
-          bounds: Sequence[float] | None, anchor: str, window: float) -> ResizingPool:
-    lowest = min(*scale, *stock_scale)
-    if kind == 'ShapeAdaptor':
-        return ShapeAdaptor(scale, (lowest / 2, 1.0) if bounds is None else bounds)
-    return DynOPool(scale, (lowest / 4, 1.0) if bounds is None else bounds, anchor, window)
 
 
 def _apply(model: nn.Module, plan: ConversionPlan, pools: Mapping[str, ResizingPool]) -> None:

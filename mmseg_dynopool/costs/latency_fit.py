@@ -10,7 +10,7 @@ import torch
 from scipy.optimize import nnls  # type: ignore[import-untyped]
 from torch import nn
 
-from mmseg_dynopool.layers import FixedDynOPool, ShapeAdaptor, learned_pools
+from mmseg_dynopool.layers import FixedDynOPool, learned_pools
 from mmseg_dynopool.layers.find import all_pools
 
 from .count import GMACsCounter
@@ -60,9 +60,11 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
         >>> list(found.weights)  # a level below the DynOPool, and a constant time
         [(1.0, 1.0), (0.0, 0.0)]
     """
-    if any(isinstance(pool, ShapeAdaptor) for pool in all_pools(model).values()):
-        raise ValueError('a ShapeAdaptor has no form with constant scales, and none can be timed; '
-                         "give it a gmacs_budget, or use dynopool=dict(type='DynOPool')")
+    for pool in all_pools(model).values():
+        if not pool.can_be_constant and pool.learns:
+            raise ValueError(
+                f'a {type(pool).__name__} has no form with constant scales, and none can be timed; '
+                "give it a gmacs_budget, or use dynopool=dict(type='DynOPool')")
     cost = probe_complexity(model, shape, in_channels, forward)
     levels = list(cost.terms.coefficients)
     settings = settings or max(16, 2 * len(levels))

@@ -84,6 +84,8 @@ class DynOPool(ResizingPool):
         self.alpha.clamp_(*self.alpha_bounds)
 
     def freeze(self) -> 'FixedDynOPool':
+        if not self.can_be_constant:  # a subclass with values of its own
+            super().freeze()
         fixed = FixedDynOPool.at_alpha(self.read_alpha())
         fixed.stock_scale = self.stock_scale
         return fixed

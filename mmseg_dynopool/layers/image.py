@@ -14,6 +14,7 @@ from mmseg_dynopool.ops.queries import sizes_match
 
 from .dynopool import DynOPool, FixedDynOPool, check_bounds
 from .find import all_pools
+from .pool import ResizingPool
 
 IMAGE = 'image'  # its name among a network's poolings
 DOES_NOT_LEARN = (
@@ -168,6 +169,25 @@ def restore_size(outputs: Any, resized: Sequence[int], size: Sequence[int]) -> A
         return (maps if leaf.dim() == 4 else maps[:, 0]).to(leaf.dtype)
 
     return tree_map(restore, outputs)
+
+
+def pooling_class(option: str, name: str) -> type[ResizingPool]:
+    """The class of poolings whose name is an option's value: ours, or any that was imported.
+
+    Args:
+        option: for messages.
+        name: of a subclass of `ResizingPool` that learns, and is not the image's.
+
+    Raises:
+        ValueError: there is none.
+    """
+    known = [ResizingPool]
+    for kind in known:
+        known += kind.__subclasses__()
+        if kind.__name__ == name and kind.learns and kind not in (ResizingPool, ImageResize):
+            return kind
+    raise ValueError(f"{option} must be 'DynOPool', 'ShapeAdaptor', or the name of a ResizingPool "
+                     f'that your project imports, got {name!r}')
 
 
 def by_instance(option: str, value: Any, names: Sequence[str]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ class ResizingPool(nn.Module):
 
     A subclass defines ``forward(input, output_size=None, reduce='max')`` and
     `bounded_alpha`. One that learns also sets ``learns`` and ``bounds``, and defines `parameter`
-    and `set_alpha_`.
+    and `set_alpha_`. It can be the ``type`` in a network's options as soon as it is imported.
 
     ``reduce`` is an argument of the call: layers that share an instance, and with it a scale, may
     differ in what they replace. ``'max'`` stands for a stride or a max pooling, ``'mean'`` for an
@@ -31,6 +31,8 @@ class ResizingPool(nn.Module):
             instance that replaces something else than a halving carries its own.
         bounds: lowest and highest scale factor.
         tied: whether both axes have one scale.
+        limits: name of the argument that gives lowest and highest scale.
+        reach: its default goes from the network's own scale divided by this to 1.
         macs_per_value: multiply-adds of the pooling itself per value of its output.
 
     Examples:
@@ -45,6 +47,8 @@ class ResizingPool(nn.Module):
     initial_scale: tuple[float, float]
     stock_scale: tuple[float, float] = (0.5, 0.5)
     tied = False
+    limits = 'bounds'
+    reach = 4.0
     macs_per_value: int
     _trial_alpha: Tensor | None = None
     _trial_mode = True
@@ -115,6 +119,13 @@ class ResizingPool(nn.Module):
         from .dynopool import FixedDynOPool  # which builds on this file
 
         return FixedDynOPool.with_cost_of(self)
+
+    @property
+    def can_be_constant(self) -> bool:
+        """Whether `freeze` has a form for it: one that was written with its ``forward``, or later.
+        """
+        written = next(kind for kind in type(self).__mro__ if {'forward', 'freeze'} & {*vars(kind)})
+        return 'freeze' in vars(written)
 
     def freeze(self) -> 'ResizingPool':
         """The same operation, bit for bit, with the current scale as a constant.

@@ -52,6 +52,8 @@ class ShapeAdaptor(ResizingPool):
     """
 
     tied = True
+    limits = 'ratios'
+    reach = 2.0
     # Two bilinear reads of four pixels each, and the mix.
     macs_per_value = 10
 

@@ -1,5 +1,7 @@
 """The backbone's ``dynopool=dict(...)`` options."""
 
+from inspect import signature
+
 from torch import nn
 
 from mmseg_dynopool.layers import (
@@ -8,14 +10,8 @@ from mmseg_dynopool.layers import (
     FixedImageResize,
     ImageResize,
     ResizingPool,
-    ShapeAdaptor,
 )
-from mmseg_dynopool.layers.image import IMAGE, by_instance
-
-_TYPES: dict[str, type[ResizingPool]] = dict(DynOPool=DynOPool, ShapeAdaptor=ShapeAdaptor)
-_COMMON = ('scale', 'image', 'multiple', 'stem', 'learn')
-_OPTIONS = dict(DynOPool=('bounds', 'anchor', 'window', *_COMMON),
-                ShapeAdaptor=('ratios', 'pooling', 'align_corners', *_COMMON))
+from mmseg_dynopool.layers.image import IMAGE, by_instance, pooling_class
 
 
 def build_dynopools(options: dict | None, streams: int, stride: int = 4) -> nn.ModuleDict:
@@ -37,13 +33,12 @@ def build_dynopools(options: dict | None, streams: int, stride: int = 4) -> nn.M
     if not isinstance(options or {}, dict):
         raise ValueError(f'dynopool must be a dict of options, got {options!r}')
     options = dict(options or {})
-    kind = options.pop('type', 'DynOPool')
-    if kind not in _TYPES:
-        raise ValueError(f'dynopool option type must be one of {list(_TYPES)}, got {kind!r}')
-    unknown = sorted(set(options) - set(_OPTIONS[kind]))
+    kind = pooling_class('dynopool option type', options.pop('type', 'DynOPool'))
+    known = [*signature(kind).parameters, 'image', 'multiple', 'stem', 'learn']
+    unknown = sorted(set(options) - set(known))
     if unknown:
-        raise ValueError(f'unknown dynopool options {unknown}; there are {list(_OPTIONS[kind])} '
-                         f'for type {kind!r}')
+        raise ValueError(f'unknown dynopool options {unknown}; there are {known} for type '
+                         f'{kind.__name__!r}')
     stem, image = options.pop('stem', False), options.pop('image', False)
     for name, value in (('stem', stem), ('image', image)):
         if not isinstance(value, bool):
@@ -60,23 +55,22 @@ def build_dynopools(options: dict | None, streams: int, stride: int = 4) -> nn.M
     names = [IMAGE] if image else []
     names += [f'stem{k}' for k in (1, 2) if stem]
     names += [f'stream{k}' for k in range(1, streams)]
-    limit = 'ratios' if kind == 'ShapeAdaptor' else 'bounds'
     learn, scales, limits = (
         by_instance(f'dynopool option {name}', options.pop(name, None), names)
-        for name in ('learn', 'scale', limit))
-    if kind == 'ShapeAdaptor' and not all(learn.get(name, True) for name in names if name != IMAGE):
-        raise ValueError("dynopool option learn=False takes type='DynOPool': a ShapeAdaptor has no "
-                         'form with a constant scale')
+        for name in ('learn', 'scale', kind.limits))
+    if kind is not DynOPool and not all(learn.get(name, True) for name in names if name != IMAGE):
+        raise ValueError("dynopool option learn=False takes type='DynOPool': a "
+                         f'{kind.__name__} has no form with a constant scale')
     pools = nn.ModuleDict()
     for name in names:
         given = {key: values[name] for key, values in (
-            ('scale', scales), ('bounds' if name == IMAGE else limit, limits)) if name in values}
+            ('scale', scales), ('bounds' if name == IMAGE else kind.limits, limits))
+                 if name in values}
         try:
             if name == IMAGE:
-                pool: ResizingPool = ImageResize(multiple=multiple, tied=kind == 'ShapeAdaptor',
-                                                 **given)
+                pool: ResizingPool = ImageResize(multiple=multiple, tied=kind.tied, **given)
             else:
-                pool = _TYPES[kind](**dict(dict(scale=0.5), **options, **given))
+                pool = kind(**dict(dict(scale=0.5), **options, **given))
         except ValueError as error:
             raise ValueError(f'dynopool options of {name}: {error}') from error
         if not learn.get(name, True):

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from statistics import median
 
 from . import image_runs, runs
-from .image_runs import IMAGE, JITTERED, KERNEL_PLACES, KERNELS, LEARNED, PLACES, UNIFORM
+from .image_runs import IMAGE, JITTERED, KERNEL_PLACES, KERNELS, LEARNED, PLACES, PROBE, UNIFORM
 from .learner_page import NAMES
-from .tables import Group, Results, difference, markdown
+from .probes import other_less_same
+from .tables import Group, Results, difference, markdown, spread
 
 # Heading, method, options, whether the run is one of docs/evidence_0_3.md.
 COLUMNS = (
@@ -58,6 +59,14 @@ def tables(done: dict[str, dict], done_0_3: dict[str, dict]) -> str:
                   markdown(['', *KERNELS], ([name, *(_score(group, 0.5) for group in groups)]
                                             for name, groups in kernels
                                             if any(group.lines for group in groups)))]
+    sizes, parities = list(_sizes(found)), list(_parities(found))
+    if sizes:
+        parts += ['Validation images of other sizes than in the training, not padded, labels in '
+                  'full:', markdown(*sizes)]
+    if parities:
+        parts += ['A trained stock network behind a map that is resized in front of a strided '
+                  'layer: mIoU at heights of the other parity (3 rows more and less), less that '
+                  'at heights of its own (2 and 4 more and less):', markdown(*parities)]
     missing = sum(run.key not in done for run in found.runs)
     if missing:
         parts.append(f'Of the listed runs {missing} are missing: the tables are unfinished.')
@@ -85,6 +94,36 @@ def _jitters(found: Results) -> Iterator[list[str]]:
         if any(group.lines for group in groups):
             stock = found.found(network, data, 'stock', 1., **dict(options[1:]))
             yield [name, *(_score(group, ratio) for group in (*groups, stock))]
+
+
+def _sizes(found: Results) -> Iterator[list]:
+    """Head and rows of networks at other sizes."""
+    rows = []
+    for network, data in KERNEL_PLACES[:2]:
+        for name, method, ratio, options in (
+                ('stock', 'stock', 1., ()), ('image + DynOPool, learned', 'learner', 0.5, LEARNED)):
+            lines = found.group(network, data, method, ratio, **dict(options + PROBE)).lines
+            if lines:
+                rows.append([f'{NAMES[network]}, {name} ({len(lines)})', *(
+                    spread([line['miou_at'][size] for line in lines])
+                    for size in lines[0]['miou_at'])])
+                head = ['', *lines[0]['miou_at']]
+    if rows:
+        yield from (head, rows)
+
+
+def _parities(found: Results) -> Iterator[list]:
+    """Head and rows of maps whose height has another parity than the training's."""
+    rows = []
+    for network, data in KERNEL_PLACES[:2]:
+        lines = found.group(network, data, 'stock', 1., **dict(PROBE)).lines
+        if lines:
+            rows.append([f'{NAMES[network]} ({len(lines)})', *(
+                spread([other_less_same(line['miou_behind'][level]) for line in lines])
+                for level in lines[0]['miou_behind'])])
+            head = ['', *(f'{level} rows' for level in lines[0]['miou_behind'])]
+    if rows:
+        yield from (head, rows)
 
 
 def _score(group: Group, ratio: float) -> str:

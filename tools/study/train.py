@@ -21,7 +21,7 @@ from mmseg.registry import MODELS
 
 import mmseg_dynopool
 from mmseg_dynopool.costs import time_alternately
-from mmseg_dynopool.layers import ShapeAdaptor, freeze_pools
+from mmseg_dynopool.layers import freeze_pools
 from mmseg_dynopool.layers.find import all_pools, by_short_name
 from mmseg_dynopool.models import count_network_gmacs
 
@@ -98,8 +98,8 @@ def _measure(model, run: Run, config) -> dict:
               for m, c in ((model, config), (stock, stock_config))]
     # As it would be deployed; a ShapeAdaptor has no constant form.
     pools = all_pools(model).values()
-    learned = not any(isinstance(pool, ShapeAdaptor) for pool in pools)
-    deployed = freeze_pools(model) if learned else model
+    constant = all(pool.can_be_constant or not pool.learns for pool in pools)
+    deployed = freeze_pools(model) if constant else model
     ratios = {}
     for name, candidate, batch, step in (('train', model, 8, _train_step),
                                          ('test', deployed, 1, _predict)):
