@@ -113,9 +113,7 @@ class Checkpoint:
             raise ValueError(f'{self.path} holds weights alone, no training to go on with; start '
                              'from it by load_from, without resume')
         weights = {k: v for k, v in model.state_dict().items() if k.startswith(part)}
-        # By all its names: a state_dict has an instance under each of them.
-        pools = {name: module for name, module in model.named_modules(remove_duplicate=False)
-                 if isinstance(module, ResizingPool)}
+        pools = _named_pools(model)
         alphas = [f'{name}.{key}' for name, pool in pools.items() for key in pool.state_dict()]
         self._verify_poolings(pools, [k for k in self.state
                                       if k.startswith(part) and k not in weights])
@@ -134,8 +132,14 @@ class Checkpoint:
                              'earlier checkpoint, and train on with a lower lr')
 
     def load_into(self, model: nn.Module) -> None:
-        """Load the weights; what is missing stays, as in mmengine."""
-        _load_checkpoint_to_model(unwrap(model), self.content)
+        """Load the weights; what is missing stays, as in mmengine, which names it.
+
+        Scales that a stock network does not have are not named.
+        """
+        model = unwrap(model)
+        scales = {f'{name}.{key}': value for name, pool in _named_pools(model).items()
+                  for key, value in pool.state_dict().items()}
+        _load_checkpoint_to_model(model, scales | self.state)
 
     def _verify_poolings(self, pools: Mapping[str, ResizingPool], unknown: Collection[str]
                          ) -> None:
@@ -216,6 +220,12 @@ def _pretrained_settings(model: nn.Module) -> Iterator[dict]:
         for each in settings if isinstance(settings, (list, tuple)) else [settings]:
             if isinstance(each, dict) and type_name(each) in _PRETRAINED and each.get('checkpoint'):
                 yield each
+
+
+def _named_pools(model: nn.Module) -> dict[str, ResizingPool]:
+    """Poolings by all their names: a state_dict has an instance under each of them."""
+    return {name: module for name, module in model.named_modules(remove_duplicate=False)
+            if isinstance(module, ResizingPool)}
 
 
 def _are_close(scales: dict, others: dict) -> bool:

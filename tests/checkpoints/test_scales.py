@@ -162,6 +162,16 @@ def test_a_missing_weight_that_is_no_scale_is_named(name, pool):
     Checkpoint('file.pth', dict(state_dict=stock)).verify(head)
 
 
+def test_a_stock_network_s_weights_load_without_a_word_on_scales(capsys):
+    head = Head(DynOPool())
+    checkpoint = Checkpoint('file.pth', dict(state_dict={
+        key: value + 1 for key, value in head.state_dict().items() if '.' not in key}))
+    checkpoint.load_into(head)
+    assert capsys.readouterr().out == '' and head.pool.scale.tolist() == [0.5, 0.5]
+    assert all(torch.equal(head.state_dict()[key], value)
+               for key, value in checkpoint.state.items())
+
+
 @pytest.mark.parametrize('own', POOLS)
 @pytest.mark.parametrize('other', POOLS)
 def test_scales_of_another_kind_are_named(own, other):
