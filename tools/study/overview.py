@@ -4,7 +4,7 @@ from pathlib import Path
 
 from . import fit_page, fit_runs, image_runs, runs
 from .figures import draw_groups, study_figure
-from .image_runs import JITTERED, LEARNED, LONG, SHAPES, STRAIGHT, THICK
+from .image_runs import JITTERED, LEARNED, LONG, SHAPES, STRAIGHT, THICK, UNIFORM
 from .learner_page import NAMES, score
 from .lines import read_lines
 from .tables import Group, Results, difference, markdown, spread
@@ -14,7 +14,9 @@ from .template import render
 SERIES = (
     ('smaller input', True, 'input', ()),
     ('smaller input, multiples of 8', False, 'aligned', ()),
+    ('smaller input, begun at full size', False, 'planned', ()),
     ('squeezed, stretch known', True, 'squeezed', ()),
+    ('image + DynOPool, uniform', False, 'learner', UNIFORM),
     ('DynOPool, version 0.3', True, 'measured', ()),
     ('image + DynOPool, learned', False, 'learner', LEARNED))
 PLACES = (('hrnet', 'stretched_h'), ('deeplab', 'stretched_h'), ('hrnet', 'isotropic'),
@@ -50,16 +52,24 @@ class Overview:
         """A group of runs; empty where none is listed."""
         return (self.old if old else self.new).found(network, data, method, ratio, **dict(options))
 
-    def learned(self, network: str, data: str, long: bool = False) -> Group:
+    def learned(self, network: str, data: str, long: bool = False, ratio: float = 0.5) -> Group:
         """The learned networks, in trainings of the usual length or of 900 iterations."""
-        return self.group(network, data, 'learner', 0.5, JITTERED + LONG if long else LEARNED)
+        return self.group(network, data, 'learner', ratio, JITTERED + LONG if long else LEARNED)
 
-    def ahead(self, network: str, data: str, method: str, old: bool = False, long: bool = False
-              ) -> str:
+    def uniform(self, network: str, data: str) -> Group:
+        """The same networks and plan, with scales that do not learn."""
+        return self.group(network, data, 'learner', 0.5, UNIFORM)
+
+    def ahead(self, network: str, data: str, method: str, old: bool = False, long: bool = False,
+              ratio: float = 0.5) -> str:
         """The learned networks less others."""
-        others = self.group(network, data, method, 1. if method == 'stock' else 0.5,
+        others = self.group(network, data, method, 1. if method == 'stock' else ratio,
                             LONG if long else (), old)
-        return difference(self.learned(network, data, long=long), others)
+        return difference(self.learned(network, data, long, ratio), others)
+
+    def learning(self, network: str, data: str) -> str:
+        """What learning adds: the learned networks less the uniform ones."""
+        return difference(self.learned(network, data), self.uniform(network, data))
 
     def costs(self) -> str:
         """mIoU at half of the multiply-adds."""

@@ -55,6 +55,8 @@ def behind_odd_maps(model: BaseModel, cfg: Config) -> dict[str, dict[str, float]
     scores: dict[str, dict[str, float]] = {}
     for name, pool in inner.items():
         height = heights[name]
+        # Past its own alignment and bounds.
+        pool.multiple, pool.bounds = 1, (0.25, 4.)
         found = scores[f'{name}, {height}'] = {}
         for rows in sorted(SAME + OTHER):
             pool.alpha.data.copy_(torch.tensor([height / (height + rows), 1.]))

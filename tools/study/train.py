@@ -58,17 +58,18 @@ def finish(run: Run, work_dir: Path, scales: dict | None = None) -> dict:
         runner.train()
         miou = runner.message_hub.get_scalar('val/mIoU').current()
         tested = dict(miou_test=float(runner.test()['mIoU'])) if halves else {}
+        probed = {}  # before times are measured, which moves a norm's running statistics
+        if dict(run.options).get('probe'):
+            probed['miou_at'] = at_other_sizes(runner.model, config)
+            if run.method == 'stock':
+                probed['miou_behind'] = behind_odd_maps(runner.model, config)
         result = dict(
             key=run.key, network=run.network, data=run.data, method=run.method,
             target_ratio=run.ratio, options=dict(run.options), seed=run.seed, config=file,
-            overrides=overrides, miou=miou, **tested, **_measure(runner.model, run, config),
+            overrides=overrides, miou=miou, **tested, **probed, **_measure(runner.model, run, config),
             scales=scales_of(runner.model), grad_snr=_gradient_snr(runner, config))
         if run.method == 'slopes':
             result.update(slopes=compare_slopes(runner.model, config))
-        if dict(run.options).get('probe'):
-            result.update(miou_at=at_other_sizes(runner.model, config))
-            if run.method == 'stock':
-                result.update(miou_behind=behind_odd_maps(runner.model, config))
     return result | dict(seconds=round(time.time() - start, 1), **circumstances())
 
 
