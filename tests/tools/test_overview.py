@@ -61,9 +61,12 @@ def test_the_other_verdicts_hold():
 
 def test_the_readmes_figures_are_the_tables():
     readme = (ROOT / 'README.md').read_text()
-    said = r'keeps\n([\d.]+) of its ([\d.]+) mIoU on .*? and ([\d.]+) on a smaller input'
-    kept, whole, smaller = re.search(said, readme).groups()
-    for said, scores in ((kept, mious('hrnet', 'stretched_h', 'learner', **LEARNED)),
-                         (whole, mious('hrnet', 'stretched_h', 'stock', 1.)),
-                         (smaller, mious('hrnet', 'stretched_h', 'input'))):
-        assert len(scores) == 5 and said == f'{sum(scores) / 5:.1f}'
+    said = (r'keeps\n([\d.]+) of its ([\d.]+) mIoU on .*? and ([\d.]+) on a smaller input; at three '
+            r'quarters\nit has ([\d.]+)')
+    kept, whole, smaller, more = re.search(said, readme).groups()
+    for said, seeds, scores in (
+            (kept, 5, mious('hrnet', 'stretched_h', 'learner', **LEARNED)),
+            (whole, 5, mious('hrnet', 'stretched_h', 'stock', 1.)),
+            (smaller, 5, mious('hrnet', 'stretched_h', 'input')),
+            (more, 3, mious('hrnet', 'stretched_h', 'learner', 0.75, **LEARNED))):
+        assert len(scores) >= seeds and said == f'{sum(scores) / len(scores):.1f}'
