@@ -134,12 +134,13 @@ class Checkpoint:
     def load_into(self, model: nn.Module) -> None:
         """Load the weights; what is missing stays, as in mmengine, which names it.
 
-        Scales that a stock network does not have are not named.
+        Scales are not named where there are none, as in a stock network's weights.
         """
         model = unwrap(model)
         scales = {f'{name}.{key}': value for name, pool in _named_pools(model).items()
                   for key, value in pool.state_dict().items()}
-        _load_checkpoint_to_model(model, scales | self.state)
+        own = {} if scales.keys() & self.state.keys() else scales
+        _load_checkpoint_to_model(model, own | self.state)
 
     def _verify_poolings(self, pools: Mapping[str, ResizingPool], unknown: Collection[str]
                          ) -> None:

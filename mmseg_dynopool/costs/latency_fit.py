@@ -61,7 +61,7 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
         [(1.0, 1.0), (0.0, 0.0)]
     """
     for pool in all_pools(model).values():
-        if not pool.can_be_constant and pool.learns:
+        if not pool.can_be_constant:
             raise ValueError(
                 f'a {type(pool).__name__} has no form with constant scales, and none can be timed; '
                 "give it a gmacs_budget, or use dynopool=dict(type='DynOPool')")

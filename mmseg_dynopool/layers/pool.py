@@ -122,10 +122,9 @@ class ResizingPool(nn.Module):
 
     @property
     def can_be_constant(self) -> bool:
-        """Whether `freeze` has a form for it: one that was written with its ``forward``, or later.
-        """
+        """Whether it is, or `freeze` makes it so: one that was written with its ``forward``."""
         written = next(kind for kind in type(self).__mro__ if {'forward', 'freeze'} & {*vars(kind)})
-        return 'freeze' in vars(written)
+        return not self.learns or 'freeze' in vars(written)
 
     def freeze(self) -> 'ResizingPool':
         """The same operation, bit for bit, with the current scale as a constant.

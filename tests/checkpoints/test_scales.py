@@ -218,3 +218,11 @@ def test_a_training_at_constant_scales_saves_and_resumes_them(tmp_path):
     saved = torch.load(tmp_path / 'on' / 'iter_3.pth', weights_only=False)
     for state in (saved['state_dict'][key], saved['ema_state_dict'][f'module.{key}']):
         assert tuple(state.tolist()) == alpha
+
+
+def test_a_file_that_names_a_shared_scale_once_sets_it():
+    """As files do that hold each tensor once."""
+    head, other = Head(DynOPool(0.25)), Head(DynOPool())
+    state = {key: value for key, value in head.state_dict().items() if key != 'alias.alpha'}
+    Checkpoint('file.pth', dict(state_dict=state)).load_into(other)
+    assert other.alias.scale.tolist() == [0.25, 0.25]

@@ -99,7 +99,7 @@ def _measure(model, run: Run, config) -> dict:
               for m, c in ((model, config), (stock, stock_config))]
     # As it would be deployed; a ShapeAdaptor has no constant form.
     pools = all_pools(model).values()
-    constant = all(pool.can_be_constant or not pool.learns for pool in pools)
+    constant = all(pool.can_be_constant for pool in pools)
     deployed = freeze_pools(model) if constant else model
     ratios = {}
     for name, candidate, batch, step in (('train', model, 8, _train_step),
