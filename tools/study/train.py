@@ -66,8 +66,9 @@ def finish(run: Run, work_dir: Path, scales: dict | None = None) -> dict:
         result = dict(
             key=run.key, network=run.network, data=run.data, method=run.method,
             target_ratio=run.ratio, options=dict(run.options), seed=run.seed, config=file,
-            overrides=overrides, miou=miou, **tested, **probed, **_measure(runner.model, run, config),
-            scales=scales_of(runner.model), grad_snr=_gradient_snr(runner, config))
+            overrides=overrides, miou=miou, **tested, **probed,
+            **_measure(runner.model, run, config), scales=scales_of(runner.model),
+            grad_snr=_gradient_snr(runner, config))
         if run.method == 'slopes':
             result.update(slopes=compare_slopes(runner.model, config))
     return result | dict(seconds=round(time.time() - start, 1), **circumstances())
