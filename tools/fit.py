@@ -94,7 +94,7 @@ def search(fitting, target, batches):
 
 def show(found, cost, console):
     table = Table(title='sizes by the loss of the untouched network')
-    for column in ('image', cost.unit, 'batches', 'loss', 'behind'):
+    for column in ('image', cost.unit, 'batches', 'loss on them', 'behind'):
         table.add_column(column, justify='right')
     for number, (size, racer) in enumerate(zip(found.tried, found.racers)):
         if number >= SHOWN and number != found.plain:
