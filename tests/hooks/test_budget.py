@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmseg.registry import MODELS
 
 from mmseg_dynopool import DynOPoolHook
@@ -197,3 +198,13 @@ def test_no_map_has_a_single_row_at_the_crop_nor_at_other_sizes(tmp_path, smalle
         for height in heights:  # and the network runs at each
             assert runner.model(torch.zeros(1, 3, height, 96)).shape[-2:] == (
                 backbone.feature_sizes((height, 96))['stream0'])
+
+
+@pytest.mark.parametrize('gradient', [None, 'straight_through'])
+def test_maps_that_begin_with_a_single_row_are_named(tmp_path, monkeypatch, gradient):
+    said = []
+    monkeypatch.setattr(MMLogger, 'info', lambda logger, text, *_: said.append(text))
+    train(tmp_path, small_segmentor(backbone=dict(dynopool=dict(scale=0.25))), iterations=2,
+          hook=dict(gmacs_budget=dict(target=1.), gradient=gradient))
+    named, = (text for text in said if 'these maps have fewer than smallest=2 rows' in text)
+    assert 'stream' in named
