@@ -106,9 +106,9 @@ def measure(models: dict[str, BaseModel], shape: Sequence[int], repeats: int,
     seconds = time_alternately({name: partial(forward_without_postprocessing, model, image)
                                 for name, model in models.items()}, repeats, device)
     return {name: MeasuredCost(params=sum(p.numel() for p in model.parameters()),
-                       gmacs=count_network_gmacs(model, shape),
-                       sizes=_sizes(model, image, parts),
-                       seconds=seconds[name]) for name, model in models.items()}
+                               gmacs=count_network_gmacs(model, shape),
+                               sizes=_sizes(model, image, parts),
+                               seconds=seconds[name]) for name, model in models.items()}
 
 
 def _sizes(model: BaseModel, image: Tensor, parts: Sequence[str]) -> list[tuple[int, int]]:

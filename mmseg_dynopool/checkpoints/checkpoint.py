@@ -4,6 +4,7 @@ import logging
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -139,8 +140,10 @@ class Checkpoint:
         model = unwrap(model)
         scales = {f'{name}.{key}': value for name, pool in _named_pools(model).items()
                   for key, value in pool.state_dict().items()}
-        own = {} if scales.keys() & self.state.keys() else scales
-        _load_checkpoint_to_model(model, own | self.state)
+        weights = copy(self.content.get('state_dict', self.content))  # with its _metadata
+        if not scales.keys() & self.state.keys():
+            weights.update(scales)
+        _load_checkpoint_to_model(model, dict(state_dict=weights))
 
     def _verify_poolings(self, pools: Mapping[str, ResizingPool], unknown: Collection[str]
                          ) -> None:

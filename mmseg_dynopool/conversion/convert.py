@@ -3,6 +3,7 @@
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -155,7 +156,7 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
         window: see there.
         type: ``'DynOPool'``, or ``'ShapeAdaptor'``, with ``bounds`` as its ratios (default: from
             half of the network's own scale to 1), and an image of one scale for both axes; or the
-            name of a [`ResizingPool`][mmseg_dynopool.layers.ResizingPool] of your own.
+            name of a subclass of `DynOPool` that your project imports.
         merge: two resizings in a row, the second a pooling, become one of r = 0.25 (supplement,
             section 1.1), and the first layer then runs at the full resolution. Default: with
             rule ``'after'``, as in the paper.
@@ -214,7 +215,8 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
                 pool: ResizingPool = ImageResize(
                     plan.scales[name], multiple=multiple, tied=kind.tied, **given)
             else:
-                options = dict(anchor=anchor, window=window) if issubclass(kind, DynOPool) else {}
+                options = {key: value for key, value in dict(anchor=anchor, window=window).items()
+                           if key in signature(kind).parameters}
                 if limits is None:
                     limits = min(*plan.scales[name], *stock_scale) / kind.reach, 1.0
                 pool = kind(plan.scales[name], limits, **options)
@@ -264,8 +266,8 @@ def _apply(model: nn.Module, plan: ConversionPlan, pools: Mapping[str, ResizingP
         else:
             orders[change.module].pools.append(None if change.place == 'gone' else pool)
             mix_in(module, ResizedPooling if plan.rule == 'keep' else DynOPooling,
-                   order=orders[change.module], reduce='mean' if change.place == 'mean' else 'max')
+                   turns=orders[change.module], reduce='mean' if change.place == 'mean' else 'max')
     is_container = isinstance(model, (nn.Sequential, nn.ModuleDict))
     mix_in(model, ConvertedContainer if is_container else Converted, shared_pools=shared,
-           call_orders=[order for order in orders.values() if len(order.pools) > 1],
+           all_turns=[order for order in orders.values() if len(order.pools) > 1],
            size_chain=plan.size_chain, norms=plan.norms)

@@ -22,6 +22,8 @@ from .sizes import SizeChain
 # Networks that version 0.3 pickled name these here.
 from .variants import DynOPooling, Following, PooledModule, Variant, _restore  # noqa: F401
 
+Pooled = PooledModule
+
 
 class Converted(Variant):
     """The network: reads every alpha once in a forward pass, and hands it to the poolings.
@@ -29,7 +31,7 @@ class Converted(Variant):
     Attributes:
         dynopools: ``ModuleDict`` of the poolings by level.
         shared_pools: the `SharedPool` of each.
-        call_orders: the `CallOrder` of each of its poolings.
+        all_turns: the `CallOrder` of each of its poolings.
         size_chain: how the levels' sizes follow from the image's, or None.
         norms: ``{norm: convolution}`` that a DynOPool stands between.
     """
@@ -37,7 +39,7 @@ class Converted(Variant):
     prefix = 'Converted'
     dynopools: Mapping[str, ResizingPool]  # a ModuleDict, which is no Mapping by type
     shared_pools: Mapping[str, SharedPool]
-    call_orders: Sequence[CallOrder]
+    all_turns: Sequence[CallOrder]
     size_chain: SizeChain | None
     restores_size = True
     norms: Mapping[str, str] = {}
@@ -124,7 +126,7 @@ class Converted(Variant):
         self._begin(read_alphas(self.dynopools))
         try:
             outputs = super().forward(*args, **kwargs)
-            if any(order.next for order in self.call_orders):
+            if any(order.next for order in self.all_turns):
                 raise RuntimeError(
                     'a pooling module that stands at several levels was called more or less often '
                     'than when the network was converted; use a module of its own for each place')
@@ -156,7 +158,7 @@ class Converted(Variant):
             image_size, alphas)
 
     def _begin(self, alphas: Mapping) -> None:
-        for order in self.call_orders:
+        for order in self.all_turns:
             order.next = 0
         stays = all(alphas.get(name) == self.dynopools[name].stock_scale == (1.0, 1.0)
                     for name in self.shared_pools)

@@ -103,3 +103,6 @@ class CallOrder:
                 f'backward pass, for an input of shape {tuple(shape)} that does not tell at which; '
                 'use a module of its own for each place, or no checkpointing there')
         return again[0]
+
+
+Turns = CallOrder  # in networks that version 0.3 pickled

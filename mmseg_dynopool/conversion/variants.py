@@ -129,17 +129,17 @@ class DynOPooling(Variant):
     """A pooling module that is a DynOPool now.
 
     Attributes:
-        order: the `SharedPool` of each of its calls; None where the pooling is gone.
+        turns: the `SharedPool` of each of its calls; None where the pooling is gone.
         reduce: ``'max'`` or ``'mean'``.
     """
 
     prefix = 'DynO'
-    order: CallOrder
+    turns: CallOrder
     reduce: str
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         x = self._positional(args, kwargs)[0][0]
-        pool = self.order.take(x)
+        pool = self.turns.take(x)
         return x if pool is None else pool(x, self.reduce)
 
 
@@ -150,7 +150,7 @@ class ResizedPooling(DynOPooling):
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         (x, *rest), kwargs = self._positional(args, kwargs)
-        pool = self.order.take(x)
+        pool = self.turns.take(x)
         stock: Any = super(DynOPooling, self)
         return stock.forward(x if pool is None else pool(x), *rest, **kwargs)
 

@@ -8,6 +8,8 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from torch import nn
 
+from mmseg_dynopool.ops.size import is_number
+
 from .cost import Cost
 
 _Kind = TypeVar('_Kind', bound='Budget')
@@ -143,9 +145,3 @@ def check_phases(begin: float, reach: float, settle: float, name: str = 'a budge
     if not all(map(is_number, phases)) or not 0 <= begin < reach < settle < 1:
         raise ValueError(f'{name} needs 0 <= begin < reach < settle < 1, got '
                          '{!r}, {!r}, {!r}'.format(*phases))
-
-
-def is_number(value: object) -> bool:
-    """Whether it is a finite number, and not True or False."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(
-        value)

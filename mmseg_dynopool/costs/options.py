@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .budget import Budget, is_number
+from mmseg_dynopool.ops.size import is_number
+
+from .budget import Budget
 from .count import check_shape
 from .milliseconds import LatencyBudget
 from .multiply_adds import GMACsBudget

@@ -15,6 +15,7 @@ from mmseg_dynopool.ops.queries import sizes_match
 from .dynopool import DynOPool, FixedDynOPool, check_bounds
 from .find import all_pools
 from .pool import ResizingPool
+from .shape_adaptor import ShapeAdaptor
 
 IMAGE = 'image'  # its name among a network's poolings
 DOES_NOT_LEARN = (
@@ -172,22 +173,24 @@ def restore_size(outputs: Any, resized: Sequence[int], size: Sequence[int]) -> A
 
 
 def pooling_class(option: str, name: str) -> type[ResizingPool]:
-    """The class of poolings whose name is an option's value: ours, or any that was imported.
+    """The class of poolings whose name is an option's value.
 
     Args:
         option: for messages.
-        name: of a subclass of `ResizingPool` that learns, and is not the image's.
+        name: of ours, or of a subclass of `DynOPool` that was imported, the newest of its name.
 
     Raises:
         ValueError: there is none.
     """
-    known = [ResizingPool]
+    known: list[type[ResizingPool]] = [DynOPool]
     for kind in known:
-        known += kind.__subclasses__()
-        if kind.__name__ == name and kind.learns and kind not in (ResizingPool, ImageResize):
-            return kind
-    raise ValueError(f"{option} must be 'DynOPool', 'ShapeAdaptor', or the name of a ResizingPool "
-                     f'that your project imports, got {name!r}')
+        known += [child for child in kind.__subclasses__() if child is not ImageResize]
+    found = {kind.__name__: kind for kind in known} | dict(
+        DynOPool=DynOPool, ShapeAdaptor=ShapeAdaptor)
+    if name not in found:
+        raise ValueError(f"{option} must be 'DynOPool', 'ShapeAdaptor', or the name of a subclass "
+                         f'of DynOPool that your project imports, got {name!r}')
+    return found[name]
 
 
 def by_instance(option: str, value: Any, names: Sequence[str]) -> dict[str, Any]:

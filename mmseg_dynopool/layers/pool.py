@@ -18,7 +18,7 @@ class ResizingPool(nn.Module):
 
     A subclass defines ``forward(input, output_size=None, reduce='max')`` and
     `bounded_alpha`. One that learns also sets ``learns`` and ``bounds``, and defines `parameter`
-    and `set_alpha_`. It can be the ``type`` in a network's options as soon as it is imported.
+    and `set_alpha_`.
 
     ``reduce`` is an argument of the call: layers that share an instance, and with it a scale, may
     differ in what they replace. ``'max'`` stands for a stride or a max pooling, ``'mean'`` for an
@@ -133,7 +133,7 @@ class ResizingPool(nn.Module):
             ValueError: the pooling has no such form.
         """
         raise ValueError(f'cannot freeze or export a {type(self).__name__}: it has no form with a '
-                         'constant scale. Only DynOPools can be frozen; use '
+                         'constant scale. DynOPools can be frozen; use '
                          "dynopool=dict(type='DynOPool')")
 
 

@@ -9,9 +9,10 @@ import numpy as np
 from torch import nn
 
 from mmseg_dynopool.costs import Cost
-from mmseg_dynopool.costs.budget import Outcome, check_phases, is_number
+from mmseg_dynopool.costs.budget import Outcome, check_phases
 from mmseg_dynopool.costs.cost import LearnedMap
 from mmseg_dynopool.layers.find import all_pools
+from mmseg_dynopool.ops.size import is_number
 
 from .plan import Plan
 from .projection import LogCost, project, reachable

@@ -10,9 +10,10 @@ import numpy as np
 from torch import Tensor, nn
 
 from mmseg_dynopool.costs import Cost
-from mmseg_dynopool.costs.budget import check_phases, is_number
+from mmseg_dynopool.costs.budget import check_phases
 from mmseg_dynopool.costs.cost import LearnedMap
 from mmseg_dynopool.layers import ImageResize
+from mmseg_dynopool.ops.size import is_number
 
 from .keeper import BudgetKeeper
 from .plan import step_weights

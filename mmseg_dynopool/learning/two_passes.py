@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from mmseg_dynopool.costs.budget import is_number
+from mmseg_dynopool.ops.size import is_number
 
 from .scales import LearnedScales, Limits
 

@@ -45,7 +45,8 @@ class PooledFeatures:
     def __init__(self, pool: Pool, features: Tensor):
         self.output = pool(features)
         self._hooks = None
-        if isinstance(getattr(pool, 'func', None), (DynOPool, FixedDynOPool)) and (
+        if getattr(type(getattr(pool, 'func', None)), 'forward', None) in (
+                DynOPool.forward, FixedDynOPool.forward) and (
                 torch.is_grad_enabled() and not torch.compiler.is_compiling()
                 and not torch.jit.is_tracing()):
             self._hooks = _Again(features, self.output)

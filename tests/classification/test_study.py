@@ -17,6 +17,7 @@ from support.toys import ROOT
 
 FIXED = [run for run in all_runs() if run in (
     ClassifierRun(run.data, 'uniform', 0.6, 0), ClassifierRun(run.data, 'picked', 0.6, 0))]
+assert FIXED
 
 
 @pytest.mark.parametrize('run', FIXED, ids=lambda run: f'{run.data}-{run.method}')

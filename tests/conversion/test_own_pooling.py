@@ -8,9 +8,10 @@ from torch import nn
 
 from mmseg_dynopool.conversion import convert_dynopool
 from mmseg_dynopool.costs import fit_latency, probe_complexity
-from mmseg_dynopool.layers import DynOPool, FixedDynOPool, ResizingPool, freeze_pools
+from mmseg_dynopool.layers import DynOPool, ResizingPool, ShapeAdaptor, freeze_pools
 from mmseg_dynopool.learning import ScaleLearner
 from mmseg_dynopool.models import DynOPoolHRNet
+from mmseg_dynopool.models.hr_module import PooledFeatures
 from support.toys import ROOT, hrnet_extra
 
 
@@ -29,7 +30,7 @@ def converted(**options):
     return convert_dynopool(network, type='AreaPool', **options)
 
 
-def test_its_scales_are_learned_at_a_cost(area_pool):
+def test_it_ends_at_a_cost(area_pool):
     model = converted()
     assert {type(pool) for pool in model.dynopools.values()} == {area_pool}
     assert [pool.bounds for pool in model.dynopools.values()] == [(0.125, 1.0)] * 3
@@ -53,7 +54,31 @@ def test_in_an_hrnet_with_its_options(area_pool):
     assert sizes == [(16, 16), (8, 8), (4, 4), (2, 2)]
 
 
-def test_without_a_constant_form_it_is_neither_frozen_nor_timed_as_another(area_pool):
+def test_in_an_hrnet_weights_get_the_gradient_of_its_own_values(monkeypatch):
+    """Those of convolutions that keep their inputs."""
+    net = DynOPoolHRNet(hrnet_extra(), dynopool=dict(type='AreaPool')).double()
+    image = torch.rand(2, 3, 64, 64, dtype=torch.double)
+    weights = [p for name, p in net.named_parameters() if name.endswith('weight')]
+
+    def gradients():
+        return torch.autograd.grad(sum(y.square().mean() for y in net(image)), weights)
+
+    found = gradients()
+    monkeypatch.setattr(PooledFeatures, 'convolve', lambda pooled, step: step(pooled.output))
+    for gradient, expected in zip(found, gradients()):
+        torch.testing.assert_close(gradient, expected)
+
+
+def test_the_newest_of_a_name_counts_and_none_takes_the_place_of_ours(area_pool):
+    newer = type('AreaPool', (DynOPool, ), dict(forward=area_pool.forward))
+    assert {type(pool) for pool in converted().dynopools.values()} == {newer}
+    type('ShapeAdaptor', (DynOPool, ), {})
+    adaptors = convert_dynopool(nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1)), type='ShapeAdaptor')
+    assert isinstance(adaptors.dynopools.stride2, ShapeAdaptor)
+    del newer
+
+
+def test_without_a_constant_form_it_is_neither_frozen_nor_timed_as_another():
     model = converted()
     with pytest.raises(ValueError, match='cannot freeze or export a AreaPool'):
         freeze_pools(model)
@@ -61,11 +86,3 @@ def test_without_a_constant_form_it_is_neither_frozen_nor_timed_as_another(area_
         fit_latency(model, (64, 96))
     with pytest.raises(ValueError, match='a AreaPool has no form with a constant scale'):
         converted(learn=False)
-
-    class Own(area_pool):
-
-        def freeze(self):
-            return FixedDynOPool.at_alpha(self.read_alpha())
-
-    assert Own().can_be_constant and not area_pool().can_be_constant
-    assert DynOPool().can_be_constant

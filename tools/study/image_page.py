@@ -31,8 +31,8 @@ def tables(done: dict[str, dict], done_0_3: dict[str, dict]) -> str:
         ahead.append([name, *(difference(groups[-1], group) for group in groups[:-1])])
         tested.append([name, *(_tested(group) for group in groups)])
         timed.append([name, *(_time(group) for group in groups)])
-    parts += [markdown(head, rows), 'Learned less each of the others, with the half of its 95 % '
-              'interval (Welch):', markdown(head[:-1], ahead),
+    parts += [markdown(head, rows), 'Learned less each of the others, ± half of the 95 % interval '
+              '(Welch):', markdown(head[:-1], ahead),
               'The same runs on the test half, on which nothing was chosen:',
               markdown(head, tested),
               'Time of inference relative to the stock network, one image, one thread, median:',
@@ -55,7 +55,7 @@ def tables(done: dict[str, dict], done_0_3: dict[str, dict]) -> str:
         found.group(network, data, 'kernel', 0.5, kernel=kernel) for kernel in KERNELS])
         for network, data in KERNEL_PLACES]
     if any(group.lines for _, groups in kernels for group in groups):
-        parts += ['The kernel of the resize, fixed from the start, smaller input of aligned size:',
+        parts += ['A smaller input of aligned size, resized by each kernel from the start:',
                   markdown(['', *KERNELS], ([name, *(_score(group, 0.5) for group in groups)]
                                             for name, groups in kernels
                                             if any(group.lines for group in groups)))]
@@ -64,9 +64,10 @@ def tables(done: dict[str, dict], done_0_3: dict[str, dict]) -> str:
         parts += ['Validation images of other sizes than in the training, not padded, labels in '
                   'full:', markdown(*sizes)]
     if parities:
-        parts += ['A trained stock network behind a map that is resized in front of a strided '
-                  'layer: mIoU at heights of the other parity (3 rows more and less), less that '
-                  'at heights of its own (2 and 4 more and less):', markdown(*parities)]
+        parts += ['A trained stock network in which one map is resized in front of the layer that '
+                  'strides: mIoU at heights of the other parity (3 rows more and less than in its '
+                  'training), less that one row further, where the parity is its own:',
+                  markdown(*parities)]
     missing = sum(run.key not in done for run in found.runs)
     if missing:
         parts.append(f'Of the listed runs {missing} are missing: the tables are unfinished.')
@@ -117,13 +118,11 @@ def _parities(found: Results) -> Iterator[list]:
     rows = []
     for network, data in KERNEL_PLACES[:2]:
         lines = found.group(network, data, 'stock', 1., **dict(PROBE)).lines
-        if lines:
-            rows.append([f'{NAMES[network]} ({len(lines)})', *(
-                spread([other_less_same(line['miou_behind'][level]) for line in lines])
-                for level in lines[0]['miou_behind'])])
-            head = ['', *(f'{level} rows' for level in lines[0]['miou_behind'])]
+        rows += [[f'{NAMES[network]} ({len(lines)})', f'{level} rows', spread(
+            [other_less_same(line['miou_behind'][level]) for line in lines])]
+                 for level in (lines[0]['miou_behind'] if lines else ())]
     if rows:
-        yield from (head, rows)
+        yield from (['', 'map', 'difference'], rows)
 
 
 def _score(group: Group, ratio: float) -> str:
