@@ -300,7 +300,7 @@ def test_how_to_run_a_network_of_other_inputs():
 
 
 def test_a_network_that_version_0_3_pickled():
-    """``convert_dynopool(Sequential(Conv2d(3, 8, 3, 2, 1), MaxPool2d(2), Conv2d(8, 4, 3, 2, 1)))``"""
+    """Of ``Conv2d(3, 8, 3, 2, 1), MaxPool2d(2), Conv2d(8, 4, 3, 2, 1)``."""
     network = torch.load(Path(__file__).with_name('network_0_3.pt'), weights_only=False)
     assert list(network.dynopools) == ['stride2', 'stride4', 'stride8']
     assert network(torch.rand(1, 3, 64, 96)).shape == (1, 4, 8, 12)
