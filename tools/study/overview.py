@@ -110,17 +110,19 @@ class Overview:
         """Trainings of 900 iterations."""
         rows = []
         for network in ('hrnet', 'deeplab'):
-            stock = self.group(network, 'stretched_h', 'stock', 1., LONG)
-            trained = self.fits.get(('gmacs', network, 'stretched_h'), [])
-            before = (score(stock) if stock.lines else
-                      f'{spread([line["scores"]["stock"][0] for line in trained])} '
-                      f'({len(trained)})')
-            rows.append([NAMES[network], before,
+            rows.append([NAMES[network], self.long_stock(network),
                          score(self.group(network, 'stretched_h', 'aligned', 0.5, LONG)),
                          score(self.learned(network, 'stretched_h', long=True)),
                          score(self.group(network, 'stretched_h', 'learner', 0.5, LEARNED + LONG))])
         return markdown(['stretched_h', 'stock, cost 1', 'smaller input, multiples of 8',
                          'image + DynOPool, learned', 'the same, no jitter'], rows)
+
+    def long_stock(self, network: str) -> str:
+        """The stock networks of such trainings, with their number; those that are fitted, too."""
+        stock = self.group(network, 'stretched_h', 'stock', 1., LONG)
+        trained = self.fits.get(('gmacs', network, 'stretched_h'), [])
+        return score(stock) if stock.lines else (
+            f'{spread([line["scores"]["stock"][0] for line in trained])} ({len(trained)})')
 
     def fit(self) -> str:
         """Trained networks, fitted."""
