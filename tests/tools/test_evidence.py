@@ -105,9 +105,8 @@ def test_the_options_of_the_learners_runs(options):
 
 
 @pytest.mark.parametrize('network, method, ratio', [
-    ('hrnet', 'input', 0.5), ('deeplab', 'squeezed', 0.75), ('hrnet', 'uniform', 0.5),
-    ('deeplab', 'uniform', 0.75), ('hrnet', 'picked', 0.75), ('deeplab', 'picked', 0.5),
-    ('hrnet', 'narrow', 0.75), ('deeplab', 'narrow', 0.5)])
+    *itertools.product(['hrnet', 'deeplab'], ['input', 'squeezed', 'uniform', 'picked'],
+                       [0.75, 0.5]), ('hrnet', 'narrow', 0.75), ('deeplab', 'narrow', 0.5)])
 def test_a_candidate_costs_what_it_should(network, method, ratio):
     """Counted anew, from the config and the overrides."""
     run = Run(network, 'stretched_h', method, ratio, 0)
