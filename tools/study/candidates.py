@@ -24,7 +24,7 @@ STRETCH = dict(stretched_h=3., stretched_w=1 / 3)  # height to width
 ALPHA_LR = dict(adaptor=0.1, dynopool=0.1)
 # Data of coronal slices, by `mni152.py --plane coronal`, and the images' sizes.
 THICK = dict(mni152_coronal_5=(32, 160), mni152_coronal_3=(48, 160))
-_ALIGNED = 8  # pixels: a size that no strided layer shifts
+ALIGNED = 8  # pixels: a size that no strided layer shifts
 _TOLERANCE = 0.007  # of counted costs
 
 
@@ -116,10 +116,11 @@ def _resized(run, overrides, factors: Callable[[float], tuple[float, float]]):
     def cost(x, lean):
         return count_network_gmacs(stock, resized(x, lean))
 
-    return _at_size(*resized(*match(cost, _target(run, overrides), 0.1, 1.)))
+    return at_size(*resized(*match(cost, _target(run, overrides), 0.1, 1.)))
 
 
-def _at_size(height: int, width: int) -> dict:
+def at_size(height: int, width: int) -> dict:
+    """Overrides of a config whose images have another size."""
     # Resized before the labels are loaded: loss and metric see them in full.
     pipeline = [dict(type='LoadImageFromFile'),
                 dict(type='Resize', scale=(width, height), keep_ratio=False),
@@ -141,8 +142,8 @@ def _aligned_size(run, overrides):
     """Of the aligned sizes of about the image's aspect the one nearest in cost."""
     (height, width), stock = _stock_network(run, overrides)
     wanted = _target(run, overrides)
-    sizes = [(h, w) for h in range(_ALIGNED, height + 1, _ALIGNED)
-             for w in range(_ALIGNED, width + 1, _ALIGNED)
+    sizes = [(h, w) for h in range(ALIGNED, height + 1, ALIGNED)
+             for w in range(ALIGNED, width + 1, ALIGNED)
              if abs(math.log(h * width / (w * height))) < 0.1 and h * w > 0.3 * height * width]
     return min(sizes, key=lambda size: abs(math.log(count_network_gmacs(stock, size) / wanted)))
 
@@ -151,13 +152,13 @@ def _aligned(run, overrides, scales):
     size = _aligned_size(run, overrides)
     if run.network == 'demo':  # crops and flips by the training's own pipeline
         return _in_network(run, overrides, size)
-    return _at_size(*size)
+    return at_size(*size)
 
 
 def _planned(run, overrides, scales):
     """Begun at full size, and shrunk evenly as a budget shrinks."""
     return {'model.type': 'DynOPoolEncoderDecoder',
-            'model.dynopool': dict(levels='image', multiple=_ALIGNED),
+            'model.dynopool': dict(levels='image', multiple=ALIGNED),
             'custom_hooks': [dict(type='DynOPoolHook', travel=0., jitter=0.,
                                   **_budget(run, overrides, {}))]}
 
@@ -169,7 +170,7 @@ def _in_network(run, overrides, size, **backbone):
     return {'model.backbone': dict(
         _delete_=True, type='DynOPoolBackbone', backbone=model.backbone.to_dict() | backbone,
         dynopool=dict(levels='image', scale=dict(image=scale), bounds=dict(image=(0.1, 8.)),
-                      learn=False, multiple=_ALIGNED))}
+                      learn=False, multiple=ALIGNED))}
 
 
 def _kernel(run, overrides, scales):

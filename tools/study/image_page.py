@@ -59,15 +59,15 @@ def tables(done: dict[str, dict], done_0_3: dict[str, dict]) -> str:
                   markdown(['', *KERNELS], ([name, *(_score(group, 0.5) for group in groups)]
                                             for name, groups in kernels
                                             if any(group.lines for group in groups)))]
-    sizes, parities = list(_sizes(found)), list(_parities(found))
+    sizes, parities = _sizes(found), _parities(found)
     if sizes:
         parts += ['Validation images of other sizes than in the training, not padded, labels in '
-                  'full:', markdown(*sizes)]
+                  'full:', markdown(sizes[0], sizes[1:])]
     if parities:
         parts += ['A trained stock network in which one map is resized in front of the layer that '
                   'strides: mIoU at heights of the other parity (3 rows more and less than in its '
                   'training), less that one row further, where the parity is its own:',
-                  markdown(*parities)]
+                  markdown(['', 'map', 'difference'], parities)]
     missing = sum(run.key not in done for run in found.runs)
     if missing:
         parts.append(f'Of the listed runs {missing} are missing: the tables are unfinished.')
@@ -97,32 +97,30 @@ def _jitters(found: Results) -> Iterator[list[str]]:
             yield [name, *(_score(group, ratio) for group in (*groups, stock))]
 
 
-def _sizes(found: Results) -> Iterator[list]:
-    """Head and rows of networks at other sizes."""
-    rows = []
+def _sizes(found: Results) -> list[list[str]]:
+    """The head and the rows of networks at other sizes; empty where there are none."""
+    rows: list[list[str]] = []
     for network, data in KERNEL_PLACES[:2]:
         for name, method, ratio, options in (
                 ('stock', 'stock', 1., ()), ('image + DynOPool, learned', 'learner', 0.5, LEARNED)):
             lines = found.group(network, data, method, ratio, **dict(options + PROBE)).lines
             if lines:
+                sizes = list(lines[0]['miou_at'])  # the same of all: they have the same data
+                rows = rows or [['', *sizes]]
                 rows.append([f'{NAMES[network]}, {name} ({len(lines)})', *(
-                    spread([line['miou_at'][size] for line in lines])
-                    for size in lines[0]['miou_at'])])
-                head = ['', *lines[0]['miou_at']]
-    if rows:
-        yield from (head, rows)
+                    spread([line['miou_at'][size] for line in lines]) for size in sizes)])
+    return rows
 
 
-def _parities(found: Results) -> Iterator[list]:
-    """Head and rows of maps whose height has another parity than the training's."""
-    rows = []
+def _parities(found: Results) -> list[list[str]]:
+    """Of maps whose height has another parity than the training's."""
+    rows: list[list[str]] = []
     for network, data in KERNEL_PLACES[:2]:
         lines = found.group(network, data, 'stock', 1., **dict(PROBE)).lines
         rows += [[f'{NAMES[network]} ({len(lines)})', f'{level} rows', spread(
             [other_less_same(line['miou_behind'][level]) for line in lines])]
                  for level in (lines[0]['miou_behind'] if lines else ())]
-    if rows:
-        yield from (['', 'map', 'difference'], rows)
+    return rows
 
 
 def _score(group: Group, ratio: float) -> str:

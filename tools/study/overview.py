@@ -56,10 +56,6 @@ class Overview:
         """The learned networks, in trainings of the usual length or of 900 iterations."""
         return self.group(network, data, 'learner', ratio, JITTERED + LONG if long else LEARNED)
 
-    def uniform(self, network: str, data: str) -> Group:
-        """The same networks and plan, with scales that do not learn."""
-        return self.group(network, data, 'learner', 0.5, UNIFORM)
-
     def ahead(self, network: str, data: str, method: str, old: bool = False, long: bool = False,
               ratio: float = 0.5) -> str:
         """The learned networks less others."""
@@ -68,8 +64,9 @@ class Overview:
         return difference(self.learned(network, data, long, ratio), others)
 
     def learning(self, network: str, data: str) -> str:
-        """What learning adds: the learned networks less the uniform ones."""
-        return difference(self.learned(network, data), self.uniform(network, data))
+        """What learning adds: less the same networks and plan with scales that do not learn."""
+        return difference(self.learned(network, data),
+                          self.group(network, data, 'learner', 0.5, UNIFORM))
 
     def costs(self) -> str:
         """mIoU at half of the multiply-adds."""

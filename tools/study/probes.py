@@ -10,7 +10,10 @@ from mmseg.registry import MODELS
 from mmseg_dynopool.analysis.evaluation import evaluate
 from mmseg_dynopool.fit.settings import resized_config
 from mmseg_dynopool.layers.find import all_pools, by_short_name
-from mmseg_dynopool.layers.image import image_levels
+from mmseg_dynopool.layers.image import IMAGE
+from mmseg_dynopool.models.cost import watch_shapes
+
+from .candidates import ALIGNED, at_size
 
 FACTORS = (0.75, 1., 1.25, 1.5)
 # Rows more and less than a strided layer is used to. Four more leave the parity of its output as it
@@ -22,12 +25,10 @@ def at_other_sizes(model: BaseModel, cfg: Config) -> dict[str, float]:
     """mIoU on validation images of other sizes than the training's, labels in full, no padding."""
     scores = {}
     for factor in FACTORS:
-        height, width = (8 * round(n * factor / 8) for n in cfg.model.data_preprocessor.size)
+        height, width = (ALIGNED * round(n * factor / ALIGNED)
+                         for n in cfg.model.data_preprocessor.size)
         resized = copy.deepcopy(cfg)
-        resized.val_dataloader.dataset.pipeline = [
-            dict(type='LoadImageFromFile'),
-            dict(type='Resize', scale=(width, height), keep_ratio=False),
-            dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
+        resized.merge_from_dict(at_size(height, width))
         scores[f'{height}x{width}'] = round(evaluate(model.eval(), resized).score(), 2)
     return scores
 
@@ -41,20 +42,16 @@ def behind_odd_maps(model: BaseModel, cfg: Config) -> dict[str, dict[str, float]
     kept = MODELS.build(resized_config(cfg, levels='all').model)
     absent = kept.load_state_dict(model.state_dict(), strict=False).missing_keys
     assert all('dynopools' in name for name in absent), absent
-    inner = {name: pool for name, pool in by_short_name(all_pools(kept)).items()
-             if pool not in image_levels(kept).values()}
-    heights = {}
-    watching = [pool.register_forward_pre_hook(
-        lambda pool, args, name=name: heights.update({name: args[0].shape[2]}))
-                for name, pool in inner.items()]
+    kept.eval()
     one = copy.deepcopy(cfg)
     one.val_dataloader.dataset.indices = 1
-    evaluate(kept.eval(), one)
-    for watch in watching:
-        watch.remove()
     scores: dict[str, dict[str, float]] = {}
-    for name, pool in inner.items():
-        height = heights[name]
+    for name, pool in by_short_name(all_pools(kept)).items():
+        if name == IMAGE:
+            continue
+        with watch_shapes(pool) as seen:
+            evaluate(kept, one)
+        (height, _), = seen
         # Past its own alignment and bounds.
         pool.multiple, pool.bounds = 1, (0.25, 4.)
         found = scores[f'{name}, {height}'] = {}
