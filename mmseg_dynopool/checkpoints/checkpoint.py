@@ -115,7 +115,7 @@ class Checkpoint:
                              'from it by load_from, without resume')
         weights = {k: v for k, v in model.state_dict().items() if k.startswith(part)}
         pools = _named_pools(model)
-        alphas = [f'{name}.{key}' for name, pool in pools.items() for key in pool.state_dict()]
+        alphas = list(_scales(pools))
         self._verify_poolings(pools, [k for k in self.state
                                       if k.startswith(part) and k not in weights])
         if not any(k in self.state for k in alphas):
@@ -138,8 +138,7 @@ class Checkpoint:
         Scales are not named where there are none, as in a stock network's weights.
         """
         model = unwrap(model)
-        scales = {f'{name}.{key}': value for name, pool in _named_pools(model).items()
-                  for key, value in pool.state_dict().items()}
+        scales = _scales(_named_pools(model))
         weights = copy(self.content.get('state_dict', self.content))  # with its _metadata
         if not scales.keys() & self.state.keys():
             weights.update(scales)
@@ -230,6 +229,12 @@ def _named_pools(model: nn.Module) -> dict[str, ResizingPool]:
     """Poolings by all their names: a state_dict has an instance under each of them."""
     return {name: module for name, module in model.named_modules(remove_duplicate=False)
             if isinstance(module, ResizingPool)}
+
+
+def _scales(pools: Mapping[str, ResizingPool]) -> dict[str, torch.Tensor]:
+    """What a state_dict holds of poolings."""
+    return {f'{name}.{key}': value for name, pool in pools.items()
+            for key, value in pool.state_dict().items()}
 
 
 def _are_close(scales: dict, others: dict) -> bool:

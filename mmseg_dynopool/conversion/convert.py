@@ -205,6 +205,8 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
     if plan.refusals:
         raise ValueError(f'{model.__class__.__name__} cannot be converted, and was not changed. '
                          + '. '.join(map(str, plan.refusals)))
+    options = {key: value for key, value in dict(anchor=anchor, window=window).items()
+               if key in signature(kind).parameters}
     pools: dict[str, ResizingPool] = {}
     for name, stock_scale in plan.stock_scales.items():
         limits, multiple = bounded.get(name), _multiple(plan, name)
@@ -215,8 +217,6 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
                 pool: ResizingPool = ImageResize(
                     plan.scales[name], multiple=multiple, tied=kind.tied, **given)
             else:
-                options = {key: value for key, value in dict(anchor=anchor, window=window).items()
-                           if key in signature(kind).parameters}
                 if limits is None:
                     limits = min(*plan.scales[name], *stock_scale) / kind.reach, 1.0
                 pool = kind(plan.scales[name], limits, **options)
