@@ -14,7 +14,7 @@ from mmseg_dynopool import DynOPoolHook
 from mmseg_dynopool.layers.find import short_names
 from mmseg_dynopool.models.cost import count_network_gmacs, network_counter
 
-from . import kernels, spaced_hrnet  # noqa: F401, they are registered
+from . import kernels, spaced  # noqa: F401, they are registered
 from .fashion_scenes import VARIANTS
 from .runs import NETWORKS, Run
 
@@ -25,6 +25,14 @@ ALPHA_LR = dict(adaptor=0.1, dynopool=0.1)
 # Data of coronal slices, by `mni152.py --plane coronal`, and the images' sizes.
 THICK = dict(mni152_coronal_5=(32, 160), mni152_coronal_3=(48, 160))
 ALIGNED = 8  # pixels: a size that no strided layer shifts
+# In the place of the demo's HRNet.
+UNET = {
+    'model.backbone': dict(
+        _delete_=True, type='UNet', base_channels=16, num_stages=4, strides=(1, 1, 1, 1),
+        enc_num_convs=(2, 2, 2, 2), dec_num_convs=(2, 2, 2), downsamples=(True, True, True),
+        enc_dilations=(1, 1, 1, 1), dec_dilations=(1, 1, 1), norm_cfg=dict(type='BN')),
+    'model.decode_head.in_channels': 16, 'model.decode_head.channels': 16,
+    'model.decode_head.in_index': 3, 'model.decode_head.input_transform': None}
 _TOLERANCE = 0.007  # of counted costs
 
 
@@ -63,6 +71,8 @@ def _data(run: Run) -> Iterable[tuple[str, object]]:
     if iterations:
         yield from {'train_cfg.max_iters': iterations, 'train_cfg.val_interval': iterations,
                     'param_scheduler.0.end': iterations}.items()
+    if run.network == 'unet':
+        yield from UNET.items()
     for loader in ('train', 'val', 'test'):
         yield f'{loader}_dataloader.dataset.data_root', f'{run.folder}/'
     if run.data in THICK:
@@ -70,7 +80,7 @@ def _data(run: Run) -> Iterable[tuple[str, object]]:
         yield 'train_dataloader.dataset.pipeline', [
             dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'),
             dict(type='RandomFlip', prob=0.5), dict(type='PackSegInputs')]
-    elif run.network != 'demo':
+    elif run.network in ('hrnet', 'deeplab'):
         yield 'model.data_preprocessor.size', VARIANTS[run.data].shape
 
 
@@ -148,6 +158,14 @@ def _aligned_size(run, overrides):
     return min(sizes, key=lambda size: abs(math.log(count_network_gmacs(stock, size) / wanted)))
 
 
+def _scale_to(size, model):
+    return tuple(n / m for n, m in zip(size, model.data_preprocessor.size))
+
+
+def _aligned_scale(run, overrides):
+    return _scale_to(_aligned_size(run, overrides), load(NETWORKS[run.network], overrides).model)
+
+
 def _aligned(run, overrides, scales):
     size = _aligned_size(run, overrides)
     if run.network == 'demo':  # crops and flips by the training's own pipeline
@@ -166,7 +184,7 @@ def _planned(run, overrides, scales):
 def _in_network(run, overrides, size, **backbone):
     """The stock network, whose image has another size behind the data preprocessor."""
     model = load(NETWORKS[run.network], overrides).model
-    scale = tuple(n / m for n, m in zip(size, model.data_preprocessor.size))
+    scale = _scale_to(size, model)
     return {'model.backbone': dict(
         _delete_=True, type='DynOPoolBackbone', backbone=model.backbone.to_dict() | backbone,
         dynopool=dict(levels='image', scale=dict(image=scale), bounds=dict(image=(0.1, 8.)),
@@ -187,7 +205,8 @@ def _shaped(run, overrides, scales):
 def _spaced(run, overrides, scales):
     """Strides by nnU-Net's rule; the option ``'image'`` scales the image first, to the cost."""
     size = (n * dict(run.options).get('image', 1.) for n in THICK[run.data])
-    return _in_network(run, overrides, size, type='SpacedHRNet')
+    return _in_network(run, overrides, size,
+                       type='SpacedUNet' if run.network == 'unet' else 'SpacedHRNet')
 
 
 def _squeezed(run, overrides, scales):
@@ -226,7 +245,7 @@ def _narrow_resnet():
 
 def _network(run: Run, learn: bool, options: dict) -> dict:
     """The network with poolings of these options."""
-    if run.network == 'deeplab':
+    if run.network in ('deeplab', 'unet'):
         if learn:
             return {'model.type': 'DynOPoolEncoderDecoder', 'model.dynopool': options}
         stock = load(NETWORKS[run.network], {}).model.backbone.to_dict()
@@ -307,6 +326,8 @@ def _learner(run, overrides, scales):
     options = dict(run.options)
     for name in ('iterations', 'probe'):
         options.pop(name, None)
+    if options.pop('start', None) == 'target':  # the image, evenly
+        options['scale'] = dict(image=_aligned_scale(run, overrides))
     hook = dict(type='DynOPoolHook', jitter=0.1, **_budget(run, overrides, options))
     hook.update({name: options.pop(name) for name in ('travel', 'every', 'step', 'jitter')
                  if name in options})

@@ -4,7 +4,17 @@ from collections.abc import Iterator
 from statistics import median
 
 from . import image_runs, runs
-from .image_runs import IMAGE, JITTERED, KERNEL_PLACES, KERNELS, LEARNED, PLACES, PROBE, UNIFORM
+from .image_runs import (
+    IMAGE,
+    JITTERED,
+    KERNEL_PLACES,
+    KERNELS,
+    LEARNED,
+    PLACES,
+    PROBE,
+    SENSITIVITY,
+    UNIFORM,
+)
 from .learner_page import NAMES
 from .probes import other_less_same
 from .tables import Group, Results, difference, markdown, spread
@@ -51,6 +61,12 @@ def tables(done: dict[str, dict], done_0_3: dict[str, dict]) -> str:
     if any(group.lines for _, group in long):
         parts += ['Three times as long, HRNet on stretched_h at cost 0.5 (stock: 1):',
                   markdown([name for name, _ in long], [[_score(group, 0.5) for _, group in long]])]
+    sensitivity = list(_sensitivity(found))
+    if len(sensitivity) > 1:
+        parts += ['What the options do, HRNet on stretched_h at cost 0.5, less the defaults on the '
+                  'validation and on the test half:',
+                  markdown(['', 'mIoU', 'less defaults', 'test half', 'less defaults', 'cost'],
+                           sensitivity)]
     kernels = [(f'{NAMES[network]}, {data}', [
         found.group(network, data, 'kernel', 0.5, kernel=kernel) for kernel in KERNELS])
         for network, data in KERNEL_PLACES]
@@ -75,8 +91,10 @@ def tables(done: dict[str, dict], done_0_3: dict[str, dict]) -> str:
 
 
 def _settings(found: Results, old: Results) -> Iterator[tuple[str, list[Group], float]]:
-    for ratio, places in ((0.5, PLACES), (0.75, PLACES[:2])):
-        for network, data, _ in places:
+    places = [(network, data) for network, data, _ in PLACES]
+    for ratio, shown in ((0.5, [*places, ('hrnet', 'mixed')]), (0.75, places[:2]),
+                         (0.35, places[:1])):
+        for network, data in shown:
             groups = [(old if is_old else found).found(
                 network, data, method, 1. if method == 'stock' else ratio, **dict(options))
                       for _, method, options, is_old in COLUMNS]
@@ -95,6 +113,19 @@ def _jitters(found: Results) -> Iterator[list[str]]:
         if any(group.lines for group in groups):
             stock = found.found(network, data, 'stock', 1., **dict(options[1:]))
             yield [name, *(_score(group, ratio) for group in (*groups, stock))]
+
+
+def _sensitivity(found: Results) -> Iterator[list[str]]:
+    """Of trainings of the HRNet with one option changed; the defaults first."""
+    default = found.group('hrnet', 'stretched_h', 'learner', 0.5, **dict(LEARNED))
+    for options in ((), *SENSITIVITY):
+        group = found.group('hrnet', 'stretched_h', 'learner', 0.5, **dict(LEARNED + options))
+        if group.lines:
+            name = ', '.join(f'{key} {value:g}' if isinstance(value, float) else f'{key} {value}'
+                             for key, value in options) or 'defaults'
+            yield [name, _score(group, 0.5), difference(group, default) if options else '',
+                   _tested(group), difference(group, default, 'miou_test') if options else '',
+                   group.spread('gmacs_ratio', 3)]
 
 
 def _sizes(found: Results) -> list[list[str]]:

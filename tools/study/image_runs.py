@@ -18,6 +18,11 @@ STRAIGHT = (*IMAGE, ('iterations', 1200), ('travel', 0.), ('jitter', 0.1))  # at
 LONG = (('iterations', 900), )
 KERNEL_PLACES = (('hrnet', 'stretched_h'), ('deeplab', 'stretched_h'), ('demo', 'mni152'))
 PROBE = (('probe', True), )
+# Of the HRNet on stretched_h, beside LEARNED.
+SENSITIVITY = (
+    (('travel', 1.), ), (('travel', 10.), ), (('begin', 0.), ), (('reach', 0.25), ),
+    (('reach', 0.75), ), (('settle', 0.6), ), (('every', 1), ), (('every', 4), ),
+    (('multiple', 1), ), (('start', 'target'), ))
 KERNELS = ('antialiased', 'bilinear', 'area', 'mean', 'maximum')
 
 
@@ -59,4 +64,16 @@ def all_runs() -> list[Run]:
     for data in ('stretched_h', 'isotropic'):
         for method, options in SETTINGS:
             runs += _seeds(5, 'hrnet', data, method, 0.75, options=options)
+    for ratio, data in ((0.35, 'stretched_h'), (0.5, 'mixed')):
+        for method, options in (('learner', LEARNED), ('aligned', ()), ('learner', UNIFORM)):
+            runs += _seeds(3, 'hrnet', data, method, ratio, options=options)
+    runs += _seeds(3, 'hrnet', 'stretched_h', 'squeezed', 0.35)
+    for options in SENSITIVITY:
+        runs += _seeds(3, 'hrnet', 'stretched_h', 'learner', 0.5, options=(*LEARNED, *options))
+    for ratio in (0.5, 2.):
+        runs += _seeds(3, 'demo', 'mni152_coronal_5', 'learner', ratio,
+                       options=(*JITTERED, *THICK[1:]))
+    for method, options in (('learner', (*JITTERED, *THICK[1:])), ('stock', THICK[1:]),
+                            ('shaped', (*THICK[1:], ('size', '64x80'))), ('spaced', THICK[1:])):
+        runs += _seeds(3, 'unet', 'mni152_coronal_5', method, 1., options=options)
     return list(dict.fromkeys(runs))

@@ -8,7 +8,7 @@ from . import learner_runs, runs
 from .tables import Group, Results, difference, markdown
 
 HEAD = ['', 'mIoU', 'cost', 'seeds']
-NAMES = dict(hrnet='HRNet', deeplab='DeepLabV3+ R-18', demo="the demo's HRNet")
+NAMES = dict(hrnet='HRNet', deeplab='DeepLabV3+ R-18', demo="the demo's HRNet", unet='UNet')
 BEGIN, END = '<!-- tables -->', '<!-- /tables -->'
 
 

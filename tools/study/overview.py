@@ -80,23 +80,29 @@ class Overview:
                          'learned less smaller input'], rows)
 
     def slices(self) -> str:
-        """Thick slices at the cost of the stock network."""
+        """Thick slices, at the cost of the stock network unless another is named."""
+        learned = ['learner', JITTERED[1]]
         rows = [['stock network', 'stock'],
                 ['stock sizes, jitter as augmentation', 'learner', *STRAIGHT],
                 *([f'image of {size.replace("x", " x ")}', 'shaped', ('size', size)]
                   for size in SHAPES),
                 ["nnU-Net's rule for strides", 'spaced'],
                 ["nnU-Net's rule, image halved", 'spaced', ('image', 0.5)],
-                ['**image + DynOPool, learned**', 'learner', JITTERED[1]]]
-        rows = [(name, self.slice_group(*run)) for name, *run in rows]
+                ['image + DynOPool, no jitter', 'learner', ('jitter', 0.)],
+                ['**image + DynOPool, learned**', *learned]]
+        groups = [(f'{NAMES[network]}, {name}', self.slice_group(*run, network=network))
+                  for network in ('demo', 'unet') for name, *run in rows]
+        groups += [(f"{NAMES['demo']}, **learned** at {ratio:g} of the cost",
+                    self.slice_group(*learned, ratio=ratio)) for ratio in (0.5, 2.)]
         return markdown(['', 'mIoU', 'cost', 'seeds'], (
             [name, group.spread('miou'), f'{group.mean("gmacs_ratio"):.2f}', len(group.lines)]
-            for name, group in rows if group.lines))
+            for name, group in groups if group.lines))
 
-    def slice_group(self, method: str, *more: tuple) -> Group:
+    def slice_group(self, method: str, *more: tuple, network: str = 'demo',
+                    ratio: float = 1.) -> Group:
         """Of the thick slices."""
         options = THICK if method == 'learner' else THICK[1:]
-        return self.group('demo', SLICES, method, 1., (*options, *more))
+        return self.group(network, SLICES, method, ratio, (*options, *more))
 
     def best_shape(self) -> Group:
         """The image's shape that is best by hand at about the stock network's cost."""
@@ -146,7 +152,7 @@ class Overview:
             for axes, (name, label) in zip(panels, PANELS):
                 for number, (title, old, method, options) in enumerate(SERIES):
                     groups = [stock, *(self.group(network, data, method, ratio, options, old)
-                                       for ratio in (0.75, 0.5))]
+                                       for ratio in (0.75, 0.5, 0.35))]
                     groups = [group for group in groups if group.lines]
                     if len(groups) > 1:
                         draw_groups(axes, groups, name, number, title)

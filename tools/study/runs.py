@@ -5,7 +5,8 @@ from dataclasses import dataclass
 NETWORKS = dict(
     hrnet='evidence_hrnet_fashion.py',
     deeplab='evidence_deeplabv3plus_r18_fashion.py',
-    demo='demo_fixed_mni152.py')
+    demo='demo_fixed_mni152.py',
+    unet='demo_fixed_mni152.py')
 METHODS = dict(
     stock='stock',
     input='smaller input',
