@@ -70,6 +70,9 @@ def all_runs() -> list[Run]:
     runs += _seeds(3, 'hrnet', 'stretched_h', 'squeezed', 0.35)
     for options in SENSITIVITY:
         runs += _seeds(3, 'hrnet', 'stretched_h', 'learner', 0.5, options=(*LEARNED, *options))
+    # Three times as long, with as many estimates.
+    runs += _seeds(3, 'hrnet', 'stretched_h', 'learner', 0.5,
+                   options=(*JITTERED, *LONG, ('every', 6)))
     for ratio in (0.5, 2.):
         runs += _seeds(3, 'demo', 'mni152_coronal_5', 'learner', ratio,
                        options=(*JITTERED, *THICK[1:]))
