@@ -17,7 +17,7 @@ from mmseg.registry import HOOKS, MODELS
 from mmseg_dynopool.layers import learned_pools
 from mmseg_dynopool.models import count_network_gmacs
 from mmseg_dynopool.models.whole_network import forward_without_postprocessing
-from study import candidates, learner_runs, times
+from study import candidates, image_runs, times
 from study import lines as study_lines
 from study import train as training
 from study.candidates import describe, gmacs, load
@@ -64,7 +64,7 @@ def test_the_list():
         assert run.needs is None or run.needs in earlier
         earlier.add(run.key)
     assert {run.method for run in runs} == set(METHODS)
-    assert {run.network for run in runs} == set(NETWORKS)
+    assert {run.network for run in (*runs, *image_runs.all_runs())} == set(NETWORKS)
     seeds = Counter(run.key.rpartition('/')[0] for run in runs)
     assert min(seeds.values()) >= 3
     follows = [f'hrnet/{data}/measured/0.5' for data in ('isotropic', 'stretched_h', 'stretched_w')]
@@ -77,31 +77,25 @@ def test_what_version_0_3_trained_is_refused(method):
         describe(Run('demo', 'mni152', method, 0.7, 1))
 
 
-LEARNER = {run.options: run for run in learner_runs.all_runs()
-           if run.method == 'learner' and run.network == 'hrnet' and run.seed == 0}
-
-
-@pytest.mark.parametrize('options', LEARNER, ids=lambda options: '-'.join(map(str, sum(
-    options, ()))) or 'none')
+@pytest.mark.parametrize('options', image_runs.SENSITIVITY, ids=str)
 def test_the_options_of_the_learners_runs(options):
-    """Each is where it acts: in the hook, its budget, the optimizer, or its wrapper."""
-    config = load(*describe(LEARNER[options]))
+    """Each is where it acts: in the hook, its budget, or the network."""
+    run = Run('hrnet', 'stretched_h', 'learner', 0.5, 0, image_runs.LEARNED + options)
+    config = load(*describe(run))
     hook = HOOKS.build(config.custom_hooks[0])
-    budget, wrapper = hook.options.budget, config.optim_wrapper
+    budget, image = hook.options.budget, MODELS.build(config.model).backbone.dynopools.image
+    small = tuple(image.initial_scale) != (1, 1)
     found = dict(
         travel=hook.travel, every=hook.every, jitter=hook.jitter, step=hook.estimator.step,
         shrink=type(hook).__name__ != 'UnshrunkHook', begin=budget.begin, reach=budget.reach,
-        clip=(wrapper.get('clip_grad') or {}).get('max_norm'),
-        amp=wrapper.type == 'CPUAmpOptimWrapper', optimizer=wrapper.optimizer.type)
-    image = dict(options).get('image', False)
-    assert ('image' in MODELS.build(config.model).backbone.dynopools) == image
-    others = {name: value for name, value in options if name != 'image'}
-    usual = dict(travel=3., every=2, jitter=0.1, step=0.1, shrink=True, begin=0.1, reach=0.5,
-                 clip=None, amp=False, optimizer='SGD')
-    assert found == usual | others
-    assert 'paramwise_cfg' not in wrapper
-    stock = gmacs(*described(Run('hrnet', LEARNER[options].data, 'stock', 1., 0)))
+        settle=budget.settle, multiple=image.multiple, start='target' if small else 'stock')
+    usual = dict(travel=3., every=2, jitter=0., step=0.1, shrink=True, begin=0.1, reach=0.5,
+                 settle=0.85, multiple=4, start='stock')
+    assert found == usual | dict(options)
+    stock = gmacs(*described(Run('hrnet', 'stretched_h', 'stock', 1., 0)))
     assert budget.target_gmacs == pytest.approx(0.5 * stock)
+    if small:  # the training begins at the cost at which it ends
+        assert gmacs(*described(run)) == pytest.approx(0.5 * stock, rel=0.1)
 
 
 @pytest.mark.parametrize('network, method, ratio', [

@@ -1,4 +1,4 @@
-"""The studies of the learner and of the image level: their runs, and the tables of their pages."""
+"""The studies of the image level and of fit: their runs, and the tables of their pages."""
 
 import json
 import statistics
@@ -7,17 +7,15 @@ import pytest
 
 from mmseg_dynopool.layers import DynOPool
 from mmseg_dynopool.learning import ScaleLearner
-from study import fit_page, fit_runs, image_page, image_runs, learner_page, learner_runs
+from study import fit_page, fit_runs, image_page, image_runs
 from study.candidates import describe, load
-from study.learner_page import BEGIN, END, tables
-from study.learner_runs import CANDIDATES
 from study.lines import read_lines
 from study.runs import Run
+from study.tables import BEGIN, END
 from support.toys import ROOT
 
-LINES = ROOT / 'docs' / 'learner' / 'runs.jsonl'
-STUDIES = dict(learner=(learner_page, learner_runs), image_level=(image_page, image_runs),
-               fit=(fit_page, fit_runs))
+LINES = ROOT / 'docs' / 'image_level' / 'runs.jsonl'
+STUDIES = dict(image_level=(image_page, image_runs), fit=(fit_page, fit_runs))
 
 
 @pytest.mark.parametrize('name', STUDIES)
@@ -31,11 +29,12 @@ def test_the_page_is_written_from_the_lines(name):
 
 def test_a_score_is_the_mean_over_its_seeds():
     done = read_lines(LINES)
-    network, data, ratio = CANDIDATES[0]
     scores = [line['miou'] for line in done.values() if (
         line['network'], line['data'], line['method'], line['target_ratio'], line['options']) == (
-            network, data, 'learner', ratio, dict(jitter=0.))]
-    row = next(line for line in tables(done, {}).splitlines() if line.startswith('| DeepLab'))
+            'deeplab', 'stretched_h', 'learner', 0.5, dict(image_runs.LEARNED))]
+    assert len(scores) == 3
+    row = next(line for line in image_page.tables(done, {}).splitlines()
+               if line.startswith('| DeepLab'))
     assert f'{statistics.fmean(scores):.2f} ± {statistics.stdev(scores):.2f}' in row
 
 
@@ -72,20 +71,3 @@ def test_the_opponents_of_the_image_level():
             steps = load(*describe(run)).train_cfg.max_iters
             assert ScaleLearner(DynOPool(), steps).jitter == dict(run.options)['jitter']
     assert ScaleLearner(DynOPool(), 900).jitter == dict(image_runs.JITTERED)['jitter']
-
-
-def test_options_reach_the_hook_and_the_optimizer():
-    options = (('optimizer', 'Lion'), ('clip', 1.), ('every', 4), ('jitter', 0.2), ('begin', 0.),
-               ('reach', 0.2))
-    config = load(*describe(Run('hrnet', 'stretched_h', 'learner', 0.5, 0, options)))
-    hook, = config.custom_hooks
-    assert (hook.type, hook.every, hook.jitter) == ('DynOPoolHook', 4, 0.2)
-    assert (hook.gmacs_budget.begin, hook.gmacs_budget.reach) == (0.0, 0.2)
-    assert config.optim_wrapper.optimizer.type == 'Lion'
-    assert config.optim_wrapper.clip_grad.max_norm == 1.0
-    config = load(*describe(Run('hrnet', 'stretched_h', 'learner', 0.5, 0, (('shrink', False), ))))
-    assert config.custom_hooks[0].type == 'UnshrunkHook'
-    config = load(*describe(Run('hrnet', 'stretched_h', 'jittered', 0.5, 0, (('jitter', 0.1), ))))
-    hook, = config.custom_hooks
-    assert (hook.gradient, hook.travel, hook.jitter) == ('learner', 0.0, 0.1)
-    assert config.model.backbone.dynopool.scale['stem1'][0] == pytest.approx(0.4413, abs=1e-3)

@@ -2,12 +2,10 @@
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
-from mmengine.registry import OPTIMIZERS, init_default_scope
+from mmengine.registry import init_default_scope
 from mmseg.registry import HOOKS, MODELS
 
 from mmseg_dynopool import DynOPoolHook
@@ -333,25 +331,7 @@ def _learner(run, overrides, scales):
                  if name in options})
     if not options.pop('shrink', True):
         hook['type'] = 'UnshrunkHook'
-    others = {}
-    if 'optimizer' in options:
-        name = options.pop('optimizer')
-        others['optim_wrapper.optimizer'] = dict(_delete_=True, **_OPTIMIZERS[name])
-    if 'clip' in options:
-        others['optim_wrapper.clip_grad'] = dict(max_norm=options.pop('clip'))
-    if options.pop('amp', False):
-        others['optim_wrapper.type'] = 'CPUAmpOptimWrapper'
-    return {**_network(run, True, options), **others, 'custom_hooks': [hook]}
-
-
-def _jittered(run, overrides, scales):
-    """The uniform scales, held, in a training with jitter."""
-    jitter = dict(run.options)['jitter']
-    fixed = _uniform(replace(run, method='uniform', options=()), overrides, scales)
-    options = (fixed['model.backbone.dynopool'] if 'model.backbone.dynopool' in fixed
-               else fixed['model.backbone']['dynopool'])
-    return {**_network(run, True, dict(scale=options['scale'])), 'custom_hooks': [
-        dict(type='DynOPoolHook', gmacs_weight=0., gradient='learner', travel=0., jitter=jitter)]}
+    return {**_network(run, True, options), 'custom_hooks': [hook]}
 
 
 def _slopes(run, overrides, scales):
@@ -384,29 +364,8 @@ class UnshrunkHook(DynOPoolHook):
         self.learner.slopes.shrink = False
 
 
-@OPTIMIZERS.register_module()
-class Lion(torch.optim.Optimizer):
-    """Steps of one size, by the sign of the momentum (Chen et al., NeurIPS 2023)."""
-
-    def __init__(self, params, lr, weight_decay=0., betas=(0.9, 0.99)):
-        super().__init__(params, dict(lr=lr, weight_decay=weight_decay, betas=betas))
-
-    @torch.no_grad()
-    def step(self, closure=None):
-        for group in self.param_groups:
-            first, second = group['betas']
-            for p in (p for p in group['params'] if p.grad is not None):
-                momentum = self.state[p].setdefault('momentum', torch.zeros_like(p))
-                p.mul_(1 - group['lr'] * group['weight_decay'])
-                p.sub_(group['lr'] * momentum.lerp(p.grad, 1 - first).sign())
-                momentum.lerp_(p.grad, 1 - second)
-
-
-_OPTIMIZERS = dict(AdamW=dict(type='AdamW', lr=0.01, weight_decay=1e-4),
-                   Lion=dict(type='Lion', lr=0.001, weight_decay=1e-3))
 _METHODS = dict(stock=_stock, input=_input, aligned=_aligned, planned=_planned, kernel=_kernel,
                 shaped=_shaped, spaced=_spaced,
                 squeezed=_squeezed, narrow=_narrow, uniform=_uniform, picked=_picked,
                 adaptor=_adaptor, dynopool=_dynopool, measured=_of_0_3, latency=_of_0_3,
-                retrained=_retrained, fixed=_fixed, slopes=_slopes, learner=_learner,
-                jittered=_jittered)
+                retrained=_retrained, fixed=_fixed, slopes=_slopes, learner=_learner)

@@ -13,13 +13,12 @@ demo's networks, all measured by turns.
 import json
 from pathlib import Path
 
-from . import fit_runs, image_runs, learner_runs
+from . import fit_runs, image_runs, tables
 from .command_line import ROOT, chosen_runs, finished_lines, list_runs, study_parser
 from .lines import train
 from .runs import all_runs
 
-LISTS = dict(evidence=all_runs, learner=learner_runs.all_runs, image_level=image_runs.all_runs,
-             fit=fit_runs.all_runs)
+LISTS = dict(evidence=all_runs, image_level=image_runs.all_runs, fit=fit_runs.all_runs)
 
 
 def main():
@@ -47,9 +46,9 @@ def main():
         from .times import write_times
         write_times(finished_lines(parser, args.lines), args.lines.with_name('times.json'))
     elif args.study != 'evidence':
-        from . import fit_page, image_page, learner_page
-        pages = dict(learner=learner_page, image_level=image_page, fit=fit_page)
-        learner_page.write_page(
+        from . import fit_page, image_page
+        pages = dict(image_level=image_page, fit=fit_page)
+        tables.write_page(
             pages[args.study].tables(finished_lines(parser, args.lines), finished_lines(
                 parser, parser.get_default('lines'))), ROOT / 'docs' / f'{args.study}.md')
     else:

@@ -6,9 +6,8 @@ from math import sqrt
 from scipy.stats import t
 
 from .fit_runs import PLACES, TARGETS, all_runs
-from .learner_page import NAMES
 from .runs import Run, _seeds
-from .tables import markdown, spread
+from .tables import NAMES, markdown, spread
 
 COLUMNS = dict(
     stock='as trained, full cost', untouched='plain smaller input, not tuned',

@@ -15,9 +15,8 @@ from .image_runs import (
     SENSITIVITY,
     UNIFORM,
 )
-from .learner_page import NAMES
 from .probes import other_less_same
-from .tables import Group, Results, difference, markdown, spread
+from .tables import NAMES, Group, Results, difference, markdown, spread
 
 # Heading, method, options, whether the run is one of docs/evidence_0_3.md.
 COLUMNS = (

@@ -22,7 +22,7 @@ PROBE = (('probe', True), )
 SENSITIVITY = (
     (('travel', 1.), ), (('travel', 10.), ), (('begin', 0.), ), (('reach', 0.25), ),
     (('reach', 0.75), ), (('settle', 0.6), ), (('every', 1), ), (('every', 4), ),
-    (('multiple', 1), ), (('start', 'target'), ))
+    (('multiple', 1), ), (('shrink', False), ), (('start', 'target'), ))
 KERNELS = ('antialiased', 'bilinear', 'area', 'mean', 'maximum')
 
 

@@ -5,9 +5,8 @@ from pathlib import Path
 from . import fit_page, fit_runs, image_runs, runs
 from .figures import draw_groups, study_figure
 from .image_runs import JITTERED, LEARNED, LONG, SHAPES, STRAIGHT, THICK, UNIFORM
-from .learner_page import NAMES, score
 from .lines import read_lines
-from .tables import Group, Results, difference, markdown, spread
+from .tables import NAMES, Group, Results, difference, markdown, score, spread
 from .template import render
 
 # Label, whether a run of version 0.3's study, method, options.

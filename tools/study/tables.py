@@ -4,10 +4,16 @@ import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 from scipy.stats import ttest_ind
 
+from mmseg_dynopool.files import write_file
+
 from .runs import METHODS, Run
+
+NAMES = dict(hrnet='HRNet', deeplab='DeepLabV3+ R-18', demo="the demo's HRNet", unet='UNet')
+BEGIN, END = '<!-- tables -->', '<!-- /tables -->'
 
 
 def spread(values: list[float], digits: int = 2) -> str:
@@ -139,3 +145,15 @@ def method_rows(results: Results, settings: Iterable[tuple], label: Callable[[tu
 def method_name(setting: tuple) -> str:
     """Name of a setting's method."""
     return METHODS[setting[2]]
+
+
+def write_page(written: str, page: Path) -> None:
+    """Put the tables between the marks of a page."""
+    text = page.read_text()
+    begin, end = text.index(BEGIN) + len(BEGIN), text.index(END)
+    write_file(page, f'{text[:begin]}\n{written}{text[end:]}'.encode())
+
+
+def score(group: Group) -> str:
+    """mIoU of a group, and how many seeds it has."""
+    return f'{group.spread("miou")} ({group.seeds})' if group.lines else '-'
