@@ -12,7 +12,7 @@ from mmseg_dynopool.costs import device_name
 from mmseg_dynopool.data.listing import without_wrappers
 from mmseg_dynopool.hooks import DynOPoolHook, MeasuredGradientHook
 from mmseg_dynopool.hooks.shape_scalar import LEARNING_RATE
-from mmseg_dynopool.learning.learner import default_jitter
+from mmseg_dynopool.learning.learner import default_every, default_jitter
 from mmseg_dynopool.version import __version__
 
 from .work_dir import Run
@@ -125,7 +125,8 @@ def _learner(hook: dict, old_hook: dict | None, steps: int) -> str:
     if old_hook is not None:
         MeasuredGradientHook(**{k: v for k, v in old_hook.items() if k != 'type'}).hand_over(built)
     jitter = default_jitter(steps) if built.jitter is None else built.jitter
-    return _pairs(given | dict(travel=built.travel, every=built.every, jitter=jitter))
+    every = default_every(steps) if built.every is None else built.every
+    return _pairs(given | dict(travel=built.travel, every=every, jitter=jitter))
 
 
 def _settled_time(run: Run) -> str:

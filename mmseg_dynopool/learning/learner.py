@@ -54,7 +54,8 @@ class ScaleLearner:
         settle: share after which the scales stay, also without a budget.
         travel: how far, in log(scale), a lasting slope of usual size takes a scale in the whole
             training.
-        every: steps from one estimate to the next.
+        every: steps from one estimate to the next; default: 2, and a thousandth of a training of
+            more than 3,000 steps.
         jitter: standard deviation, in log(scale), of the scales at which a pass runs, until
             ``reach``; default: 0.1, in trainings of fewer than 500 steps 0.
         estimator: measures the slope; default [`TwoPasses`][mmseg_dynopool.learning.TwoPasses].
@@ -94,8 +95,9 @@ class ScaleLearner:
 
     def __init__(self, model: nn.Module, steps: int, cost: Cost | None = None,
                  target: float | None = None, weight: float = 0.0, begin: float = 0.1,
-                 reach: float = 0.5, settle: float = 0.85, travel: float = 3.0, every: int = 2,
-                 jitter: float | None = None, estimator: SlopeEstimator | None = None,
+                 reach: float = 0.5, settle: float = 0.85, travel: float = 3.0,
+                 every: int | None = None, jitter: float | None = None,
+                 estimator: SlopeEstimator | None = None,
                  smallest: int = 2, maps: Sequence[LearnedMap] | None = None, seed: int = 0):
         check_options(travel, every, jitter, smallest)
         check_phases(begin, reach, settle)
@@ -112,7 +114,7 @@ class ScaleLearner:
         self.reach = reach
         self.settle = settle
         self.travel = travel
-        self.every = every
+        self.every = default_every(steps) if every is None else every
         self.jitter = default_jitter(steps) if jitter is None else jitter
         self.seed = seed
         self.estimator = estimator or TwoPasses()
@@ -136,7 +138,7 @@ class ScaleLearner:
         self.slopes = SlopeMeans(self.scales)
         self.done = 0
         self.skipped = 0
-        self._weights = step_weights(steps, every, settle)
+        self._weights = step_weights(steps, self.every, settle)
         self._passes = 0
         self._measured = False
         self._skipped_in_a_row = 0
@@ -284,7 +286,12 @@ def default_jitter(steps: int) -> float:
     return _JITTER if steps >= _SHORT else 0.0
 
 
-def check_options(travel: float, every: int, jitter: float | None, smallest: int) -> None:
+def default_every(steps: int) -> int:
+    """Steps from one estimate to the next in a training of that length, at most a thousand."""
+    return max(2, steps // 1000)
+
+
+def check_options(travel: float, every: int | None, jitter: float | None, smallest: int) -> None:
     """Check the options of a learner.
 
     Raises:
@@ -292,7 +299,8 @@ def check_options(travel: float, every: int, jitter: float | None, smallest: int
     """
     if not is_number(travel) or travel < 0:
         raise ValueError(f'travel must be a number >= 0, e.g. 3, got {travel!r}')
-    _check_whole('every', every, 'steps')
+    if every is not None:
+        _check_whole('every', every, 'steps')
     _check_whole('smallest', smallest, 'cells')
     if jitter is not None and (not is_number(jitter) or not 0 <= jitter < 1):
         raise ValueError(f'jitter must be at least 0 and below 1, e.g. 0.1, got {jitter!r}')

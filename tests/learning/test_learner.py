@@ -303,6 +303,17 @@ def test_short_trainings_have_no_jitter_by_default(steps, given, jitter):
     assert ScaleLearner(Net(), steps, jitter=given).jitter == jitter
 
 
+@pytest.mark.parametrize('steps, given, every', [
+    (300, None, 2), (3999, None, 3), (80_000, None, 80), (80_000, 2, 2)])
+def test_long_trainings_have_a_thousand_estimates_by_default(steps, given, every):
+    learner = ScaleLearner(Net(), steps, every=given)
+    assert learner.every == every
+    due = 0
+    for learner.done in range(steps):
+        due += learner.is_due()
+    assert due == pytest.approx(0.85 * steps / every, abs=1)
+
+
 def test_frozen_poolings_are_neither_jittered_nor_measured_nor_moved():
     model = Net()
     model.pools['b'].requires_grad_(False)

@@ -347,6 +347,8 @@ def test_the_recipe_of_a_budget_of_another_kind(trained):
     rows = recipe(run)
     assert rows['Cost'] == "budget={'type': 'PixelsBudget', 'target': 0.6}"
     assert rows['Learner of the scales'] == "travel=1.0, gradient='learner', every=2, jitter=0.0"
+    run.cfg.train_cfg.max_iters = 80000
+    assert ', every=80, ' in recipe(run)['Learner of the scales']
     run.cfg.train_cfg.max_iters = 1000
     assert recipe(run)['Learner of the scales'].endswith('jitter=0.1')
     run.cfg.optim_wrapper.accumulative_counts = 4  # 250 steps of the optimizer

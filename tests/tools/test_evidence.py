@@ -15,6 +15,7 @@ import torch
 from mmseg.registry import HOOKS, MODELS
 
 from mmseg_dynopool.layers import learned_pools
+from mmseg_dynopool.learning.learner import default_every
 from mmseg_dynopool.models import count_network_gmacs
 from mmseg_dynopool.models.whole_network import forward_without_postprocessing
 from study import candidates, image_runs, times
@@ -86,7 +87,8 @@ def test_the_options_of_the_learners_runs(options):
     budget, image = hook.options.budget, MODELS.build(config.model).backbone.dynopools.image
     small = tuple(image.initial_scale) != (1, 1)
     found = dict(
-        travel=hook.travel, every=hook.every, jitter=hook.jitter, step=hook.estimator.step,
+        travel=hook.travel, every=hook.every or default_every(300), jitter=hook.jitter,
+        step=hook.estimator.step,
         shrink=type(hook).__name__ != 'UnshrunkHook', begin=budget.begin, reach=budget.reach,
         settle=budget.settle, multiple=image.multiple, start='target' if small else 'stock')
     usual = dict(travel=3., every=2, jitter=0., step=0.1, shrink=True, begin=0.1, reach=0.5,
