@@ -40,18 +40,12 @@ class RunLog:
                 if re.fullmatch(r'\w+_ratio', key)]
 
     def task_loss(self) -> Series:
-        """The loss without the cost's term, which a stock network does not have.
-
-        The term is there with ``gmacs_weight``, and in logs of version 0.3 with a budget.
-        """
+        """The loss without the cost's term, of ``gmacs_weight`` or of a budget in version 0.3."""
         cost = dict(self.get('loss_gmacs') or self.get('loss_latency'))
         return [(step, loss - cost.get(step, 0.0)) for step, loss in self.get('loss')]
 
     def last_sizes(self) -> dict[str, tuple[int, int]]:
-        """``{'input', 'stem1' (if it learns), 'stream0', ...: (h, w)}`` as last logged.
-
-        Empty where the run logged no sizes.
-        """
+        """``(h, w)`` by ``'input'``, ``'stem1'``, ... as last logged; empty without sizes."""
         sizes: dict[str, tuple[int, int]] = {}
         for instance in self.instances('size'):
             heights, widths = map(dict, self.shape(instance, 'size').values())
@@ -80,18 +74,14 @@ def read_logs(paths: Sequence[str | Path]) -> list[RunLog]:
 
 
 def read_log(path: str | Path, name: str | None = None, learned: bool = True) -> RunLog:
-    """Read one run.
+    """Read one run from its work dir, a folder ``TIMESTAMP`` of it, or its ``scalars.json``.
 
     A run that was resumed has several logs. Each replaces the earlier ones from its own first
     iteration on, also where it began anew.
 
-    Args:
-        path: a work dir with ``TIMESTAMP/vis_data/scalars.json``, a run's folder ``TIMESTAMP``,
-            or one such JSON file; it names the run by default.
-        learned: require the scales of a DynOPool; else a training loss will do.
-
     Raises:
-        ValueError: there is no log of mmengine's, or it lacks what is required.
+        ValueError: there is no log of mmengine's, or it lacks the scales of a DynOPool (with
+            ``learned=False``: a training loss).
     """
     rows: list[tuple[int, dict]] = []
     for file in _log_files(Path(path)):

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.model import BaseModel
 
-from mmseg_dynopool.checkpoints import Checkpoint, load_network
+from mmseg_dynopool.checkpoints import Checkpoint
 from mmseg_dynopool.config import adapt_to_devices, dynopool_parts, is_segmentor, read_config
 from mmseg_dynopool.resume.latest import latest_checkpoint
 
@@ -21,10 +20,6 @@ class Run:
     cfg: Config
     checkpoint: Checkpoint
     log: RunLog
-
-    def load(self, device: str) -> BaseModel:
-        """The trained network in evaluation mode."""
-        return load_network(self.cfg, self.checkpoint, device)
 
 
 def read_run(work_dir: str | Path, options: dict | None = None) -> Run:

@@ -27,12 +27,7 @@ def draw_batches(cfg: Config, count: int, seed: int = 0) -> list[Any]:
     """Batches of a config's training data, augmented once, in which no class is missing.
 
     Of four times as many images those are taken first that hold the rarest classes; the rest by
-    chance.
-
-    Args:
-        cfg: a config with a ``train_dataloader``.
-        count: of batches; a data set that has fewer images gives fewer.
-        seed: of the draw, and of the augmentation.
+    chance. A data set that has fewer images gives fewer batches.
 
     Raises:
         ValueError: there are no training data.
@@ -57,11 +52,10 @@ def draw_batches(cfg: Config, count: int, seed: int = 0) -> list[Any]:
 
 def classes_in(sample: dict) -> set[int]:
     """The labels of a packed sample; none where they are of another kind."""
-    truth = getattr(sample.get('data_samples'), 'gt_sem_seg', None)
-    if truth is None:
-        label = getattr(sample.get('data_samples'), 'gt_label', None)
-        return set() if label is None else {int(label.flatten()[0])}
-    return set(torch.unique(truth.data).tolist())
+    truth = sample.get('data_samples', {})
+    if 'gt_sem_seg' in truth:
+        return set(truth.gt_sem_seg.data.unique().tolist())
+    return set(truth.gt_label.tolist()) if 'gt_label' in truth else set()
 
 
 def choose(classes: list[set[int]], wanted: int, seed: int) -> list[int]:
