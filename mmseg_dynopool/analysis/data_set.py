@@ -17,16 +17,15 @@ from .spectra import (
     FREQUENCIES,
     LAGS,
     boundary_density,
-    check_side,
     cumulative_energy,
     fill_ignored,
-    one_hot,
     stretch_between,
     structure_function,
 )
 
 SCALES = (1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)
 _KEPT = 0.95
+_LEAST_SIDE = 32
 
 
 def analyze(samples: Iterable[tuple[str, np.ndarray, np.ndarray, int]]) -> dict:
@@ -42,15 +41,14 @@ def analyze(samples: Iterable[tuple[str, np.ndarray, np.ndarray, int]]) -> dict:
         A dict that JSON can hold; pairs are ``[along the height, along the width]``:
 
         - ``images``: how many; ``mean_size``: ``[H, W]`` in pixels;
-        - ``image`` and ``label``, or None where nothing varies: ``energy_above``, a list of
-          ``dict(scale, share=[h, w])``, the shares of the energy above ``scale / 2`` cycles per
-          pixel, the most that a map reduced by ``scale`` can hold; ``scale_keeping_95``, the
-          scales that keep 95 %; ``stretch``, ``stretch_error``, ``curves``;
-        - ``label`` has ``boundaries_per_pixel``, too: changes of class on a step of one pixel;
         - ``stretch``: how many times as long in height as in width the contents are, the geometric
-          mean of images and label maps; ``stretch_error``: standard error by leaving out one
-          image at a time, None for one image;
-        - ``starting_scales``: ``{'image': (scale_h, scale_w)}``, see `image_scale`.
+          mean of images and label maps; ``stretch_error``: standard error (jackknife), None for one
+          image; ``starting_scales``: ``{'image': (scale_h, scale_w)}``, see `image_scale`;
+        - ``image`` and ``label``, or None where nothing varies: their own ``stretch`` and
+          ``stretch_error``; ``energy_above``, a list of ``dict(scale, share=[h, w])``, the shares
+          of the energy above ``scale / 2`` cycles per pixel, the most that a map reduced by
+          ``scale`` can hold; ``scale_keeping_95``; ``curves``; of ``label``
+          ``boundaries_per_pixel``, changes of class on a step of one pixel.
 
     Raises:
         ValueError: there are no samples, one is too small or does not fit its label map, or
@@ -58,7 +56,10 @@ def analyze(samples: Iterable[tuple[str, np.ndarray, np.ndarray, int]]) -> dict:
     """
     images, labels, sizes = _Curves(), _Curves(), []
     for name, image, label, ignored in samples:
-        check_side(image.shape, name)
+        if min(image.shape[:2]) < _LEAST_SIDE:
+            raise ValueError(f'{name} is {image.shape[0]} x {image.shape[1]} pixels (height x '
+                             'width), too small for a spectrum: each side must have '
+                             f'{_LEAST_SIDE} pixels or more')
         if label.shape != image.shape[:2]:
             raise ValueError(f'the label map of {name} has shape {label.shape}, the image '
                              f'{image.shape[:2]}; they must have one size')
@@ -66,7 +67,7 @@ def analyze(samples: Iterable[tuple[str, np.ndarray, np.ndarray, int]]) -> dict:
         image = image.reshape(*image.shape[:2], -1).astype(np.float32)
         images.add(image, image)
         label = fill_ignored(label, ignored)
-        labels.add(one_hot(label), label)
+        labels.add((label[..., None] == np.unique(label)).astype(np.float32), label)
         labels.boundaries.append([boundary_density(label, axis) for axis in (0, 1)])
     if not sizes:
         raise ValueError('there are no images to analyze; give a data set that is not empty')

@@ -97,6 +97,11 @@ class ImageEvaluation(Evaluation):
         return float(self.totals()['aAcc'])
 
 
+def evaluation_type(cfg: Config) -> type[Evaluation]:
+    """That of a config's network."""
+    return Evaluation if is_segmentor(cfg.model) else ImageEvaluation
+
+
 def evaluate(model: BaseModel, cfg: Config) -> Evaluation:
     """Run the validation images of a config through a network in evaluation mode.
 
@@ -114,10 +119,9 @@ def evaluate(model: BaseModel, cfg: Config) -> Evaluation:
         raise ValueError('the validation data set has no class names: set '
                          'val_dataloader.dataset.metainfo.classes')
     metrics = metrics_of(cfg.get('val_evaluator'))
-    kind, ignore_index = ImageEvaluation, -1  # 255 is a class
-    if is_segmentor(cfg.model):
-        kind = Evaluation
-        ignore_index = next((m['ignore_index'] for m in metrics if 'ignore_index' in m), 255)
+    kind = evaluation_type(cfg)
+    ignore_index = -1 if kind is ImageEvaluation else next(  # 255 is a class
+        (m['ignore_index'] for m in metrics if 'ignore_index' in m), 255)
     # Classes to which the data set gives no color are black, as in mmseg.
     palette = [list(color) for color in loader.dataset.metainfo.get('palette') or []]
     palette = (palette + [[0, 0, 0]] * len(classes))[:len(classes)]

@@ -109,9 +109,9 @@ def compare_fields(model: BaseSegmentor, image: Tensor) -> dict[str, list[Recept
     """
     backbone = getattr(model, 'backbone', None)
     if backbone is None or not all_pools(backbone):
-        raise ValueError(f'{type(model if backbone is None else backbone).__name__} holds no DynOPool: there is no learned field '
-                         'to show; give a config with model.dynopool or a DynOPoolHRNet, and its '
-                         'checkpoint')
+        name = type(model if backbone is None else backbone).__name__
+        raise ValueError(f'{name} holds no DynOPool: there is no learned field to show; give a '
+                         'config with model.dynopool or a DynOPoolHRNet, and its checkpoint')
     model = freeze_pools(model).requires_grad_(False)  # a copy; constants can take any scale
     head = partial(_logits, model)
     learned = measure_fields(model.backbone, image, head)
@@ -119,8 +119,8 @@ def compare_fields(model: BaseSegmentor, image: Tensor) -> dict[str, list[Recept
     for pool in pools:
         pool.set_scale_(pool.stock_scale)
     halves = all(tuple(pool.stock_scale) == (0.5, 0.5) for pool in pools)
-    return dict([('learned', learned), ('r = 0.5' if halves else 'stock scales',
-                                        measure_fields(model.backbone, image, head))])
+    stock = 'r = 0.5' if halves else 'stock scales'
+    return {'learned': learned, stock: measure_fields(model.backbone, image, head)}
 
 
 def _logits(model: BaseSegmentor, features: list[Tensor]) -> Tensor:

@@ -63,12 +63,12 @@ def read_logs(paths: Sequence[str | Path]) -> list[RunLog]:
     Raises:
         ValueError: a run is given twice; see `read_log`.
     """
-    parts = [_run_folder(path).parts for path in paths]
+    parts = [_run_folder(Path(path)).parts for path in paths]
     repeated = [str(path) for path, p in zip(paths, parts) if parts.count(p) > 1]
     if repeated:
         raise ValueError(f'a run is given twice: {", ".join(repeated)}; give each work dir once')
     depth = 1
-    while depth < max(map(len, parts), default=1) and len({p[-depth:] for p in parts}) < len(parts):
+    while len({p[-depth:] for p in parts}) < len(parts):
         depth += 1
     return [read_log(path, '/'.join(p[-depth:])) for path, p in zip(paths, parts)]
 
@@ -94,7 +94,7 @@ def read_log(path: str | Path, name: str | None = None, learned: bool = True) ->
         for key, value in line.items():
             if isinstance(value, Real) and not isinstance(value, bool):
                 series.setdefault(key, []).append((step, float(value)))
-    log = RunLog(name or _run_folder(path).name, series)
+    log = RunLog(name or _run_folder(Path(path)).name, series)
     logged = sorted({key for _, line in rows for key in line} - {'step'})
     if learned and not log.instances():
         raise ValueError(f'the log of {str(path)!r} holds no dynopool/INSTANCE/scale_h (it holds '
@@ -121,9 +121,9 @@ def _log_files(path: Path) -> list[Path]:
                      "the visualizer's LocalVisBackend writes, or that file")
 
 
-def _run_folder(path: str | Path) -> Path:
+def _run_folder(path: Path) -> Path:
     """The work dir of a log, for its name."""
-    path = Path(path).resolve()
+    path = path.resolve()
     if path.is_file():
         path = path.parent if path.parent.name == 'vis_data' else path.with_suffix('')
     if path.name == 'vis_data':

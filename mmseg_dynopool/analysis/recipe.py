@@ -26,7 +26,8 @@ _OF_COST = ('gmacs_', 'latency_', 'budget')
 def recipe(run: Run) -> dict[str, str]:
     """What was trained and how, by name; what the config does not say is omitted."""
     cfg, meta = run.cfg.to_dict(), run.checkpoint.meta
-    model, loader, loop = cfg['model'], cfg.get('train_dataloader') or {}, cfg.get('train_cfg') or {}
+    model, loop = cfg['model'], cfg.get('train_cfg') or {}
+    loader = cfg.get('train_dataloader') or {}
     parts = dynopool_parts(model) or dict(backbone=model['backbone'])
     backbones = [part['backbone'] if type_name(part) == 'DynOPoolBackbone' else part
                  for part in parts.values()]

@@ -8,7 +8,6 @@ edges, whose spectra fall like 1 / f^2, shift as cleanly as smooth textures.
 import cv2
 import numpy as np
 
-LEAST_SIDE = 32
 FREQUENCIES = np.linspace(0, 0.5, 257)
 LAGS = np.unique(np.geomspace(1, 512, 49).round().astype(int))
 # Structure functions are compared between these shares of their common top: below, blur (also of
@@ -17,23 +16,11 @@ _LOW, _HIGH = 0.25, 0.65
 _LINES = 256
 
 
-def check_side(shape: tuple[int, ...], name: str) -> None:
-    """Raise a ValueError where a side of an image ``(H, W, ...)`` is below 32 pixels."""
-    if min(shape[:2]) < LEAST_SIDE:
-        raise ValueError(f'{name} is {shape[0]} x {shape[1]} pixels (height x width), too small '
-                         f'for a spectrum: each side must have {LEAST_SIDE} pixels or more')
-
-
 def lines_along(array: np.ndarray, axis: int) -> np.ndarray:
     """At most 256 lines along an axis, evenly spread: ``(lines, length, ...)``."""
     lines = np.moveaxis(array, axis, 1)
     chosen = np.linspace(0, len(lines) - 1, min(_LINES, len(lines))).round().astype(int)
     return lines[chosen]
-
-
-def one_hot(label: np.ndarray) -> np.ndarray:
-    """``(H, W)`` whole numbers to ``(H, W, classes that occur)`` of 0 and 1."""
-    return (label[..., None] == np.unique(label)).astype(np.float32)
 
 
 def fill_ignored(label: np.ndarray, ignored: int) -> np.ndarray:

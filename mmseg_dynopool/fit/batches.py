@@ -15,7 +15,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from mmseg_dynopool.config import enter_scope
-from mmseg_dynopool.learning.two_passes import seed_all
+from mmseg_dynopool.learning.two_passes import seed_all, undisturbed
 
 from .settings import training_data
 
@@ -37,14 +37,10 @@ def draw_batches(cfg: Config, count: int, seed: int = 0) -> list[Any]:
     dataset = DATASETS.build(settings)
     size = cfg.train_dataloader.get('batch_size') or 1
     wanted = min(count * size, len(dataset) // size * size) or len(dataset)
-    states = np.random.get_state(), torch.get_rng_state()
-    try:
+    order = np.random.default_rng(seed).permutation(len(dataset))[:_LOOKED_AT * wanted]
+    with undisturbed(nn.Module()):  # random states
         seed_all(seed)
-        order = np.random.default_rng(seed).permutation(len(dataset))[:_LOOKED_AT * wanted]
         samples = [dataset[int(i)] for i in track(order, 'training images', transient=True)]
-    finally:
-        np.random.set_state(states[0])
-        torch.set_rng_state(states[1])
     chosen = choose([classes_in(sample) for sample in samples], wanted, seed)
     return [pseudo_collate([samples[i] for i in chosen[start:start + size]])
             for start in range(0, wanted, size)]

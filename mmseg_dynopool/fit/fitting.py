@@ -11,17 +11,10 @@ from typing import Any, cast
 import numpy as np
 from mmengine.config import Config
 from mmengine.model import BaseModel
-from mmengine.runner import Runner
 
-from mmseg_dynopool.analysis.evaluation import AREAS, Evaluation, ImageEvaluation, evaluate
+from mmseg_dynopool.analysis.evaluation import AREAS, Evaluation, evaluate, evaluation_type
 from mmseg_dynopool.checkpoints import Checkpoint, load_network
-from mmseg_dynopool.config import (
-    adapt_to_devices,
-    counted_shape,
-    enter_scope,
-    how_to_run,
-    is_segmentor,
-)
+from mmseg_dynopool.config import adapt_to_devices, counted_shape, enter_scope, how_to_run
 from mmseg_dynopool.config_text import config_text
 from mmseg_dynopool.costs import Cost, LatencyModel, fit_latency, probe_complexity
 from mmseg_dynopool.costs.milliseconds import LatencyCost
@@ -220,12 +213,8 @@ class Fitting:
     @cached_property
     def iterations(self) -> int:
         """Length of a fine-tuning in steps."""
-        if self.options.iterations:
-            return self.options.iterations
-        loader = 0
-        if not (self.cfg.get('train_cfg') or {}).get('max_iters'):
-            loader = len(Runner.build_dataloader(self.cfg.train_dataloader))
-        return max(1, round(self.options.share * training_iterations(self.cfg, loader)))
+        return self.options.iterations or max(
+            1, round(self.options.share * training_iterations(self.cfg)))
 
     def job(self, tuned: Tuned, whole: bool = False) -> Job:
         """The fine-tuning of a candidate, to its first third or to its end."""
@@ -268,10 +257,8 @@ class Fitting:
             content = io.BytesIO()
             np.savez(content, **{name: getattr(found, name) for name in AREAS})
             write_file(path, content.getvalue())
-        kind = Evaluation if is_segmentor(self.cfg.model) else ImageEvaluation
         with np.load(path) as areas:
-            return kind([], [], [], dataset=cast(Any, None),
-                        **{name: areas[name] for name in AREAS})
+            return evaluation_type(self.cfg)([], [], [], dataset=cast(Any, None), **areas)
 
     def compare(self, tuned: Sequence[Tuned]) -> list[Tuned]:
         """Fine-tune candidates for a third, and judge them: the choice first, then by score.

@@ -58,23 +58,21 @@ def make_page(fitted: Fitted) -> str:
 
 def verdict(fitted: Fitted) -> str:
     """Whether the choice is told from the plain smaller input, and the tuning helped."""
-    untouched = (' What is written has the trained weights, which no fine-tuning made better.'
-                 if fitted.untouched else '')
-    return _lead(fitted) + untouched
-
-
-def _lead(fitted: Fitted) -> str:
     choice, plain = fitted.tuned[0], fitted.plain
     if plain is None or choice.score is None or plain.score is None:
-        return 'The plain smaller input was not fine-tuned, so nothing says whether it is behind.'
-    if choice is plain:
-        return 'The plain smaller input of the same cost won: no other shape was better.'
-    # The noise of each is that of its difference to the best, which is as good as the choice.
-    lead, noise = choice.score - plain.score, plain.score_noise
-    words = (f'The choice is {lead:.2f} ± {noise:.2f} points ahead of the plain smaller input of '
-             'the same cost, as judged after a third of the fine-tuning')
-    return f'{words}.' if lead > 2 * noise else (
-        f'{words}: that does not tell them apart, and the loss of the untouched network decided.')
+        words = 'The plain smaller input was not fine-tuned, so nothing says whether it is behind.'
+    elif choice is plain:
+        words = 'The plain smaller input of the same cost won: no other shape was better.'
+    else:
+        # The noise of each is that of its difference to the best, which is as good as the choice.
+        lead, noise = choice.score - plain.score, plain.score_noise
+        words = (f'The choice is {lead:.2f} ± {noise:.2f} points ahead of the plain smaller input '
+                 'of the same cost, as judged after a third of the fine-tuning')
+        words += '.' if lead > 2 * noise else (
+            ': that does not tell them apart, and the loss of the untouched network decided.')
+    if fitted.untouched:
+        words += ' What is written has the trained weights, which no fine-tuning made better.'
+    return words
 
 
 def draw_race(fitted: Fitted) -> Figure:

@@ -1,12 +1,13 @@
 """Configs of a trained network with an image of another size, and of its fine-tuning."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 import numpy as np
 from mmengine.config import Config, ConfigDict
 from mmengine.model import BaseModel
+from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 
 from mmseg_dynopool.config import dynopool_parts, enter_scope, type_name
@@ -41,9 +42,9 @@ def resized_config(cfg: Config, scale: Sequence[float] | None = None, multiple: 
                          f'of it, and the {type_name(cfg.model)} of this config has none')
     resized = copy.deepcopy(cfg)
     backbone = resized.model.backbone
-    for node in (resized.model, backbone):  # the weights come from a checkpoint
-        for key in ('pretrained', 'init_cfg'):
-            node.pop(key, None)
+    for key in ('pretrained', 'init_cfg'):  # the weights come from a checkpoint
+        resized.model.pop(key, None)
+        backbone.pop(key, None)
     every = inner or levels == 'all'
     options: dict = dict(rule='keep', image=True) if every else dict(levels='image')
     if scale is not None:
@@ -88,8 +89,9 @@ def fine_tuning_config(cfg: Config, checkpoint: str, iterations: int, stop: int 
     """
     stop = stop or iterations
     tuned = copy.deepcopy(cfg)
-    for wrapper in _optimizer_wrappers(tuned.optim_wrapper):
-        wrapper['optimizer']['lr'] *= lr
+    for wrapper in (tuned.optim_wrapper, *tuned.optim_wrapper.values()):  # of several optimizers
+        if isinstance(wrapper, dict) and 'optimizer' in wrapper:
+            wrapper['optimizer']['lr'] *= lr
     tuned.param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=iterations,
                                   by_epoch=False)]
     tuned.train_cfg = dict(type='IterBasedTrainLoop', max_iters=stop, val_interval=stop)
@@ -107,24 +109,15 @@ def fine_tuning_config(cfg: Config, checkpoint: str, iterations: int, stop: int 
     return tuned
 
 
-def training_iterations(cfg: Config, loader_length: int) -> int:
-    """Steps of a config's training; ``loader_length`` is the number of batches of an epoch."""
+def training_iterations(cfg: Config) -> int:
+    """Steps of a config's training."""
     loop = cfg.get('train_cfg') or {}
     if loop.get('max_iters'):
         return int(loop['max_iters'])
     if loop.get('max_epochs'):
-        return int(loop['max_epochs']) * loader_length
+        return int(loop['max_epochs']) * len(Runner.build_dataloader(cfg.train_dataloader))
     raise ValueError('the config says neither train_cfg.max_iters nor max_epochs; give '
                      '--iterations')
-
-
-def _optimizer_wrappers(wrapper: ConfigDict) -> Iterator[ConfigDict]:
-    if 'optimizer' in wrapper:
-        yield wrapper
-        return
-    for child in wrapper.values():
-        if isinstance(child, dict):
-            yield from _optimizer_wrappers(child)
 
 
 def _hold_back(cfg: Config, share: float) -> None:

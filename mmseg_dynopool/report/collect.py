@@ -37,10 +37,9 @@ def heading(title: str) -> str:
 
 @dataclass
 class Trained:
-    """A training, and its last checkpoint on the validation images.
+    """A training, and its last checkpoint on the validation images, whose sizes are ``seen``.
 
-    ``scales`` are the learned ``(r_h, r_w)`` by DynOPool, empty for a stock network; ``seen``
-    counts the sizes ``(H, W)`` of images that the backbone saw.
+    ``scales`` are the learned ``(r_h, r_w)`` by DynOPool, empty for a stock network.
     """
 
     run: Run
@@ -71,7 +70,6 @@ class Report:
         stock: the one in ``costs`` with the stock strides, which may be a baseline.
         resized: by network, to which ``(H, W)`` it resizes the image first; where it does.
         best, worst: validation images of highest and lowest mIoU.
-        repeats: timed passes.
         outcome: the cost of this run's network beside its budget; None without one.
     """
 
@@ -138,23 +136,25 @@ def _networks(ours: Trained, baselines: dict[str, Trained], device: str
               ) -> tuple[dict[str, nn.Module], str | None]:
     """The networks to compare, and which is the stock one; that is not measured twice."""
     networks, stock = {RUN: ours.model}, stock_model(ours.run.cfg.model)
-    named = next((title for title, baseline in baselines.items()
-                  if not baseline.scales and stock is not None
-                  and stock_model(baseline.run.cfg.model, is_stock=True) == stock), None)
-    if ours.scales and stock is not None and not named:
-        named, networks[STOCK] = STOCK, build(stock, device)
+    named = None
+    if stock is not None:
+        named = next((title for title, each in baselines.items() if not each.scales
+                      and stock_model(each.run.cfg.model, is_stock=True) == stock), None)
+        if ours.scales and not named:
+            named, networks[STOCK] = STOCK, build(stock, device)
     return networks | {title: each.model for title, each in baselines.items()}, named
 
 
 def _sample(ours: Trained, baselines: dict[str, Trained], index: int) -> Sample:
     evaluation, mious = ours.evaluation, {}
-    path, miou = evaluation.paths[index], float(evaluation.image_miou()[index])
+    path = evaluation.paths[index]
     image, truth, prediction = segment(ours.model, evaluation.dataset, index)
     labels = {'Truth': truth, 'Prediction': prediction}
     for title, baseline in baselines.items():
-        if path in baseline.evaluation.paths:
-            same = baseline.evaluation.paths.index(path)
-            mious[title] = float(baseline.evaluation.image_miou()[same])
-            labels[heading(title)] = segment(baseline.model, baseline.evaluation.dataset, same)[2]
-    return Sample(Path(path).name, miou, mious, encode_panels(
-        image, labels, evaluation.palette, evaluation.ignore_index))
+        other = baseline.evaluation
+        if path in other.paths:
+            same = other.paths.index(path)
+            mious[title] = float(other.image_miou()[same])
+            labels[heading(title)] = segment(baseline.model, other.dataset, same)[2]
+    panels = encode_panels(image, labels, evaluation.palette, evaluation.ignore_index)
+    return Sample(Path(path).name, float(evaluation.image_miou()[index]), mious, panels)

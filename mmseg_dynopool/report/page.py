@@ -27,20 +27,11 @@ def run_report(work_dir: str | Path, baseline: str | Path | Sequence[str | Path]
                out: str | Path | None = None, images: int = 3, repeats: int = 20,
                device: str = 'cpu', shape: Sequence[int] | None = None,
                options: dict | None = None) -> Path:
-    """Write the report of a training; nothing else is written.
+    """Write the report of a training, finished or not, and nothing else; returns its path.
 
     The last checkpoint is evaluated anew on the validation images, and timed beside the stock
-    network on this machine.
-
-    Args:
-        work_dir: folder of the training, finished or not.
-        baseline: folder of another training to compare with, e.g. of the stock network; or several.
-        out: the HTML file; default ``WORK_DIR/report.html``. Its path is returned.
-        images: how many of the best validation images to show, and how many of the worst.
-        repeats: timed passes of each network.
-        device: where to evaluate and to measure.
-        shape: ``(H, W)`` at which cost and sizes count; default the training crop.
-        options: settings of the configs to override, e.g. where the data are now.
+    network on this machine. The arguments are the options of ``tools/report.py``; ``options``
+    override settings of the configs, e.g. where the data are now.
 
     Raises:
         ValueError: the data are not there; or see `read_run`.

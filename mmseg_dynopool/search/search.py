@@ -138,8 +138,8 @@ def search_sizes(model: nn.Module, loss: Callable[[nn.Module, Any], Tensor | flo
                 tried, racers = race(inner)
     finally:
         with torch.no_grad():
-            for level, parameter in before.items():
-                level.parameter.copy_(parameter)
+            for resize, parameter in before.items():
+                resize.parameter.copy_(parameter)
     plain = min((c for c, size in enumerate(tried) if not size.inner),
                 key=lambda c: abs(tried[c].aspect))
     return SearchResult(tuple(tried), tuple(racers), plain)
