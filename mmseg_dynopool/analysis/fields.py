@@ -22,13 +22,10 @@ class ReceptiveField:
 
     Attributes:
         size: ``(H, W)`` of the feature map.
-        gradient: ``(H, W)`` of the image: absolute gradient of the sum of the unit's channels
-            (or of one logit), averaged over the image's channels, divided by its sum; zeros
-            where nothing in the image moves the unit.
-        effective, core: the middle 95 % and 50 % of the gradient along each axis; None where it is
-            zero.
-        theoretical: the pixels that the unit can depend on, the image's borders not regarded;
-            None for a logit.
+        gradient: absolute gradient ``(H, W)`` of the sum of the unit's channels (or of one logit),
+            averaged over the image's channels, divided by its sum; zeros of a unit that is off.
+        effective, core: the middle 95 % and 50 % of it along each axis; None of zeros.
+        theoretical: the pixels that the unit can depend on; None of a logit.
     """
 
     name: str
@@ -47,10 +44,9 @@ def measure_fields(network: nn.Module, image: Tensor,
     Deep Convolutional Neural Networks", NeurIPS 2016).
 
     Args:
-        network: takes ``image`` and returns one or more feature maps.
+        network: returns one or more feature maps.
         image: ``(1, C, H, W)``, normalized, on the network's device.
-        head: takes the list of features and returns logits; the field of the highest logit of
-            the centre is added as ``'logit'``.
+        head: makes logits of the features; that which is highest in the centre is ``'logit'``.
 
     Raises:
         ValueError: ``image`` is not one image, a gradient is not finite; or see
@@ -99,9 +95,8 @@ def _middle(profile: np.ndarray, mass: float) -> tuple[int, int]:
 def compare_fields(model: BaseSegmentor, image: Tensor) -> dict[str, list[ReceptiveField]]:
     """Fields of a segmentor's feature maps and centre logit, ``'learned'`` and ``'r = 0.5'``.
 
-    The latter has the same weights, with every scale at 0.5, the sizes of the stock network
-    (``'stock scales'`` where some are others). The stock network's own theoretical field is a
-    little smaller: its strided convolutions do not pool.
+    The latter has the same weights at the stock network's sizes (``'stock scales'`` where not all
+    are halves); its own theoretical field is a little smaller: strided convolutions do not pool.
     ``image (1, 3, H, W)`` is as the data preprocessor returns it.
 
     Raises:

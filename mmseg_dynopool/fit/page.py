@@ -17,27 +17,18 @@ from .fitting import Fitting, Tuned
 
 @dataclass
 class Fitted:
-    """A finished fit.
-
-    Attributes:
-        tuned: what was fine-tuned, the best first.
-        untouched: whether it has the trained network's weights, which a fine-tuning made worse.
-        before, after: the trained network and the fitted one on the validation images.
-        time: of the fitted one relative to the trained one, as measured now, by turns.
-        ms: of the trained network, milliseconds for an image.
-        pictures: the validation images that changed most: name, by how many points of mIoU, PNG
-            files by title.
-    """
+    """A finished fit: the trained network ``before``, and ``after`` on the validation images."""
 
     fitting: Fitting
     target: float
     found: SearchResult
-    tuned: list[Tuned]
-    untouched: bool
+    tuned: list[Tuned]  # the best first
+    untouched: bool  # whether it has the trained weights, which a fine-tuning made worse
     before: Evaluation
     after: Evaluation
-    time: float
-    ms: float
+    time: float  # relative to the trained network's, by turns
+    ms: float  # of the trained network, for an image
+    # What changed most: name, points of mIoU, PNG files by title.
     pictures: list[tuple[str, float, dict[str, bytes]]]
 
     @property

@@ -68,9 +68,8 @@ class Report:
         shape: ``(H, W)`` at which ``costs`` and sizes count.
         costs: by network: ``'this run'``, ``'stock network'``, those of the baselines.
         stock: the one in ``costs`` with the stock strides, which may be a baseline.
-        resized: by network, to which ``(H, W)`` it resizes the image first; where it does.
-        best, worst: validation images of highest and lowest mIoU.
-        outcome: the cost of this run's network beside its budget; None without one.
+        resized: to which ``(H, W)`` networks resize the image first, where they do.
+        outcome: the cost of this run's network beside its budget.
     """
 
     ours: Trained

@@ -44,14 +44,10 @@ class ImageSize(NamedTuple):
 
 
 class ImageSizes:
-    """Sizes of an image at a cost.
+    """Sizes of an image at a cost, whose shape is that of the whole image.
 
-    Args:
-        cost: of the network; its shape is that of the whole image.
-        count: of the cost at alphas, `Cost.counted`.
-        image: name of the image's level.
-        multiple: of pixels, both sides.
-        bounds: lowest and highest scale.
+    ``count`` gives the cost at alphas, as `Cost.counted` does; ``image`` is the name of its level,
+    whose sides are multiples of ``multiple`` pixels within the ``bounds`` of its scale.
     """
 
     def __init__(self, cost: Cost, count: Callable[[Alphas], float], image: str, multiple: int,
@@ -66,13 +62,8 @@ class ImageSizes:
            aspects: Sequence[float] = _ASPECTS) -> list[ImageSize]:
         """Sizes that cost no more than a target, of which no other is as high and as wide.
 
-        Args:
-            target: in the cost's unit.
-            inner: ``{level: (scale_h, scale_w)}``; the other levels stay as they are.
-            aspects: see `ImageSize.aspect`; for each the heights next to it are looked at.
-
-        Returns:
-            From the lowest to the highest.
+        From the lowest to the highest, near each of the `ImageSize.aspect`s, where inner levels
+        resize by ``inner``.
 
         Raises:
             ValueError: no size within the bounds costs so little, or all of them cost less.
