@@ -3,8 +3,8 @@
 They are found by running the network, not by formulas: where nothing can cancel, there is a
 gradient wherever a path leads. So convolutions have one channel and equal weights (with equal
 weights all channels are the same), norms and activations do nothing, and poolings take the mean
-instead of the maximum.
-Height and width are separate, so each axis is measured on a narrow canvas as long as necessary.
+instead of the maximum. Height and width are separate, so each axis is measured on a narrow canvas
+as long as necessary.
 """
 
 from collections.abc import Callable, Mapping, Sequence
