@@ -23,7 +23,7 @@ from mmseg_dynopool.data.check import check_data
 from mmseg_dynopool.data.prepare_mni152 import prepare_mni152
 from mmseg_dynopool.models import count_network_gmacs
 from mmseg_dynopool.report.comparison import draw_comparison
-from mmseg_dynopool.report.run_report import run_report
+from mmseg_dynopool.report.page import run_report
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 STOCK, LEARNED = 'stock', 'image + DynOPool'

@@ -4,7 +4,7 @@ import argparse
 
 from mmseg_dynopool.cli.options import add_cfg_options, add_device, positive_int
 from mmseg_dynopool.cli.run import run_tool
-from mmseg_dynopool.report.run_report import run_report
+from mmseg_dynopool.report.page import run_report
 
 
 def main():

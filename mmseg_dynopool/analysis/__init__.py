@@ -1,1 +1,1 @@
-"""Numbers about networks, runs and data sets."""
+"""Numbers about trained networks, finished runs and data sets: what a training does not need."""

@@ -1,9 +1,7 @@
 """Which input bins make up an output bin, for DynOPool and Shape Adaptor (supplement, Figure 1).
 
-The weights are the Jacobians of the package's own operators. A maximum picks one of what it
-compares, so it is replaced by the average: for DynOPool the mean of the four queries that
-`mmseg_dynopool.ops.read_queries` reads, for Shape Adaptor the average of each window of its
-pooled branch.
+The weights are the Jacobians of the package's own operators, with the average in the place of the
+maximum: of DynOPool's four queries, of each window of Shape Adaptor's pooled branch.
 """
 
 import math
@@ -25,10 +23,7 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Aggregation:
-    """What an operator makes an output bin of.
-
-    ``weights[i, j]`` of ``weights (H_out, W_out, H, W)`` are those of output bin (i, j).
-    """
+    """What an operator makes an output bin of: ``weights (H_out, W_out, H, W)``."""
 
     title: str
     weights: np.ndarray
@@ -39,12 +34,7 @@ class Aggregation:
         return len(rows), int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
 
 
-def compute_weights(operator: Callable[[Tensor], Tensor], size: Sequence[int]) -> np.ndarray:
-    """Jacobian ``(H_out, W_out, H, W)`` of a linear operator, an input of ``size = (H, W)``.
-
-    The operator maps ``(1, 1, H, W)`` to ``(1, 1, H_out, W_out)`` in float64. Values below 1e-12
-    are rounding errors and set to 0.
-    """
+def _jacobian(operator: Callable[[Tensor], Tensor], size: Sequence[int]) -> np.ndarray:
     image = torch.zeros(1, 1, *size, dtype=torch.float64)
     weights = torch.autograd.functional.jacobian(operator, image)[0, 0, :, :, 0, 0].numpy()
     weights[np.abs(weights) < _ROUNDING] = 0
@@ -53,9 +43,9 @@ def compute_weights(operator: Callable[[Tensor], Tensor], size: Sequence[int]) -
 
 def compute_aggregations(size: Sequence[int], scale: float,
                          ratios: Sequence[float] = (0.5, 1.0)) -> list[Aggregation]:
-    """The weights of DynOPool and of Shape Adaptor at one target ratio, ``scale``, of both axes.
+    """DynOPool and Shape Adaptor, of branches of ``ratios``, at one target ratio of both axes.
 
-    ``size`` is ``(H, W)`` of the input in bins, ``ratios`` are those of Shape Adaptor's branches.
+    ``size`` is ``(H, W)`` of the input in bins.
 
     Raises:
         ValueError: a size is out of range, or ``scale`` does not lie within ``ratios``.
@@ -75,7 +65,7 @@ def compute_aggregations(size: Sequence[int], scale: float,
         f'Shape Adaptor: {1 - weight:.3g} x branch r = {low:g} + {weight:.3g} x branch '
         f'r = {high:g}':
         lambda image: shape_adaptor2d(image, weight, output_size, ratios, pooling='mean')}
-    return [Aggregation(title, compute_weights(operator, size))
+    return [Aggregation(title, _jacobian(operator, size))
             for title, operator in operators.items()]
 
 

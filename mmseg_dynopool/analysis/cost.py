@@ -25,12 +25,8 @@ from mmseg_dynopool.models.whole_network import forward_without_postprocessing, 
 
 @dataclass
 class MeasuredCost:
-    """A network at one input size: an evaluation pass of one image through backbone and head.
-
-    Attributes:
-        gmacs: multiply-adds in 1e9, rounded sizes.
-        sizes: ``(H, W)`` of each feature map that the measured parts, as the backbone, return.
-        seconds: of each timed pass.
+    """An evaluation pass of one image through backbone and head: multiply-adds in 1e9, ``(H, W)``
+    of the feature maps that the measured parts return, seconds of each timed pass.
     """
 
     params: int
@@ -40,14 +36,12 @@ class MeasuredCost:
 
     @property
     def median_ms(self) -> float:
-        """Median of the passes in milliseconds."""
         return 1e3 * statistics.median(self.seconds)
 
     def time_ratio(self, other: 'MeasuredCost') -> tuple[float, float, float]:
         """Quartiles of the times relative to ``other``'s, round by round.
 
-        Networks that take turns share the machine's slow moments: a ratio within a round keeps
-        them out. The second quartile is the median.
+        Networks that take turns share the machine's slow moments, which cancel in such a ratio.
         """
         return tuple(np.percentile(np.divide(self.seconds, other.seconds), (25, 50, 75)).tolist())
 
@@ -55,12 +49,8 @@ class MeasuredCost:
 def stock_model(model_cfg: ConfigDict, is_stock: bool = False) -> ConfigDict | None:
     """The same network with the strides of the stock HRNet, or of what was converted.
 
-    Args:
-        model_cfg: the ``model`` of a config. Types may have a scope or be classes.
-        is_stock: it is known to hold no DynOPool.
-
-    Returns:
-        A config, equal for equal networks; None where no stock network is known.
+    Equal for equal networks, whether types have a scope or are classes; None where no stock network
+    is known. ``is_stock``: the network is known to hold no DynOPool.
     """
     backbone = model_cfg.get('backbone')
     is_hrnet = isinstance(backbone, dict) and type_name(backbone) == 'HRNet'
@@ -93,10 +83,9 @@ def build(model_cfg: ConfigDict, device: str) -> BaseModel:
 @torch.no_grad()
 def measure(models: dict[str, BaseModel], shape: Sequence[int], repeats: int,
             parts: Sequence[str] = ('backbone', )) -> dict[str, MeasuredCost]:
-    """Count and time networks on the same random image of ``shape = (H, W)``.
+    """Count and time networks in evaluation mode on the same random image of ``shape = (H, W)``.
 
-    They are in evaluation mode, on one device; see `time_alternately`, `check_shape`. ``parts`` are
-    the dotted paths of those whose feature maps are noted, where a network has them.
+    ``parts`` are the dotted paths of those whose feature maps are noted, where a network has them.
     """
     check_shape(shape)
     first = next(iter(models.values()))

@@ -17,16 +17,15 @@ from .spectra import (
     FREQUENCIES,
     LAGS,
     boundary_density,
-    check_side,
     cumulative_energy,
     fill_ignored,
-    one_hot,
     stretch_between,
     structure_function,
 )
 
 SCALES = (1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)
 _KEPT = 0.95
+_LEAST_SIDE = 32
 
 
 def analyze(samples: Iterable[tuple[str, np.ndarray, np.ndarray, int]]) -> dict:
@@ -42,16 +41,14 @@ def analyze(samples: Iterable[tuple[str, np.ndarray, np.ndarray, int]]) -> dict:
         A dict that JSON can hold; pairs are ``[along the height, along the width]``:
 
         - ``images``: how many; ``mean_size``: ``[H, W]`` in pixels;
-        - ``image`` and ``label``, or None where nothing varies: ``energy_above``, a list of
-          ``dict(scale, share=[h, w])``, the shares of the energy above ``scale / 2`` cycles per
-          pixel, the most that a map reduced by ``scale`` can hold; ``scale_keeping_95``, the
-          scales that keep 95 %; ``stretch`` and ``stretch_error``, see below; ``curves``;
-        - ``label`` has ``boundaries_per_pixel``, too: changes of class on a step of one pixel;
-        - ``stretch``: how many times as long in height as in width the contents are (the ratio
-          of the frequency scales, width to height): the geometric mean of the images' and the
-          label maps'; ``stretch_error``: standard error by leaving out one image at a time, None
-          for one image;
-        - ``starting_scales``: ``{'image': (scale_h, scale_w)}``, see `image_scale`.
+        - ``stretch``: how many times as long in height as in width the contents are, the geometric
+          mean of images and label maps; ``stretch_error``: standard error (jackknife), None for one
+          image; ``starting_scales``: ``{'image': (scale_h, scale_w)}``, see `image_scale`;
+        - ``image`` and ``label``, or None where nothing varies: their own ``stretch`` and
+          ``stretch_error``; ``energy_above``, a list of ``dict(scale, share=[h, w])``, the shares
+          of the energy above ``scale / 2`` cycles per pixel, the most that a map reduced by
+          ``scale`` can hold; ``scale_keeping_95``; ``curves``; of ``label``
+          ``boundaries_per_pixel``, changes of class on a step of one pixel.
 
     Raises:
         ValueError: there are no samples, one is too small or does not fit its label map, or
@@ -59,7 +56,10 @@ def analyze(samples: Iterable[tuple[str, np.ndarray, np.ndarray, int]]) -> dict:
     """
     images, labels, sizes = _Curves(), _Curves(), []
     for name, image, label, ignored in samples:
-        check_side(image.shape, name)
+        if min(image.shape[:2]) < _LEAST_SIDE:
+            raise ValueError(f'{name} is {image.shape[0]} x {image.shape[1]} pixels (height x '
+                             'width), too small for a spectrum: each side must have '
+                             f'{_LEAST_SIDE} pixels or more')
         if label.shape != image.shape[:2]:
             raise ValueError(f'the label map of {name} has shape {label.shape}, the image '
                              f'{image.shape[:2]}; they must have one size')
@@ -67,14 +67,15 @@ def analyze(samples: Iterable[tuple[str, np.ndarray, np.ndarray, int]]) -> dict:
         image = image.reshape(*image.shape[:2], -1).astype(np.float32)
         images.add(image, image)
         label = fill_ignored(label, ignored)
-        labels.add(one_hot(label), label, boundaries=True)
+        labels.add((label[..., None] == np.unique(label)).astype(np.float32), label)
+        labels.boundaries.append([boundary_density(label, axis) for axis in (0, 1)])
     if not sizes:
         raise ValueError('there are no images to analyze; give a data set that is not empty')
-    if not images and not labels:
+    parts = [part for part in (images, labels) if part]
+    if not parts:
         raise ValueError('nothing varies in the images and label maps: each is of one color, '
                          'which has no spectrum; look at the data set')
-    parts = [part for part in (images, labels) if part]
-    stretch = float(np.exp(_mean_log_stretch(parts)))
+    stretch = float(np.exp(_log_stretch(parts)))
     if not np.isfinite(stretch):
         raise ValueError('the images and label maps vary along one axis alone, so that no stretch '
                          'can be measured; look at the data set')
@@ -157,20 +158,13 @@ class _Curves:
     def __bool__(self) -> bool:
         return bool(np.isfinite(self.difference).any())
 
-    def add(self, array: np.ndarray, compared: np.ndarray, boundaries: bool = False) -> None:
+    def add(self, array: np.ndarray, compared: np.ndarray) -> None:
         energy = np.array([cumulative_energy(array, axis) for axis in (0, 1)])
         difference = np.array([structure_function(compared, axis) for axis in (0, 1)])
         if np.isnan([energy[:, 0], difference[:, 0]]).any():
             energy[:], difference[:] = np.nan, np.nan
         self.energy.append(energy)
         self.difference.append(difference)
-        if boundaries:
-            self.boundaries.append([boundary_density(compared, axis) for axis in (0, 1)])
-
-    def log_stretch(self, without: int | None = None) -> float:
-        """Logarithm of the stretch; NaN where it cannot be told."""
-        chosen = [curves for i, curves in enumerate(self.difference) if i != without]
-        return float(np.log(stretch_between(*_mean(chosen)))) if chosen else float('nan')
 
     def summary(self) -> dict:
         energy, difference = _mean(self.energy), _mean(self.difference)
@@ -179,7 +173,7 @@ class _Curves:
         keeping = [float(2 * FREQUENCIES[np.argmax(curve >= _KEPT)]) for curve in energy]
         summary = dict(
             energy_above=above, scale_keeping_95=keeping,
-            stretch=_finite(np.exp(self.log_stretch())), stretch_error=_error([self]),
+            stretch=_finite(np.exp(_log_stretch([self]))), stretch_error=_error([self]),
             curves=dict(
                 frequency=FREQUENCIES.tolist(), energy=energy.tolist(), lag=LAGS.tolist(),
                 difference=[[_finite(v) for v in curve] for curve in difference]))
@@ -199,14 +193,19 @@ def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _mean_log_stretch(parts: list[_Curves], without: int | None = None) -> float:
-    return float(_mean([part.log_stretch(without) for part in parts]))
+def _log_stretch(parts: list[_Curves], without: int | None = None) -> float:
+    """Mean logarithm of the parts' stretch, one image left out; NaN where it cannot be told."""
+    logs = []
+    for part in parts:
+        chosen = [curves for i, curves in enumerate(part.difference) if i != without]
+        logs.append(np.log(stretch_between(*_mean(chosen))) if chosen else np.nan)
+    return float(_mean(logs))
 
 
 def _error(parts: list[_Curves]) -> float | None:
     """Standard error by the jackknife: each image is left out once."""
     n = len(parts[0].difference)
-    logs = [_mean_log_stretch(parts, without=i) for i in range(n)]
+    logs = [_log_stretch(parts, without=i) for i in range(n)]
     if n < 2 or not np.isfinite(logs).all():
         return None
-    return _finite(np.exp(_mean_log_stretch(parts)) * np.sqrt((n - 1) * np.var(logs)))
+    return _finite(np.exp(_log_stretch(parts)) * np.sqrt((n - 1) * np.var(logs)))

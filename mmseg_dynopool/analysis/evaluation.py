@@ -22,10 +22,9 @@ AREAS = ('intersection', 'union', 'predicted', 'truth')
 
 @dataclass
 class Evaluation:
-    """Areas in pixels of each validation image, in the order of the data set.
+    """Areas ``(images, classes)`` in pixels of the validation images, scored by mmseg's IoUMetric.
 
-    Scored by mmseg's IoUMetric. ``intersection``, ``union``, ``predicted`` and ``truth`` are
-    ``(images, classes)``; pixels of the label ``ignore_index`` do not count.
+    Pixels of the label ``ignore_index`` do not count.
     """
 
     classes: list[str]
@@ -46,8 +45,7 @@ class Evaluation:
 
     def totals(self) -> dict:
         """``aAcc`` in percent; ``IoU`` and ``Acc`` in percent by class, NaN without a pixel."""
-        areas = [torch.from_numpy(a.sum(0, dtype=float)) for a in
-                 (self.intersection, self.union, self.predicted, self.truth)]
+        areas = [torch.from_numpy(getattr(self, name).sum(0, dtype=float)) for name in AREAS]
         metrics = IoUMetric.total_area_to_metrics(*areas, metrics=['mIoU'])
         return {name: 100 * np.asarray(value) for name, value in metrics.items()}
 
@@ -61,30 +59,23 @@ class Evaluation:
 
     def behind(self, other: 'Evaluation', draws: int = 200) -> tuple[float, float]:
         """Another's score on the same images less this one, and its standard error (bootstrap)."""
-        choice = np.random.default_rng(0)
+        def score(evaluation: 'Evaluation', images: np.ndarray) -> float:
+            areas = {name: getattr(evaluation, name)[images] for name in AREAS}
+            return replace(evaluation, **areas).score()
+
         count = len(self.truth)
-        drawn = [choice.integers(0, count, count) for _ in range(draws)]
-        noise = np.std([other._at(images).score() - self._at(images).score() for images in drawn])
+        drawn = np.random.default_rng(0).integers(0, count, (draws, count))
+        noise = np.std([score(other, images) - score(self, images) for images in drawn])
         return other.score() - self.score(), float(noise)
 
-    def _at(self, images: np.ndarray) -> 'Evaluation':
-        areas = {name: getattr(self, name)[images] for name in AREAS}
-        return replace(self, **areas)
-
     def image_miou(self) -> np.ndarray:
-        """mIoU of each image in percent, ``(images, )``; NaN where all is ignored.
-
-        It is the mean over the classes that occur in the image or in its prediction.
-        """
+        """mIoU ``(images, )`` in percent of the classes in each image or in its prediction."""
         with np.errstate(invalid='ignore'):
             iou = self.intersection / self.union
             return 100 * np.nansum(iou, 1) / np.isfinite(iou).sum(1)
 
     def extremes(self, count: int) -> tuple[list[int], list[int]]:
-        """The images of highest mIoU, best first, and of lowest, worst first.
-
-        At most ``count`` of each, and none twice.
-        """
+        """At most ``count`` images of highest mIoU and as many of lowest; none twice."""
         scores = self.image_miou()
         order = [int(i) for i in np.argsort(scores, kind='stable') if np.isfinite(scores[i])]
         best = order[::-1][:min(count, (len(order) + 1) // 2)]
@@ -106,11 +97,15 @@ class ImageEvaluation(Evaluation):
         return float(self.totals()['aAcc'])
 
 
+def evaluation_type(cfg: Config) -> type[Evaluation]:
+    """That of a config's network."""
+    return Evaluation if is_segmentor(cfg.model) else ImageEvaluation
+
+
 def evaluate(model: BaseModel, cfg: Config) -> Evaluation:
     """Run the validation images of a config through a network in evaluation mode.
 
-    The ``ignore_index`` is that of the config's IoUMetric. A classifier gets an
-    `ImageEvaluation`.
+    The ``ignore_index`` is that of the config's IoUMetric.
 
     Raises:
         ValueError: the data set has no class names.
@@ -124,10 +119,9 @@ def evaluate(model: BaseModel, cfg: Config) -> Evaluation:
         raise ValueError('the validation data set has no class names: set '
                          'val_dataloader.dataset.metainfo.classes')
     metrics = metrics_of(cfg.get('val_evaluator'))
-    kind = Evaluation if is_segmentor(cfg.model) else ImageEvaluation
-    ignore_index = next((m['ignore_index'] for m in metrics if 'ignore_index' in m), 255)
-    if kind is ImageEvaluation:
-        ignore_index = -1  # 255 is a class
+    kind = evaluation_type(cfg)
+    ignore_index = -1 if kind is ImageEvaluation else next(  # 255 is a class
+        (m['ignore_index'] for m in metrics if 'ignore_index' in m), 255)
     # Classes to which the data set gives no color are black, as in mmseg.
     palette = [list(color) for color in loader.dataset.metainfo.get('palette') or []]
     palette = (palette + [[0, 0, 0]] * len(classes))[:len(classes)]
@@ -160,6 +154,5 @@ def segment(model: BaseSegmentor, dataset: Dataset, index: int
     with torch.no_grad():
         sample = model.val_step(pseudo_collate([item]))[0]
     image = to_picture(item['inputs'].permute(1, 2, 0).numpy())[..., ::-1]
-    labels = [getattr(sample, name).data.squeeze(0).cpu().numpy()
-              for name in ('gt_sem_seg', 'pred_sem_seg')]
-    return np.ascontiguousarray(image), *labels
+    prediction, truth = (label.cpu().numpy() for label in _labels(sample))
+    return np.ascontiguousarray(image), truth, prediction

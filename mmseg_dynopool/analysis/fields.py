@@ -15,8 +15,6 @@ from mmseg_dynopool.layers.find import all_pools
 
 from .theoretical_field import Box, centre, outputs_of, theoretical_field
 
-LEARNED, STRIDE_2, STOCK = 'learned', 'r = 0.5', 'stock scales'
-
 
 @dataclass(frozen=True)
 class ReceptiveField:
@@ -24,13 +22,10 @@ class ReceptiveField:
 
     Attributes:
         size: ``(H, W)`` of the feature map.
-        gradient: ``(H, W)`` of the image: absolute gradient of the sum of the unit's channels
-            (or of one logit), averaged over the image's channels, divided by its sum; zeros
-            where nothing in the image moves the unit: all of its channels are off.
-        effective, core: along each axis the middle 95 % and 50 % of the gradient, as much cut
-            off at either end; None where the gradient is zero.
-        theoretical: the pixels that the unit can depend on, the image's borders not regarded;
-            None where it was not computed.
+        gradient: absolute gradient ``(H, W)`` of the sum of the unit's channels (or of one logit),
+            averaged over the image's channels, divided by its sum; zeros of a unit that is off.
+        effective, core: the middle 95 % and 50 % of it along each axis; None of zeros.
+        theoretical: the pixels that the unit can depend on; None of a logit.
     """
 
     name: str
@@ -46,19 +41,16 @@ def measure_fields(network: nn.Module, image: Tensor,
     """Receptive fields of the centre units of a network's outputs.
 
     Effective fields are gradients (Luo et al., "Understanding the Effective Receptive Field in
-    Deep Convolutional Neural Networks", NeurIPS 2016), theoretical ones those of
-    `mmseg_dynopool.analysis.theoretical_field.theoretical_field`.
+    Deep Convolutional Neural Networks", NeurIPS 2016).
 
     Args:
-        network: takes ``image`` and returns one or more feature maps: an HRNet's streams,
-            another network's outputs.
+        network: returns one or more feature maps.
         image: ``(1, C, H, W)``, normalized, on the network's device.
-        head: takes the list of features and returns logits; the field of the highest logit of
-            the centre is added as ``'logit'``.
+        head: makes logits of the features; that which is highest in the centre is ``'logit'``.
 
     Raises:
-        ValueError: ``image`` is not one image, a gradient is not finite, or the network holds
-            layers whose field is not known.
+        ValueError: ``image`` is not one image, a gradient is not finite; or see
+            `theoretical_field`.
     """
     if image.dim() != 4 or len(image) != 1:
         raise ValueError(f'image must have shape (1, C, H, W), got {tuple(image.shape)}')
@@ -66,9 +58,9 @@ def measure_fields(network: nn.Module, image: Tensor,
     network.eval()
     image = image.detach().clone().requires_grad_()
     outputs = outputs_of(network, image)
+    boxes: list[Box | None] = [*theoretical_field(network, image.shape[2:])]
     kind = 'stream' if 'stream1' in getattr(network, 'dynopools', ()) else 'output'
     units = [(f'{kind} {k}', output, centre(output).sum()) for k, output in enumerate(outputs)]
-    boxes: list[Box | None] = [*theoretical_field(network, image.shape[2:])]
     if head is not None:
         logits = head(outputs)
         units.append(('logit', logits, centre(logits).max()))
@@ -100,26 +92,21 @@ def _middle(profile: np.ndarray, mass: float) -> tuple[int, int]:
     return int((ahead <= tail).sum()), len(profile) - int((behind <= tail).sum())
 
 
-def check_pools(model: nn.Module) -> None:
-    """Raise a ValueError where a segmentor's backbone holds no DynOPool to compare."""
-    if not all_pools(getattr(model, 'backbone', nn.Module())):
-        raise ValueError(f'{type(getattr(model, "backbone", model)).__name__} holds no DynOPool: '
-                         'there is no learned field to show; give a config with '
-                         'model.dynopool or a DynOPoolHRNet, and its checkpoint')
-
-
 def compare_fields(model: BaseSegmentor, image: Tensor) -> dict[str, list[ReceptiveField]]:
     """Fields of a segmentor's feature maps and centre logit, ``'learned'`` and ``'r = 0.5'``.
 
-    The latter has the same weights, with every scale at 0.5, the sizes of the stock network
-    (``'stock scales'`` where some are others). The stock network's own theoretical field is a
-    little smaller: its strided convolutions do not pool.
+    The latter has the same weights at the stock network's sizes (``'stock scales'`` where not all
+    are halves); its own theoretical field is a little smaller: strided convolutions do not pool.
     ``image (1, 3, H, W)`` is as the data preprocessor returns it.
 
     Raises:
         ValueError: the backbone holds no DynOPool; see `measure_fields`.
     """
-    check_pools(model)
+    backbone = getattr(model, 'backbone', None)
+    if backbone is None or not all_pools(backbone):
+        name = type(model if backbone is None else backbone).__name__
+        raise ValueError(f'{name} holds no DynOPool: there is no learned field to show; give a '
+                         'config with model.dynopool or a DynOPoolHRNet, and its checkpoint')
     model = freeze_pools(model).requires_grad_(False)  # a copy; constants can take any scale
     head = partial(_logits, model)
     learned = measure_fields(model.backbone, image, head)
@@ -127,16 +114,15 @@ def compare_fields(model: BaseSegmentor, image: Tensor) -> dict[str, list[Recept
     for pool in pools:
         pool.set_scale_(pool.stock_scale)
     halves = all(tuple(pool.stock_scale) == (0.5, 0.5) for pool in pools)
-    return {LEARNED: learned,
-            STRIDE_2 if halves else STOCK: measure_fields(model.backbone, image, head)}
+    stock = 'r = 0.5' if halves else 'stock scales'
+    return {'learned': learned, stock: measure_fields(model.backbone, image, head)}
 
 
 def _logits(model: BaseSegmentor, features: list[Tensor]) -> Tensor:
     if model.with_neck:
         features = model.neck(features)
-    if not isinstance(model.decode_head, nn.ModuleList):
-        return model.decode_head(features)
-    first, *others = model.decode_head  # a cascade
+    cascade = isinstance(model.decode_head, nn.ModuleList)
+    first, *others = model.decode_head if cascade else [model.decode_head]
     logits = first(features)
     for head in others:
         logits = head(features, logits)

@@ -40,18 +40,12 @@ class RunLog:
                 if re.fullmatch(r'\w+_ratio', key)]
 
     def task_loss(self) -> Series:
-        """The loss without the cost's term, which a stock network does not have.
-
-        The term is there with ``gmacs_weight``, and in logs of version 0.3 with a budget.
-        """
+        """The loss without the cost's term, of ``gmacs_weight`` or of a budget in version 0.3."""
         cost = dict(self.get('loss_gmacs') or self.get('loss_latency'))
         return [(step, loss - cost.get(step, 0.0)) for step, loss in self.get('loss')]
 
     def last_sizes(self) -> dict[str, tuple[int, int]]:
-        """``{'input', 'stem1' (if it learns), 'stream0', ...: (h, w)}`` as last logged.
-
-        Empty where the run logged no sizes.
-        """
+        """``(h, w)`` by ``'input'``, ``'stem1'``, ... as last logged; empty without sizes."""
         sizes: dict[str, tuple[int, int]] = {}
         for instance in self.instances('size'):
             heights, widths = map(dict, self.shape(instance, 'size').values())
@@ -69,29 +63,25 @@ def read_logs(paths: Sequence[str | Path]) -> list[RunLog]:
     Raises:
         ValueError: a run is given twice; see `read_log`.
     """
-    parts = [_run_folder(path).parts for path in paths]
+    parts = [_run_folder(Path(path)).parts for path in paths]
     repeated = [str(path) for path, p in zip(paths, parts) if parts.count(p) > 1]
     if repeated:
         raise ValueError(f'a run is given twice: {", ".join(repeated)}; give each work dir once')
     depth = 1
-    while depth < max(map(len, parts), default=1) and len({p[-depth:] for p in parts}) < len(parts):
+    while len({p[-depth:] for p in parts}) < len(parts):
         depth += 1
     return [read_log(path, '/'.join(p[-depth:])) for path, p in zip(paths, parts)]
 
 
 def read_log(path: str | Path, name: str | None = None, learned: bool = True) -> RunLog:
-    """Read one run.
+    """Read one run from its work dir, a folder ``TIMESTAMP`` of it, or its ``scalars.json``.
 
     A run that was resumed has several logs. Each replaces the earlier ones from its own first
     iteration on, also where it began anew.
 
-    Args:
-        path: a work dir with ``TIMESTAMP/vis_data/scalars.json``, a run's folder ``TIMESTAMP``,
-            or one such JSON file; it names the run by default.
-        learned: require the scales of a DynOPool; else a training loss will do.
-
     Raises:
-        ValueError: there is no log of mmengine's, or it lacks what is required.
+        ValueError: there is no log of mmengine's, or it lacks the scales of a DynOPool (with
+            ``learned=False``: a training loss).
     """
     rows: list[tuple[int, dict]] = []
     for file in _log_files(Path(path)):
@@ -104,7 +94,7 @@ def read_log(path: str | Path, name: str | None = None, learned: bool = True) ->
         for key, value in line.items():
             if isinstance(value, Real) and not isinstance(value, bool):
                 series.setdefault(key, []).append((step, float(value)))
-    log = RunLog(name or _run_folder(path).name, series)
+    log = RunLog(name or _run_folder(Path(path)).name, series)
     logged = sorted({key for _, line in rows for key in line} - {'step'})
     if learned and not log.instances():
         raise ValueError(f'the log of {str(path)!r} holds no dynopool/INSTANCE/scale_h (it holds '
@@ -131,9 +121,9 @@ def _log_files(path: Path) -> list[Path]:
                      "the visualizer's LocalVisBackend writes, or that file")
 
 
-def _run_folder(path: str | Path) -> Path:
+def _run_folder(path: Path) -> Path:
     """The work dir of a log, for its name."""
-    path = Path(path).resolve()
+    path = path.resolve()
     if path.is_file():
         path = path.parent if path.parent.name == 'vis_data' else path.with_suffix('')
     if path.name == 'vis_data':

@@ -21,9 +21,9 @@ _STREAM = re.compile(r'stream(\d)')
 
 @dataclass(frozen=True)
 class NetworkSizes:
-    """Sizes in a run or checkpoint, ``{'image', 'stem1' (if they learn), 'stream0', ...: (h, w)}``.
+    """Sizes ``(h, w)`` by ``'image'``, ``'stem1'`` (if they learn), ``'stream0'``, ...
 
-    Of a converted network ``{'stride2', 'stride4', ...: (h, w)}``. What several parts of a network
+    Of a converted network by ``'stride2'``, ``'stride4'``, ... What several parts of a network
     have has its whole name, ``'backbone.dynopools.stride2'``.
     """
 
@@ -59,15 +59,10 @@ class NetworkSizes:
 
 
 def stock_sizes(input_size: Sequence[int], names: Sequence[str]) -> dict[str, Size]:
-    """Feature sizes of the stock network by the names of `NetworkSizes`.
-
-    Raises:
-        ValueError: a name is none of them.
-    """
+    """Feature sizes of the stock network by the names of `NetworkSizes`."""
     height, width = input_size
-    strides = {name: _strides(name) for name in names}
     return {name: (ceil(height / down), ceil(width / right))
-            for name, (down, right) in strides.items()}
+            for name, (down, right) in zip(names, map(_strides, names))}
 
 
 def _strides(name: str) -> tuple[int, int]:

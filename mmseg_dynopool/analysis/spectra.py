@@ -1,28 +1,19 @@
 """How fast images and label maps change along their height and width.
 
-An axis is looked at line by line: columns for the height, rows for the width. Power spectra say
-how much of the energy a scale keeps. Structure functions, their counterpart in pixels, say by
-how much one axis is stretched against the other: they need no window and have no leakage, so
-that sharp edges, whose spectra fall like 1 / f^2, shift as cleanly as smooth textures.
+Power spectra say how much of the energy a scale keeps. Structure functions, their counterpart in
+pixels, say by how much one axis is stretched against the other: they have no leakage, so that sharp
+edges, whose spectra fall like 1 / f^2, shift as cleanly as smooth textures.
 """
 
 import cv2
 import numpy as np
 
-LEAST_SIDE = 32
 FREQUENCIES = np.linspace(0, 0.5, 257)
 LAGS = np.unique(np.geomspace(1, 512, 49).round().astype(int))
 # Structure functions are compared between these shares of their common top: below, blur (also of
 # resized images) and noise of single pixels count, above, few independent pairs.
 _LOW, _HIGH = 0.25, 0.65
 _LINES = 256
-
-
-def check_side(shape: tuple[int, ...], name: str) -> None:
-    """Raise a ValueError where a side of an image ``(H, W, ...)`` is below 32 pixels."""
-    if min(shape[:2]) < LEAST_SIDE:
-        raise ValueError(f'{name} is {shape[0]} x {shape[1]} pixels (height x width), too small '
-                         f'for a spectrum: each side must have {LEAST_SIDE} pixels or more')
 
 
 def lines_along(array: np.ndarray, axis: int) -> np.ndarray:
@@ -32,16 +23,11 @@ def lines_along(array: np.ndarray, axis: int) -> np.ndarray:
     return lines[chosen]
 
 
-def one_hot(label: np.ndarray) -> np.ndarray:
-    """``(H, W)`` whole numbers to ``(H, W, classes that occur)`` of 0 and 1."""
-    return (label[..., None] == np.unique(label)).astype(np.float32)
-
-
 def fill_ignored(label: np.ndarray, ignored: int) -> np.ndarray:
-    """A label map in which ignored pixels have the class of the nearest pixel that has one.
+    """Give the ignored pixels of a label map ``(H, W)`` the class of the nearest other pixel.
 
-    Else the outlines that some data sets leave open would count as regions. ``label (H, W)`` stays
-    as it was if all of its pixels are ignored.
+    Else the outlines that some data sets leave open would count as regions. A map that is ignored
+    as a whole stays as it was.
     """
     hole = label == ignored
     if hole.all() or not hole.any():
@@ -54,15 +40,11 @@ def fill_ignored(label: np.ndarray, ignored: int) -> np.ndarray:
 
 
 def cumulative_energy(array: np.ndarray, axis: int) -> np.ndarray:
-    """Share of the energy at or below each frequency of an axis.
+    """Share ``(257,)`` of the energy of ``(H, W, C)`` at or below each of ``FREQUENCIES``.
 
-    Energy is the variance about the mean of the image (of each class's 0 and 1 for a label map),
-    so that what changes along the other axis alone has frequency 0 here. The lines are windowed
-    by Hann's window.
-
-    Returns:
-        Of ``array (H, W, C)``, whose channels and lines add up, ``(257,)``, rising to 1, at
-        ``FREQUENCIES`` (0 to 0.5 cycles per pixel); NaN for an image of one color.
+    Energy is the variance about the mean of the image, so that what changes along the other axis
+    alone has frequency 0 here. Channels and lines, in Hann's window, add up. NaN for an image of
+    one color.
     """
     array = array - array.mean((0, 1), dtype=np.float64).astype(np.float32)
     lines = lines_along(array, axis)
@@ -81,16 +63,11 @@ def cumulative_energy(array: np.ndarray, axis: int) -> np.ndarray:
 
 
 def structure_function(array: np.ndarray, axis: int) -> np.ndarray:
-    """Mean square difference of two pixels by their distance along an axis.
+    """Mean square difference of two pixels at a distance of ``LAGS`` pixels along an axis.
 
-    Args:
-        array: ``(H, W, C)`` of floating point numbers, or a label map ``(H, W)`` of whole
-            numbers, whose difference is 1 where the classes differ, else 0.
-        axis: 0 for the height (columns), 1 for the width (rows).
-
-    Returns:
-        At ``LAGS`` pixels, as a share of the mean over all pairs of pixels (twice the variance);
-        NaN where the lag is more than half of the side, and for an image of one color.
+    As a share of the mean over all pairs of pixels; NaN where the lag is more than half of the
+    side, and for an image of one color. ``array`` is ``(H, W, C)``, or a label map ``(H, W)``,
+    whose difference is 1 where the classes differ.
     """
     labels = array.ndim == 2
     if labels:
@@ -116,13 +93,13 @@ def boundary_density(label: np.ndarray, axis: int) -> float:
 def stretch_between(along_h: np.ndarray, along_w: np.ndarray) -> float:
     """How many times as long in height as in width an image's contents are.
 
-    The factor by which lags along the height must be divided for the one structure function to
-    lie on the other (of `structure_function`, or means of such): the mean, over a range of
-    levels, of the shift of their logarithms. NaN where nothing changes along an axis.
+    The factor between the lags of two structure functions: the mean, over a range of levels, of
+    the shift of their logarithms. NaN where nothing changes along an axis.
     """
     noise = min(_pixel_noise(along_h), _pixel_noise(along_w))
     along_h, along_w = along_h - noise, along_w - noise
-    top = min(_top(along_h), _top(along_w))
+    # Above 1 they mean nothing but few pairs.
+    top = min(1.0, np.nanmax(along_h, initial=0.0), np.nanmax(along_w, initial=0.0))
     if not top > 0:
         return float('nan')
     low = min(max(_LOW, along_h[0] / top, along_w[0] / top), 0.8)
@@ -135,11 +112,6 @@ def _pixel_noise(curve: np.ndarray) -> float:
     """Height at lag 0 of the line through lags 1 and 2: the share of noise of single pixels."""
     noise = 2 * curve[0] - curve[1]  # 0 for textures and edges
     return noise if 0 < noise < 0.7 else 0.0  # mostly noise: there is nothing else to compare
-
-
-def _top(curve: np.ndarray) -> float:
-    """The highest value that a curve reaches; above 1 it means nothing but few pairs."""
-    return min(1.0, np.nanmax(curve, initial=0.0))
 
 
 def _lag_at(levels: np.ndarray, curve: np.ndarray) -> np.ndarray:

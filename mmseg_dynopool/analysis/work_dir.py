@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.model import BaseModel
 
-from mmseg_dynopool.checkpoints import Checkpoint, load_network
+from mmseg_dynopool.checkpoints import Checkpoint
 from mmseg_dynopool.config import adapt_to_devices, dynopool_parts, is_segmentor, read_config
 from mmseg_dynopool.resume.latest import latest_checkpoint
 
@@ -22,10 +21,6 @@ class Run:
     checkpoint: Checkpoint
     log: RunLog
 
-    def load(self, device: str) -> BaseModel:
-        """The trained network in evaluation mode."""
-        return load_network(self.cfg, self.checkpoint, device)
-
 
 def read_run(work_dir: str | Path, options: dict | None = None) -> Run:
     """Read a work dir; ``options`` override settings of its config.
@@ -37,33 +32,25 @@ def read_run(work_dir: str | Path, options: dict | None = None) -> Run:
     if not folder.is_dir():
         raise ValueError(f'there is no work dir {str(work_dir)!r}; give the folder that '
                          'tools/train.py wrote, e.g. work_dirs/NAME_OF_CONFIG')
-    config = _config_file(folder)
-    cfg = read_config(config, options)
-    cfg.launcher = 'none'  # the run may have had many processes
-    adapt_to_devices(cfg)
-    _check_config(cfg, config)
-    return Run(folder.resolve().name, cfg, Checkpoint.read(_checkpoint(folder)),
-               read_log(folder, learned=False))
-
-
-def _config_file(folder: Path) -> str:
-    """The newest config in the folder: runs of several configs may have followed each other."""
-    files = [*folder.glob('*.py')] or [*folder.glob('*/vis_data/config.py')]
-    if not files:
+    configs = [*folder.glob('*.py')] or [*folder.glob('*/vis_data/config.py')]
+    if not configs:
         raise ValueError(f'{str(folder)!r} holds no config: mmengine writes the config of a run '
                          'there as NAME.py; copy the one it was trained with to it')
-    return str(max(files, key=lambda path: (path.stat().st_mtime, path.name)))
-
-
-def _check_config(cfg: Config, path: str) -> None:
+    # The newest: runs of several configs may have followed each other.
+    config = max(configs, key=lambda path: (path.stat().st_mtime, path.name))
+    cfg = read_config(str(config), options)
+    cfg.launcher = 'none'  # the run may have had many processes
+    adapt_to_devices(cfg)
     head = 'decode_head' if is_segmentor(cfg.model) else 'head'
     for key in () if dynopool_parts(cfg.model) else ('backbone', head):
         if not cfg.model.get(key):
-            raise ValueError(f'{path} is no config of a segmentor or a classifier: model.{key} '
+            raise ValueError(f'{config} is no config of a segmentor or a classifier: model.{key} '
                              'is missing; give the work dir of such a training')
     if (cfg.get('val_dataloader') or {}).get('dataset') is None:
-        raise ValueError(f'{path} has no val_dataloader, whose images the report evaluates; add '
+        raise ValueError(f'{config} has no val_dataloader, whose images the report evaluates; add '
                          'one to this copy of the config')
+    return Run(folder.resolve().name, cfg, Checkpoint.read(_checkpoint(folder)),
+               read_log(folder, learned=False))
 
 
 def _checkpoint(folder: Path) -> str:

@@ -15,7 +15,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from mmseg_dynopool.config import enter_scope
-from mmseg_dynopool.learning.two_passes import seed_all
+from mmseg_dynopool.learning.two_passes import seed_all, undisturbed
 
 from .settings import training_data
 
@@ -27,12 +27,7 @@ def draw_batches(cfg: Config, count: int, seed: int = 0) -> list[Any]:
     """Batches of a config's training data, augmented once, in which no class is missing.
 
     Of four times as many images those are taken first that hold the rarest classes; the rest by
-    chance.
-
-    Args:
-        cfg: a config with a ``train_dataloader``.
-        count: of batches; a data set that has fewer images gives fewer.
-        seed: of the draw, and of the augmentation.
+    chance. A data set that has fewer images gives fewer batches.
 
     Raises:
         ValueError: there are no training data.
@@ -42,14 +37,10 @@ def draw_batches(cfg: Config, count: int, seed: int = 0) -> list[Any]:
     dataset = DATASETS.build(settings)
     size = cfg.train_dataloader.get('batch_size') or 1
     wanted = min(count * size, len(dataset) // size * size) or len(dataset)
-    states = np.random.get_state(), torch.get_rng_state()
-    try:
+    order = np.random.default_rng(seed).permutation(len(dataset))[:_LOOKED_AT * wanted]
+    with undisturbed(nn.Module()):  # random states
         seed_all(seed)
-        order = np.random.default_rng(seed).permutation(len(dataset))[:_LOOKED_AT * wanted]
         samples = [dataset[int(i)] for i in track(order, 'training images', transient=True)]
-    finally:
-        np.random.set_state(states[0])
-        torch.set_rng_state(states[1])
     chosen = choose([classes_in(sample) for sample in samples], wanted, seed)
     return [pseudo_collate([samples[i] for i in chosen[start:start + size]])
             for start in range(0, wanted, size)]
@@ -57,11 +48,10 @@ def draw_batches(cfg: Config, count: int, seed: int = 0) -> list[Any]:
 
 def classes_in(sample: dict) -> set[int]:
     """The labels of a packed sample; none where they are of another kind."""
-    truth = getattr(sample.get('data_samples'), 'gt_sem_seg', None)
-    if truth is None:
-        label = getattr(sample.get('data_samples'), 'gt_label', None)
-        return set() if label is None else {int(label.flatten()[0])}
-    return set(torch.unique(truth.data).tolist())
+    truth = sample.get('data_samples', {})
+    if 'gt_sem_seg' in truth:
+        return set(truth.gt_sem_seg.data.unique().tolist())
+    return set(truth.gt_label.tolist()) if 'gt_label' in truth else set()
 
 
 def choose(classes: list[set[int]], wanted: int, seed: int) -> list[int]:

@@ -39,38 +39,35 @@ class Job(NamedTuple):
         return [sys.executable, '-m', 'mmseg_dynopool', 'train', str(self.config), '--work-dir',
                 str(self.folder), '--resume', '--debug']
 
+    def run(self, **environment: str) -> None:
+        """Run it; a RuntimeError names the file of what it printed where it failed."""
+        log = self.folder / f'{self.config.stem}.log'
+        with log.open('w') as printed:
+            done = subprocess.run(self.command, stdout=printed, stderr=subprocess.STDOUT,
+                                  env=os.environ | environment)
+        if done.returncode or not self.is_done:
+            last = log.read_text().strip().splitlines()[-1:]
+            raise RuntimeError(f'the fine-tuning of {self.folder.name} failed '
+                               f'({"".join(last)}); see {log}')
+
 
 def run_jobs(jobs: Sequence[Job], device: str) -> None:
-    """Run trainings, as many side by side as there are GPUs.
-
-    Raises:
-        RuntimeError: one failed; its folder holds what it printed.
-    """
-    gpus = torch.cuda.device_count() if device.startswith('cuda') else 0
-    free: SimpleQueue[str | None] = SimpleQueue()
-    for gpu in range(gpus):
-        free.put(str(gpu))
-    if not gpus:
-        free.put(None)
+    """Run trainings, as many side by side as there are GPUs."""
+    gpus = range(torch.cuda.device_count() if device.startswith('cuda') else 0)
+    places = [dict(CUDA_VISIBLE_DEVICES=str(gpu)) for gpu in gpus] or [{}]
+    free: SimpleQueue[dict[str, str]] = SimpleQueue()
+    for place in places:
+        free.put(place)
 
     def run(job: Job) -> None:
-        gpu = free.get()
+        place = free.get()
         try:
-            visible = {} if gpu is None else dict(CUDA_VISIBLE_DEVICES=gpu)
-            log = job.folder / f'{job.config.stem}.log'
-            with log.open('w') as printed:
-                done = subprocess.run(job.command, stdout=printed, stderr=subprocess.STDOUT,
-                                      env=os.environ | visible)
-            if done.returncode or not job.is_done:
-                last = log.read_text().strip().splitlines()[-1:]
-                raise RuntimeError(f'the fine-tuning of {job.folder.name} failed '
-                                   f'({"".join(last)}); see {log}')
+            job.run(**place)
         finally:
-            free.put(gpu)
+            free.put(place)
 
-    with ThreadPoolExecutor(max(1, gpus)) as pool:
-        for finished in pool.map(run, jobs):
-            assert finished is None
+    with ThreadPoolExecutor(len(places)) as pool:
+        list(pool.map(run, jobs))  # raises what one of them raised
 
 
 def write_plan(jobs: Sequence[Job], folder: Path) -> Path:

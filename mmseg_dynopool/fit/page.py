@@ -1,58 +1,69 @@
 """The report of a fit as one HTML page."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
-from importlib.resources import files
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from mmseg_dynopool.report.figures import BLUE, SKY_BLUE, VERMILION, data_url, encode_figure
+from mmseg_dynopool.analysis.evaluation import Evaluation
+from mmseg_dynopool.report.figures import BLUE, SKY_BLUE, VERMILION, encode_figure
+from mmseg_dynopool.report.page import page_template
+from mmseg_dynopool.search.search import SearchResult
 
-if TYPE_CHECKING:
-    from .write import Fitted
+from .fitting import Fitting, Tuned
 
+
+@dataclass
+class Fitted:
+    """A finished fit: the trained network ``before``, and ``after`` on the validation images."""
+
+    fitting: Fitting
+    target: float
+    found: SearchResult
+    tuned: list[Tuned]  # the best first
+    untouched: bool  # whether it has the trained weights, which a fine-tuning made worse
+    before: Evaluation
+    after: Evaluation
+    time: float  # relative to the trained network's, by turns
+    ms: float  # of the trained network, for an image
+    # What changed most: name, points of mIoU, PNG files by title.
+    pictures: list[tuple[str, float, dict[str, bytes]]]
+
+    @property
+    def plain(self) -> Tuned | None:
+        """The plain smaller input, where it was fine-tuned."""
+        return next((one for one in self.tuned if one.plain), None)
 
 
 def make_page(fitted: Fitted) -> str:
     """The page."""
-    environment = Environment(
-        loader=PackageLoader(__package__, '.'), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True)
     before, after = fitted.before.class_scores(), fitted.after.class_scores()
-    return environment.get_template('page.html.jinja').render(
-        fitted=fitted, css=(files('mmseg_dynopool.report') / 'page.css').read_text(),
-        verdict=verdict(fitted), race=data_url(encode_figure(draw_race(fitted), dpi=130)),
+    return page_template(__package__).render(
+        fitted=fitted, fitting=fitted.fitting, verdict=verdict(fitted),
+        race=encode_figure(draw_race(fitted), dpi=130),
         rows=list(zip(fitted.found.tried, fitted.found.racers)),
-        classes=[(name, before[name], after[name]) for name in before],
-        pictures=[(Path(path).name, gain, {title: data_url(png) for title, png in shown.items()})
-                  for path, gain, shown in fitted.pictures])
+        classes=[(name, before[name], after[name]) for name in before])
 
 
 def verdict(fitted: Fitted) -> str:
     """Whether the choice is told from the plain smaller input, and the tuning helped."""
-    untouched = (' What is written has the trained weights, which no fine-tuning made better.'
-                 if fitted.untouched else '')
-    return _lead(fitted) + untouched
-
-
-def _lead(fitted: Fitted) -> str:
     choice, plain = fitted.tuned[0], fitted.plain
     if plain is None or choice.score is None or plain.score is None:
-        return 'The plain smaller input was not fine-tuned, so nothing says whether it is behind.'
-    if choice is plain:
-        return 'The plain smaller input of the same cost won: no other shape was better.'
-    # The noise of each is that of its difference to the best, which is as good as the choice.
-    lead, noise = choice.score - plain.score, plain.score_noise
-    words = (f'The choice is {lead:.2f} ± {noise:.2f} points ahead of the plain smaller input of '
-             'the same cost, as judged after a third of the fine-tuning')
-    return f'{words}.' if lead > 2 * noise else (
-        f'{words}: that does not tell them apart, and the loss of the untouched network decided.')
+        words = 'The plain smaller input was not fine-tuned, so nothing says whether it is behind.'
+    elif choice is plain:
+        words = 'The plain smaller input of the same cost won: no other shape was better.'
+    else:
+        # The noise of each is that of its difference to the best, which is as good as the choice.
+        lead, noise = choice.score - plain.score, plain.score_noise
+        words = (f'The choice is {lead:.2f} ± {noise:.2f} points ahead of the plain smaller input '
+                 'of the same cost, as judged after a third of the fine-tuning')
+        words += '.' if lead > 2 * noise else (
+            ': that does not tell them apart, and the loss of the untouched network decided.')
+    if fitted.untouched:
+        words += ' What is written has the trained weights, which no fine-tuning made better.'
+    return words
 
 
 def draw_race(fitted: Fitted) -> Figure:
@@ -72,8 +83,8 @@ def draw_race(fitted: Fitted) -> Figure:
             axis.annotate(str(size), place, fontsize=7, xytext=(4, -9), textcoords='offset points')
     axis.set_xscale('log', base=2)
     axis.xaxis.set_major_formatter('{x:g}')
-    axis.set_xlabel('height to width, relative to the image')
-    axis.set_ylabel('loss of the untouched network')
+    axis.set(xlabel='height to width, relative to the image',
+             ylabel='loss of the untouched network')
     return figure
 
 
@@ -82,14 +93,13 @@ def draw_frontier(fits: Sequence[Fitted]) -> Figure:
     figure = Figure(figsize=(5, 3.4), layout='constrained')
     axis = figure.subplots()
     whole = float(np.median([fitted.ms for fitted in fits]))
-    points = sorted((whole * fitted.time, fitted.after.score(), fitted.tuned[0]) for fitted in fits)
+    points = sorted((whole * fitted.time, fitted.after.score(), str(fitted.tuned[0].size))
+                    for fitted in fits)
     axis.plot([ms for ms, *_ in points], [score for _, score, _ in points], 'o-', color=BLUE)
-    for ms, score, tuned in points:
-        axis.annotate(str(tuned.size), (ms, score), fontsize=7, xytext=(3, -9),
-                      textcoords='offset points')
+    for ms, score, size in points:
+        axis.annotate(size, (ms, score), fontsize=7, xytext=(3, -9), textcoords='offset points')
     axis.plot(whole, fits[0].before.score(), 's', color=VERMILION, label='as trained')
-    axis.set_xlabel('time of one image (ms)')
-    axis.set_ylabel(f'{fits[0].after.score_name} (%)')
-    axis.set_xlim(0)
+    axis.set(xlabel='time of one image (ms)', ylabel=f'{fits[0].after.score_name} (%)',
+             xlim=(0, None))
     axis.legend(frameon=False)
     return figure

@@ -1,16 +1,21 @@
 """Configs of a trained network with an image of another size, and of its fine-tuning."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 from mmengine.config import Config, ConfigDict
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 
 from mmseg_dynopool.config import dynopool_parts, enter_scope, type_name
 from mmseg_dynopool.data.listing import without_wrappers
 
 _HELD_SEED = 0
+# Finer than a total stride; the last is what the network asks for.
+_MULTIPLES = (8, 16, 32, None)
 
 
 def resized_config(cfg: Config, scale: Sequence[float] | None = None, multiple: int | None = None,
@@ -19,10 +24,10 @@ def resized_config(cfg: Config, scale: Sequence[float] | None = None, multiple: 
     """The config of a network that resizes its image first, and is the stock one behind that.
 
     Args:
-        cfg: of a segmentor or classifier with a ``backbone``.
-        scale: ``(scale_h, scale_w)``, constant; None for one that learns, 1 at the start.
+        cfg: of a segmentor or classifier.
+        scale: constant ``(scale_h, scale_w)``; None for one that learns, 1 at the start.
         multiple: of pixels, of the resized image; default: what the network asks for.
-        inner: ``{level: (scale_h, scale_w)}`` of maps behind the image, constant, too.
+        inner: constant ``{level: (scale_h, scale_w)}`` of maps behind the image.
         levels: of sizes that learn: ``'image'``, or ``'all'``.
 
     Raises:
@@ -37,54 +42,65 @@ def resized_config(cfg: Config, scale: Sequence[float] | None = None, multiple: 
                          f'of it, and the {type_name(cfg.model)} of this config has none')
     resized = copy.deepcopy(cfg)
     backbone = resized.model.backbone
-    for node in (resized.model, backbone):  # the weights come from a checkpoint
-        for key in ('pretrained', 'init_cfg'):
-            node.pop(key, None)
-    options: dict = dict(rule='keep', image=True) if inner or levels == 'all' else dict(
-        levels='image')
+    for key in ('pretrained', 'init_cfg'):  # the weights come from a checkpoint
+        resized.model.pop(key, None)
+        backbone.pop(key, None)
+    every = inner or levels == 'all'
+    options: dict = dict(rule='keep', image=True) if every else dict(levels='image')
     if scale is not None:
         options.update(scale=dict(image=tuple(scale), **(inner or {})), learn=False)
     if multiple is not None:
         options.update(multiple=multiple)
     resized.model.backbone = ConfigDict(
         type='DynOPoolBackbone', backbone=backbone, dynopool=options)
-    imports = dict(resized.get('custom_imports') or {})
-    names = imports.get('imports') or []
+    names = (resized.get('custom_imports') or {}).get('imports') or []
     names = [names] if isinstance(names, str) else list(names)
-    resized.custom_imports = dict(imports, allow_failed_imports=False,
+    resized.custom_imports = dict(allow_failed_imports=False,
                                   imports=list(dict.fromkeys([*names, 'mmseg_dynopool'])))
     return resized
+
+
+def sizable(cfg: Config, load: Callable[[Config], BaseModel], levels: str = 'image',
+            multiple: int | None = None) -> BaseModel:
+    """A network behind an image of any size, whose sides are multiples of ``multiple``.
+
+    Default: of 8, or the least that the network takes.
+
+    Raises:
+        ValueError: it has no backbone, or its sizes cannot change.
+    """
+    *earlier, last = (multiple,) if multiple else _MULTIPLES
+    for tried in earlier:
+        with suppress(ValueError):
+            return load(resized_config(cfg, multiple=tried, levels=levels))
+    return load(resized_config(cfg, multiple=last, levels=levels))
 
 
 def fine_tuning_config(cfg: Config, checkpoint: str, iterations: int, stop: int | None = None,
                        lr: float = 0.2, held: float | None = 0.1) -> Config:
     """The config of a fine-tuning: the training's own optimizer and batches, for a short time.
 
-    Args:
-        cfg: of the network that is tuned, with the training's settings.
-        checkpoint: from which it starts.
-        iterations: length of the schedule: the lr falls to zero over it (poly, power 0.9).
-        stop: iteration at which it stops; default: its end. A run that stopped is resumed.
-        lr: its initial lr, relative to the training's.
-        held: share of the training data that is held back and judged on; None for the config's
-            own validation data.
+    The lr, at the start ``lr`` times the training's, falls to zero over the ``iterations`` (poly,
+    power 0.9). ``stop`` is the iteration at which it ends, to be resumed. ``held`` is the share of
+    the training data that is held back and judged on; None for the config's validation data.
 
     Raises:
         ValueError: the training data cannot be held back.
     """
     stop = stop or iterations
     tuned = copy.deepcopy(cfg)
-    for wrapper in _optimizer_wrappers(tuned.optim_wrapper):
-        wrapper['optimizer']['lr'] *= lr
+    for wrapper in (tuned.optim_wrapper, *tuned.optim_wrapper.values()):  # of several optimizers
+        if isinstance(wrapper, dict) and 'optimizer' in wrapper:
+            wrapper['optimizer']['lr'] *= lr
     tuned.param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=iterations,
                                   by_epoch=False)]
     tuned.train_cfg = dict(type='IterBasedTrainLoop', max_iters=stop, val_interval=stop)
     tuned.val_cfg = dict(type='ValLoop')
     tuned.load_from, tuned.resume = checkpoint, False
-    hooks = tuned.get('default_hooks') or ConfigDict()
-    hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=stop)
-    hooks.logger = dict(type='LoggerHook', interval=min(50, stop), log_metric_by_epoch=False)
-    tuned.default_hooks = hooks
+    tuned.default_hooks = ConfigDict(
+        tuned.get('default_hooks') or {},
+        checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=stop),
+        logger=dict(type='LoggerHook', interval=min(50, stop), log_metric_by_epoch=False))
     tuned.log_processor = dict(by_epoch=False)
     tuned.custom_hooks = [hook for hook in tuned.get('custom_hooks') or []
                           if type_name(hook) not in ('EarlyStoppingHook', 'DynOPoolHook')]
@@ -93,24 +109,15 @@ def fine_tuning_config(cfg: Config, checkpoint: str, iterations: int, stop: int 
     return tuned
 
 
-def training_iterations(cfg: Config, loader_length: int) -> int:
-    """Steps of a config's training; ``loader_length`` is the number of batches of an epoch."""
+def training_iterations(cfg: Config) -> int:
+    """Steps of a config's training."""
     loop = cfg.get('train_cfg') or {}
     if loop.get('max_iters'):
         return int(loop['max_iters'])
     if loop.get('max_epochs'):
-        return int(loop['max_epochs']) * loader_length
+        return int(loop['max_epochs']) * len(Runner.build_dataloader(cfg.train_dataloader))
     raise ValueError('the config says neither train_cfg.max_iters nor max_epochs; give '
                      '--iterations')
-
-
-def _optimizer_wrappers(wrapper: ConfigDict) -> Iterator[ConfigDict]:
-    if 'optimizer' in wrapper:
-        yield wrapper
-        return
-    for child in wrapper.values():
-        if isinstance(child, dict):
-            yield from _optimizer_wrappers(child)
 
 
 def _hold_back(cfg: Config, share: float) -> None:
@@ -143,11 +150,7 @@ def _hold_back(cfg: Config, share: float) -> None:
 
 
 def training_data(cfg: Config) -> ConfigDict:
-    """The settings of the training data.
-
-    Raises:
-        ValueError: the config has none.
-    """
+    """The settings of the training data; a ValueError where there are none."""
     dataset = (cfg.get('train_dataloader') or {}).get('dataset')
     if not dataset:
         raise ValueError('the config has no train_dataloader, and a search needs images with '
@@ -156,11 +159,7 @@ def training_data(cfg: Config) -> ConfigDict:
 
 
 def test_pipeline(cfg: Config) -> list:
-    """The transforms of a validation image.
-
-    Raises:
-        ValueError: the config has none.
-    """
+    """The transforms of a validation image; a ValueError where there are none."""
     for source in (cfg.get('val_dataloader'), cfg.get('test_dataloader')):
         for dataset in without_wrappers((source or {}).get('dataset') or {}):
             if dataset.get('pipeline'):

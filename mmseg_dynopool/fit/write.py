@@ -2,17 +2,17 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.runner import save_checkpoint
 
 from mmseg_dynopool.analysis.evaluation import Evaluation, ImageEvaluation, evaluate, segment
-from mmseg_dynopool.checkpoints import Checkpoint, load_network, save_safetensors
+from mmseg_dynopool.checkpoints import load_network, save_safetensors
 from mmseg_dynopool.config import how_to_run
 from mmseg_dynopool.config_text import config_text
 from mmseg_dynopool.costs import measure_latency
@@ -24,48 +24,11 @@ from mmseg_dynopool.report.comparison import encode_panels
 from mmseg_dynopool.search.search import SearchResult
 
 from .fitting import Fitting, Tuned
-from .page import make_page
+from .page import Fitted, make_page
 from .settings import resized_config, test_pipeline
 
 FILES = ('config.py', 'checkpoint.pth', 'weights.safetensors', 'report.html', 'fitted.json')
 _PICTURES = 2  # of images that lost, and as many of others
-
-
-@dataclass
-class Fitted:
-    """A finished fit.
-
-    Attributes:
-        target: wanted cost, and ``unit`` as in `FittingOptions`.
-        found: the search.
-        tuned: what was fine-tuned, the best first.
-        untouched: whether it has the trained network's weights, which a fine-tuning made worse.
-        before, after: the trained network and the fitted one on the validation images.
-        time: of the fitted one relative to the trained one, as measured now, by turns.
-        ms: of the trained network, milliseconds for an image.
-        pictures: the validation images that changed most: path, by how many points of mIoU, PNG
-            files by title.
-    """
-
-    target: float
-    unit: str
-    found: SearchResult
-    tuned: list[Tuned]
-    untouched: bool
-    before: Evaluation
-    after: Evaluation
-    time: float
-    ms: float
-    size: tuple[int, int]
-    shape: tuple[int, int]
-    whole: float
-    cost_unit: str
-    pictures: list[tuple[str, float, dict[str, bytes]]]
-
-    @property
-    def plain(self) -> Tuned | None:
-        """The plain smaller input, where it was fine-tuned."""
-        return next((one for one in self.tuned if one.plain), None)
 
 
 def write_fitted(fitting: Fitting, target: float, found: SearchResult, tuned: list[Tuned],
@@ -76,51 +39,53 @@ def write_fitted(fitting: Fitting, target: float, found: SearchResult, tuned: li
     Raises:
         RuntimeError: what was written does not give the fine-tuned network's weights.
     """
-    best = tuned[0]
-    cfg = fitting.config(best.size)
+    size, device = tuned[0].size, fitting.options.device
+    cfg = fitting.config(size)
     for key in ('load_from', 'resume', 'work_dir'):
         cfg.pop(key, None)
     if cfg.get('test_pipeline') is None:  # mmseg's inference reads it
         cfg.test_pipeline = test_pipeline(cfg)
-    content = Checkpoint.read(checkpoint)
-    model = load_network(cfg, content, fitting.options.device)
-    make_folder(folder)
+    model = load_network(cfg, str(checkpoint), device)
+    written = _write_network(cfg, model, make_folder(folder))
+    if onnx:
+        export_program(written, folder / 'network.onnx', fitting.shape, dynamic=True,
+                       resized_input=resized_input)
+    run = network_forward(fitting.model, fitting.shape, **how_to_run(fitting.cfg))
+    seconds = measure_latency(
+        fitting.model, [fitting.scales(), fitting.scales(size)], fitting.shape, *run)
+    stock = resized_config(fitting.cfg, (1.0, 1.0), fitting.multiple)
+    networks = load_network(stock, fitting.weights, device), model
+    before, after = (evaluate(network, config) for network, config in zip(networks, (stock, cfg)))
+    fitted = Fitted(
+        fitting, target, found, tuned, checkpoint == fitting.checkpoint, before, after,
+        float(relative_times(seconds)[1]), float(1e3 * np.median(seconds[0])),
+        list(_pictures(networks, before, after)))
+    write_file(folder / 'report.html', make_page(fitted).encode())
+    write_file(folder / 'fitted.json', json.dumps(dict(
+        target=target, unit=fitting.options.unit, size=size.size, scale=size.scale,
+        cost=size.cost, whole=fitting.whole, untouched=fitted.untouched,
+        miou_before=before.score(), miou_after=after.score(), time=fitted.time,
+        judged={str(one.size): one.score for one in tuned}), indent=1).encode())
+    return fitted
+
+
+def _write_network(cfg: Config, model: BaseModel, folder: Path) -> BaseModel:
+    """Write config and weights; returns the network that they give."""
+    state = {key: value.cpu() for key, value in model.state_dict().items()}
+    meta = dict(dataset_meta=model.dataset_meta)
     with TemporaryDirectory(dir=folder) as name:
         part = Path(name)
-        state = {key: value.cpu() for key, value in model.state_dict().items()}
-        meta = dict(dataset_meta=model.dataset_meta)
         write_file(part / 'config.py', config_text(cfg).encode())
         save_checkpoint(dict(meta=meta, state_dict=state), str(part / 'checkpoint.pth'))
         save_safetensors(state, part / 'weights.safetensors', meta)
-        written = load_network(type(cfg).fromfile(part / 'config.py'),
+        written = load_network(Config.fromfile(part / 'config.py'),
                                str(part / 'weights.safetensors'))
         if any(not torch.equal(value, state[key]) for key, value in written.state_dict().items()):
             raise RuntimeError('what was written differs from the fine-tuned network. Please '
                                'report this')
         for file in FILES[:3]:
             (part / file).replace(folder / file)
-    if onnx:
-        export_program(written, folder / 'network.onnx', fitting.shape, dynamic=True,
-                       resized_input=resized_input)
-    channels, forward = network_forward(fitting.model, fitting.shape, **how_to_run(fitting.cfg))
-    seconds = measure_latency(
-        fitting.model, [fitting.scales(), fitting.scales(best.size)], fitting.shape, channels,
-        forward)
-    stock = resized_config(fitting.cfg, (1.0, 1.0), fitting.multiple)
-    networks = load_network(stock, fitting.weights, fitting.options.device), model
-    before, after = (evaluate(network, config) for network, config in zip(networks, (stock, cfg)))
-    fitted = Fitted(
-        target, fitting.options.unit, found, tuned, checkpoint == fitting.checkpoint,
-        before, after, float(relative_times(seconds)[1]), float(1e3 * np.median(seconds[0])),
-        best.size.size, fitting.shape, fitting.whole, fitting.cost.unit,
-        list(_pictures(networks, before, after)))
-    write_file(folder / 'report.html', make_page(fitted).encode())
-    write_file(folder / 'fitted.json', json.dumps(dict(
-        target=target, unit=fitted.unit, size=best.size.size, scale=best.size.scale,
-        cost=best.size.cost, whole=fitted.whole, untouched=fitted.untouched,
-        miou_before=fitted.before.score(), miou_after=fitted.after.score(), time=fitted.time,
-        judged={str(one.size): one.score for one in tuned}), indent=1).encode())
-    return fitted
+    return written
 
 
 def _pictures(networks: tuple[BaseModel, BaseModel], before: Evaluation, after: Evaluation
@@ -133,5 +98,5 @@ def _pictures(networks: tuple[BaseModel, BaseModel], before: Evaluation, after: 
     for index in dict.fromkeys([*order[:_PICTURES], *order[:-_PICTURES - 1:-1]]):
         image, truth, old = segment(networks[0], before.dataset, index)
         labels = dict(Truth=truth, Before=old, After=segment(networks[1], after.dataset, index)[2])
-        yield after.paths[index], float(gains[index]), encode_panels(
+        yield Path(after.paths[index]).name, float(gains[index]), encode_panels(
             image, labels, after.palette, after.ignore_index)

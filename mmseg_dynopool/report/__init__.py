@@ -1,1 +1,1 @@
-"""Pictures and the HTML page, from analysis' numbers."""
+"""Draws: pictures and self-contained HTML pages, of numbers that `analysis` and the logs give."""

@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,7 +27,7 @@ _CAPTION = (
 
 def draw_aggregations(aggregations: Sequence[Aggregation], cell: Sequence[int],
                       scale: float) -> Figure:
-    """Draw the weights of the output bin ``cell``, a panel for each operator.
+    """The weights of the output bin ``cell``, a panel for each operator.
 
     All operators have the same input and output size; ``scale`` is their target ratio.
     """
@@ -61,11 +60,10 @@ def _draw_panel(axis: Axes, aggregation: Aggregation, cell: Sequence[int], highe
     axis.vlines(range(1, width), 0, height, color='0.8', lw=0.7)
     axis.hlines(np.linspace(0, height, out_h + 1), 0, width, color=_GRID, lw=1.8)
     axis.vlines(np.linspace(0, width, out_w + 1), 0, height, color=_GRID, lw=1.8)
-    corner = cell[1] * width / out_w, cell[0] * height / out_h
-    looks: list[dict[str, Any]] = [dict(hatch='///', alpha=0.45, gid='cell'), dict(lw=3.5)]
-    for look in looks:
-        axis.add_patch(Rectangle(corner, width / out_w, height / out_h, fill=False,
-                                 edgecolor=_GRID, **look))
+    place = (cell[1] * width / out_w, cell[0] * height / out_h), width / out_w, height / out_h
+    axis.add_patch(Rectangle(*place, fill=False, edgecolor=_GRID, hatch='///', alpha=0.45,
+                             gid='cell'))
+    axis.add_patch(Rectangle(*place, fill=False, edgecolor=_GRID, lw=3.5))
     bins, rows, columns = aggregation.reach(cell)
     have = 'bin has' if bins == 1 else 'bins have'
     axis.set_title(f'{aggregation.title}\n{bins} {have} a weight, in a block of {rows} x '
@@ -88,8 +86,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--cell', nargs=2, type=int, metavar=('I', 'J'),
                         help='row and column of the shaded output bin, from 0; default: a third '
                         'of the way from the top left')
-    parser.add_argument('--out', required=True, type=Path, metavar='FILE.png',
-                        help='the picture')
+    parser.add_argument('--out', required=True, type=Path, metavar='FILE.png', help='the picture')
 
 
 def run(args: argparse.Namespace) -> None:

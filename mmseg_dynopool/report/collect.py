@@ -18,6 +18,7 @@ from mmseg_dynopool.analysis.cost import (
 from mmseg_dynopool.analysis.evaluation import Evaluation, evaluate, segment
 from mmseg_dynopool.analysis.recipe import machine
 from mmseg_dynopool.analysis.work_dir import Run
+from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.config import counted_shape, is_segmentor
 from mmseg_dynopool.costs.budget import Outcome
 from mmseg_dynopool.data.check import check_data
@@ -36,11 +37,9 @@ def heading(title: str) -> str:
 
 @dataclass
 class Trained:
-    """A training, and its last checkpoint on the validation images.
+    """A training, and its last checkpoint on the validation images, whose sizes are ``seen``.
 
-    Attributes:
-        scales: learned ``(r_h, r_w)`` by DynOPool; empty for a stock network.
-        seen: how often the backbone saw an image of ``(H, W)``.
+    ``scales`` are the learned ``(r_h, r_w)`` by DynOPool, empty for a stock network.
     """
 
     run: Run
@@ -69,11 +68,8 @@ class Report:
         shape: ``(H, W)`` at which ``costs`` and sizes count.
         costs: by network: ``'this run'``, ``'stock network'``, those of the baselines.
         stock: the one in ``costs`` with the stock strides, which may be a baseline.
-        resized: by network, to which ``(H, W)`` it resizes the image first; where it does.
-        best, worst: validation images of highest and lowest mIoU.
-        machine: packages and device.
-        repeats: timed passes.
-        outcome: the cost of this run's network beside its budget; None without one.
+        resized: to which ``(H, W)`` networks resize the image first, where they do.
+        outcome: the cost of this run's network beside its budget.
     """
 
     ours: Trained
@@ -102,17 +98,16 @@ def collect(run: Run, baselines: Sequence[Run], shape: Sequence[int] | None, ima
     ours = _evaluate(run, device)
     others = dict(zip(_titles(baselines), [_evaluate(each, device) for each in baselines]))
     height, width = shape or counted_shape(run.cfg) or ours.seen.most_common(1)[0][0]
-    shape = height, width
     # A classifier's image is right or wrong: none is the best.
     best, worst = ours.evaluation.extremes(images) if is_segmentor(run.cfg.model) else ([], [])
     networks, stock = _networks(ours, others, device)
-    costs = measure(networks, shape, repeats, _parts(ours.model))
-    resized = {name: resized_images(model, shape) for name, model in networks.items()}
-    return Report(ours, others, shape, costs, stock,
-                  {name: sizes for name, sizes in resized.items() if sizes},
-                  [_sample(ours, others, i) for i in best],
-                  [_sample(ours, others, i) for i in worst], machine(device), repeats,
-                  budget_outcome(run.cfg, ours.model, run.checkpoint))
+    resized = {name: resized_images(model, (height, width)) for name, model in networks.items()}
+    return Report(
+        ours, others, (height, width),
+        measure(networks, (height, width), repeats, _parts(ours.model)), stock,
+        {name: sizes for name, sizes in resized.items() if sizes},
+        [_sample(ours, others, i) for i in best], [_sample(ours, others, i) for i in worst],
+        machine(device), repeats, budget_outcome(run.cfg, ours.model, run.checkpoint))
 
 
 def _titles(baselines: Sequence[Run]) -> list[str]:
@@ -124,7 +119,7 @@ def _titles(baselines: Sequence[Run]) -> list[str]:
 
 
 def _evaluate(run: Run, device: str) -> Trained:
-    model = run.load(device)
+    model = load_network(run.cfg, run.checkpoint, device)
     with watch_shapes(model.get_submodule(_parts(model)[0])) as seen:
         evaluation = evaluate(model, run.cfg)
     return Trained(run, model, evaluation, learned_scales(model), seen)
@@ -140,24 +135,25 @@ def _networks(ours: Trained, baselines: dict[str, Trained], device: str
               ) -> tuple[dict[str, nn.Module], str | None]:
     """The networks to compare, and which is the stock one; that is not measured twice."""
     networks, stock = {RUN: ours.model}, stock_model(ours.run.cfg.model)
-    named = next((title for title, baseline in baselines.items()
-                  if not baseline.scales and stock is not None
-                  and stock_model(baseline.run.cfg.model, is_stock=True) == stock), None)
-    if ours.scales and stock is not None and not named:
-        named, networks[STOCK] = STOCK, build(stock, device)
+    named = None
+    if stock is not None:
+        named = next((title for title, each in baselines.items() if not each.scales
+                      and stock_model(each.run.cfg.model, is_stock=True) == stock), None)
+        if ours.scales and not named:
+            named, networks[STOCK] = STOCK, build(stock, device)
     return networks | {title: each.model for title, each in baselines.items()}, named
 
 
 def _sample(ours: Trained, baselines: dict[str, Trained], index: int) -> Sample:
     evaluation, mious = ours.evaluation, {}
-    path, miou = evaluation.paths[index], float(evaluation.image_miou()[index])
+    path = evaluation.paths[index]
     image, truth, prediction = segment(ours.model, evaluation.dataset, index)
     labels = {'Truth': truth, 'Prediction': prediction}
     for title, baseline in baselines.items():
-        if path in baseline.evaluation.paths:
-            same = baseline.evaluation.paths.index(path)
-            mious[title] = float(baseline.evaluation.image_miou()[same])
-            label = segment(baseline.model, baseline.evaluation.dataset, same)[2]
-            labels[heading(title)] = label
-    return Sample(Path(path).name, miou, mious, encode_panels(
-        image, labels, evaluation.palette, evaluation.ignore_index))
+        other = baseline.evaluation
+        if path in other.paths:
+            same = other.paths.index(path)
+            mious[title] = float(other.image_miou()[same])
+            labels[heading(title)] = segment(baseline.model, other.dataset, same)[2]
+    panels = encode_panels(image, labels, evaluation.palette, evaluation.ignore_index)
+    return Sample(Path(path).name, float(evaluation.image_miou()[index]), mious, panels)

@@ -9,16 +9,17 @@ from matplotlib.patches import Patch
 
 from mmseg_dynopool.data.images import paint_labels
 
-from .figures import encode_image, save_figure
+from .figures import draw_legend, save_figure
 
 _OPACITY = 0.65
+_LONGEST_SIDE = 480
 
 
 def paint_on_gray(image: np.ndarray, label: np.ndarray, palette: list,
                   ignore_index: int | None = None) -> np.ndarray:
-    """Labels ``(h, w)`` painted on the image ``(H, W, 3)``, made gray and resized to them.
+    """Labels ``(h, w)`` painted on the RGB image ``(H, W, 3)``, made gray and resized to them.
 
-    Pixels of ``ignore_index`` stay gray. Colors are RGB, the result is ``(h, w, 3)``.
+    Pixels of ``ignore_index`` stay gray.
     """
     image = cv2.resize(image, label.shape[::-1], interpolation=cv2.INTER_AREA)
     gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
@@ -27,21 +28,30 @@ def paint_on_gray(image: np.ndarray, label: np.ndarray, palette: list,
 
 def encode_panels(image: np.ndarray, labels: dict[str, np.ndarray], palette: list,
                   ignore_index: int) -> dict[str, bytes]:
-    """PNG files of an image ``(H, W, 3)``, RGB, and of its label maps ``(H, W)``, by title."""
-    painted = {title: paint_on_gray(image, label, palette, ignore_index)
-               for title, label in labels.items()}
-    return {title: encode_image(panel) for title, panel in {'Image': image, **painted}.items()}
+    """PNG files of an RGB image ``(H, W, 3)`` and of its label maps ``(H, W)``, by title.
+
+    The longer side has at most 480 pixels.
+    """
+    panels = {'Image': image} | {title: paint_on_gray(image, label, palette, ignore_index)
+                                 for title, label in labels.items()}
+    files = {}
+    for title, panel in panels.items():
+        shrink = _LONGEST_SIDE / max(panel.shape[:2])
+        if shrink < 1:
+            panel = cv2.resize(panel, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+        files[title] = cv2.imencode('.png', panel[..., ::-1])[1].tobytes()
+    return files
 
 
 def draw_comparison(image: np.ndarray, labels: dict[str, np.ndarray], dataset_meta: dict,
                     path: str | Path) -> None:
-    """Write a PNG file of an image ``(H, W, 3)``, BGR, beside its label maps ``(H, W)`` by title.
+    """Write a PNG file of a BGR image ``(H, W, 3)`` beside its label maps ``(H, W)``, by title.
 
     ``dataset_meta`` holds the ``classes`` and the ``palette`` of the data set.
     """
     palette, image = dataset_meta['palette'], image[..., ::-1]
-    panels = {'image': image, **{title: paint_on_gray(image, label, palette)
-                                 for title, label in labels.items()}}
+    panels = {'image': image} | {title: paint_on_gray(image, label, palette)
+                                 for title, label in labels.items()}
     figure = Figure(figsize=(2.6 * len(panels), 3.9), layout='constrained')
     for axis, (title, panel) in zip(figure.subplots(1, len(panels)), panels.items()):
         axis.imshow(panel)
@@ -49,7 +59,5 @@ def draw_comparison(image: np.ndarray, labels: dict[str, np.ndarray], dataset_me
         axis.set_axis_off()
     handles = [Patch(facecolor=tuple(np.array(color) / 255), edgecolor='gray', label=name)
                for name, color in zip(dataset_meta['classes'], palette, strict=True)]
-    legend = figure.legend(handles=handles, loc='outside lower center', ncols=len(handles))
-    for text in legend.get_texts():
-        text.set_parse_math(False)  # a class's name is no formula
+    draw_legend(figure, handles=handles, ncols=len(handles))
     save_figure(figure, path, dpi=110)

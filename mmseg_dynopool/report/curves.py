@@ -1,7 +1,7 @@
 """What runs logged, drawn over the iterations: in one figure for all, or a figure per panel."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,14 +16,14 @@ from mmseg_dynopool.analysis.logs import RunLog, Series
 from mmseg_dynopool.costs import LatencyCost
 from mmseg_dynopool.layers.image import IMAGE
 
-from .figures import AXIS_COLORS, BLUE, ORANGE
+from .figures import AXIS_COLORS, BLUE, ORANGE, draw_legend
 
 GRAY = '#767676'
 STYLES: Sequence[LineStyleType] = (
     '-', '--', ':', '-.', (0, (6, 2, 1, 2, 1, 2)), (0, (1, 3)), (0, (8, 4)), (0, (3, 1)))
 _LEVEL: dict[str, Any] = dict(color=GRAY, lw=1, ls=':', zorder=1)
 _STRIDE_2, _WHOLE_IMAGE = 'stride 2', 'whole image'
-YLABELS = {
+_YLABELS = {
     'scale': 'scale r = 1 / alpha',
     'size': 'feature size (pixels)',
     'grad_snr': "alpha's gradient\n|mean| / std",
@@ -36,14 +36,10 @@ YLABELS = {
     'mIoU': 'mIoU (%)',
 }
 _COSTS = {'gmacs': 'Multiply-adds before rounding', 'latency': 'Time by the latency model'}
-_OF_INSTANCES = ('scale', 'size', 'grad_snr', 'slope')
 
 
 class Curve(NamedTuple):
-    """One line of a panel: its label, its points ``(iteration, value)`` and how it looks.
-
-    ``noise`` is a standard error at some of the iterations, drawn as a band.
-    """
+    """A line of a panel; ``noise`` is a standard error, drawn as a band around its points."""
 
     label: str
     points: Series
@@ -60,11 +56,9 @@ class Curve(NamedTuple):
 
 @dataclass
 class Panel:
-    """A quantity over the iterations.
+    """A quantity over the iterations, of a DynOPool where ``instance`` names one.
 
-    ``quantity`` is a key of ``YLABELS`` or what a log has of another cost, ``instance`` the
-    DynOPool's name where it has one, ``limits`` are those of the y-axis. Curves without points are
-    omitted.
+    Curves without points are omitted. ``limits`` are those of the y-axis.
     """
 
     quantity: str
@@ -77,16 +71,18 @@ class Panel:
         self.curves = [curve for curve in self.curves if curve.points]
 
     @property
-    def is_of_image(self) -> bool:
-        """Whether it is the image's own scale."""
-        return _is_image(self.instance)
+    def level(self) -> tuple[float, str] | None:
+        """The value of the stock network, and its label."""
+        if self.quantity == 'scale':
+            return (1.0, _WHOLE_IMAGE) if _is_image(self.instance) else (0.5, _STRIDE_2)
+        return (0.0, '') if self.quantity.endswith('slope') else None
 
     @property
     def ylabel(self) -> str:
         """The quantity in words."""
         if self.quantity.endswith('_slope'):
             return 'slope of the loss\nper 1 % of the cost'
-        return YLABELS.get(self.quantity) or re.sub(
+        return _YLABELS.get(self.quantity) or re.sub(
             '_ratio$', ', relative to the start', self.quantity)
 
     def describe(self) -> str:
@@ -98,110 +94,101 @@ class Panel:
                          f'iteration {points[-1][0]}')
         return f'{self.title}: {"; ".join(parts)}'
 
-
-def draw_panel(axis: Axes, panel: Panel) -> None:
-    """Draw a panel; heights and widths have their colours everywhere."""
-    for curve in panel.curves:
-        label, points, color, style, noise = curve
-        steps, values = zip(*points)
-        axis.plot(steps, values, label=label, color=color, linestyle=style, lw=1.6, ms=4,
-                  marker='o' if len(steps) < 12 else None,  # they would hardly show as a line
-                  drawstyle='steps-post' if panel.quantity == 'size' else 'default')
-        if noise:
-            axis.fill_between(steps, *curve.band(), color=color, alpha=0.2, lw=0,
-                              label='\N{PLUS-MINUS SIGN} standard error')
-    if panel.quantity == 'scale':
-        axis.axhline(_stock_scale(panel), **_LEVEL,
-                     label=_WHOLE_IMAGE if panel.is_of_image else _STRIDE_2)
-    elif panel.quantity.endswith('slope'):
-        axis.axhline(0, **_LEVEL)
-    elif panel.quantity == 'grad_snr':
-        axis.set_yscale('log')
-    elif panel.quantity == 'size':
-        axis.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    if panel.limits:
-        axis.set_ylim(panel.limits)
-    axis.set_xlim(0, 1.02 * max(curve.points[-1][0] for curve in panel.curves))
-    axis.locator_params('x', integer=True)
-    axis.set_title(panel.title, fontsize=11)
-    axis.set(xlabel='iteration', ylabel=panel.ylabel)
-    axis.grid(color='0.93')
-    axis.set_axisbelow(True)
-    axis.spines[['top', 'right']].set_visible(False)
+    def draw(self, axis: Axes) -> None:
+        """Heights and widths have their colours everywhere."""
+        for curve in self.curves:
+            steps, values = zip(*curve.points)
+            axis.plot(steps, values, label=curve.label, color=curve.color, linestyle=curve.style,
+                      lw=1.6, ms=4, marker='o' if len(steps) < 12 else None,  # hardly a line
+                      drawstyle='steps-post' if self.quantity == 'size' else 'default')
+            if curve.noise:
+                axis.fill_between(steps, *curve.band(), color=curve.color, alpha=0.2, lw=0,
+                                  label='\N{PLUS-MINUS SIGN} standard error')
+        if self.level:
+            axis.axhline(self.level[0], label=self.level[1], **_LEVEL)
+        if self.quantity == 'grad_snr':
+            axis.set_yscale('log')
+        elif self.quantity == 'size':
+            axis.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        if self.limits:
+            axis.set_ylim(self.limits)
+        axis.set_xlim(0, 1.02 * max(curve.points[-1][0] for curve in self.curves))
+        axis.locator_params('x', integer=True)
+        axis.set_title(self.title, fontsize=11)
+        axis.set(xlabel='iteration', ylabel=self.ylabel)
+        axis.grid(color='0.93')
+        axis.set_axisbelow(True)
+        axis.spines[['top', 'right']].set_visible(False)
 
 
 def report_panels(run: RunLog, baselines: Mapping[str, RunLog] | None = None) -> list[Panel]:
-    """A run beside its baselines, by title; panels of what the run did not log are omitted."""
-    baselines = baselines or {}
-    runs: list[tuple[str, RunLog, str, LineStyleType]] = [('this run', run, BLUE, '-')]
-    runs += [(title, log, GRAY, style)
-             for (title, log), style in zip(baselines.items(), STYLES[1:])]
+    """A run beside its baselines, by title; panels of what no run logged are omitted."""
+    others = list(zip((baselines or {}).items(), STYLES[1:]))
 
-    def panel(title: str, quantity: str, read: Callable[[RunLog], Series] | None = None,
-              more: Sequence[Curve] = ()) -> Panel:
-        curves = [Curve(label, read(log) if read else log.get(quantity), color, style)
-                  for label, log, color, style in runs]
+    def panel(title: str, quantity: str, more: Sequence[Curve] = ()) -> Panel:
+        def points(log: RunLog) -> Series:
+            return log.task_loss() if quantity == 'task_loss' else log.get(quantity)
+
+        curves = [Curve('this run', points(run), BLUE)]
+        curves += [Curve(label, points(log), GRAY, style) for (label, log), style in others]
         return Panel(quantity, [*curves, *more], title=title)
 
-    panels = [panel('Task loss (without the cost)', 'task_loss', RunLog.task_loss),
+    def of_instances(title: str, quantity: str) -> list[Panel]:
+        panels = []
+        for name in run.instances(quantity):
+            curves = _axis_curves(run, quantity, name, '-', 'height (h)', 'width (w)')
+            for (label, log), style in others:
+                curves += [curve._replace(noise=()) for curve in _axis_curves(
+                    log, quantity, name, style, f'{label}, h', f'{label}, w')]
+            panels.append(Panel(quantity, curves, name, title.format(name)))
+        return panels
+
+    panels = [panel('Task loss (without the cost)', 'task_loss'),
               panel('Validation during training', 'mIoU')]
-    for cost in dict.fromkeys(cost for _, log, *_ in runs for cost in log.costs()):
+    logs = [run, *(log for (_, log), _ in others)]
+    for cost in dict.fromkeys(cost for log in logs for cost in log.costs()):
         panels += [
             panel(f'{_COSTS.get(cost, cost)}, relative to the start', f'{cost}_ratio',
-                  more=[_plan(run, cost)]),
+                  [_plan(run, cost)]),
             panel(f'Slope of the loss per 1 % of the cost ({cost})', f'{cost}_slope')]
-    scales, slopes = ([_of_instance(run, baselines, quantity, name, title)
-                       for name in run.instances(quantity)] for quantity, title in (
-                           ('scale', 'Scale of {}'),
-                           ('slope', 'Slope of the loss by log(scale), {}')))
-    _share_limits(scales, [_stock_scale(panel) for panel in scales], margin=0.02)
-    _share_limits(slopes, [0.0])
+    scales = of_instances('Scale of {}', 'scale')
+    slopes = of_instances('Slope of the loss by log(scale), {}', 'slope')
+    _share_limits(scales, margin=0.02)
+    _share_limits(slopes)
     return [panel for panel in panels + scales + slopes if panel.curves]
 
 
-def _of_instance(run: RunLog, baselines: Mapping[str, RunLog], quantity: str, name: str,
-                 title: str) -> Panel:
-    noise = run.shape(name, f'{quantity}_noise')
-    curves = [Curve(f'{word} ({axis})', run.shape(name, quantity)[axis], AXIS_COLORS[axis], '-',
-                    noise[axis]) for axis, word in (('h', 'height'), ('w', 'width'))]
-    curves += [Curve(f'{label}, {axis}', points, AXIS_COLORS[axis], style)
-               for (label, log), style in zip(baselines.items(), STYLES[1:])
-               for axis, points in log.shape(name, quantity).items()]
-    return Panel(quantity, curves, name, title.format(name))
+def _axis_curves(log: RunLog, quantity: str, instance: str, style: LineStyleType, *labels: str
+                 ) -> list[Curve]:
+    noise = log.shape(instance, f'{quantity}_noise')
+    return [Curve(label, points, AXIS_COLORS[axis], style, noise[axis])
+            for label, (axis, points) in zip(labels, log.shape(instance, quantity).items())]
 
 
 def _is_image(instance: str) -> bool:
     return instance.rpartition('.')[2] == IMAGE  # it may have its whole name
 
 
-def _stock_scale(panel: Panel) -> float:
-    return 1.0 if panel.is_of_image else 0.5
-
-
 def _plan(run: RunLog, cost: str) -> Curve:
-    """Drawn over the cost, which follows it."""
     return Curve('plan', run.get(f'{cost}_plan'), ORANGE, '--')
 
 
-def _share_limits(panels: Sequence[Panel], levels: Sequence[float], margin: float = 0.0) -> None:
-    """To compare them, with ``levels`` in sight."""
-    if not panels:
-        return
-    ends = [*levels, *(value for panel in panels for curve in panel.curves
-                     for end in curve.band() for value in end.tolist())]
-    low, high = min(ends) - margin, max(ends) + margin
-    for panel in panels if low < high else ():
-        panel.limits = low, high
+def _share_limits(panels: Sequence[Panel], margin: float = 0.0) -> None:
+    """To compare them, with their levels in sight."""
+    ends = [panel.level[0] for panel in panels if panel.level]
+    ends += [value for panel in panels for curve in panel.curves
+             for end in curve.band() for value in end.tolist()]
+    if ends and min(ends) - margin < max(ends) + margin:
+        for panel in panels:
+            panel.limits = min(ends) - margin, max(ends) + margin
 
 
 def draw_report_panel(panel: Panel) -> Figure:
-    """Draw one of `report_panels` with its legend."""
+    """One of `report_panels` with its legend."""
     figure = Figure(figsize=(4.6, 3.3), layout='constrained')
-    draw_panel(figure.subplots(), panel)
+    panel.draw(figure.subplots())
     if len(figure.axes[0].get_lines()) > 1:
-        legend = figure.legend(loc='outside lower center', ncols=3, frameon=False, fontsize=9)
-        for text in legend.get_texts():
-            text.set_parse_math(False)  # a run's name is no formula
+        draw_legend(figure, ncols=3, frameon=False, fontsize=9)
     return figure
 
 
@@ -216,21 +203,23 @@ def evolution(runs: Sequence[RunLog]) -> list[list[Panel]]:
     if len(runs) > len(STYLES):
         raise ValueError(f'one picture shows at most {len(STYLES)} runs, got {len(runs)}; draw '
                          'some of them')
+    styled = list(zip(runs, STYLES))
     names = list(dict.fromkeys(name for run in runs for name in run.instances()))
     names.sort(key=lambda name: (not _is_image(name), not name.startswith('stem')))
-    rows = [[Panel(quantity, [
-        Curve(f'{run.name} {axis}', points, AXIS_COLORS[axis], style,
-              run.shape(name, f'{quantity}_noise')[axis])
-        for run, style in zip(runs, STYLES) for axis, points in run.shape(name, quantity).items()
-    ], name, name if quantity == 'scale' else '') for name in names] for quantity in _OF_INSTANCES]
+    rows = []
+    for quantity in ('scale', 'size', 'grad_snr', 'slope'):
+        rows.append([Panel(quantity, [
+            curve for run, style in styled for curve in _axis_curves(
+                run, quantity, name, style, f'{run.name} h', f'{run.name} w')],
+            name, name if quantity == 'scale' else '') for name in names])
     for cost in dict.fromkeys(cost for run in runs for cost in run.costs()):
         absolute = LatencyCost.scalar if cost == LatencyCost.name else cost
+        plans = [_plan(run, cost) for run in runs]
         rows.append([
             Panel(quantity, [Curve(run.name, run.get(quantity), 'black', style)
-                             for run, style in zip(runs, STYLES)] + more)
-            for quantity, more in ((absolute, []),
-                                   (f'{cost}_ratio', [_plan(run, cost) for run in runs]),
-                                   (f'{cost}_slope', []))])
+                             for run, style in styled] + more)
+            for quantity, more in ((absolute, []), (f'{cost}_ratio', plans), (f'{cost}_slope', []))
+        ])
     rows = [[panel for panel in row if panel.curves] for row in rows]
     return [row for row in rows if row]
 
@@ -259,18 +248,15 @@ def draw_evolution(figure: Figure | SubFigure, runs: Sequence[RunLog]) -> None:
             shared = panel.quantity in ('scale', 'grad_snr', 'slope')  # to compare instances
             axis = figure.add_subplot(grid[i, j * width:(j + 1) * width],
                                       sharey=first if shared else None)
-            draw_panel(axis, panel)
+            panel.draw(axis)
             if panel.instance and first:
                 axis.set_ylabel('')
                 axis.tick_params(labelleft=not shared)
             if row is not rows[-1]:
                 axis.set_xlabel('')
             first = first or axis
-    columns = _legend_columns(runs, figure.bbox.width / figure.get_figure(root=True).dpi)
-    legend = figure.legend(handles=_legend_entries(runs), loc='outside lower center',
-                           ncols=columns)
-    for text in legend.get_texts():
-        text.set_parse_math(False)  # a run's name is no formula
+    inches = figure.bbox.width / figure.get_figure(root=True).dpi
+    draw_legend(figure, handles=_legend_entries(runs), ncols=_legend_columns(runs, inches))
     figure.suptitle('Learned shapes over the training')
 
 

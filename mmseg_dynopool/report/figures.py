@@ -1,13 +1,12 @@
-"""What all pictures share: Okabe and Ito's colours, which the colour-blind can tell apart, and
-how a picture becomes a file."""
+"""What all pictures share: Okabe and Ito's colours, which the colour-blind can tell apart, legends,
+and how a picture becomes a file."""
 
 import base64
 import io
 from pathlib import Path
+from typing import Any
 
-import cv2
-import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 
 from mmseg_dynopool.files import write_file
 
@@ -17,7 +16,12 @@ SKY_BLUE = '#56B4E9'
 ORANGE = '#E69F00'
 # Height and width of an image, a feature map or a scale.
 AXIS_COLORS = dict(h=BLUE, w=VERMILION)
-_LONGEST_SIDE = 480
+
+
+def draw_legend(figure: FigureBase, **options: Any) -> None:
+    """A legend below a figure, in which names of runs and classes are no formulas."""
+    for text in figure.legend(loc='outside lower center', **options).get_texts():
+        text.set_parse_math(False)
 
 
 def encode_figure(figure: Figure, dpi: int = 100, suffix: str = '.png') -> bytes:
@@ -30,14 +34,6 @@ def encode_figure(figure: Figure, dpi: int = 100, suffix: str = '.png') -> bytes
 def save_figure(figure: Figure, path: str | Path, dpi: int = 100) -> None:
     """Write a figure atomically, in the format of the file's suffix."""
     write_file(path, encode_figure(figure, dpi, Path(path).suffix))
-
-
-def encode_image(image: np.ndarray) -> bytes:
-    """An RGB image as the content of a PNG file, its longer side at most 480 pixels."""
-    shrink = _LONGEST_SIDE / max(image.shape[:2])
-    if shrink < 1:
-        image = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-    return cv2.imencode('.png', image[..., ::-1])[1].tobytes()
 
 
 def data_url(png: bytes) -> str:

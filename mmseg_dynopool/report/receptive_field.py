@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from mmseg_dynopool.analysis.fields import ReceptiveField, check_pools, compare_fields
+from mmseg_dynopool.analysis.fields import ReceptiveField, compare_fields
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_device, check_segmentor
 from mmseg_dynopool.config import read_config
@@ -33,11 +33,11 @@ _BOXES: dict[str, dict[str, Any]] = {
 
 
 def prepare_image(model: BaseSegmentor, packed: dict) -> tuple[np.ndarray, Tensor]:
-    """What an `ImagePipeline` made of an image, as the network gets it in a test.
+    """What an `ImagePipeline` made of an image, as a picture and as the network gets it.
 
     Returns:
-        The image after the config's resizing, as a picture ``(H, W, 3)``, BGR, 8 bits, and the
-        normalized, possibly padded batch ``(1, C, H, W)`` on the network's device.
+        The resized image ``(H, W, 3)``, BGR, 8 bits, and the normalized, possibly padded batch
+        ``(1, C, H, W)`` on the network's device.
     """
     shown = to_picture(packed['inputs'].permute(1, 2, 0).numpy())
     with torch.no_grad():
@@ -47,7 +47,7 @@ def prepare_image(model: BaseSegmentor, packed: dict) -> tuple[np.ndarray, Tenso
 
 
 def draw_fields(fields: dict[str, list[ReceptiveField]], image: np.ndarray) -> Figure:
-    """Draw `compare_fields` on an image ``(H, W, 3)``, BGR: a row for each network."""
+    """`compare_fields` on a BGR image ``(H, W, 3)``: a row for each network."""
     rows, columns = len(fields), len(next(iter(fields.values())))
     height, width = image.shape[:2]
     tall = min(max(height / width, 0.4), 2)
@@ -69,10 +69,8 @@ def draw_fields(fields: dict[str, list[ReceptiveField]], image: np.ndarray) -> F
             axis.set_title(_describe(title, field), fontsize=8)
             axis.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
             axis.tick_params(labelsize=7)
-    for axis in axes[-1]:
-        axis.set_xlabel('pixels', fontsize=8)
-    for axis in axes[:, 0]:
-        axis.set_ylabel('pixels', fontsize=8)
+    figure.supxlabel('pixels', fontsize=8)
+    figure.supylabel('pixels', fontsize=8)
     bar = figure.colorbar(shown, ax=axes, fraction=0.02)
     bar.set_label('square root of |gradient| / highest |gradient|', fontsize=8)
     bar.ax.tick_params(labelsize=7)
@@ -98,8 +96,10 @@ def _describe(title: str, field: ReceptiveField) -> str:
 def field_table(fields: dict[str, list[ReceptiveField]]) -> Table:
     """Extents in pixels, height x width."""
     table = Table(title='receptive fields in pixels of the input (height x width)')
-    for column in ('output', 'scales', 'map', 'theoretical', 'middle 50 %', 'middle 95 %'):
-        table.add_column(column, justify='left' if column in ('output', 'scales') else 'right')
+    table.add_column('output')
+    table.add_column('scales')
+    for column in ('map', 'theoretical', 'middle 50 %', 'middle 95 %'):
+        table.add_column(column, justify='right')
     for row in zip(*fields.values(), strict=True):
         for title, field in zip(fields, row):
             boxes = (field.theoretical, field.core, field.effective)
@@ -126,7 +126,6 @@ def run(args: argparse.Namespace) -> None:
     check_png(args.out)
     _, packed = ImagePipeline(cfg)(args.image)
     model = load_network(cfg, args.checkpoint, args.device, scales=True)
-    check_pools(model)
     shown, batch = prepare_image(model, packed)
     fields = compare_fields(model, batch)
     # A padded batch is larger than the image; the picture shows what the network saw.

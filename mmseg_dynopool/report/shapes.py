@@ -4,12 +4,12 @@ From the logs of runs with DynOPoolHook, or, for the network alone, from a confi
 """
 
 import argparse
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from mmseg_dynopool.analysis.logs import RunLog, read_logs
+from mmseg_dynopool.analysis.logs import read_logs
 from mmseg_dynopool.analysis.network_sizes import NetworkSizes
 from mmseg_dynopool.checkpoints import load_network
 from mmseg_dynopool.cli.options import add_cfg_options, positive_int
@@ -45,13 +45,27 @@ def run(args: argparse.Namespace) -> None:
     if args.checkpoint and not args.config:
         raise ValueError(f'--checkpoint {args.checkpoint!r} needs --config, the config it was '
                          'trained with')
-    if not _suffix(args.out):
+    in_one_file = _names_a_file(args.out)
+    if not in_one_file:
         check_folder(args.out)
     runs = read_logs(args.logs)
     networks = [sizes for sizes in map(NetworkSizes.of_log, runs) if sizes]
     if args.config:
         networks.append(_load_sizes(args))
-    for path in draw_shapes(runs, networks, args.out):
+    parts = {}
+    if runs:
+        parts['evolution'] = evolution_size(runs), partial(draw_evolution, runs=runs)
+    if networks:
+        parts['network'] = network_size(networks), partial(draw_network, networks=networks)
+    pictures = {Path(args.out): [*parts.values()]} if in_one_file else {
+        Path(args.out, f'{name}.png'): [part] for name, part in parts.items()}
+    for path, members in pictures.items():
+        widths, heights = zip(*(size for size, _ in members))
+        figure = Figure((max(widths), sum(heights)), layout='constrained')
+        pieces = figure.subfigures(len(members), squeeze=False, wspace=0, height_ratios=heights)
+        for piece, (_, draw) in zip(pieces[:, 0], members):
+            draw(piece)
+        save_figure(figure, path)
         print(path)
     silent = [log.name for log in runs if not log.last_sizes()]
     if silent:
@@ -59,45 +73,15 @@ def run(args: argparse.Namespace) -> None:
               '--config and --checkpoint')
 
 
-def draw_shapes(runs: Sequence[RunLog], networks: Sequence[NetworkSizes],
-                out: str | Path) -> list[Path]:
-    """Draw the evolution of ``runs`` and ``networks`` to scale; either may be empty.
-
-    ``out`` is a folder for ``evolution.png`` and ``network.png``, or a .png, .pdf or .svg file for
-    both. The files written are returned.
-
-    Raises:
-        ValueError: see `evolution` and `compare_sizes`.
-    """
-    parts = {}
-    if runs:
-        parts['evolution'] = (evolution_size(runs), lambda part: draw_evolution(part, runs))
-    if networks:
-        parts['network'] = (network_size(networks), lambda part: draw_network(part, networks))
-    if _suffix(out):
-        files = {Path(out): [*parts.values()]}
-    else:
-        files = {Path(out, f'{name}.png'): [part] for name, part in parts.items()}
-    for path, members in files.items():
-        widths, heights = zip(*(size for size, _ in members))
-        figure = Figure((max(widths), sum(heights)), layout='constrained')
-        pieces = figure.subfigures(len(members), squeeze=False, wspace=0, height_ratios=heights)
-        for piece, (_, draw) in zip(pieces[:, 0], members):
-            draw(piece)
-        save_figure(figure, path)
-    return list(files)
-
-
-def _suffix(out: str | Path) -> str:
-    """Suffix of a file to write; empty for a folder."""
+def _names_a_file(out: str) -> bool:
+    """Whether ``--out`` is one file rather than a folder."""
     path = Path(out)
-    suffix = path.suffix.lower()
-    if path.is_dir() or not suffix:
-        return ''
-    if suffix not in SUFFIXES:
-        raise ValueError(f'--out {str(out)!r} must be a folder or a file with one of the suffixes '
+    if path.is_dir() or not path.suffix:
+        return False
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(f'--out {out!r} must be a folder or a file with one of the suffixes '
                          f'{", ".join(SUFFIXES)}')
-    return suffix
+    return True
 
 
 def _load_sizes(args: argparse.Namespace) -> NetworkSizes:

@@ -42,7 +42,7 @@ class Race:
         batches: their number.
         first: batches of the first round; each round has twice as many in all.
         keep: candidates that stay in to the end.
-        on_round: is told ``(passes done, passes at most)``.
+        on_round: is told ``(passes done, batches of each candidate that is left)``.
 
     Raises:
         ValueError: there are no candidates or no batches.
@@ -75,8 +75,10 @@ class Race:
         seen = min(self.first, self.batches)
         while True:
             for candidate in alive:
-                own = self.losses[candidate]
-                own += [self._loss(candidate, batch) for batch in range(len(own), seen)]
+                losses = self.losses[candidate]
+                for batch in range(len(losses), seen):
+                    loss = float(self.lose(candidate, batch))
+                    losses.append(loss if math.isfinite(loss) else math.inf)
             alive.sort(key=lambda candidate: (np.mean(self.losses[candidate]), candidate))
             if self.on_round:
                 self.on_round(sum(map(len, self.losses)), seen)
@@ -89,10 +91,9 @@ class Race:
     @property
     def racers(self) -> list[Racer]:
         """What is known of each, by their numbers."""
-        best = min(range(len(self.losses)), key=lambda c: (-len(self.losses[c]), np.mean(
-            self.losses[c])))
-        return [Racer(tuple(own), *self._difference(c, best))
-                for c, own in enumerate(self.losses)]
+        numbers = range(len(self.losses))
+        best = min(numbers, key=lambda c: (-len(self.losses[c]), np.mean(self.losses[c])))
+        return [Racer(tuple(self.losses[c]), *self._difference(c, best)) for c in numbers]
 
     def _are_told_apart(self, alive: Sequence[int]) -> bool:
         if len(alive) > self.keep:
@@ -103,16 +104,11 @@ class Race:
             self._difference(other, alive[0]) for other in alive[1:]))
 
     def _difference(self, one: int, other: int) -> tuple[float, float]:
-        pairs = list(zip(self.losses[one], self.losses[other], strict=False))
-        differences = np.array([a - b for a, b in pairs])
+        differences = np.array([a - b for a, b in zip(self.losses[one], self.losses[other])])
         if not np.isfinite(differences).all():
             return math.inf, 0.0
-        count = len(differences)
         if one == other:
             return 0.0, 0.0
+        count = len(differences)
         noise = differences.std(ddof=1) / math.sqrt(count) if count > 1 else math.inf
         return float(differences.mean()), float(noise)
-
-    def _loss(self, candidate: int, batch: int) -> float:
-        loss = float(self.lose(candidate, batch))
-        return loss if math.isfinite(loss) else math.inf

@@ -1,5 +1,6 @@
 """Sizes of the image for a trained network, by its losses at them."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -30,8 +31,8 @@ class SearchResult:
     Attributes:
         tried: the sizes, the best first.
         racers: the losses of each, in the same order.
-        plain: the place in ``tried`` of the smaller input: the size whose aspect is nearest to
-            the image's own.
+        plain: the place in ``tried`` of the plain smaller input, whose aspect is nearest to the
+            image's own.
     """
 
     tried: tuple[ImageSize, ...]
@@ -100,55 +101,48 @@ def search_sizes(model: nn.Module, loss: Callable[[nn.Module, Any], Tensor | flo
             f'{type(model).__name__} has {len(images)} levels that resize its image, and a search '
             "needs one: convert_dynopool(network, levels='image') gives it")
     name, = images
-    inner = [other for other in levels if other != name]
-    device = levels[name].parameter.device
     counted = cost.counted(model)
-    before = {other: level.parameter.detach().clone() for other, level in levels.items()}
     sizes = ImageSizes(cost, counted, name, levels[name].multiple, levels[name].bounds)
     wanted = target * counted({other: [1.0, 1.0] for other in levels})
-    at_start = dict.fromkeys(inner, (1.0, 1.0))
+    at_start = {other: (1.0, 1.0) for other in levels if other != name}
+    before = {level: level.parameter.detach().clone() for level in levels.values()}
     known: dict[tuple[int, int], float] = {}
 
-    def run(tried: Sequence[ImageSize]) -> tuple[list[ImageSize], list[Racer]]:
+    def race(tried: Sequence[ImageSize]) -> tuple[list[ImageSize], list[Racer]]:
         def lose(candidate: int, batch: int) -> float:
             size = tried[candidate]
-            if (id(size), batch) in known:  # from the race of the image alone
-                return known[id(size), batch]
-            for other, scale in {**at_start, name: size.scale, **size.inner}.items():
-                levels[other].set_alpha_([1 / s for s in scale])
-            with undisturbed(model):
-                seed_all(seed + batch)
-                lost = float(mean_over_ranks(loss(model, batches[batch]), device))
-            known[id(size), batch] = lost
-            return lost
+            key = id(size), batch
+            if key not in known:  # else from the race of the image alone
+                for other, scale in {**at_start, name: size.scale, **size.inner}.items():
+                    levels[other].set_alpha_([1 / s for s in scale])
+                with undisturbed(model):
+                    seed_all(seed + batch)
+                    known[key] = float(mean_over_ranks(
+                        loss(model, batches[batch]), levels[name].parameter.device))
+            return known[key]
 
-        race = Race(lose, len(tried), len(batches), first, keep, on_round)
-        order, racers = race.run(), race.racers
+        run = Race(lose, len(tried), len(batches), first, keep, on_round)
+        order, racers = run.run(), run.racers
         return [tried[c] for c in order], [racers[c] for c in order]
 
     try:
         with torch.no_grad(), norms_by_batch(model):
-            tried, racers = run(sizes.at(wanted, at_start))
-            if inner:
-                best = tried[:keep]
-                tried, racers = run([*tried, *_inner_sizes(sizes, wanted, inner, best)])
+            tried, racers = race(sizes.at(wanted, at_start))
+            aspects = [size.aspect for size in tried[:keep]]
+            inner = list(tried)
+            # One of the inner levels resizes, too, and images of about the best aspects pay less.
+            for level, scale in itertools.product(at_start, _INNER_SCALES):
+                with suppress(ValueError):  # no image in its bounds is so large that it costs that
+                    inner += sizes.at(wanted, at_start | {level: scale}, aspects)
+            if at_start:
+                tried, racers = race(inner)
     finally:
         with torch.no_grad():
-            for other, level in levels.items():
-                level.parameter.copy_(before[other])
+            for resize, parameter in before.items():
+                resize.parameter.copy_(parameter)
     plain = min((c for c, size in enumerate(tried) if not size.inner),
                 key=lambda c: abs(tried[c].aspect))
     return SearchResult(tuple(tried), tuple(racers), plain)
-
-
-def _inner_sizes(sizes: ImageSizes, wanted: float, inner: Sequence[str],
-                 best: Sequence[ImageSize]) -> Iterator[ImageSize]:
-    """One of the inner levels resizes, too, and images of about the best aspects pay less."""
-    for level in inner:
-        for scale in _INNER_SCALES:
-            at_level = dict.fromkeys(inner, (1.0, 1.0)) | {level: scale}
-            with suppress(ValueError):  # no image in its bounds is so large that it costs that
-                yield from sizes.at(wanted, at_level, [one.aspect for one in best])
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from mmseg_dynopool.analysis.theoretical_field import Box, theoretical_field
+from mmseg_dynopool.conversion import convert_dynopool
 from mmseg_dynopool.layers import DynOPool, FixedDynOPool, FixedImageResize, ImageResize
 from mmseg_dynopool.models import DynOPoolHRNet
 from support.networks import Pooled, kaiming_segmentor
@@ -167,6 +168,13 @@ def test_a_converted_network_against_random_weights(kind, rule):
 def test_fixed_poolings_count_their_whole_window():
     network = nn.Sequential(nn.MaxPool2d(3, 2, 1), nn.Conv2d(3, 4, 1), nn.AvgPool2d((2, 1)))
     assert extents(network, (32, 32)) == [(5, 3)]
+
+
+def test_a_pooling_that_keeps_its_stride_counts_its_whole_window():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.MaxPool2d(3, 2, 1), nn.Conv2d(4, 4, 3))
+    expected = extents(network, (64, 64))
+    assert expected == [(7 + 2 * 4, 7 + 2 * 4)]
+    assert extents(convert_dynopool(network, 'keep'), (64, 64)) == expected  # all scales are 1
 
 
 def test_transformers_are_named():

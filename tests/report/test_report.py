@@ -20,8 +20,7 @@ from mmseg_dynopool.costs import count_gmacs
 from mmseg_dynopool.costs.budget import Outcome
 from mmseg_dynopool.models import DynOPoolHRNet, count_network_gmacs
 from mmseg_dynopool.report.collect import collect
-from mmseg_dynopool.report.page import make_page
-from mmseg_dynopool.report.run_report import run_report
+from mmseg_dynopool.report.page import make_page, run_report
 from support.pages import Page
 
 

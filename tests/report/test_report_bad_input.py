@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from mmseg_dynopool.report.run_report import run_report
+from mmseg_dynopool.report.page import run_report
 
 
 @pytest.fixture
