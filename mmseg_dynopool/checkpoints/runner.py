@@ -16,9 +16,9 @@ from .checkpoint import Checkpoint
 
 
 def build_runner(cfg: Config) -> runner.Runner:
-    """The runner of a config: a `Runner`, or of its ``runner_type``, as mmseg's tools build it.
+    """The runner of a config: a `Runner`, or of its ``runner_type``.
 
-    The copy of the config that mmengine writes to the work dir is one that is read back as it is.
+    The copy of the config in the work dir is one that is read back as it is.
     """
     built = RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)
     copied = Path(built.work_dir, Path(built.cfg.filename or f'{built.timestamp}.py').name)

@@ -27,7 +27,7 @@ def build_dataset(settings: dict) -> Any:
         if ' registry. ' in str(error):  # mmengine's, of a name
             mend = ('name the module of each class of your own in custom_imports, whose list takes '
                     "the place of that in the config's _base_")
-        raise ValueError(next(_reasons(settings), '') or
+        raise ValueError(next(_missing(settings), '') or
                          f'the data set {type_name(settings)} cannot be built '
                          f'({type(error).__name__}: {error}); {mend}') from error
     if hasattr(dataset, '__len__') and not len(dataset):
@@ -35,16 +35,16 @@ def build_dataset(settings: dict) -> Any:
     return dataset
 
 
-def _reasons(settings: dict) -> Iterator[str]:
-    """What may be wrong with a data set that cannot be built."""
+def _missing(settings: dict) -> Iterator[str]:
+    """What a data set that cannot be built may lack."""
     for plain in without_wrappers(settings):
         root, prefixes = plain.get('data_root') or '', plain.get('data_prefix')
-        folders = {f' ({key})': prefix for key, prefix in prefixes.items()} if isinstance(
-            prefixes, dict) else {'': ''}
+        folders = prefixes if isinstance(prefixes, dict) else {'': prefixes}
         for key, prefix in folders.items():
             folder = str(Path(root, prefix or ''))
             if '://' not in f'{root}{prefix}' and not Path(folder).is_dir():
-                yield (f'the folder {folder!r}{key} does not exist; see docs/data.md, or set '
+                of = f' ({key})' if key else ''
+                yield (f'the folder {folder!r}{of} does not exist; see docs/data.md, or set '
                        'data_root of the data set')
         listed = plain.get('ann_file') or ''
         if listed and '://' not in f'{root}{listed}' and not Path(root, listed).exists():
@@ -66,6 +66,12 @@ def without_wrappers(settings: dict) -> list[dict]:
     if isinstance(inner, (list, tuple)) and all(isinstance(part, dict) for part in inner):
         return [plain for part in inner for plain in without_wrappers(part)]
     return [settings]
+
+
+def dataset_of(loader: Any) -> dict:
+    """The settings of a data loader's data set, of several the first; empty where it has none."""
+    settings = loader.get('dataset') if isinstance(loader, dict) else None
+    return without_wrappers(settings or {})[0]
 
 
 def parts_of(dataset: Any) -> list:
@@ -90,24 +96,23 @@ def spread(count: int, chosen: int) -> list[int]:
 def load_sample(dataset: BaseDataset, index: int) -> tuple[np.ndarray | None, np.ndarray | None]:
     """An image and its label map, as the data set's own pipeline loads them.
 
-    Its transforms run, whatever they are, until both are there; they are taken at that moment,
-    before any augmentation.
+    Its transforms run until both are there, so before any augmentation.
 
     Returns:
         ``(image (H, W, C), label map (H, W))``; None where no transform gives an ``img``, or a
         ``gt_seg_map``.
     """
-    sample, found = dataset.get_data_info(index), dict(img=None, gt_seg_map=None)
+    sample, found = dataset.get_data_info(index), {}
     for step in steps_of(dataset):
         sample = step(sample)
         if not isinstance(sample, dict):
             break
-        for key, value in found.items():
-            if value is None and isinstance(sample.get(key), np.ndarray):
+        for key in ('img', 'gt_seg_map'):
+            if key not in found and isinstance(sample.get(key), np.ndarray):
                 found[key] = sample[key].copy()
-        if all(value is not None for value in found.values()):
+        if len(found) == 2:
             break
-    return found['img'], found['gt_seg_map']
+    return found.get('img'), found.get('gt_seg_map')
 
 
 def read_samples(dataset: dict, images: int
@@ -131,11 +136,10 @@ def read_samples(dataset: dict, images: int
     samples = [(part, index) for part in parts for index in range(len(part))]
     for which in spread(len(samples), images):
         part, index = samples[which]
-        info = part.get_data_info(index)
         image, label = load_sample(part, index)
         if image is None or label is None:
             raise ValueError('the pipeline of the data set loads no label maps, got '
                              f'{[type(step).__name__ for step in steps_of(part)]}; add '
                              "dict(type='LoadAnnotations')")
-        yield info.get('img_path', f'image {index}'), image, label, getattr(
-            part, 'ignore_index', 255)
+        path = part.get_data_info(index).get('img_path', f'image {index}')
+        yield path, image, label, getattr(part, 'ignore_index', 255)

@@ -14,7 +14,7 @@ from mmseg.datasets.transforms import LoadImageFromNDArray
 from mmseg_dynopool.config import enter_scope, find_type
 
 from .images import IMAGE_SUFFIXES, check_image
-from .listing import without_wrappers
+from .listing import dataset_of
 
 
 class ImagePipeline:
@@ -31,13 +31,11 @@ class ImagePipeline:
         suffixes: of the files that are images, for a folder of them.
 
     Raises:
-        ValueError: the config has neither, or it cannot be built.
+        ValueError: the config has neither.
     """
 
     def __init__(self, cfg: Config):
-        loader = cfg.get('test_dataloader')
-        dataset = without_wrappers((loader.get('dataset') if isinstance(loader, dict) else {})
-                                   or {})[0]
+        dataset = dataset_of(cfg.get('test_dataloader'))
         settings = cfg.get('test_pipeline') or dataset.get('pipeline')
         if not settings:
             raise ValueError('the config has neither test_pipeline nor '
@@ -63,7 +61,7 @@ class ImagePipeline:
         loaded = None
         for step in self.steps:
             if type(step) is LoadImageFromFile and str(path).lower().endswith('.npy'):
-                sample.update(img=_read_array(path))
+                sample['img'] = _read_array(path)
                 step = LoadImageFromNDArray(to_float32=step.to_float32)
             elif type(step) is LoadImageFromFile:
                 check_image(path)
@@ -83,7 +81,7 @@ class ImagePipeline:
 
 
 def _image_suffix(dataset: dict) -> str:
-    """What the names of a data set's images end in; empty, which all do, where that is unknown."""
+    """What the names of a data set's images end in; empty where that is unknown."""
     if dataset.get('img_suffix'):
         return dataset['img_suffix']
     kind = find_type(DATASETS, dataset)
