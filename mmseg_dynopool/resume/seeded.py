@@ -1,9 +1,8 @@
 """Random augmentation as a function of a sample's place in the training.
 
-Stock loaders draw from generators whose state depends on all that came before, in each worker
-process apart, so that a resumed run sees other crops. Here every sample is drawn with a seed of
-its own: the data of iteration k are the same whether the run was interrupted or not, and whatever
-the number of workers.
+The generators of stock loaders depend on all that came before, in each worker process apart. Here
+every sample is drawn with a seed of its own: the data of iteration k are the same whether the run
+was interrupted or not, and whatever the number of workers.
 """
 
 import random
@@ -82,9 +81,8 @@ class SeededSampler(Sampler):
 class SeededDataset(Dataset):
     """The data set of a config, each sample drawn with the seed beside its index.
 
-    The indices are those of [`SeededSampler`][mmseg_dynopool.resume.SeededSampler].
-
-    Whatever else is read or set of it is the data set's own.
+    The indices are those of [`SeededSampler`][mmseg_dynopool.resume.SeededSampler]. Whatever else is
+    read or set of it is the data set's own.
 
     Args:
         dataset: the data set or its config.
