@@ -29,8 +29,7 @@ def config_path(name: str) -> str:
             with or without that, as ``_base_/schedules/iters_80k.py``.
 
     Raises:
-        FileNotFoundError: there is no such config; the message names the nearest ones. Or the
-            package was installed without configs.
+        FileNotFoundError: there is no such config, or the package was installed without configs.
 
     Examples:
         The first line of a config of your own, wherever it lies:

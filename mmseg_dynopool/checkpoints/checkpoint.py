@@ -81,18 +81,17 @@ class Checkpoint:
 
     @property
     def meta(self) -> dict:
-        """What was noted beside the weights: iteration, seed, versions, classes; may be empty."""
+        """What was noted beside the weights: iteration, seed, versions, classes."""
         meta = self.content.get('meta')
         return dict(meta) if isinstance(meta, dict) else {}
 
     def verify(self, model: nn.Module, part: str = '', resume: bool = False,
                scales: bool = False, partly: bool = False) -> None:
-        """Check that the checkpoint fills every weight of ``model``.
+        """Check that the checkpoint fills every weight of ``model``; mmengine loads what fits.
 
-        mmengine loads what fits and logs the rest, so that a wrong file gives a network of random
-        weights. Missing scales are allowed: a stock network's checkpoint fits. Scales of poolings
-        that the network has not, and those of another kind of pooling, are refused. Learned ones
-        fit a network of constant scales and the reverse.
+        Missing scales are allowed: a stock network's checkpoint fits. Scales of poolings that the
+        network has not, and those of another kind of pooling, are refused. Learned ones fit a
+        network of constant scales and the reverse.
 
         Args:
             model: the network.

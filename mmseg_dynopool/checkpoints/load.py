@@ -21,8 +21,8 @@ def load_network(cfg: Config, checkpoint: Checkpoint | str | None, device: str =
         cfg: the config.
         checkpoint: its weights, or their file or URL. None leaves the network untrained.
         device: e.g. ``'cuda:0'``.
-        scales: require that the weights hold the learned scales of a network that has some; a
-            stock network's checkpoint fits without, at the initial ones.
+        scales: require the learned scales of a network that has some; without, a stock network's
+            checkpoint fits, too.
 
     Returns:
         A network for the inference of mmseg or mmpretrain, in evaluation mode.

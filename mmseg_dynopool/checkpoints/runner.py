@@ -33,8 +33,7 @@ def build_runner(cfg: Config) -> runner.Runner:
 class Runner(runner.Runner):
     """mmengine's `Runner`, which reads a checkpoint once and runs no code of it.
 
-    `load_from` and `resume` load a [`Checkpoint`][mmseg_dynopool.checkpoints.Checkpoint]. The
-    arguments are those of mmengine's.
+    `load_from` and `resume` load a [`Checkpoint`][mmseg_dynopool.checkpoints.Checkpoint].
 
     Attributes:
         checkpoint: one that was read already, used when its path is asked for, then dropped.
@@ -58,11 +57,7 @@ class Runner(runner.Runner):
                         strict: bool = False, revise_keys: list = [(r'^module.', '')]) -> dict:  # noqa: B006  mmengine's default
         """Load a checkpoint's weights, and give hooks what belongs to them.
 
-        Args:
-            filename: the file or URL.
-            map_location: not used: tensors are read to the CPU, and copied to where they belong.
-            strict: refuse weights that are missing or left over.
-            revise_keys: pairs of a pattern and its replacement, applied to the weights' names.
+        The arguments are mmengine's, but tensors are read to the CPU, whatever ``map_location``.
 
         Raises:
             ValueError: it cannot be read, or holds more than a training writes.

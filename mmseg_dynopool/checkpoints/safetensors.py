@@ -16,12 +16,9 @@ _MISSING = "safetensors files need the package safetensors: pip install 'mmseg_d
 
 
 def save_safetensors(state: dict, path: str | Path, meta: dict | None = None) -> None:
-    """Write weights and buffers.
+    """Write the weights and buffers of a ``state_dict()``.
 
-    Args:
-        state: a network's ``state_dict()``.
-        path: the file.
-        meta: what mmseg keeps beside the weights, e.g. ``dict(dataset_meta=...)``; as JSON.
+    ``meta`` is what mmseg keeps beside them, e.g. ``dict(dataset_meta=...)``; as JSON.
 
     Raises:
         ImportError: the package safetensors is not installed.
@@ -49,14 +46,11 @@ def save_safetensors(state: dict, path: str | Path, meta: dict | None = None) ->
 
 def load_from_safetensors(filename: str,
                           map_location: str | torch.device | Callable | None = 'cpu') -> dict:
-    """Load such a file wherever mmengine takes a checkpoint: ``load_from``, ``init_model``.
+    """Load such a file, wherever mmengine takes a checkpoint, as a dict of `state_dict` and `meta`.
 
     Args:
         filename: path or URL.
         map_location: device of the tensors; what is no device leaves them on the CPU.
-
-    Returns:
-        A dict of `state_dict` and `meta`.
 
     Raises:
         ImportError: the package safetensors is not installed.

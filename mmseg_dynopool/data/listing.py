@@ -120,8 +120,7 @@ def read_samples(dataset: dict, images: int
     """Images and label maps of a config's data set as they lie on the disk, evenly spread.
 
     Yields:
-        ``(path of the image, image (H, W, C), label map (H, W), value of ignored pixels)``, at
-        most ``images`` of them.
+        ``(path of the image, image (H, W, C), label map (H, W), value of ignored pixels)``.
 
     Raises:
         ValueError: the data set is empty or none of mmengine's, its pipeline loads no label maps,

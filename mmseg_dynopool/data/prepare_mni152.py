@@ -30,9 +30,8 @@ def prepare_mni152(out_dir: str | Path, plane: str = 'axial', thick: int | None 
         out_dir: folder of the new data set.
         plane: of the images: ``'axial'``, 192 x 160 pixels of 1 mm, or ``'coronal'`` or
             ``'sagittal'``, as a scanner of axial slices gives them: a row is a slice.
-        thick: mm of such a slice, 1 to 8: image and tissue are averaged over it, and each pixel
-            has noise. The number of rows is a multiple of 8, of columns 160 (coronal) or 192. Of
-            the planes coronal and sagittal alone; default 1.
+        thick: mm of such a slice, 1 to 8, default 1: image and tissue are averaged over it, and
+            each pixel has noise. There are a multiple of 8 rows and 160 (coronal) or 192 columns.
 
     Returns:
         Images by split.

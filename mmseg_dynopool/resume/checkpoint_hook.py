@@ -55,6 +55,8 @@ class SafeCheckpointHook(CheckpointHook):
         (1000, {'backend': 'mmseg_dynopool.whole_file'})
     """
 
+    file_backend: LocalBackend
+
     def __init__(self, *args: Any, **kwargs: Any):
         if kwargs.get('backend_args') is None and '://' not in str(kwargs.get('out_dir')):
             kwargs['backend_args'] = dict(backend=_BACKEND)
@@ -82,7 +84,8 @@ class SafeCheckpointHook(CheckpointHook):
     @contextmanager
     def _removing_afterwards(self) -> Iterator[None]:
         """Postpone what the parent removes, which it does before it writes."""
-        backend, outdated = self.file_backend, []
+        outdated: list[str] = []
+        backend = self.file_backend
         self.file_backend = copy.copy(backend)
         self.file_backend.remove = outdated.append
         try:

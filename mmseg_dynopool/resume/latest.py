@@ -49,9 +49,6 @@ def resume_from_latest(cfg: Config) -> Checkpoint | None:
     Without one the training starts, from the weights of ``load_from`` if any. A run without a seed
     of its own goes on with the one it was started with, so that its data keep their order.
 
-    Args:
-        cfg: the config, with its `work_dir`; it is changed.
-
     Returns:
         The checkpoint, read; None without one.
 
