@@ -70,10 +70,10 @@ def load_from_safetensors(filename: str,
         from safetensors import SafetensorError, safe_open
     except ImportError as error:
         raise ImportError(_MISSING) from error
-    device = str(map_location) if isinstance(map_location, (str, torch.device)) else 'cpu'
+    device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
     try:
-        with get_local_path(filename) as path, safe_open(path, 'pt', device) as file:
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        with get_local_path(filename) as path, safe_open(path, framework='pt') as file:
+            state = {key: file.get_tensor(key).to(device) for key in file.keys()}  # noqa: SIM118
             meta = json.loads((file.metadata() or {}).get('meta', '{}'),
                               object_hook=_with_whole_keys)
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
