@@ -24,10 +24,6 @@ def read_config(path: str, options: dict | None = None, needs: Sequence[str] = (
     """Read a config with the settings of ``needs``; ``options`` override others.
 
     ``path`` may be the name of one of the package's own, with or without ``configs/`` before it.
-
-    Raises:
-        SystemExit: there is no such file.
-        ValueError: it cannot be read or lacks a setting, or an option does not fit.
     """
     if not Path(path).is_file():
         try:

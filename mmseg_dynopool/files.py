@@ -9,12 +9,7 @@ import numpy as np
 
 
 def check_folder(path: str | Path) -> Path:
-    """Check that a folder can be written, or made where it is not there; make none yet.
-
-    Raises:
-        ValueError: a file is in the way.
-        OSError: a permission is lacking, the disk is read-only, or the like.
-    """
+    """Check that a folder can be written, or made where it is not there; make none yet."""
     path = Path(path)
     there = next(part for part in (path, *path.parents, Path()) if os.path.lexists(part))
     if not there.is_dir():
@@ -45,11 +40,7 @@ def make_folder(path: str | Path) -> Path:
 
 
 def write_file(path: str | Path, content: bytes) -> None:
-    """Write a file through a hidden one beside it: ``path`` is whole, or as it was before.
-
-    Raises:
-        ValueError, OSError: see `check_folder`, or the disk is full.
-    """
+    """Write a file through a hidden one beside it: ``path`` is whole, or as it was before."""
     path = Path(path)
     part = make_folder(path.parent) / f'.{path.name}.part'
     try:

@@ -8,11 +8,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def installed_folder(name: str) -> Path:
-    """The folder ``configs`` or ``tools`` of this installation.
-
-    Raises:
-        FileNotFoundError: the package was installed without them.
-    """
+    """The folder ``configs`` or ``tools`` of this installation."""
     for root in (_PACKAGE / '.mim', _PACKAGE.parent):
         if (root / 'model-index.yml').is_file():
             return root / name

@@ -196,9 +196,6 @@ def read_pretrained(model: nn.Module) -> None:
     These are its modules' ``init_cfg=dict(type='Pretrained', checkpoint=...)``, which
     ``pretrained=...`` becomes, too. mmengine reads them again, and would run code of them; of two
     URLs that end in one name it would take the first one's weights for both.
-
-    Raises:
-        ValueError: one cannot be fetched or read, or holds more than a training writes.
     """
     for module in model.modules():
         reader = getattr(type(module), 'init_weights', None)

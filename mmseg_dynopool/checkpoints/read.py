@@ -44,13 +44,8 @@ def _training_types() -> list:
 def read_file(path: str) -> Any:
     """The content of a checkpoint, its tensors on the CPU.
 
-    Args:
-        path: a file, or a URL: of http, or of another scheme that mmengine knows; those such as
-            ``open-mmlab://`` name files of their own projects, which are trusted.
-
-    Raises:
-        ValueError: there is no such file, it cannot be read, or it holds more than a training
-            writes and is not trusted.
+    Of a file, or a URL: of http, or of another scheme that mmengine knows; those such as
+    ``open-mmlab://`` name files of their own projects, which are trusted.
     """
     if path.endswith('.onnx'):
         raise ValueError(f'{path} is an ONNX file, which serves inference alone; give the '
@@ -68,9 +63,8 @@ def read_file(path: str) -> Any:
     except Exception as error:  # of many types
         if foreign := re.search(r'GLOBAL ([\w.]+)', str(error)):
             raise ValueError(
-                f'{path} holds more than a training writes: {foreign[1]}. Reading such '
-                f'a file can run any code; if you trust it, set the environment variable {TRUST}=1'
-            ) from error
+                f'{path} holds more than a training writes: {foreign[1]}. Reading such a file can '
+                f'run any code; if you trust it, set the environment variable {TRUST}=1') from error
         reason = f'{type(error).__name__}: {error}'.partition('. ')[0]
         raise ValueError(f'{path} cannot be read as a checkpoint ({reason}): it is none, or its '
                          'writing, download or copy was cut off') from error
@@ -81,9 +75,6 @@ def fetch(url: str) -> Path:
 
     That names files by the end of their URLs alone, so each gets a name of its own here. Where it
     cannot be downloaded, a file of torch.hub's name is taken, as on machines without a network.
-
-    Raises:
-        ValueError: it cannot be downloaded.
     """
     cached = Path(torch.hub.get_dir(), 'checkpoints', Path(urlsplit(url).path).name)
     own = cached.with_name(f'{sha256(url.encode()).hexdigest()[:12]}-{cached.name}')

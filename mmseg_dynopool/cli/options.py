@@ -148,11 +148,7 @@ def end_distributed_run() -> None:
 
 
 def enable_amp(cfg: Config) -> None:
-    """Train in mixed precision: as mmseg does on GPUs, in bfloat16 on a machine without.
-
-    Raises:
-        ValueError: the config has an optimizer wrapper of another type.
-    """
+    """Train in mixed precision: as mmseg does on GPUs, in bfloat16 on a machine without."""
     wrapper = cfg.optim_wrapper
     kind = type_name(wrapper) or 'OptimWrapper'
     if kind in ('AmpOptimWrapper', 'CPUAmpOptimWrapper'):

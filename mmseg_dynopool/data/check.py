@@ -30,13 +30,9 @@ def check_data(cfg: Config, *dataloaders: str) -> None:
 
     A few samples of each are read, as its own pipeline loads them. A label map with other values
     than the classes and ``ignore_index``, of another size than its image, with several channels or
-    16 bits is an error where the loss or the metric would fail, else a warning. Of data sets of
+    16 bits is a ValueError where the loss or the metric would fail, else a warning. Of data sets of
     other kinds than mmengine's, the log says that they were not looked at. ``dataloaders`` are
     names in the config.
-
-    Raises:
-        ValueError: a data set cannot be built or is empty, a file is missing or malformed; the
-            message names it.
     """
     enter_scope(cfg)
     for name in dataloaders:
@@ -145,11 +141,7 @@ class _Check:
             self._warn('labels', problem)
 
     def _check_sample(self, index: int, info: dict, allowed: LabelRange | None) -> str:
-        """Read a sample as the data set's own pipeline loads it.
-
-        Returns:
-            What is odd of the label map's size, if anything.
-        """
+        """Read a sample; what is odd of its label map's size, if anything."""
         path = info.get('seg_map_path')
         try:
             image, label = load_sample(self.dataset, index)

@@ -10,11 +10,7 @@ IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.npy', '.png', '.tif', '.tiff', '.we
 
 
 def find_images(path: str | Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
-    """The image at ``path``, or all files in the folder ``path`` that end in one of ``suffixes``.
-
-    Raises:
-        ValueError: there is nothing at ``path``, or a folder without images.
-    """
+    """The image at ``path``, or all files in this folder that end in one of ``suffixes``."""
     path = Path(path)
     if path.is_file():
         return [path]
@@ -29,11 +25,7 @@ def find_images(path: str | Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> l
 
 
 def check_image(path: str | Path) -> None:
-    """Check what OpenCV would not notice of an image file, or fill in.
-
-    Raises:
-        ValueError: it cannot be opened, is empty, or is a JPEG whose end is missing.
-    """
+    """Refuse what OpenCV would not notice of an image file, or fill in, as a JPEG's missing end."""
     try:
         if not Path(path).stat().st_size:
             raise ValueError(f'the image {path} is empty; copy it again')

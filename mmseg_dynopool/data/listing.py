@@ -13,11 +13,7 @@ from mmseg_dynopool.config import type_name
 
 
 def build_dataset(settings: dict) -> Any:
-    """Build a data set as mmengine's runner does.
-
-    Raises:
-        ValueError: it cannot be built, or is empty; the message says why, if that can be told.
-    """
+    """Build a data set as mmengine's runner does; a ValueError tells why there is none."""
     try:
         dataset = DATASETS.build(settings)
         if hasattr(dataset, 'full_init'):
@@ -94,13 +90,10 @@ def spread(count: int, chosen: int) -> list[int]:
 
 
 def load_sample(dataset: BaseDataset, index: int) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """An image and its label map, as the data set's own pipeline loads them.
+    """An image ``(H, W, C)`` and its label map ``(H, W)``, as the data set's pipeline loads them.
 
-    Its transforms run until both are there, so before any augmentation.
-
-    Returns:
-        ``(image (H, W, C), label map (H, W))``; None where no transform gives an ``img``, or a
-        ``gt_seg_map``.
+    Its transforms run until both are there, so before any augmentation. None where none gives an
+    ``img``, or a ``gt_seg_map``.
     """
     sample, found = dataset.get_data_info(index), {}
     for step in steps_of(dataset):
@@ -121,10 +114,6 @@ def read_samples(dataset: dict, images: int
 
     Yields:
         ``(path of the image, image (H, W, C), label map (H, W), value of ignored pixels)``.
-
-    Raises:
-        ValueError: the data set is empty or none of mmengine's, its pipeline loads no label maps,
-            or ``images`` is below 1.
     """
     if images < 1:
         raise ValueError(f'images must be at least 1, got {images}')

@@ -24,14 +24,8 @@ class ImagePipeline:
     maps. An array in a ``.npy`` file, ``(H, W, C)`` or ``(H, W)``, takes the place of what
     ``LoadImageFromFile`` reads; any other loader reads its files itself.
 
-    Args:
-        cfg: the config.
-
     Attributes:
         suffixes: of the files that are images, for a folder of them.
-
-    Raises:
-        ValueError: the config has neither.
     """
 
     def __init__(self, cfg: Config):
@@ -49,14 +43,7 @@ class ImagePipeline:
             self.suffixes = [_image_suffix(dataset)]
 
     def __call__(self, path: str | Path) -> tuple[np.ndarray, Any]:
-        """Read an image.
-
-        Returns:
-            ``(the image as it was loaded, what the pipeline made of it)``.
-
-        Raises:
-            ValueError: it cannot be read, or a transform fails on it; the message names both.
-        """
+        """``(the image as it was loaded, what the pipeline made of it)``."""
         sample: Any = dict(img_path=str(path))
         loaded = None
         for step in self.steps:

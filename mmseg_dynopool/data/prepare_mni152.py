@@ -35,10 +35,6 @@ def prepare_mni152(out_dir: str | Path, plane: str = 'axial', thick: int | None 
 
     Returns:
         Images by split.
-
-    Raises:
-        ImportError: nilearn is not installed.
-        ValueError: an argument is out of range, or ``out_dir`` is or lies in a file.
     """
     if plane not in _SLICES:
         raise ValueError(f'plane must be one of {list(_SLICES)}, got {plane!r}')

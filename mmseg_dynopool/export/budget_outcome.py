@@ -19,9 +19,6 @@ def budget_outcome(cfg: Config, model: nn.Module, checkpoint: Checkpoint) -> Out
     ``model`` has the weights of ``checkpoint``, and ``cfg`` is of its training. None where there is
     no budget, or where its time was measured in the training and the checkpoint holds weights
     alone.
-
-    Raises:
-        ValueError: the budget's latency model cannot be read.
     """
     options = HOOKS.build(hook_options(cfg)).options if hook_options(cfg) else CostOptions()
     of_model = getattr(model, 'cost_options', {})
