@@ -29,8 +29,7 @@ if not _problem:
         with redirect_stdout(sys.stderr):  # stdout is for results; mmseg prints as it is imported
             import_module('.checkpoints', __name__)
             import_module('.resume', __name__)
-            from .data.fashion_scenes import FashionScenesDataset
-            from .data.mni152 import MNI152TissueDataset
+            from .data.datasets import FashionScenesDataset, MNI152TissueDataset
             from .hooks import DynOPoolHook
             from .models import (
                 DynOPoolBackbone,

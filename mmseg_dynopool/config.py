@@ -24,10 +24,6 @@ def read_config(path: str, options: dict | None = None, needs: Sequence[str] = (
     """Read a config with the settings of ``needs``; ``options`` override others.
 
     ``path`` may be the name of one of the package's own, with or without ``configs/`` before it.
-
-    Raises:
-        SystemExit: there is no such file.
-        ValueError: it cannot be read or lacks a setting, or an option does not fit.
     """
     if not Path(path).is_file():
         try:
@@ -40,11 +36,10 @@ def read_config(path: str, options: dict | None = None, needs: Sequence[str] = (
         cause: BaseException = error
         while cause.__context__ is not None:
             cause = cause.__context__
-        raise ValueError(f'the config {path!r} cannot be read: {type(error).__name__}: {error}. '
-                         + (f'It began with {type(cause).__name__}: {cause}. '
-                            if isinstance(cause, ImportError) and cause is not error else '') +
-                         'A config is a .py file of settings; mend it, or the one in its _base_'
-                         ) from error
+        began = f' It began with {type(cause).__name__}: {cause}.' * isinstance(cause, ImportError)
+        raise ValueError(f'the config {path!r} cannot be read: {type(error).__name__}: {error}.'
+                         f'{began} A config is a .py file of settings; mend it, or the one in its '
+                         '_base_') from error
     try:
         cfg.merge_from_dict(options or {})
     except Exception as error:  # from mmengine, of many types
@@ -101,14 +96,10 @@ def metrics_of(evaluator: Any) -> list[dict]:
 
 
 def dynopool_parts(model_cfg: dict) -> dict[str, dict]:
-    """The parts of a network that take ``dynopool`` options, by their dotted paths in its config.
+    """The parts of a config's ``model`` that take ``dynopool`` options, by their dotted paths.
 
-    Args:
-        model_cfg: the ``model`` of a config.
-
-    Returns:
-        Each ``DynOPoolBackbone`` and ``DynOPoolHRNet``, the settings themselves. The short form,
-        ``model.dynopool``, gives the ``DynOPoolBackbone`` that it stands for.
+    These are each ``DynOPoolBackbone`` and ``DynOPoolHRNet``, the settings themselves. The short
+    form, ``model.dynopool``, gives the ``DynOPoolBackbone`` that it stands for.
     """
     parts = dict(_parts_in(model_cfg, ''))
     if model_cfg.get('dynopool') is not None:
@@ -118,27 +109,21 @@ def dynopool_parts(model_cfg: dict) -> dict[str, dict]:
 
 
 def _parts_in(node: object, path: str) -> Iterator[tuple[str, dict]]:
-    if isinstance(node, dict):
-        if type_name(node) in ('DynOPoolBackbone', 'DynOPoolHRNet'):
-            yield path, node
-            return
-        children = list(node.items())
-    else:
-        children = list(enumerate(node)) if isinstance(node, (list, tuple)) else []
-    for key, child in children:
+    if isinstance(node, (list, tuple)):
+        node = dict(enumerate(node))
+    if not isinstance(node, dict):
+        return
+    if type_name(node) in ('DynOPoolBackbone', 'DynOPoolHRNet'):
+        yield path, node
+        return
+    for key, child in node.items():
         yield from _parts_in(child, f'{path}.{key}'.removeprefix('.'))
 
 
 def conversion_of(model_cfg: dict, part: str = 'backbone') -> tuple[dict, dict] | None:
-    """The stock settings of a network's part and the options by which it is converted.
+    """The stock settings of a part of a ``model`` and the options by which it is converted.
 
-    Args:
-        model_cfg: the ``model`` of a config. It has ``dynopool`` options, or the part is
-            ``dict(type='DynOPoolBackbone', backbone=..., dynopool=...)``.
-        part: its dotted path.
-
-    Returns:
-        Both as in the config; None where the part is not converted.
+    ``part`` is its dotted path; None where it is not converted.
     """
     node = dynopool_parts(model_cfg).get(part)
     if node is None or type_name(node) != 'DynOPoolBackbone':
@@ -153,15 +138,14 @@ def counted_shape(cfg: Config) -> tuple[int, int] | None:
     """
     hooks = [hook for hook in cfg.get('custom_hooks') or [] if isinstance(hook, dict)]
     shapes = [options.get('gmacs_shape') for options in (cfg.model, *hooks)]
-    shape = next(filter(None, shapes), (cfg.model.get('data_preprocessor') or {}).get('size'))
-    return tuple(shape) if shape else None
+    crop = (cfg.model.get('data_preprocessor') or {}).get('size')
+    return next((tuple(shape) for shape in (*shapes, crop) if shape), None)
 
 
 def hook_options(cfg: Config) -> dict:
     """The options of a config's ``DynOPoolHook``; none where it has no such hook."""
-    hooks = [hook for hook in cfg.get('custom_hooks') or [] if isinstance(hook, dict)]
-    return next((dict(hook, type='DynOPoolHook') for hook in hooks
-                 if type_name(hook) == 'DynOPoolHook'), {})
+    return next((dict(hook, type='DynOPoolHook') for hook in cfg.get('custom_hooks') or []
+                 if isinstance(hook, dict) and type_name(hook) == 'DynOPoolHook'), {})
 
 
 def how_to_run(cfg: Config) -> dict:
@@ -173,8 +157,7 @@ def how_to_run(cfg: Config) -> dict:
 def adapt_to_devices(cfg: Config) -> Config:
     """On a machine without GPU, replace what needs one, in place.
 
-    - SyncBN becomes BN. mmengine reverts it by itself in a single process, but not among
-      several processes on CPUs, where torch's SyncBatchNorm cannot run.
+    - SyncBN, which cannot run among several processes on CPUs, becomes BN.
     - AmpOptimWrapper, which mmengine refuses there, becomes CPUAmpOptimWrapper.
     - Processes that torchrun started form their group over Gloo here and now, and DDP gets no
       device numbers: mmengine would ask CUDA for a device first.

@@ -15,11 +15,10 @@ _INDENT = '    '
 
 
 def config_text(cfg: Config) -> str:
-    """The settings of a config as Python text.
+    """The settings of a config as Python text, which mmengine reads back as they are.
 
-    Read by mmengine, it gives the same settings; ``{{ ... }}`` in a value stays what it is, where
-    mmengine's own ``pretty_text`` would have it replaced. Classes and functions become their names,
-    paths text, arrays lists.
+    ``{{ ... }}`` in a value stays what it is; in mmengine's own ``pretty_text`` it is replaced.
+    Classes and functions become their names, paths text, arrays lists.
 
     Raises:
         ValueError: a value is no Python literal; the message names it.
@@ -52,8 +51,10 @@ def _quoted(text: str | bytes) -> str:
 
 def _source(value: Any, path: str, depth: int = 0) -> str:
     """An expression for a value; ``path`` leads to it, for a message."""
-    if isinstance(value, np.generic):
-        value = value.item()
+    if isinstance(value, (np.generic, np.ndarray)):
+        value = value.tolist()
+    if isinstance(value, PurePath):
+        value = str(value)
     if isinstance(value, (str, bytes)):
         return _quoted(value[:])  # of an Enum's text the text alone
     if value is None or isinstance(value, (bool, range, slice)):
@@ -62,10 +63,6 @@ def _source(value: Any, path: str, depth: int = 0) -> str:
         return repr(int(value))
     if isinstance(value, float):
         return repr(float(value)) if math.isfinite(value) else f"float('{value}')"
-    if isinstance(value, PurePath):
-        return _quoted(str(value))
-    if isinstance(value, np.ndarray):
-        return _source(value.tolist(), path, depth)
     if isinstance(value, (type, FunctionType, BuiltinFunctionType)):
         name = f'{value.__module__}.{value.__qualname__}'
         if '<' not in name:

@@ -9,12 +9,7 @@ import numpy as np
 
 
 def check_folder(path: str | Path) -> Path:
-    """Check that a folder can be written, or made where it is not there; make none yet.
-
-    Raises:
-        ValueError: a file is in the way.
-        OSError: a permission is lacking, the folder is immutable, its disk read-only, or the like.
-    """
+    """Check that a folder can be written, or made where it is not there; make none yet."""
     path = Path(path)
     there = next(part for part in (path, *path.parents, Path()) if os.path.lexists(part))
     if not there.is_dir():
@@ -38,28 +33,14 @@ def check_png(path: str | Path) -> None:
 
 
 def make_folder(path: str | Path) -> Path:
-    """Make a folder and its parents, where they are not there yet.
-
-    Raises:
-        ValueError, OSError: see `check_folder`.
-    """
+    """Make a folder and its parents, where they are not there yet; see `check_folder`."""
     path = check_folder(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(f'cannot make the folder {str(path)!r}: {error.strerror}; choose another '
-                      'folder') from error
+    path.mkdir(parents=True, exist_ok=True)
     return path
 
 
 def write_file(path: str | Path, content: bytes) -> None:
-    """Write a file through a hidden one beside it: ``path`` is whole, or as it was before.
-
-    Also when the process is killed on the way; then the hidden file stays.
-
-    Raises:
-        ValueError, OSError: see `make_folder`, or the disk is full.
-    """
+    """Write a file through a hidden one beside it: ``path`` is whole, or as it was before."""
     path = Path(path)
     part = make_folder(path.parent) / f'.{path.name}.part'
     try:
@@ -77,11 +58,7 @@ def write_file(path: str | Path, content: bytes) -> None:
 
 
 def replace_file(new: str | Path, path: str | Path) -> None:
-    """Give a new file, whole and beside its place, the name ``path``.
-
-    Raises:
-        OSError: what is there cannot be replaced.
-    """
+    """Give a new file, whole and beside its place, the name ``path``."""
     try:
         os.replace(new, path)
     except OSError as error:

@@ -8,11 +8,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def installed_folder(name: str) -> Path:
-    """The folder ``configs`` or ``tools`` of this installation.
-
-    Raises:
-        FileNotFoundError: the package was installed without them.
-    """
+    """The folder ``configs`` or ``tools`` of this installation."""
     for root in (_PACKAGE / '.mim', _PACKAGE.parent):
         if (root / 'model-index.yml').is_file():
             return root / name
@@ -29,8 +25,7 @@ def config_path(name: str) -> str:
             with or without that, as ``_base_/schedules/iters_80k.py``.
 
     Raises:
-        FileNotFoundError: there is no such config; the message names the nearest ones. Or the
-            package was installed without configs.
+        FileNotFoundError: there is no such config, or the package was installed without configs.
 
     Examples:
         The first line of a config of your own, wherever it lies:

@@ -8,11 +8,10 @@ import json
 
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from mmseg_dynopool.analysis.data_set import analyze, image_scale, starting_scales
 from mmseg_dynopool.checkpoints import load_network
-from mmseg_dynopool.cli.options import add_cfg_options, positive_int, result_on_stdout
+from mmseg_dynopool.cli.options import add_cfg_options, positive_int, result_on_stdout, table
 from mmseg_dynopool.cli.run import run_tool
 from mmseg_dynopool.config import read_config
 from mmseg_dynopool.data.check import check_data
@@ -29,17 +28,13 @@ def show(result, console):
     """Print the tables."""
     parts = {'images': result['image'], 'label maps': result['label']}
     parts = {name: part for name, part in parts.items() if part is not None}
-    energy = Table(title='energy above what a scale keeps (height | width)')
-    energy.add_column('scale', justify='right')
-    for name in parts:
-        energy.add_column(name, justify='right')
-    rows = zip(*(part['energy_above'] for part in parts.values()), strict=True)
-    for row in rows:
-        energy.add_row(f'1/{1 / row[0]["scale"]:.0f}',
-                       *('{:.1%} | {:.1%}'.format(*cell['share']) for cell in row))
-    energy.add_row('keeps 95 %', *('{:.3f} | {:.3f}'.format(*part['scale_keeping_95'])
-                                   for part in parts.values()))
-    console.print(energy)
+    columns = zip(*(part['energy_above'] for part in parts.values()), strict=True)
+    rows = [(f'1/{1 / row[0]["scale"]:.0f}',
+             *('{:.1%} | {:.1%}'.format(*cell['share']) for cell in row)) for row in columns]
+    rows.append(('keeps 95 %', *('{:.3f} | {:.3f}'.format(*part['scale_keeping_95'])
+                                 for part in parts.values())))
+    console.print(table('energy above what a scale keeps (height | width)',
+                        ('scale', *parts), rows, left=0))
     if result['label'] is not None:
         console.print('boundaries of classes per pixel: {:.4f} along the height, {:.4f} along '
                       'the width'.format(*result['label']['boundaries_per_pixel']))

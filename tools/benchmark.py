@@ -20,11 +20,10 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from rich.console import Console
-from rich.table import Table
 from torch.profiler import record_function
 
 from mmseg_dynopool.analysis.cost import stock_model
-from mmseg_dynopool.cli.options import positive_int
+from mmseg_dynopool.cli.options import positive_int, table
 from mmseg_dynopool.cli.run import run_tool
 from mmseg_dynopool.config import conversion_of, enter_scope, read_config, replace_sync_bn
 from mmseg_dynopool.costs import count_gmacs, device_name, time_alternately
@@ -38,7 +37,7 @@ CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 
 
 def parse_setting(text):
-    """Type of ``--scales``: ``'stem'``, ``'image'`` or ``''``, and the pair of scales."""
+    """Type of ``--scales``: the text, ``'stem'``, ``'image'`` or ``''``, and the pair of scales."""
     first, _, scales = text.rpartition(':')
     try:
         pair = [float(part) for part in scales.split('x')]
@@ -47,7 +46,7 @@ def parse_setting(text):
     if len(pair) not in (1, 2) or min(pair) <= 0 or first not in ('', 'stem', IMAGE):
         raise argparse.ArgumentTypeError(
             f"must be a scale such as 0.4, or 0.4x0.36, or stem:0.42, or image:0.7, got {text!r}")
-    return first, (pair[0], pair[-1])
+    return text, first, (pair[0], pair[-1])
 
 
 def learned_model(model_cfg, first, scale):
@@ -77,11 +76,6 @@ def learned_model(model_cfg, first, scale):
     return learned
 
 
-def build(model_cfg, whole, device):
-    """The segmentor with random weights, or its backbone alone."""
-    return MODELS.build(copy.deepcopy(model_cfg if whole else model_cfg.backbone)).to(device)
-
-
 def train_step(model, image, samples):
     """Forward and backward pass: of a segmentor its losses, of a backbone the mean of its maps."""
     model.train()
@@ -98,12 +92,6 @@ def eval_pass(model, image, samples):
     """Forward pass."""
     model.eval()
     model(image)
-
-
-def label_maps(batch, shape, device):
-    """Random labels of two classes, as a segmentor's loss takes them."""
-    labels = torch.randint(2, (batch, 1, *shape), device=device)
-    return [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
 
 
 # By the operators' names, the first that fits; what a DynOPool runs is none of them.
@@ -152,22 +140,17 @@ def show_profile(models, image, samples, cast):
         for name, model in models.items():
             for _ in range(2):
                 found[name] = profile(model, cast()(run), image, samples)
-        table = Table(title=f'{run.__name__}: ms by kind of operator, with the profiler running')
-        for column in ('kind', *found):
-            table.add_column(column, justify='left' if column == 'kind' else 'right')
-        for kind in (*KINDS, POOLING, 'rest'):
-            table.add_row(kind, *(f'{kinds[kind]:.1f}' for kinds, _ in found.values()))
-        table.add_row('all', *(f'{kinds.total():.1f}' for kinds, _ in found.values()))
-        Console().print(table)
-        table = Table(title=f'{run.__name__}: ms by size (h x w) of the maps that are read')
-        for name in found:
-            table.add_column(name, justify='right')
+        rows = [(kind, *(f'{kinds[kind]:.1f}' for kinds, _ in found.values()))
+                for kind in (*KINDS, POOLING, 'rest')]
+        rows.append(('all', *(f'{kinds.total():.1f}' for kinds, _ in found.values())))
         columns = [[f'{h} x {w}: {ms:.1f}' for (h, w), ms in sorted(
             sizes.items(), key=lambda item: -item[0][0] * item[0][1]) if ms > 0.005 * kinds.total()]
             for kinds, sizes in found.values()]
-        for row in zip_longest(*columns, fillvalue=''):
-            table.add_row(*row)
-        Console().print(table)
+        Console().print(
+            table(f'{run.__name__}: ms by kind of operator, with the profiler running',
+                  ('kind', *found), rows),
+            table(f'{run.__name__}: ms by size (h x w) of the maps that are read', tuple(found),
+                  zip_longest(*columns, fillvalue=''), left=0), sep='\n')
 
 
 def main():
@@ -180,7 +163,8 @@ def main():
                         metavar=('H', 'W'))
     parser.add_argument('--batch', type=positive_int, default=1)
     parser.add_argument('--repeats', type=positive_int, default=5)
-    parser.add_argument('--scales', nargs='+', default=['0.5', '0.493'], metavar='SCALE',
+    parser.add_argument('--scales', nargs='+', type=parse_setting, metavar='SCALE',
+                        default=[parse_setting('0.5'), parse_setting('0.493')],
                         help='0.5 is the stock network, also where that has a stride of 4; 0.493 '
                         'leaves the grid of the strided network; 0.4x0.36 for height and width '
                         'apart; stem:0.42 for the stem of an HRNet, too; image:0.7 for the '
@@ -191,10 +175,6 @@ def main():
                         help='also tell where the time goes, by kind of operator and by stream')
     parser.add_argument('--json', help='also write the result to this file')
     args = parser.parse_args()
-    try:
-        settings = {text: parse_setting(text) for text in args.scales}
-    except argparse.ArgumentTypeError as error:
-        parser.error(f'--scales {error}')
     cfg = read_config(args.config)
     if args.json:
         check_folder(Path(args.json).parent)
@@ -207,25 +187,24 @@ def main():
                          "(model.dynopool=dict(rule='before')): there is nothing to compare")
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     torch.manual_seed(0)
-    models = {'stock': build(stock, args.whole, device)}
-    models.update({f'r = {text}': build(learned_model(cfg.model, *setting), args.whole, device)
-                   for text, setting in settings.items()})
+    configs = {'stock': stock} | {f'r = {text}': learned_model(cfg.model, *setting)
+                                  for text, *setting in args.scales}
+    models = {name: MODELS.build(copy.deepcopy(model if args.whole else model.backbone)).to(device)
+              for name, model in configs.items()}
     image = torch.rand(args.batch, input_channels(models['stock']), *args.shape, device=device)
     if args.channels_last:
         image = image.to(memory_format=torch.channels_last)
         for model in models.values():
             model.to(memory_format=torch.channels_last)
-    samples = label_maps(args.batch, args.shape, device) if args.whole else []
+    labels = torch.randint(2, (args.batch, 1, *args.shape), device=device)
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels] * args.whole
 
     result = dict(config=args.config, whole=args.whole, shape=list(args.shape), batch=args.batch,
-                  amp=args.amp, channels_last=args.channels_last,
-                  device=device_name(device),
+                  amp=args.amp, channels_last=args.channels_last, device=device_name(device),
                   torch=torch.__version__)
     result['scales'] = {name: {level: pool.scale.tolist() for level, pool in
                                all_pools(model).items()} for name, model in models.items()}
-    table = Table(title=f'{args.batch} x 3 x {args.shape[0]} x {args.shape[1]}, {device}')
-    for column in ('', 'network', 'GMACs', 'ratio', 'median ms', 'ratio', 'quartiles'):
-        table.add_column(column)
+    rows = []
     gmacs = {name: count_network_gmacs(model, args.shape) if args.whole else count_gmacs(
         model, args.shape, image.shape[1]) for name, model in models.items()}
 
@@ -243,9 +222,11 @@ def main():
             compute = gmacs[name] / gmacs['stock']
             result[f'{run.__name__} {name}'] = dict(
                 median_s=median, ratio=ratio, quartiles=[low, high], gmacs_ratio=compute)
-            table.add_row(run.__name__, name, f'{gmacs[name]:.4g}', f'{compute:.3f}',
-                          f'{1e3 * median:.1f}', f'{ratio:.3f}', f'{low:.3f} to {high:.3f}')
-    Console().print(table)
+            rows.append((run.__name__, name, f'{gmacs[name]:.4g}', f'{compute:.3f}',
+                         f'{1e3 * median:.1f}', f'{ratio:.3f}', f'{low:.3f} to {high:.3f}'))
+    Console().print(table(
+        f'{args.batch} x 3 x {args.shape[0]} x {args.shape[1]}, {device}',
+        ('', 'network', 'GMACs', 'ratio', 'median ms', 'ratio', 'quartiles'), rows, left=7))
     if args.profile:
         show_profile(models, image, samples, cast)
     if args.json:

@@ -14,11 +14,15 @@ from dataclasses import asdict
 from mmseg.registry import MODELS
 
 from mmseg_dynopool.analysis.cost import stock_model
-from mmseg_dynopool.cli.options import add_cfg_options, positive_int, result_on_stdout
+from mmseg_dynopool.cli.options import (
+    add_cfg_options,
+    add_shape,
+    input_shape,
+    result_on_stdout,
+)
 from mmseg_dynopool.cli.run import run_tool
 from mmseg_dynopool.config import (
     adapt_to_devices,
-    counted_shape,
     dynopool_parts,
     enter_scope,
     how_to_run,
@@ -44,9 +48,7 @@ def takes_other_sizes(part, options):
 def plan(args):
     """The plan by name, and the lines that tell it."""
     cfg = adapt_to_devices(read_config(args.config, args.cfg_options))
-    shape = args.shape or counted_shape(cfg)
-    if shape is None:
-        raise SystemExit('the config names no training crop; give --shape H W')
+    shape = input_shape(args, cfg)
     given = {name: getattr(args, name) for name in ('rule', 'image', 'merge', 'skip')
              if getattr(args, name) is not None}
     parts = dynopool_parts(cfg.model)
@@ -110,8 +112,7 @@ def main():
     parser.add_argument('--merge', action=argparse.BooleanOptionalAction, default=None,
                         help='two resizings in a row become one; default: with rule after')
     parser.add_argument('--skip', nargs='+', metavar='PATTERN', help='modules to leave alone')
-    parser.add_argument('--shape', type=positive_int, nargs=2, metavar=('H', 'W'),
-                        help="input size to count at; default: the config's training crop")
+    add_shape(parser)
     parser.add_argument('--json', action='store_true', help='print JSON')
     add_cfg_options(parser)
     args = parser.parse_args()

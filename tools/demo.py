@@ -14,10 +14,9 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.apis import inference_model, init_model
 from rich.console import Console
-from rich.table import Table
 
 from mmseg_dynopool.analysis.cost import learned_scales, resized_images
-from mmseg_dynopool.cli.options import add_cfg_options, positive_int
+from mmseg_dynopool.cli.options import add_cfg_options, positive_int, table
 from mmseg_dynopool.cli.run import run_tool
 from mmseg_dynopool.data.check import check_data
 from mmseg_dynopool.data.prepare_mni152 import prepare_mni152
@@ -79,15 +78,12 @@ def main():
 
     counts = prepare_mni152(args.data_dir)
     print(f'{args.data_dir}: {counts["train"]} training and {counts["val"]} validation slices')
-    table = Table(title='Brain tissue in the MNI152 template, validation slices')
-    for column in ('network', 'mIoU', 'GMACs', 'map', 'h x w', 'scale'):
-        table.add_column(column)
-    models = {}
+    models, rows = {}, []
     for name in NETWORKS:
         cfg, checkpoint, miou = train(name, args.work_dir, args.data_dir, args.cfg_options)
         models[name] = init_model(cfg, str(checkpoint), device='cpu')
-        table.add_row(name, f'{miou:.2f}',
-                      *describe(models[name], cfg.model.data_preprocessor.size))
+        rows.append((name, f'{miou:.2f}',
+                     *describe(models[name], cfg.model.data_preprocessor.size)))
 
     images = sorted((args.data_dir / 'images' / 'val').glob('*.png'))
     for path in images[::max(1, len(images) // args.images)][:args.images]:
@@ -104,7 +100,8 @@ def main():
     report = run_report(folders.pop(LEARNED), [*folders.values()], args.work_dir / 'report.html',
                         min(args.images, 3), args.repeats,
                         'cuda:0' if torch.cuda.is_available() else 'cpu')
-    Console().print(table)
+    Console().print(table('Brain tissue in the MNI152 template, validation slices',
+                          ('network', 'mIoU', 'GMACs', 'map', 'h x w', 'scale'), rows, left=6))
     print(f'Pictures (image, truth, predictions): {args.work_dir}/axial_*.png')
     print(f'Report, to open in a browser: {report}')
 

@@ -34,9 +34,8 @@ def main():
     args = parser.parse_args()
 
     model = load_network(read_config(args.config, args.cfg_options), args.checkpoint)
-    # Beside the checkpoint, or here if that is a URL.
-    there = Path(args.checkpoint.split('://')[-1])
-    beside = Path(there.name) if '://' in args.checkpoint else there
+    checkpoint = Path(args.checkpoint)
+    beside = Path(checkpoint.name) if '://' in args.checkpoint else checkpoint
     out = args.out or beside.with_suffix(FORMATS[args.format])
     for row in export_program(model, out, args.shape, args.format, args.dynamic,
                               args.resized_input):

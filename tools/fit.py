@@ -12,13 +12,13 @@ targets at once share what was measured.
 """
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
-from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_device, positive_int
+from mmseg_dynopool.cli.options import add_cfg_options, add_device, positive_int, table
 from mmseg_dynopool.cli.run import run_tool
 from mmseg_dynopool.config import read_config
 from mmseg_dynopool.config_text import config_text
@@ -61,7 +61,7 @@ def parse_options():
     parser.add_argument('--batches', type=positive_int, default=16, help='of the search, at most')
     parser.add_argument('--candidates', type=positive_int, default=3,
                         help='sizes that are fine-tuned')
-    parser.add_argument('--no-baseline', action='store_true',
+    parser.add_argument('--no-baseline', action='store_false', dest='baseline',
                         help='do not fine-tune the plain smaller input beside them')
     parser.add_argument('--share', type=positive, default=0.1,
                         help="length of the fine-tuning, relative to the training's")
@@ -70,7 +70,8 @@ def parse_options():
                         help="its initial lr, relative to the training's")
     parser.add_argument('--held', type=positive, default=0.1,
                         help='share of the training data that is held back to judge by')
-    parser.add_argument('--val', action='store_true', help="judge by the config's validation data")
+    parser.add_argument('--val', action='store_const', dest='held', const=None,
+                        help="judge by the config's validation data")
     parser.add_argument('--levels', choices=LEVELS, default='image',
                         help='all: resizing in front of inner layers, too')
     parser.add_argument('--multiple', type=positive_int, help="of pixels, of the image's sides")
@@ -93,36 +94,29 @@ def search(fitting, target, batches):
 
 
 def show(found, cost, console):
-    table = Table(title='sizes by the loss of the untouched network')
-    for column in ('image', cost.unit, 'batches', 'loss on them', 'behind'):
-        table.add_column(column, justify='right')
+    rows = []
     for number, (size, racer) in enumerate(zip(found.tried, found.racers)):
-        if number >= SHOWN and number != found.plain:
-            continue
-        plain = ' (plain)' if number == found.plain else ''
-        table.add_row(f'{size}{plain}', f'{size.cost:.4g}',
-                      str(len(racer.losses)), f'{racer.mean:.4f}',
-                      f'{racer.behind:.4f} ± {racer.noise:.4f}')
-    console.print(table)
+        if number < SHOWN or number == found.plain:
+            plain = ' (plain)' if number == found.plain else ''
+            rows.append((f'{size}{plain}', f'{size.cost:.4g}', str(len(racer.losses)),
+                         f'{racer.mean:.4f}', f'{racer.behind:.4f} ± {racer.noise:.4f}'))
+    console.print(table('sizes by the loss of the untouched network',
+                        ('image', cost.unit, 'batches', 'loss on them', 'behind'), rows, left=0))
     if len(found.tried) > SHOWN:
         console.print(f'of {len(found.tried)} sizes; search.json has all')
 
 
 def main():
     args = parse_options()
-    check_device(args.device)
     cfg = read_config(args.config, args.cfg_options)
-    unit, targets = next((unit, values) for unit, values in (
-        ('ms', args.target_ms), ('time', args.target), ('gmacs', args.gmacs), ('size', args.size))
-        if values)
-    options = FittingOptions(
-        unit='gmacs' if unit == 'size' else unit, shape=args.shape and tuple(args.shape),
-        latency=args.latency, batches=args.batches, candidates=args.candidates,
-        baseline=not args.no_baseline, share=args.share, iterations=args.iterations, lr=args.lr,
-        held=None if args.val else args.held, multiple=args.multiple, levels=args.levels,
-        seed=args.seed, device=args.device, amp=args.amp)
+    args.unit, targets = next(target for target in (
+        ('ms', args.target_ms), ('time', args.target), ('gmacs', args.gmacs or args.size))
+        if target[1])
+    args.shape = args.shape and tuple(args.shape)
+    options = FittingOptions(**{field.name: getattr(args, field.name)
+                                for field in dataclasses.fields(FittingOptions)})
     fitting, console = Fitting(cfg, args.checkpoint, args.out, options), Console()
-    if unit == 'size':
+    if args.size:
         scale = [s / whole for s, whole in zip(args.size, fitting.shape)]
         write_file(args.out / 'config.py', config_text(
             resized_config(cfg, scale, args.multiple)).encode())

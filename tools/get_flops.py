@@ -7,13 +7,18 @@ import argparse
 import json
 
 from rich.console import Console
-from rich.table import Table
 
 from mmseg_dynopool.analysis.cost import build, stock_model
 from mmseg_dynopool.checkpoints import load_network
-from mmseg_dynopool.cli.options import add_cfg_options, positive_int, result_on_stdout
+from mmseg_dynopool.cli.options import (
+    add_cfg_options,
+    add_shape,
+    input_shape,
+    result_on_stdout,
+    table,
+)
 from mmseg_dynopool.cli.run import run_tool
-from mmseg_dynopool.config import counted_shape, how_to_run, read_config
+from mmseg_dynopool.config import how_to_run, read_config
 from mmseg_dynopool.costs.summary import summarize
 from mmseg_dynopool.layers.find import all_pools
 from mmseg_dynopool.models.cost import count_network_gmacs
@@ -22,38 +27,26 @@ from mmseg_dynopool.models.whole_network import network_forward
 
 def show(result, console):
     """Print the tables."""
-    total = Table(title='at {} x {}'.format(*result['shape']))
-    for column in ('', 'learned', 'stock', 'ratio'):
-        total.add_column(column, justify='right')
-    total.add_row('parameters', f'{result["params"]:,}',
-                  f'{result["stock_params"]:,}')
-    total.add_row('GMACs', f'{result["gmacs"]:.4g}', f'{result["stock_gmacs"]:.4g}',
-                  f'{result["gmacs"] / result["stock_gmacs"]:.3f}')
-    total.add_row('DynOPool', f'{result["dynopool_percent"]:.3f} %')
-    console.print(total)
+    console.print(table(
+        'at {} x {}'.format(*result['shape']), ('', 'learned', 'stock', 'ratio'), [
+            ('parameters', f'{result["params"]:,}', f'{result["stock_params"]:,}'),
+            ('GMACs', f'{result["gmacs"]:.4g}', f'{result["stock_gmacs"]:.4g}',
+             f'{result["gmacs"] / result["stock_gmacs"]:.3f}'),
+            ('DynOPool', f'{result["dynopool_percent"]:.3f} %')]))
     for title, key in (('part', 'by_module'), ('below the DynOPools', 'by_resolution')):
-        table = Table(title=f'GMACs by {title}')
-        for column in (title, 'learned', 'stock'):
-            table.add_column(column, justify='left' if column == title else 'right')
-        for name, row in result[key].items():
-            table.add_row(name, f'{row["gmacs"]:.4g}', f'{row["stock_gmacs"]:.4g}')
-        console.print(table)
-    sizes = Table(title='learned sizes (h x w)')
-    for column in ('instance', 'scale', 'input', 'output'):
-        sizes.add_column(column)
-    for name, row in result['instances'].items():
-        sizes.add_row(name, '{:.3f} x {:.3f}'.format(*row['scale']),
-                      '{} x {}'.format(*row['input_size']),
-                      '{} x {}'.format(*row['output_size']))
-    console.print(sizes)
+        console.print(table(f'GMACs by {title}', (title, 'learned', 'stock'), [
+            (name, f'{row["gmacs"]:.4g}', f'{row["stock_gmacs"]:.4g}')
+            for name, row in result[key].items()]))
+    console.print(table(
+        'learned sizes (h x w)', ('instance', 'scale', 'input', 'output'), [
+            (name, '{:.3f} x {:.3f}'.format(*row['scale']), '{} x {}'.format(*row['input_size']),
+             '{} x {}'.format(*row['output_size'])) for name, row in result['instances'].items()]))
 
 
 def count(args):
     """What is printed, by name."""
     model = load_network(read_config(args.config, args.cfg_options), args.checkpoint)
-    shape = args.shape or counted_shape(model.cfg)
-    if shape is None:
-        raise SystemExit('the config names no training crop; give --shape H W')
+    shape = input_shape(args, model.cfg)
     how = how_to_run(model.cfg)
     if not all_pools(model):
         return dict(shape=list(shape), params=sum(p.numel() for p in model.parameters()),
@@ -67,8 +60,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', nargs='?', help='checkpoint; default: the initial scales')
-    parser.add_argument('--shape', type=positive_int, nargs=2, metavar=('H', 'W'),
-                        help="input size; default: the config's training crop")
+    add_shape(parser)
     parser.add_argument('--json', action='store_true', help='print JSON')
     add_cfg_options(parser)
     args = parser.parse_args()

@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from rich.progress import track
 
 from mmseg_dynopool.checkpoints import load_network
-from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_device, check_segmentor
+from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_segmentor
 from mmseg_dynopool.cli.run import run_tool
 from mmseg_dynopool.cli.segment import segment_images
 from mmseg_dynopool.config import how_to_run, read_config
@@ -33,7 +33,6 @@ def main():
     args = parser.parse_args()
     cfg = read_config(args.config, args.cfg_options)  # first: the network takes time
     check_segmentor(cfg, 'infer')
-    check_device(args.device)
 
     images = find_images(args.image, ImagePipeline(cfg).suffixes)
     is_onnx = args.checkpoint.endswith('.onnx')

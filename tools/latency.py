@@ -14,12 +14,18 @@ import argparse
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from mmseg_dynopool.checkpoints import load_network
-from mmseg_dynopool.cli.options import add_cfg_options, add_device, check_device, positive_int
+from mmseg_dynopool.cli.options import (
+    add_cfg_options,
+    add_device,
+    add_shape,
+    input_shape,
+    positive_int,
+    table,
+)
 from mmseg_dynopool.cli.run import run_tool
-from mmseg_dynopool.config import counted_shape, how_to_run, read_config
+from mmseg_dynopool.config import how_to_run, read_config
 from mmseg_dynopool.costs import LatencyModel, device_name, fit_latency, probe_complexity
 from mmseg_dynopool.costs.latency_fit import measure_again
 from mmseg_dynopool.files import check_folder
@@ -31,49 +37,47 @@ ALIKE = 0.15  # times of one network differ by as much between processes
 
 def show(found):
     """Print the fit."""
-    console = Console()
-    levels = Table(title='{} x {} x {}, {}'.format(found.batch, *found.shape, found.device))
-    for column in ('level (below the DynOPools)', 'GMACs', 'ms at the initial scales'):
-        levels.add_column(column, justify='left' if column.startswith('level') else 'right')
     short = list(short_names(found.initial_scales).values())
+    levels, settings = [], []
     for exponents, ms in found.weights.items():
         above = ' x '.join(name for name, pair in zip(short, zip(exponents[::2], exponents[1::2]))
                            if any(pair))
-        levels.add_row(above or 'none: constant', f'{found.gmacs.get(exponents, 0):.4g}',
-                       f'{ms:.4g}')
-    console.print(levels)
-    settings = Table(title='settings, predicted by a fit to the others')
-    for column in ('scales (h x w)', 'ms', 'predicted', 'error'):
-        settings.add_column(column, justify='left' if column.startswith('scales') else 'right')
+        levels.append((above or 'none: constant', f'{found.gmacs.get(exponents, 0):.4g}',
+                       f'{ms:.4g}'))
     for setting in found.settings:
         scales = ', '.join('{:.3f} x {:.3f}'.format(*pair) for pair in setting['scales'].values())
         ms, predicted = setting['ms'], setting['predicted_ms']
-        settings.add_row(scales, f'{ms:.4g}', f'{predicted:.4g}', f'{predicted / ms - 1:+.1%}')
-    console.print(settings)
+        settings.append((scales, f'{ms:.4g}', f'{predicted:.4g}', f'{predicted / ms - 1:+.1%}'))
+    Console().print(
+        table('{} x {} x {}, {}'.format(found.batch, *found.shape, found.device),
+              ('level (below the DynOPools)', 'GMACs', 'ms at the initial scales'), levels),
+        table('settings, predicted by a fit to the others',
+              ('scales (h x w)', 'ms', 'predicted', 'error'), settings), sep='\n')
     median, largest = found.errors
     print(f'{found.initial_ms:.4g} ms at the initial scales; leave-one-out error: median '
           f'{median:.1%}, largest {largest:.1%}')
 
 
-def compare(model, found, device, shape, path, repeats):
+def compare(model, found, args):
     """Time the network at its present scales, beside the initial ones.
 
     Raises:
         ValueError: the latency model is of another network, device or shape.
     """
-    if shape not in (None, found.shape):
-        raise ValueError(f'--shape {shape[0]} {shape[1]}, but {path} was measured at '
-                         f'{found.shape[0]} x {found.shape[1]}; leave --shape out')
-    if device_name(device) != found.device:
-        raise ValueError(f'{path} is of {found.device!r}, this is {device_name(device)!r}: '
-                         'compare where it was measured, or measure anew here')
+    if args.shape and tuple(args.shape) != found.shape:
+        raise ValueError('--shape {} {}, but {} was measured at {} x {}; leave --shape out'.format(
+            *args.shape, args.against, *found.shape))
+    device = device_name(args.device)
+    if device != found.device:
+        raise ValueError(f'{args.against} is of {found.device!r}, this is {device!r}: compare '
+                         'where it was measured, or measure anew here')
     run = network_forward(model, found.shape, **how_to_run(model.cfg))
     cost = probe_complexity(model, found.shape, *run)
     found = found.told_from(cost)
     pools = {name: all_pools(model)[name] for name in cost.initial_scales}
     alphas = {name: pool.bounded_alpha().detach() for name, pool in pools.items()}
     scales = {name: (1 / alpha).tolist() for name, alpha in alphas.items()}
-    measured, start_ms = measure_again(found, model, scales, *run, repeats)
+    measured, start_ms = measure_again(found, model, scales, *run, args.repeats)
     predicted = found.milliseconds({name: a.cpu() for name, a in alphas.items()}).item()
     print(f'{measured:.4g} ms at the present scales, the model says {predicted:.4g} ms '
           f'({predicted / measured - 1:+.1%}); at the scales of its start '
@@ -88,8 +92,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', nargs='?', help='checkpoint; default: the initial scales')
-    parser.add_argument('--shape', type=positive_int, nargs=2, metavar=('H', 'W'),
-                        help="input size; default: the config's training crop")
+    add_shape(parser)
     parser.add_argument('--batch', type=positive_int, default=1)
     parser.add_argument('--settings', type=positive_int,
                         help='random scales; default: 16, or twice the number of levels')
@@ -102,18 +105,13 @@ def main():
     add_device(parser)
     add_cfg_options(parser)
     args = parser.parse_args()
-    check_device(args.device)
     check_folder(Path(args.out).parent)
     model = load_network(read_config(args.config, args.cfg_options), args.checkpoint)
     model.to(args.device)
-    shape = args.shape and tuple(args.shape)
     if args.against:
-        compare(model, LatencyModel.load(args.against), args.device, shape, args.against,
-                args.repeats)
+        compare(model, LatencyModel.load(args.against), args)
         return
-    shape = shape or counted_shape(model.cfg)
-    if shape is None:
-        raise SystemExit('the config names no training crop; give --shape H W')
+    shape = input_shape(args, model.cfg)
     found = fit_latency(model, shape, *network_forward(model, shape, **how_to_run(model.cfg)),
                         args.settings, args.repeats, args.batch, args.seed)
     found.save(args.out)

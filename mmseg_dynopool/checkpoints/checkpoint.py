@@ -3,12 +3,13 @@
 import logging
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.logging import print_log
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
@@ -21,8 +22,6 @@ from mmseg_dynopool.models.whole_network import unwrap
 
 from .read import fetch, read_file
 
-_SCALES = 'dynopool_scales'
-_PRETRAINED = ('Pretrained', 'PretrainedInit')
 _SHOWN = 3
 
 
@@ -82,19 +81,17 @@ class Checkpoint:
 
     @property
     def meta(self) -> dict:
-        """What was noted beside the weights: iteration, seed, versions, classes; may be empty."""
+        """What was noted beside the weights: iteration, seed, versions, classes."""
         meta = self.content.get('meta')
         return dict(meta) if isinstance(meta, dict) else {}
 
     def verify(self, model: nn.Module, part: str = '', resume: bool = False,
                scales: bool = False, partly: bool = False) -> None:
-        """Check that the checkpoint fills every weight of ``model``.
+        """Check that the checkpoint fills every weight of ``model``; mmengine loads what fits.
 
-        mmengine loads what fits and logs the rest, so that a wrong file gives a network of random
-        weights. Missing alphas, of whatever name and kind, are allowed: a stock network's
-        checkpoint fits, at the scales that the network has. Scales of poolings that it has not,
-        and those of another kind of pooling, are refused. Learned ones fit a network of constant
-        scales and the reverse.
+        Missing scales are allowed: a stock network's checkpoint fits. Scales of poolings that the
+        network has not, and those of another kind of pooling, are refused. Learned ones fit a
+        network of constant scales and the reverse.
 
         Args:
             model: the network.
@@ -119,21 +116,20 @@ class Checkpoint:
         self._verify_poolings(pools, [k for k in self.state
                                       if k.startswith(part) and k not in weights])
         if not any(k in self.state for k in alphas):
-            self._verify_frozen_by_old_versions(all_pools(model))
+            self._verify_frozen_by_old_versions(model)
             if scales and learned_pools(model):
                 raise ValueError(f"{self.path} holds no learned scale ({alphas[0]}, ...): it is a "
                                  "stock network's; give a checkpoint that was trained with "
                                  'DynOPool')
         self._verify_weights(weights, optional=alphas, partly=partly)
-        diverged = [k for k in weights if k in self.state and torch.is_tensor(
-            self.state[k]) and _is_broken(self.state[k], infinity=k in alphas)]
+        diverged = [k for k in weights if _is_broken(self.state.get(k), infinity=k in alphas)]
         if diverged:
             raise ValueError(f'{self.path} holds NaN or infinity in {len(diverged)} weights '
                              f'({", ".join(diverged[:_SHOWN])}): its training diverged. Use an '
                              'earlier checkpoint, and train on with a lower lr')
 
     def load_into(self, model: nn.Module) -> None:
-        """Load the weights; what is missing stays, as in mmengine, which names it.
+        """Load the weights; what is missing stays, and mmengine names it.
 
         Scales are not named where there are none, as in a stock network's weights.
         """
@@ -160,11 +156,12 @@ class Checkpoint:
                                  f"config's network {there}; use the config it was trained with, "
                                  'or the config.py that tools/freeze.py wrote beside it')
 
-    def _verify_frozen_by_old_versions(self, pools: Mapping[str, ResizingPool]) -> None:
+    def _verify_frozen_by_old_versions(self, model: nn.Module) -> None:
         """Up to version 0.3, frozen weights noted their scales in the meta alone."""
-        frozen = self.meta.get(_SCALES)
-        scales = {name: pool.scale.tolist() for name, pool in by_short_name(pools).items()}
-        if frozen and not _are_close(frozen, scales):
+        frozen = self.meta.get('dynopool_scales')
+        scales = {k: pool.scale.tolist() for k, pool in by_short_name(all_pools(model)).items()}
+        if frozen and (frozen.keys() != scales.keys() or not np.allclose(
+                [frozen[k] for k in scales], [*scales.values()], rtol=1e-6, atol=0)):
             own = scales or "the stock network's"
             raise ValueError(f'{self.path} belongs to a network that was frozen at the scales '
                              f"{frozen}, and this config's are {own}; use the config.py that "
@@ -172,25 +169,25 @@ class Checkpoint:
 
     def _verify_weights(self, weights: dict[str, torch.Tensor],
                         optional: Collection[str], partly: bool) -> None:
-        state = self.state
-        missing = [k for k in weights if k not in state and k not in optional
+        missing = [k for k in weights if k not in self.state and k not in optional
                    and not k.endswith('num_batches_tracked')]
-        misshapen = [k for k in weights if k in state and _shape(state[k]) != weights[k].shape]
-        if missing or misshapen:
-            fitting = sum(k in state and k not in optional and k not in misshapen and v.dim() > 0
-                          for k, v in weights.items())
-            details = [f'{k} is missing' for k in missing[:_SHOWN]]
-            details += [f'{k} is {tuple(_shape(state[k]))}, not {tuple(weights[k].shape)}'
-                        for k in misshapen[:_SHOWN]]
-            problem = (f'{len(missing)} weights missing and {len(misshapen)} of another shape '
-                       f'({"; ".join(details)})')
-            if partly and fitting:
-                print_log(f'{self.path} does not have all weights: {problem}. These start anew, '
-                          f'{fitting} others are loaded', logger='current', level=logging.WARNING)
-                return
+        shapes = {k: getattr(self.state[k], 'shape', (type(self.state[k]).__name__, ))
+                  for k in weights if k in self.state}
+        misshapen = [k for k, shape in shapes.items() if shape != weights[k].shape]
+        if not missing and not misshapen:
+            return
+        details = [f'{k} is missing' for k in missing[:_SHOWN]] + [
+            f'{k} is {tuple(shapes[k])}, not {tuple(weights[k].shape)}' for k in misshapen[:_SHOWN]]
+        problem = (f'{len(missing)} weights missing and {len(misshapen)} of another shape '
+                   f'({"; ".join(details)})')
+        fitting = [k for k in shapes
+                   if k not in misshapen and k not in optional and weights[k].dim() > 0]
+        if not partly or not fitting:
             raise ValueError(
                 f'{self.path} is a checkpoint of another architecture: {problem}. Use the config '
                 'that it was trained with; a copy lies in its work dir')
+        print_log(f'{self.path} does not have all weights: {problem}. These start anew, '
+                  f'{len(fitting)} others are loaded', logger='current', level=logging.WARNING)
 
 
 def read_pretrained(model: nn.Module) -> None:
@@ -199,30 +196,21 @@ def read_pretrained(model: nn.Module) -> None:
     These are its modules' ``init_cfg=dict(type='Pretrained', checkpoint=...)``, which
     ``pretrained=...`` becomes, too. mmengine reads them again, and would run code of them; of two
     URLs that end in one name it would take the first one's weights for both.
-
-    Raises:
-        ValueError: one cannot be fetched or read, or holds more than a training writes.
     """
-    local = set()
-    for settings in _pretrained_settings(model):
-        path = os.path.expanduser(str(settings['checkpoint']))
-        if re.match('https?://', path) and not path.endswith('.safetensors'):
-            settings['checkpoint'] = str(fetch(path))
-        elif '://' not in path and Path(path).is_file():
-            local.add(path)
-    for path in sorted(local):
-        read_file(path)
-
-
-def _pretrained_settings(model: nn.Module) -> Iterator[dict]:
     for module in model.modules():
-        settings = getattr(module, 'init_cfg', None)
         reader = getattr(type(module), 'init_weights', None)
         if reader is None or not reader.__module__.startswith(OPENMMLAB):
             continue  # what it reads, and how, is its own affair
-        for each in settings if isinstance(settings, (list, tuple)) else [settings]:
-            if isinstance(each, dict) and type_name(each) in _PRETRAINED and each.get('checkpoint'):
-                yield each
+        given = getattr(module, 'init_cfg', None)
+        for settings in given if isinstance(given, (list, tuple)) else [given]:
+            if not isinstance(settings, dict) or not settings.get('checkpoint') or type_name(
+                    settings) not in ('Pretrained', 'PretrainedInit'):
+                continue
+            path = os.path.expanduser(str(settings['checkpoint']))
+            if re.match('https?://', path) and not path.endswith('.safetensors'):
+                settings['checkpoint'] = str(fetch(path))
+            elif Path(path).is_file():
+                read_file(path)
 
 
 def _named_pools(model: nn.Module) -> dict[str, ResizingPool]:
@@ -237,16 +225,7 @@ def _scales(pools: Mapping[str, ResizingPool]) -> dict[str, torch.Tensor]:
             for key, value in pool.state_dict().items()}
 
 
-def _are_close(scales: dict, others: dict) -> bool:
-    return scales.keys() == others.keys() and all(
-        abs(a - b) <= 1e-6 * b for name in scales for a, b in zip(scales[name], others[name]))
-
-
-def _shape(value: object) -> tuple[int | str, ...]:
-    return value.shape if torch.is_tensor(value) else (type(value).__name__, )
-
-
-def _is_broken(value: torch.Tensor, infinity: bool) -> bool:
-    # Infinity is a bad scale, but may be right elsewhere, e.g. in a mask.
-    return value.is_floating_point() and bool(
+def _is_broken(value: object, infinity: bool) -> bool:
+    """Infinity is a bad scale, but may be right elsewhere, as in a mask."""
+    return isinstance(value, torch.Tensor) and value.is_floating_point() and bool(
         value.isnan().any() or (infinity and value.isinf().any()))

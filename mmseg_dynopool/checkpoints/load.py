@@ -8,21 +8,21 @@ from mmseg.registry import DATASETS, MODELS
 from mmseg.utils import get_classes, get_palette
 
 from mmseg_dynopool.config import enter_scope, find_type, is_segmentor
-from mmseg_dynopool.data.listing import without_wrappers
+from mmseg_dynopool.data.listing import dataset_of
 
 from .checkpoint import Checkpoint
 
 
 def load_network(cfg: Config, checkpoint: Checkpoint | str | None, device: str = 'cpu',
                  scales: bool = False) -> BaseModel:
-    """Build the segmentor or classifier of a config and load its weights, all of them.
+    """Build the segmentor or classifier of a config and load all of its weights.
 
     Args:
         cfg: the config.
         checkpoint: its weights, or their file or URL. None leaves the network untrained.
         device: e.g. ``'cuda:0'``.
-        scales: require that the weights hold the learned scales of a network that has some; a
-            stock network's checkpoint fits without, at the initial ones.
+        scales: require the learned scales of a network that has some; without, a stock network's
+            checkpoint fits, too.
 
     Returns:
         A network for the inference of mmseg or mmpretrain, in evaluation mode.
@@ -68,20 +68,16 @@ def _build(cfg: Config) -> BaseModel:
 
 
 def _dataset_meta(checkpoint: Checkpoint, cfg: Config) -> dict:
-    """Classes and palette: the checkpoint's, else the test set's, else a segmentor's default.
-
-    That is Cityscapes.
+    """Classes and palette: the checkpoint's, else the test set's; of a segmentor, else Cityscapes'.
     """
     meta = checkpoint.meta
     if meta.get('dataset_meta'):
         return meta['dataset_meta']
     if 'CLASSES' in meta:  # of mmseg before 1.0
         return dict(classes=meta['CLASSES'], palette=meta.get('PALETTE'))
-    loader = cfg.get('test_dataloader')
-    dataset = (loader.get('dataset') if isinstance(loader, dict) else None) or {}
-    dataset = without_wrappers(dataset)[0]
-    kind = find_type(DATASETS, dataset)
-    named = {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
+    dataset = dataset_of(cfg.get('test_dataloader'))
+    named = {**getattr(find_type(DATASETS, dataset), 'METAINFO', {}),
+             **(dataset.get('metainfo') or {})}
     if named or not is_segmentor(cfg.model):
         return named
     return dict(classes=get_classes('cityscapes'), palette=get_palette('cityscapes'))

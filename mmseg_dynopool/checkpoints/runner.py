@@ -16,9 +16,9 @@ from .checkpoint import Checkpoint
 
 
 def build_runner(cfg: Config) -> runner.Runner:
-    """The runner of a config: a `Runner`, or of its ``runner_type``, as mmseg's tools build it.
+    """The runner of a config: a `Runner`, or of its ``runner_type``.
 
-    The copy of the config that mmengine writes to the work dir is one that is read back as it is.
+    The copy of the config in the work dir is one that is read back as it is.
     """
     built = RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)
     copied = Path(built.work_dir, Path(built.cfg.filename or f'{built.timestamp}.py').name)
@@ -33,8 +33,7 @@ def build_runner(cfg: Config) -> runner.Runner:
 class Runner(runner.Runner):
     """mmengine's `Runner`, which reads a checkpoint once and runs no code of it.
 
-    `load_from` and `resume` load a [`Checkpoint`][mmseg_dynopool.checkpoints.Checkpoint]. The
-    arguments are those of mmengine's.
+    `load_from` and `resume` load a [`Checkpoint`][mmseg_dynopool.checkpoints.Checkpoint].
 
     Attributes:
         checkpoint: one that was read already, used when its path is asked for, then dropped.
@@ -58,11 +57,7 @@ class Runner(runner.Runner):
                         strict: bool = False, revise_keys: list = [(r'^module.', '')]) -> dict:  # noqa: B006  mmengine's default
         """Load a checkpoint's weights, and give hooks what belongs to them.
 
-        Args:
-            filename: the file or URL.
-            map_location: not used: tensors are read to the CPU, and copied to where they belong.
-            strict: refuse weights that are missing or left over.
-            revise_keys: pairs of a pattern and its replacement, applied to the weights' names.
+        The arguments are mmengine's, but tensors are read to the CPU, whatever ``map_location``.
 
         Raises:
             ValueError: it cannot be read, or holds more than a training writes.

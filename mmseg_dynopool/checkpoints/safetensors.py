@@ -4,10 +4,10 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+from mmengine.fileio import get_local_path
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from mmseg_dynopool.files import write_file
@@ -16,12 +16,9 @@ _MISSING = "safetensors files need the package safetensors: pip install 'mmseg_d
 
 
 def save_safetensors(state: dict, path: str | Path, meta: dict | None = None) -> None:
-    """Write weights and buffers.
+    """Write the weights and buffers of a ``state_dict()``.
 
-    Args:
-        state: a network's ``state_dict()``.
-        path: the file.
-        meta: what mmseg keeps beside the weights, e.g. ``dict(dataset_meta=...)``; as JSON.
+    ``meta`` is what mmseg keeps beside them, e.g. ``dict(dataset_meta=...)``; as JSON.
 
     Raises:
         ImportError: the package safetensors is not installed.
@@ -42,33 +39,18 @@ def save_safetensors(state: dict, path: str | Path, meta: dict | None = None) ->
     except ImportError as error:
         raise ImportError(_MISSING) from error
     # Clones: the format has no shared memory.
-    state = {key: value.detach().cpu().clone().contiguous()
-             for key, value in state.items()}
-    write_file(path, save(state, {'format': 'pt', 'meta': json.dumps(meta or {}, default=_plain)}))
-
-
-def _plain(value: object) -> object:
-    """A palette may be an array."""
-    return np.asarray(value).tolist()
-
-
-def _with_whole_keys(entries: dict) -> dict:
-    """JSON's keys are texts; a data set's label map goes from number to number."""
-    if entries and all(re.fullmatch(r'-?\d+', key) for key in entries):
-        return {int(key): value for key, value in entries.items()}
-    return entries
+    state = {key: value.detach().cpu().clone().contiguous() for key, value in state.items()}
+    text = json.dumps(meta or {}, default=lambda value: np.asarray(value).tolist())  # a palette
+    write_file(path, save(state, {'format': 'pt', 'meta': text}))
 
 
 def load_from_safetensors(filename: str,
                           map_location: str | torch.device | Callable | None = 'cpu') -> dict:
-    """Load such a file wherever mmengine takes a checkpoint: ``load_from``, ``init_model``.
+    """Load such a file, wherever mmengine takes a checkpoint, as a dict of `state_dict` and `meta`.
 
     Args:
         filename: path or URL.
         map_location: device of the tensors; what is no device leaves them on the CPU.
-
-    Returns:
-        A dict of `state_dict` and `meta`.
 
     Raises:
         ImportError: the package safetensors is not installed.
@@ -88,25 +70,25 @@ def load_from_safetensors(filename: str,
         from safetensors import SafetensorError, safe_open
     except ImportError as error:
         raise ImportError(_MISSING) from error
-    with TemporaryDirectory() as folder:
-        path = filename
-        if '://' in filename:
-            path = str(Path(folder, 'weights.safetensors'))
-            torch.hub.download_url_to_file(filename, path, progress=False)
-        try:
-            with safe_open(path, framework='pt') as file:
-                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-                meta = json.loads((file.metadata() or {}).get('meta', '{}'),
-                                  object_hook=_with_whole_keys)
-        except (SafetensorError, OSError, json.JSONDecodeError) as error:
-            raise ValueError(f'{filename} cannot be read as safetensors ({error}); the download '
-                             'or copy may have been cut off') from error
-    if isinstance(map_location, (str, torch.device)):
-        state = {key: value.to(map_location) for key, value in state.items()}
+    device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
+    try:
+        with get_local_path(filename) as path, safe_open(path, framework='pt') as file:
+            state = {key: file.get_tensor(key).to(device) for key in file.keys()}  # noqa: SIM118
+            meta = json.loads((file.metadata() or {}).get('meta', '{}'),
+                              object_hook=_with_whole_keys)
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise ValueError(f'{filename} cannot be read as safetensors ({error}); the download '
+                         'or copy may have been cut off') from error
     return dict(state_dict=state, meta=meta)
 
 
-# The first goes before mmengine's own loader of URLs, in the order of its list. As a decorator it
-# would hide the types.
+def _with_whole_keys(entries: dict) -> dict:
+    """JSON's keys are texts; a data set's label map goes from number to number."""
+    if all(re.fullmatch(r'-?\d+', key) for key in entries):
+        return {int(key): value for key, value in entries.items()}
+    return entries
+
+
+# As a decorator it would hide the types. The pattern of URLs goes before mmengine's own.
 CheckpointLoader.register_scheme(
     prefixes=(r'https?://.*\.safetensors$', r'.*\.safetensors$'), loader=load_from_safetensors)

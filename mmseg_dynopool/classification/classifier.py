@@ -15,10 +15,8 @@ class DynOPoolImageClassifier(LearnedNetwork, ImageClassifier):
         dynopool: convert the backbone with these options, see
             [`DynOPoolBackbone`][mmseg_dynopool.models.DynOPoolBackbone]; the paper's classifiers
             have ``rule='after'`` (supplement, section 1.1).
-        gmacs_weight: option of [`DynOPoolHook`][mmseg_dynopool.hooks.DynOPoolHook].
-        gmacs_budget: option of the hook.
-        latency_budget: option of the hook.
-        gmacs_shape: option of the hook.
+        gmacs_weight: option of [`DynOPoolHook`][mmseg_dynopool.hooks.DynOPoolHook], as are
+            ``gmacs_budget``, ``latency_budget`` and ``gmacs_shape``.
         **kwargs: the arguments of mmpretrain's `ImageClassifier` by name.
 
     Raises:

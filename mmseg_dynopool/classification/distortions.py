@@ -11,8 +11,28 @@ from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
 
 
+class _Resize(BaseTransform):
+    """Resize the image by ``down`` and ``right``, bilinearly."""
+
+    def __init__(self, down: float, right: float):
+        for factor in (down, right):
+            if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not (
+                    0 < factor < float('inf')):
+                raise ValueError(f'factor must be a finite number > 0, e.g. 2.0, got {factor!r}')
+        self.down, self.right = down, right
+
+    def transform(self, results: dict) -> dict:
+        """Resize ``img``."""
+        image = results['img']
+        height, width = image.shape[:2]
+        size = max(1, round(width * self.right)), max(1, round(height * self.down))
+        resized = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+        resized = resized.reshape(*size[::-1], *image.shape[2:])  # one channel stays one
+        return dict(results, img=resized, img_shape=resized.shape[:2])
+
+
 @TRANSFORMS.register_module()
-class StretchImage(BaseTransform):
+class StretchImage(_Resize):
     """Stretch the image along one axis, bilinearly.
 
     Changes ``img`` ``(H, W, C)`` and ``img_shape``.
@@ -33,20 +53,13 @@ class StretchImage(BaseTransform):
     """
 
     def __init__(self, factor: float = 2., axis: str = 'height'):
-        _check_factor(factor)
         if axis not in ('height', 'width'):
             raise ValueError(f"axis must be 'height' or 'width', got {axis!r}")
-        self.factor = factor
-        self.axis = axis
-
-    def transform(self, results: dict) -> dict:
-        """Stretch ``img``."""
-        factors = (self.factor, 1) if self.axis == 'height' else (1, self.factor)
-        return _replace_image(results, _resize(results['img'], *factors))
+        super().__init__(*((factor, 1) if axis == 'height' else (1, factor)))
 
 
 @TRANSFORMS.register_module()
-class EnlargeImage(BaseTransform):
+class EnlargeImage(_Resize):
     """Enlarge the image along both axes, bilinearly.
 
     Changes ``img`` ``(H, W, C)`` and ``img_shape``.
@@ -66,12 +79,7 @@ class EnlargeImage(BaseTransform):
     """
 
     def __init__(self, factor: float = 2.):
-        _check_factor(factor)
-        self.factor = factor
-
-    def transform(self, results: dict) -> dict:
-        """Enlarge ``img``."""
-        return _replace_image(results, _resize(results['img'], self.factor, self.factor))
+        super().__init__(factor, factor)
 
 
 @TRANSFORMS.register_module()
@@ -99,28 +107,10 @@ class TileImage(BaseTransform):
         for name, count in (('rows', rows), ('columns', columns)):
             if not isinstance(count, int) or count < 1:
                 raise ValueError(f'{name} must be a whole number >= 1, got {count!r}')
-        self.rows = rows
-        self.columns = columns
+        self.rows, self.columns = rows, columns
 
     def transform(self, results: dict) -> dict:
         """Tile ``img``."""
         image = results['img']
-        tiles = (self.rows, self.columns) + (1, ) * (image.ndim - 2)
-        return _replace_image(results, np.tile(image, tiles))
-
-
-def _check_factor(factor: float) -> None:
-    if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not (
-            0 < factor < float('inf')):
-        raise ValueError(f'factor must be a finite number > 0, e.g. 2.0, got {factor!r}')
-
-
-def _resize(image: np.ndarray, down: float, right: float) -> np.ndarray:
-    height, width = image.shape[:2]
-    size = max(1, round(width * right)), max(1, round(height * down))
-    resized = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
-    return resized.reshape(*resized.shape[:2], *image.shape[2:])  # one channel stays one
-
-
-def _replace_image(results: dict, image: np.ndarray) -> dict:
-    return dict(results, img=image, img_shape=image.shape[:2])
+        tiled = np.tile(image, (self.rows, self.columns) + (1, ) * (image.ndim - 2))
+        return dict(results, img=tiled, img_shape=tiled.shape[:2])

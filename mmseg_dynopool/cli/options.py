@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from pathlib import Path
@@ -13,8 +13,15 @@ from typing import TextIO
 import torch
 import torch.distributed
 from mmengine.config import Config, DictAction
+from rich.table import Table
 
-from mmseg_dynopool.config import adapt_to_devices, is_segmentor, read_config, type_name
+from mmseg_dynopool.config import (
+    adapt_to_devices,
+    counted_shape,
+    is_segmentor,
+    read_config,
+    type_name,
+)
 from mmseg_dynopool.files import make_folder
 
 
@@ -51,7 +58,13 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add ``--device``; see `check_device`."""
     parser.add_argument('--device', default='cuda:0' if torch.cuda.is_available() else 'cpu',
-                        help='default: a GPU if there is one')
+                        type=check_device, help='default: a GPU if there is one')
+
+
+def add_shape(parser: argparse.ArgumentParser) -> None:
+    """Add ``--shape``; see `input_shape`."""
+    parser.add_argument('--shape', type=positive_int, nargs=2, metavar=('H', 'W'),
+                        help="input size; default: the config's training crop")
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -65,14 +78,24 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
                         help='set by the launcher')
 
 
-def check_device(device: str) -> None:
-    """Exit where a device cannot hold a tensor."""
+def check_device(device: str) -> str:
+    """Exit where a device cannot hold a tensor; else return it."""
     try:
         torch.empty(0, device=device)
     except Exception as error:  # RuntimeError, AssertionError or others, by device and build
         reason = str(error).partition('\n')[0]
         raise SystemExit(f'--device {device!r} cannot be used here ({reason}); give cpu, cuda or '
                          'cuda:NUMBER') from error
+    return device
+
+
+def input_shape(args: argparse.Namespace, cfg: Config) -> tuple[int, int]:
+    """``--shape``, else the config's training crop; exit where neither is known."""
+    shape = args.shape or counted_shape(cfg)
+    if shape is None:
+        raise SystemExit('the config names no training crop; give --shape H W')
+    height, width = shape
+    return height, width
 
 
 def check_segmentor(cfg: Config, command: str) -> None:
@@ -82,40 +105,42 @@ def check_segmentor(cfg: Config, command: str) -> None:
 
 
 def load_run_config(args: argparse.Namespace, needs: Sequence[str] = ('model', )) -> Config:
-    """Read the config of a command line, apply its options and make its work dir.
-
-    ``args`` are ``config`` and the options of `add_run_options`; see `read_config`.
-    """
+    """Read the config of a command line by the options of `add_run_options`; make its work dir."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = read_config(args.config, args.cfg_options, needs)
     if cfg.get('default_scope') == 'mmpretrain':  # our hooks and samplers in its registries
         import_module('mmseg_dynopool.classification')
     cfg.launcher = args.launcher
-    if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
-    elif cfg.get('work_dir') is None:
-        cfg.work_dir = str(Path('work_dirs', Path(args.config).stem))
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(
+        Path('work_dirs', Path(args.config).stem))
     make_folder(cfg.work_dir)
     return adapt_to_devices(cfg)
 
 
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1
+          ) -> Table:
+    """A table whose first ``left`` columns are text, the others numbers."""
+    found = Table(title=title)
+    for number, column in enumerate(columns):
+        found.add_column(column, justify='left' if number < left else 'right')
+    for row in rows:
+        found.add_row(*row)
+    return found
+
+
 @contextmanager
 def result_on_stdout() -> Iterator[TextIO]:
-    """Keep stdout for a command's result: what packages and configs print goes to stderr.
-
-    Yields:
-        stdout, to print the result to.
-    """
+    """Yield stdout for a command's result; what packages and configs print goes to stderr."""
     stdout = sys.stdout
     with redirect_stdout(sys.stderr):
         yield stdout
 
 
 def end_distributed_run() -> None:
-    """Leave the process group, so that the process can end.
+    """Leave the process group.
 
-    Gloo's threads free the tensors of the last exchange, for which they need Python's lock. Where
-    one asks for it when the interpreter ends already, it aborts the process, all work done.
+    Gloo's threads need Python's lock to free the tensors of the last exchange: one that asks for it
+    when the interpreter ends already aborts the process.
     """
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
@@ -123,11 +148,7 @@ def end_distributed_run() -> None:
 
 
 def enable_amp(cfg: Config) -> None:
-    """Train in mixed precision: as mmseg does on GPUs, in bfloat16 on a machine without.
-
-    Raises:
-        ValueError: the config has an optimizer wrapper of another type.
-    """
+    """Train in mixed precision: as mmseg does on GPUs, in bfloat16 on a machine without."""
     wrapper = cfg.optim_wrapper
     kind = type_name(wrapper) or 'OptimWrapper'
     if kind in ('AmpOptimWrapper', 'CPUAmpOptimWrapper'):

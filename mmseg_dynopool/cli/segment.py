@@ -19,17 +19,14 @@ def segment_images(model: BaseSegmentor, images: list[Path], out_dir: str | Path
                    opacity: float = 0.5) -> Iterator[Path]:
     """Segment images one by one, through the config's test pipeline and the model's own test.
 
+    Each is yielded when its files are written.
+
     Args:
         model: a segmentor made by mmseg's ``init_model``.
-        images: image files; each is yielded when its files are written.
-        out_dir: gets ``overlays/NAME.png`` and ``labels/NAME.png``; a label map holds the class
-            of each pixel, as 8 bits, or 16 where there are more than 256 classes.
+        images: image files.
+        out_dir: gets ``overlays/NAME.png`` and ``labels/NAME.png``, the class of each pixel, as 8
+            bits, or 16 where there are more than 256 classes.
         opacity: of the overlay, 0 to 1.
-
-    Raises:
-        ValueError: an image cannot be read, two have one name, the model gives no label map, or
-            ``opacity`` is out of range.
-        ValueError, OSError: a file cannot be written.
     """
     if not 0 <= opacity <= 1:
         raise ValueError(f'opacity must be from 0 to 1, got {opacity!r}')

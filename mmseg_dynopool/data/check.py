@@ -18,7 +18,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 
 from mmseg_dynopool.config import OPENMMLAB, enter_scope, find_type, metrics_of, type_name
 
-from .labels import LabelRange, describe_strays, label_range, stray_labels
+from .labels import LabelRange, label_range
 from .listing import build_dataset, load_sample, parts_of, spread, steps_of
 
 _SHOWN = 5
@@ -30,13 +30,9 @@ def check_data(cfg: Config, *dataloaders: str) -> None:
 
     A few samples of each are read, as its own pipeline loads them. A label map with other values
     than the classes and ``ignore_index``, of another size than its image, with several channels or
-    16 bits is an error where the loss or the metric would fail, else a warning. Of data sets of
+    16 bits is a ValueError where the loss or the metric would fail, else a warning. Of data sets of
     other kinds than mmengine's, the log says that they were not looked at. ``dataloaders`` are
     names in the config.
-
-    Raises:
-        ValueError: a data set cannot be built or is empty, a file is missing or malformed; the
-            message names it.
     """
     enter_scope(cfg)
     for name in dataloaders:
@@ -53,16 +49,15 @@ def check_data(cfg: Config, *dataloaders: str) -> None:
 
 
 class _Check:
-    """The check of one data set.
-
-    Attributes:
-        name: of its data loader.
-    """
+    """The check of one data set; ``name`` is its data loader's."""
 
     def __init__(self, name: str, dataset: Any, cfg: Config):
         self.name, self.dataset, self.cfg = name, dataset, cfg
         self.trains = name.startswith('train')
         self.warned: set[str] = set()
+        evaluator = cfg.get(name.replace('dataloader', 'evaluator'))
+        # mmseg's metric compares the predictions with the label maps.
+        self.is_measured = any(type_name(m) == 'IoUMetric' for m in metrics_of(evaluator))
 
     def run(self) -> None:
         if not isinstance(self.dataset, BaseDataset):
@@ -86,10 +81,10 @@ class _Check:
         odd = [problem for index in chosen
                if (problem := self._check_sample(index, infos[index], allowed))]
         # The loss fits the network's output to the labels, if a batch has them of one size.
-        if odd and (self._is_measured() if not self.trains else len(odd) < len(chosen)):
-            raise ValueError(odd[0])
+        if odd and (len(odd) < len(chosen) if self.trains else self.is_measured):
+            raise ValueError(f'{self.name}: {odd[0]}')
         if odd:
-            print_log(odd[0], 'current', logging.WARNING)
+            self._note(odd[0], logging.WARNING)
 
     def _note(self, text: str, level: int = logging.INFO) -> None:
         print_log(f'{self.name}: {text}', 'current', level)
@@ -114,46 +109,39 @@ class _Check:
             paths = {index: info[key] for index, info in enumerate(infos)
                      if isinstance(info.get(key), (str, Path)) and '://' not in str(info[key])}
             missing = {i: path for i, path in paths.items() if not Path(path).is_file()}
-            # The names of a data set of one's own, or of an archive, are no files.
-            if missing and (error := self._failure(next(iter(missing)))):
-                raise ValueError(f'{self.name}: {len(missing)} of {len(infos)} {lack}; missing: '
-                                 f'{_first(missing)}') from error
             empty = {i: path for i, path in paths.items()
                      if i not in missing and not Path(path).stat().st_size}
-            if empty and (error := self._failure(next(iter(empty)))):
-                raise ValueError(f'{self.name}: {len(empty)} of {len(infos)} files have no '
-                                 f'content, copy them again: {_first(empty)}') from error
+            for found, problem in ((missing, f'{lack}; missing'),
+                                   (empty, 'files have no content, copy them again')):
+                # The names of a data set of one's own, or of an archive, are no files.
+                if found and (error := self._failure(next(iter(found)))):
+                    more = f' and {len(found) - _SHOWN} more' if len(found) > _SHOWN else ''
+                    shown = ', '.join(map(str, list(found.values())[:_SHOWN]))
+                    raise ValueError(f'{self.name}: {len(found)} of {len(infos)} {problem}: '
+                                     f'{shown}{more}') from error
 
     def _check_classes(self, infos: list[dict]) -> None:
         """Of a classifier."""
         classes = self.dataset.metainfo.get('classes')
         head = self.cfg.get('model', {}).get('head') or {}
-        expected, kind = head.get('num_classes'), find_type(MODELS, head)
+        expected = head.get('num_classes')
+        module = getattr(find_type(MODELS, head), '__module__', '')
         labels = np.concatenate([np.ravel(info.get('gt_label', [])) for info in infos])
-        if not isinstance(expected, int) or labels.dtype.kind not in 'iu' or not getattr(
-                kind, '__module__', '').startswith(OPENMMLAB):
+        if not isinstance(expected, int) or labels.dtype.kind not in 'iu' or not len(labels) \
+                or not module.startswith(OPENMMLAB):
             return  # not what is known of it
         if classes is not None and len(classes) != expected:
             self._warn('classes', f'the data set has {len(classes)} classes, but '
                        f'model.head.num_classes={expected}; set it, or another list of classes')
-        if len(labels) and not (labels.min() >= 0 and labels.max() < expected):
+        if labels.min() < 0 or labels.max() >= expected:
             problem = (f'the labels {labels.min()} to {labels.max()} are not all classes of '
                        f'model.head.num_classes={expected}; set it, or mend the list')
             if self.trains:
                 raise ValueError(f'{self.name}: {problem}')
             self._warn('labels', problem)
 
-    def _is_measured(self) -> bool:
-        """Whether mmseg's metric compares the predictions with the label maps."""
-        evaluator = self.cfg.get(self.name.replace('dataloader', 'evaluator'))
-        return any(type_name(metric) == 'IoUMetric' for metric in metrics_of(evaluator))
-
     def _check_sample(self, index: int, info: dict, allowed: LabelRange | None) -> str:
-        """Read a sample as the data set's own pipeline loads it.
-
-        Returns:
-            What is odd of the label map's size, if anything.
-        """
+        """Read a sample; what is odd of its label map's size, if anything."""
         path = info.get('seg_map_path')
         try:
             image, label = load_sample(self.dataset, index)
@@ -168,18 +156,17 @@ class _Check:
             return ''
         if any(type(step) is LoadAnnotations for step in steps_of(self.dataset)):
             self._check_bits(str(path))
-        odd, strays = '', stray_labels(label, allowed)
+        odd = ''
         if label.ndim != 2:
-            odd = (f'{self.name}: the label map {path} has shape {label.shape}; it must have one '
-                   'channel that holds the class of each pixel, no colors')
+            odd = (f'the label map {path} has shape {label.shape}; it must have one channel that '
+                   'holds the class of each pixel, no colors')
         elif label.shape != image.shape[:2]:
-            odd = (f'{self.name}: the label map {path} is {label.shape[0]} x {label.shape[1]}, its '
-                   f'image {image.shape[0]} x {image.shape[1]} (height x width); they must have '
-                   'one size')
-        if not odd and not strays:
+            odd = (f'the label map {path} is {label.shape[0]} x {label.shape[1]}, its image '
+                   f'{image.shape[0]} x {image.shape[1]} (height x width); they must have one size')
+        if not odd and not allowed.problem(label, path):
             return ''
         if odd and (failure := self._failure(index)):
-            raise ValueError(odd) from failure
+            raise ValueError(f'{self.name}: {odd}') from failure
         try:  # later transforms may have mended it
             packed = self.dataset[index]
             final = np.asarray(packed['data_samples'].gt_sem_seg.data)
@@ -187,11 +174,10 @@ class _Check:
                          else packed['data_samples'].ori_shape[:2])
         except Exception:  # not what mmseg packs
             return ''
-        is_map = final.ndim == 3 and len(final) == 1
-        if not is_map and (self.trains or self._is_measured()):
-            raise ValueError(odd)
-        if is_map and (strays := stray_labels(final, allowed)):
-            problem = describe_strays(str(path), strays, allowed)
+        if final.ndim != 3 or len(final) != 1:
+            if self.trains or self.is_measured:
+                raise ValueError(f'{self.name}: {odd}')
+        elif problem := allowed.problem(final, path):
             if self.trains and allowed.is_index:
                 raise ValueError(f'{self.name}: {problem}')
             self._warn('strays', problem)
@@ -203,8 +189,3 @@ class _Check:
             self._warn('bits', f'the label map {path} holds {raw.max()}, but LoadAnnotations keeps '
                        'the lower 8 bits alone; convert it to 8 bits, or load it with a transform '
                        'of your own')
-
-
-def _first(paths: dict[int, Any]) -> str:
-    more = f' and {len(paths) - _SHOWN} more' if len(paths) > _SHOWN else ''
-    return ', '.join(map(str, list(paths.values())[:_SHOWN])) + more

@@ -1,6 +1,5 @@
 """Images on the disk: found, read whole or not at all, and painted with labels."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,11 +10,7 @@ IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.npy', '.png', '.tif', '.tiff', '.we
 
 
 def find_images(path: str | Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
-    """The image at ``path``, or all files in the folder ``path`` that end in one of ``suffixes``.
-
-    Raises:
-        ValueError: there is nothing at ``path``, or a folder without images.
-    """
+    """The image at ``path``, or all files in this folder that end in one of ``suffixes``."""
     path = Path(path)
     if path.is_file():
         return [path]
@@ -30,18 +25,22 @@ def find_images(path: str | Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> l
 
 
 def check_image(path: str | Path) -> None:
-    """Check what OpenCV would not notice of an image file, or fill in.
-
-    Raises:
-        ValueError: it cannot be opened, is empty, or is a JPEG whose end is missing.
-    """
+    """Refuse what OpenCV would not notice of an image file, or fill in, as a JPEG's missing end."""
     try:
-        content = Path(path).read_bytes()
+        if not Path(path).stat().st_size:
+            raise ValueError(f'the image {path} is empty; copy it again')
+        with Image.open(path, formats=['JPEG']) as image:
+            image.load()
+    except Image.UnidentifiedImageError:
+        return  # OpenCV decides
     except OSError as error:
-        raise ValueError(f'the image {path} cannot be opened: {error.strerror}') from error
-    if not content:
-        raise ValueError(f'the image {path} is empty; copy it again')
-    _check_jpeg(content, path)
+        if error.strerror:
+            raise ValueError(f'the image {path} cannot be opened: {error.strerror}') from error
+        if 'truncated' in str(error).lower():
+            raise ValueError(f'the image {path} is cut off: a JPEG without its end; copy it '
+                             'again') from error
+        raise ValueError(f'{path} cannot be read as an image: it is damaged ({error}); copy it '
+                         'again') from error
 
 
 def to_picture(image: np.ndarray) -> np.ndarray:
@@ -61,23 +60,6 @@ def to_picture(image: np.ndarray) -> np.ndarray:
         low, high = np.percentile(image, (2, 98))
         image = 255 * (image - low) / max(high - low, np.finfo(float).tiny)
     return image.clip(0, 255).round().astype(np.uint8)
-
-
-def _check_jpeg(content: bytes, path: str | Path) -> None:
-    """Let Pillow decode a JPEG: unlike OpenCV it refuses one that is cut off or broken."""
-    if not content.startswith(b'\xff\xd8'):
-        return
-    try:
-        with Image.open(io.BytesIO(content), formats=['JPEG']) as image:
-            image.load()
-    except Image.UnidentifiedImageError:
-        return  # not a header that Pillow knows: OpenCV decides
-    except OSError as error:
-        if 'truncated' in str(error).lower():
-            raise ValueError(f'the image {path} is cut off: a JPEG without its end; copy it '
-                             'again') from error
-        raise ValueError(f'{path} cannot be read as an image: it is damaged ({error}); copy it '
-                         'again') from error
 
 
 def paint_labels(image: np.ndarray, label: np.ndarray, palette: Sequence | np.ndarray,

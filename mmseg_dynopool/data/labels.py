@@ -25,6 +25,21 @@ class LabelRange(NamedTuple):
     ignored: int
     is_index: bool = True
 
+    def problem(self, label: np.ndarray | Tensor, path: object) -> str:
+        """What is wrong with a label map, on the CPU, and how to mend it; empty if nothing is."""
+        label = np.asarray(label)
+        # Seen as unsigned, a negative value is a large one: one pass finds both.
+        unsigned = label.view(label.dtype.str.replace('i', 'u'))
+        strays = label[unsigned >= self.classes]
+        strays = np.unique(strays[strays != self.ignored]).tolist()
+        if not strays:
+            return ''
+        more = ', ...' if len(strays) > _SHOWN else ''
+        return (f'the label map {path} holds {", ".join(map(str, strays[:_SHOWN]))}{more}, but '
+                f'decode_head.num_classes={self.classes} allows 0 to {self.classes - 1}, and '
+                f'{self.ignored} for pixels to ignore. Convert the label maps (see docs/data.md), '
+                'or set num_classes, or reduce_zero_label=True where 0 stands for no class')
+
 
 def label_range(model: dict | nn.Module) -> LabelRange | None:
     """What the (last) decode head of a segmentor or its config allows.
@@ -32,7 +47,9 @@ def label_range(model: dict | nn.Module) -> LabelRange | None:
     None without such a head, and where code of one's own stands between labels and loss: it may
     take others.
     """
-    head = _last(_get(model, 'decode_head'))
+    head = _get(model, 'decode_head')
+    if isinstance(head, (list, tuple, nn.ModuleList)) and head:
+        head = head[-1]
     classes = _get(head, 'num_classes')
     between = [getattr(find_type(MODELS, owner), name, None) for owner, name in (
         (model, 'loss'), (head, 'loss'), (head, 'loss_by_feat'),
@@ -48,30 +65,6 @@ def label_range(model: dict | nn.Module) -> LabelRange | None:
         kind.__name__ in ('CrossEntropyLoss', 'OhemCrossEntropy') for kind in kinds)
     # A head with one channel tells 0 from 1.
     return LabelRange(max(classes, 2), _get(head, 'ignore_index', 255), is_index)
-
-
-def _last(heads: Any) -> Any:
-    return heads[-1] if isinstance(heads, (list, tuple, nn.ModuleList)) and heads else heads
-
-
-def stray_labels(label: np.ndarray | Tensor, allowed: LabelRange | None) -> list[int]:
-    """Values of a label map (array or tensor on the CPU) that are no class and not ignored."""
-    if allowed is None:
-        return []
-    label = np.asarray(label)
-    # Seen as unsigned, a negative value is a large one: one pass finds both.
-    unsigned = label.view(label.dtype.str.replace('i', 'u'))
-    strays = label[unsigned >= allowed.classes]
-    return np.unique(strays[strays != allowed.ignored]).tolist()
-
-
-def describe_strays(path: str, strays: list[int], allowed: LabelRange) -> str:
-    """What is wrong with the label map at ``path`` and how to mend it."""
-    more = ', ...' if len(strays) > _SHOWN else ''
-    return (f'the label map {path} holds {", ".join(map(str, strays[:_SHOWN]))}{more}, but '
-            f'decode_head.num_classes={allowed.classes} allows 0 to {allowed.classes - 1}, and '
-            f'{allowed.ignored} for pixels to ignore. Convert the label maps (see docs/data.md), '
-            'or set num_classes, or reduce_zero_label=True where 0 stands for no class')
 
 
 def _get(owner: object, name: str, default: object = None) -> Any:

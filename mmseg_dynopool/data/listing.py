@@ -13,11 +13,7 @@ from mmseg_dynopool.config import type_name
 
 
 def build_dataset(settings: dict) -> Any:
-    """Build a data set as mmengine's runner does.
-
-    Raises:
-        ValueError: it cannot be built, or is empty; the message says why, if that can be told.
-    """
+    """Build a data set as mmengine's runner does; a ValueError tells why there is none."""
     try:
         dataset = DATASETS.build(settings)
         if hasattr(dataset, 'full_init'):
@@ -27,7 +23,7 @@ def build_dataset(settings: dict) -> Any:
         if ' registry. ' in str(error):  # mmengine's, of a name
             mend = ('name the module of each class of your own in custom_imports, whose list takes '
                     "the place of that in the config's _base_")
-        raise ValueError(next(_reasons(settings), '') or
+        raise ValueError(next(_missing(settings), '') or
                          f'the data set {type_name(settings)} cannot be built '
                          f'({type(error).__name__}: {error}); {mend}') from error
     if hasattr(dataset, '__len__') and not len(dataset):
@@ -35,16 +31,16 @@ def build_dataset(settings: dict) -> Any:
     return dataset
 
 
-def _reasons(settings: dict) -> Iterator[str]:
-    """What may be wrong with a data set that cannot be built."""
+def _missing(settings: dict) -> Iterator[str]:
+    """What a data set that cannot be built may lack."""
     for plain in without_wrappers(settings):
         root, prefixes = plain.get('data_root') or '', plain.get('data_prefix')
-        folders = {f' ({key})': prefix for key, prefix in prefixes.items()} if isinstance(
-            prefixes, dict) else {'': ''}
+        folders = prefixes if isinstance(prefixes, dict) else {'': prefixes}
         for key, prefix in folders.items():
             folder = str(Path(root, prefix or ''))
             if '://' not in f'{root}{prefix}' and not Path(folder).is_dir():
-                yield (f'the folder {folder!r}{key} does not exist; see docs/data.md, or set '
+                of = f' ({key})' if key else ''
+                yield (f'the folder {folder!r}{of} does not exist; see docs/data.md, or set '
                        'data_root of the data set')
         listed = plain.get('ann_file') or ''
         if listed and '://' not in f'{root}{listed}' and not Path(root, listed).exists():
@@ -68,6 +64,12 @@ def without_wrappers(settings: dict) -> list[dict]:
     return [settings]
 
 
+def dataset_of(loader: Any) -> dict:
+    """The settings of a data loader's data set, of several the first; empty where it has none."""
+    settings = loader.get('dataset') if isinstance(loader, dict) else None
+    return without_wrappers(settings or {})[0]
+
+
 def parts_of(dataset: Any) -> list:
     """The data sets inside those that wrap others."""
     inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
@@ -88,26 +90,22 @@ def spread(count: int, chosen: int) -> list[int]:
 
 
 def load_sample(dataset: BaseDataset, index: int) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """An image and its label map, as the data set's own pipeline loads them.
+    """An image ``(H, W, C)`` and its label map ``(H, W)``, as the data set's pipeline loads them.
 
-    Its transforms run, whatever they are, until both are there; they are taken at that moment,
-    before any augmentation.
-
-    Returns:
-        ``(image (H, W, C), label map (H, W))``; None where no transform gives an ``img``, or a
-        ``gt_seg_map``.
+    Its transforms run until both are there, so before any augmentation. None where none gives an
+    ``img``, or a ``gt_seg_map``.
     """
-    sample, found = dataset.get_data_info(index), dict(img=None, gt_seg_map=None)
+    sample, found = dataset.get_data_info(index), {}
     for step in steps_of(dataset):
         sample = step(sample)
         if not isinstance(sample, dict):
             break
-        for key, value in found.items():
-            if value is None and isinstance(sample.get(key), np.ndarray):
+        for key in ('img', 'gt_seg_map'):
+            if key not in found and isinstance(sample.get(key), np.ndarray):
                 found[key] = sample[key].copy()
-        if all(value is not None for value in found.values()):
+        if len(found) == 2:
             break
-    return found['img'], found['gt_seg_map']
+    return found.get('img'), found.get('gt_seg_map')
 
 
 def read_samples(dataset: dict, images: int
@@ -115,12 +113,7 @@ def read_samples(dataset: dict, images: int
     """Images and label maps of a config's data set as they lie on the disk, evenly spread.
 
     Yields:
-        ``(path of the image, image (H, W, C), label map (H, W), value of ignored pixels)``, at
-        most ``images`` of them.
-
-    Raises:
-        ValueError: the data set is empty or none of mmengine's, its pipeline loads no label maps,
-            or ``images`` is below 1.
+        ``(path of the image, image (H, W, C), label map (H, W), value of ignored pixels)``.
     """
     if images < 1:
         raise ValueError(f'images must be at least 1, got {images}')
@@ -131,11 +124,10 @@ def read_samples(dataset: dict, images: int
     samples = [(part, index) for part in parts for index in range(len(part))]
     for which in spread(len(samples), images):
         part, index = samples[which]
-        info = part.get_data_info(index)
         image, label = load_sample(part, index)
         if image is None or label is None:
             raise ValueError('the pipeline of the data set loads no label maps, got '
                              f'{[type(step).__name__ for step in steps_of(part)]}; add '
                              "dict(type='LoadAnnotations')")
-        yield info.get('img_path', f'image {index}'), image, label, getattr(
-            part, 'ignore_index', 255)
+        path = part.get_data_info(index).get('img_path', f'image {index}')
+        yield path, image, label, getattr(part, 'ignore_index', 255)

@@ -14,7 +14,7 @@ from mmseg.datasets.transforms import LoadImageFromNDArray
 from mmseg_dynopool.config import enter_scope, find_type
 
 from .images import IMAGE_SUFFIXES, check_image
-from .listing import without_wrappers
+from .listing import dataset_of
 
 
 class ImagePipeline:
@@ -24,20 +24,12 @@ class ImagePipeline:
     maps. An array in a ``.npy`` file, ``(H, W, C)`` or ``(H, W)``, takes the place of what
     ``LoadImageFromFile`` reads; any other loader reads its files itself.
 
-    Args:
-        cfg: the config.
-
     Attributes:
         suffixes: of the files that are images, for a folder of them.
-
-    Raises:
-        ValueError: the config has neither, or it cannot be built.
     """
 
     def __init__(self, cfg: Config):
-        loader = cfg.get('test_dataloader')
-        dataset = without_wrappers((loader.get('dataset') if isinstance(loader, dict) else {})
-                                   or {})[0]
+        dataset = dataset_of(cfg.get('test_dataloader'))
         settings = cfg.get('test_pipeline') or dataset.get('pipeline')
         if not settings:
             raise ValueError('the config has neither test_pipeline nor '
@@ -51,19 +43,12 @@ class ImagePipeline:
             self.suffixes = [_image_suffix(dataset)]
 
     def __call__(self, path: str | Path) -> tuple[np.ndarray, Any]:
-        """Read an image.
-
-        Returns:
-            ``(the image as it was loaded, what the pipeline made of it)``.
-
-        Raises:
-            ValueError: it cannot be read, or a transform fails on it; the message names both.
-        """
+        """``(the image as it was loaded, what the pipeline made of it)``."""
         sample: Any = dict(img_path=str(path))
         loaded = None
         for step in self.steps:
             if type(step) is LoadImageFromFile and str(path).lower().endswith('.npy'):
-                sample.update(img=_read_array(path))
+                sample['img'] = _read_array(path)
                 step = LoadImageFromNDArray(to_float32=step.to_float32)
             elif type(step) is LoadImageFromFile:
                 check_image(path)
@@ -71,19 +56,16 @@ class ImagePipeline:
                 sample = step(sample)
             except Exception as error:  # of many types
                 raise ValueError(_problem(step, error, path)) from error
-            if sample is None:
-                raise ValueError(f'{path}: {type(step).__name__} of the test pipeline leaves '
-                                 'nothing of it')
-            if loaded is None and 'img' in sample:
+            if loaded is None and sample and 'img' in sample:
                 loaded = np.array(sample['img'])
-        if loaded is None:
-            raise ValueError(f"{path}: no transform of the test pipeline gives an 'img'; its first "
-                             "ones are to load the file 'img_path'")
+        if loaded is None or sample is None:
+            raise ValueError(f"{path}: the test pipeline loads no 'img' from the file 'img_path', "
+                             'or leaves nothing of it')
         return loaded, sample
 
 
 def _image_suffix(dataset: dict) -> str:
-    """What the names of a data set's images end in; empty, which all do, where that is unknown."""
+    """What the names of a data set's images end in; empty where that is unknown."""
     if dataset.get('img_suffix'):
         return dataset['img_suffix']
     kind = find_type(DATASETS, dataset)

@@ -23,39 +23,32 @@ def prepare_mni152(out_dir: str | Path, plane: str = 'axial', thick: int | None 
                    ) -> dict[str, int]:
     """Write PNG files to ``images/{train,val}`` and ``labels/{train,val}`` in ``out_dir``.
 
-    Labels: 0 background, 1 grey matter, 2 white matter (the tissue whose probability is above
-    one half). Every fourth block of slices is for validation. Slices of an earlier call go.
+    Labels: 0 background, 1 grey matter, 2 white matter. Every fourth block of slices is for
+    validation. Slices of an earlier call go.
 
     Args:
         out_dir: folder of the new data set.
         plane: of the images: ``'axial'``, 192 x 160 pixels of 1 mm, or ``'coronal'`` or
             ``'sagittal'``, as a scanner of axial slices gives them: a row is a slice.
-        thick: mm of such a slice, 1 to 8: image and tissue are averaged over it, and each pixel
-            has noise. The number of rows is a multiple of 8, of columns 160 (coronal) or 192. Of
-            the planes coronal and sagittal alone; default 1.
+        thick: mm of such a slice, 1 to 8, default 1: image and tissue are averaged over it, and
+            each pixel has noise. There are a multiple of 8 rows and 160 (coronal) or 192 columns.
 
     Returns:
         Images by split.
-
-    Raises:
-        ModuleNotFoundError: nilearn is not installed.
-        ValueError: an argument is out of range, or ``out_dir`` is or lies in a file.
     """
     if plane not in _SLICES:
         raise ValueError(f'plane must be one of {list(_SLICES)}, got {plane!r}')
-    if thick is not None and (plane == 'axial' or isinstance(thick, bool)
-                              or not isinstance(thick, int) or not 1 <= thick <= 8):
+    if thick is not None and (plane == 'axial' or thick not in range(1, 9)):
         raise ValueError('thick must be 1 to 8 mm, whole, of the planes coronal and sagittal: '
                          f'axial slices show nothing of it; got {thick!r} with {plane!r}')
     make_folder(out_dir)
     image, grey, white = (_load(kind) for kind in ('t1', 'gm', 'wm'))
-    if plane != 'axial':
-        image, grey, white = (_thick_slices(v, thick or 1) for v in (image, grey, white))
-        image = image + np.random.default_rng(0).normal(0, _NOISE, image.shape)
-    tissue = np.where(grey > white, 1, 2)
-    label = np.where(grey + white > 127.5, tissue, 0)
     if plane == 'axial':
         label = np.where(grey > 127.5, 1, np.where(white > 127.5, 2, 0))
+    else:
+        image, grey, white = (_thick_slices(v, thick or 1) for v in (image, grey, white))
+        image = image + np.random.default_rng(0).normal(0, _NOISE, image.shape)
+        label = np.where(grey + white > 127.5, np.where(grey > white, 1, 2), 0)
     counts = {'train': 0, 'val': 0}
     for folder in ('images', 'labels'):
         for old in Path(out_dir, folder).glob('*/*_[0-9][0-9][0-9].png'):

@@ -16,17 +16,9 @@ from mmseg_dynopool.models.whole_network import network_forward
 def budget_outcome(cfg: Config, model: nn.Module, checkpoint: Checkpoint) -> Outcome | None:
     """The cost of a trained network, sizes rounded, and that of its config's budget.
 
-    Args:
-        cfg: the config of the training.
-        model: the network with the weights and scales of ``checkpoint``.
-        checkpoint: of the training, whose latency model it may hold.
-
-    Returns:
-        Both; None where there is no budget, or where it cannot be told: its time was measured in
-        the training, and the checkpoint holds weights alone.
-
-    Raises:
-        ValueError: the budget's latency model cannot be read.
+    ``model`` has the weights of ``checkpoint``, and ``cfg`` is of its training. None where there is
+    no budget, or where its time was measured in the training and the checkpoint holds weights
+    alone.
     """
     options = HOOKS.build(hook_options(cfg)).options if hook_options(cfg) else CostOptions()
     of_model = getattr(model, 'cost_options', {})

@@ -20,8 +20,7 @@ _HOOKS = ('DynOPoolHook', 'GMACsBudgetHook', 'LatencyBudgetHook', 'MeasuredGradi
 def plain_model(model_cfg: ConfigDict) -> ConfigDict:
     """The stock segmentor or classifier in the place of ours, without cost and initial weights.
 
-    A user's own class stays. What is converted is a ``DynOPoolBackbone`` with the options that the
-    network had.
+    A user's own class stays; what is converted becomes a ``DynOPoolBackbone``.
     """
     plain = copy.deepcopy(model_cfg)
     named, network = plain.type, find_type(MODELS, plain)
@@ -68,9 +67,8 @@ def _without_classes(node: object) -> Any:
 def freeze_config(cfg: Config, model: BaseModel) -> Config:
     """The config of a plain segmentor or classifier with the fixed scales of a trained network.
 
-    It is of the network that [`freeze_pools`][mmseg_dynopool.layers.freeze_pools] gives. It has no
-    cost, and no hooks or lr of the alphas, and names no weights: to train on with, test or deploy.
-    A user's own class of network stays.
+    That is the network that [`freeze_pools`][mmseg_dynopool.layers.freeze_pools] gives. The config
+    has no cost, no hooks or lr of the alphas, and names no weights. A user's own class stays.
 
     Args:
         cfg: the config of a network with ``DynOPoolHRNet`` or converted parts, a backbone or

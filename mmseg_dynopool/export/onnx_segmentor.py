@@ -21,8 +21,8 @@ class OnnxSegmentor(EncoderDecoder):
 
     Pipeline, normalization, sliding windows and post-processing are those of the network's config.
     A segmentor class of one's own is built for its ``predict`` and ``postprocess_result``, which
-    are to need no weights. Of a program that takes resized images, the image is resized in front of
-    it as the network does, and the logits behind it once more, to the image's size.
+    are to need no weights. Where the program takes resized images, the image is resized as the
+    network does, and the logits to the image's size.
 
     Args:
         path: file that [`export_program`][mmseg_dynopool.export.export_program] wrote.
@@ -71,15 +71,12 @@ class OnnxSegmentor(EncoderDecoder):
         if found is None:
             raise ValueError(f'{path} was not written by tools/export.py: it names no classes')
         meta = json.loads(found)
-        self.shape = meta['shape']
+        for name in ('shape', 'out_channels', 'num_classes', 'align_corners', 'dataset_meta'):
+            setattr(self, name, meta[name])
         self.resize: FixedImageResize | None = None
         if meta.get('resize'):  # version 0.3 wrote none
             self.resize = FixedImageResize(multiple=meta['resize']['multiple'])
             self.resize.set_alpha_(meta['resize']['alpha'])
-        self.out_channels = meta['out_channels']
-        self.num_classes = meta['num_classes']
-        self.align_corners = meta['align_corners']
-        self.dataset_meta = meta['dataset_meta']
         self.decode_head = SimpleNamespace(threshold=meta['threshold'])
         self.test_cfg = cfg.model.test_cfg
         self.cfg = cfg

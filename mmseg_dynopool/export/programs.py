@@ -31,11 +31,11 @@ class InferenceNetwork(nn.Module):
     """A copy of a network as a function of tensors: image to logits, with fixed scales.
 
     Args:
-        model: a segmentor or classifier; it is not changed.
+        model: a segmentor or classifier.
         resized_input: leave the resizing of the image out, for images that are resized already.
 
     Attributes:
-        resize: what was left out; ``resize(image)`` is what is taken then. None if nothing was.
+        resize: what was left out; it takes ``resize(image)`` then. None if nothing was.
 
     Raises:
         ValueError: it holds a ShapeAdaptor, which has no form with a constant scale; or
@@ -59,9 +59,16 @@ class InferenceNetwork(nn.Module):
         self.network = freeze_pools(model).cpu().float()
         self.resize: FixedImageResize | None = None
         if resized_input:
-            resize = _image_level(self.network)
-            self.resize = copy.deepcopy(resize)
-            resize.set_alpha_((1.0, 1.0))  # where it does nothing at all
+            levels = list(image_levels(self.network).values())
+            if len(levels) != 1:
+                raise ValueError(
+                    f'resized_input leaves the resizing of the image out, and '
+                    f'{type(model).__name__} does this at {len(levels)} places; export it without, '
+                    'or train it with dynopool=dict(image=True)')
+            level, = levels
+            assert isinstance(level, FixedImageResize)  # it is frozen
+            self.resize = copy.deepcopy(level)
+            level.set_alpha_((1.0, 1.0))  # where it does nothing at all
         self.requires_grad_(False)
         self.eval()
 
@@ -69,29 +76,13 @@ class InferenceNetwork(nn.Module):
         """Logits ``(N, classes, H, W)``, of a classifier ``(N, classes)``, as float32.
 
         Args:
-            image: ``(N, 3, H, W)``, what the data preprocessor returns: normalized, padded, RGB
-                or BGR.
+            image: ``(N, 3, H, W)``, what the data preprocessor returns.
             size: ``(H, W)`` of a segmentor's logits; default: that of ``image``.
         """
         if not isinstance(self.network, BaseSegmentor):
             return self.network(image, mode='tensor')
         size = torch.Size(image.shape[2:] if size is None else size)
         return self.network.encode_decode(image, [dict(img_shape=size, pad_shape=size)])
-
-
-def _image_level(network: nn.Module) -> FixedImageResize:
-    """The level of a frozen network's image.
-
-    Raises:
-        ValueError: there is not one.
-    """
-    levels = list(image_levels(network).values())
-    if len(levels) != 1:
-        raise ValueError(f'resized_input leaves the resizing of the image out, and '
-                         f'{type(network).__name__} does this at {len(levels)} places; export it '
-                         'without, or train it with dynopool=dict(image=True)')
-    assert isinstance(levels[0], FixedImageResize)  # it is frozen
-    return levels[0]
 
 
 def export_program(model: BaseModel, path: str | Path, shape: Sequence[int],
@@ -106,14 +97,13 @@ def export_program(model: BaseModel, path: str | Path, shape: Sequence[int],
     [`OnnxSegmentor`][mmseg_dynopool.export.OnnxSegmentor] needs.
 
     Args:
-        model: a segmentor or classifier; it is not changed.
+        model: a segmentor or classifier.
         path: file to write, ``.onnx`` or ``.pt2``; written when the comparison has succeeded.
         shape: height and width of the image in pixels.
         format: ``'onnx'`` or ``'torch-export'`` (a file for ``torch.export.load``).
         dynamic: leave batch, height and width open; else they are 1 and ``shape``.
-        resized_input: leave the image's first level out of the program. It takes images that are
-            resized already, of ``ImageResize.output_size(shape)``, and its logits have the size of
-            what it takes: it does not know another.
+        resized_input: leave the resizing of the image out of the program. It takes images of
+            ``ImageResize.output_size(shape)``, and its logits have the size of what it takes.
 
     Returns:
         The comparisons: ``dict(shape, image, max_difference, max_logit)`` each, with the shapes of
@@ -153,23 +143,23 @@ def export_program(model: BaseModel, path: str | Path, shape: Sequence[int],
     taken = shape if resize is None else resize.output_size(shape)
     unproven = path.with_name(f'.{path.stem}.unproven{path.suffix}')
     try:
+        example = _example(network, 1 + dynamic, taken)
         if format == 'onnx':
-            _write_onnx(network, unproven, taken, dynamic)
+            run = _write_onnx(network, unproven, example, dynamic)
             _describe(unproven, model, None if dynamic else list(shape), resize)
-            run = _load_onnx(unproven)
         else:
             axes = dict.fromkeys((0, 2, 3), Dim.DYNAMIC) if dynamic else None
-            program = torch.export.export(network, (_example(network, 1 + dynamic, taken), ),
-                                          dynamic_shapes={'image': axes}, strict=False)
+            program = torch.export.export(network, (example, ), dynamic_shapes={'image': axes},
+                                          strict=False)
             torch.export.save(program, unproven)
             run = _load_exported(unproven, taken)
         height, width = shape
         trials = [(1, height, width)]
         if dynamic:  # odd sizes if it takes them, other aspects, a batch
-            trials += [(2, height + 17, width + 34) if takes(model, (height + 17, width + 34))
-                       else (2, 2 * height, width),
-                       (1, height + 1, 2 * width - 1) if takes(model, (height + 1, 2 * width - 1))
-                       else (1, height, 2 * width), (1, width, height)]
+            odd, wide = (height + 17, width + 34), (height + 1, 2 * width - 1)
+            trials += [(2, *odd) if takes(model, odd) else (2, 2 * height, width),
+                       (1, *wide) if takes(model, wide) else (1, height, 2 * width),
+                       (1, width, height)]
         compared = [_compare(whole, resize, run, *trial) for trial in trials]
         replace_file(unproven, path)
     finally:
@@ -216,26 +206,20 @@ def _load_exported(path: Path, shape: Sequence[int]) -> Callable[[Tensor], Tenso
     return run
 
 
-def _write_onnx(network: InferenceNetwork, path: Path, shape: Sequence[int], dynamic: bool
-                ) -> None:
+def _write_onnx(network: InferenceNetwork, path: Path, example: Tensor, dynamic: bool
+                ) -> Callable[[Tensor], Tensor]:
+    """Write the program; returns what runs it."""
     try:
+        import onnxruntime
         import onnxscript  # noqa: F401  else torch's own message names no extra
     except ImportError as error:
         raise ImportError(_MISSING) from error
-    image = _example(network, 1 + dynamic, shape)
     names = {0: 'batch', 2: 'height', 3: 'width'} if dynamic else None
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', FutureWarning)  # of the exporter to itself
-        torch.onnx.export(network, (image, ), path, dynamo=True, input_names=['image'],
+        torch.onnx.export(network, (example, ), path, dynamo=True, input_names=['image'],
                           output_names=['logits'], dynamic_shapes={'image': names},
                           external_data=False, verbose=False)
-
-
-def _load_onnx(path: Path) -> Callable[[Tensor], Tensor]:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ImportError(_MISSING) from error
     session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
     return lambda image: torch.from_numpy(session.run(None, {'image': image.numpy()})[0])
 

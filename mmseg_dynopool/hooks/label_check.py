@@ -6,7 +6,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor
 
-from mmseg_dynopool.data.labels import describe_strays, label_range, stray_labels
+from mmseg_dynopool.data.labels import label_range
 from mmseg_dynopool.models.whole_network import unwrap
 
 
@@ -49,10 +49,9 @@ class LabelCheckHook(Hook):
             label = getattr(sample, 'gt_sem_seg', None)
             if label is None or allowed is None or not isinstance(label.get('data'), Tensor):
                 continue
-            if strays := stray_labels(label.data.cpu(), allowed):
-                path = sample.get('seg_map_path', 'of this batch')
-                problem = (f'{mode}, iteration {runner.iter + 1}: '
-                           f'{describe_strays(path, strays, allowed)}')
+            path = sample.get('seg_map_path', 'of this batch')
+            if problem := allowed.problem(label.data.cpu(), path):
+                problem = f'{mode}, iteration {runner.iter + 1}: {problem}'
                 if mode == 'train' and allowed.is_index:
                     raise ValueError(problem)
                 if not self.has_warned:

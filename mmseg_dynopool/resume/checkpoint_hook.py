@@ -1,29 +1,45 @@
 """Checkpoints that are whole, whenever the process dies."""
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
-from mmengine.fileio import BaseStorageBackend
+from mmengine.fileio import LocalBackend
+from mmengine.fileio.backends import register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from mmseg_dynopool.files import write_file
 
-from .safe_files import BACKEND
+_BACKEND = 'mmseg_dynopool.whole_file'
+
+
+class AtomicFileBackend(LocalBackend):
+    """mmengine's local files, written by `write_file`."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write bytes."""
+        write_file(filepath, obj)
+
+    def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
+        """Write text."""
+        write_file(filepath, obj.encode(encoding))
+
+
+register_backend(_BACKEND, AtomicFileBackend)
 
 
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
     """mmengine's CheckpointHook, safe against a kill or a full disk at any moment.
 
-    - A checkpoint appears under its name when it is complete (`files.write_file`).
+    - A checkpoint, and the note ``last_checkpoint``, appear under their names when complete.
     - With ``max_keep_ckpts`` the oldest goes after the new one is there; mmengine removes it
       first, and a kill in between would leave none. So does the best one (``save_best``).
-    - The note ``last_checkpoint`` is written in the same way.
 
     Args:
         *args: those of mmengine's `CheckpointHook`.
@@ -39,11 +55,11 @@ class SafeCheckpointHook(CheckpointHook):
         (1000, {'backend': 'mmseg_dynopool.whole_file'})
     """
 
-    file_backend: BaseStorageBackend
+    file_backend: LocalBackend
 
     def __init__(self, *args: Any, **kwargs: Any):
         if kwargs.get('backend_args') is None and '://' not in str(kwargs.get('out_dir')):
-            kwargs['backend_args'] = dict(backend=BACKEND)
+            kwargs['backend_args'] = dict(backend=_BACKEND)
         super().__init__(*args, **kwargs)
 
     def before_train(self, runner: Runner) -> None:
@@ -68,28 +84,16 @@ class SafeCheckpointHook(CheckpointHook):
     @contextmanager
     def _removing_afterwards(self) -> Iterator[None]:
         """Postpone what the parent removes, which it does before it writes."""
-        backend, self.file_backend = self.file_backend, _Postponing(self.file_backend)
+        outdated: list[str] = []
+        backend = self.file_backend
+        self.file_backend = copy.copy(backend)
+        self.file_backend.remove = outdated.append
         try:
             yield
-            outdated = self.file_backend.outdated
         finally:
             self.file_backend = backend
         written = [self.last_ckpt, getattr(self, 'best_ckpt_path', None),
                    *getattr(self, 'best_ckpt_path_dict', {}).values()]
         for path in outdated:
             if path not in written:
-                self.file_backend.remove(path)
-
-
-class _Postponing:
-    """A file backend that notes what it is to remove."""
-
-    def __init__(self, backend: BaseStorageBackend):
-        self._backend = backend
-        self.outdated: list[str] = []
-
-    def remove(self, path: str) -> None:
-        self.outdated.append(path)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
+                backend.remove(path)

@@ -1,8 +1,7 @@
 """A run that was killed and resumed ends as if nothing had happened.
 
-mmengine saves weights, optimizer, schedulers and counters. What it does not save is randomness;
-so that nothing needs to be saved, every random number becomes a function of the seed, the rank
-and the place in the training. What is lost with a partly written file is in ``checkpoint_hook``.
+mmengine saves weights, optimizer, schedulers and counters, but no state of random numbers. So each
+number becomes a function of the seed, the rank and the place in the training.
 """
 
 from mmengine.config import Config
@@ -23,14 +22,10 @@ def make_resumable(cfg: Config) -> Config:
     """Make a training config's runs resume exactly, in place; ``tools/train.py`` calls it.
 
     The sampler, the data set and mmengine's CheckpointHook are replaced by ours, and
-    [`IterationSeedHook`][mmseg_dynopool.resume.IterationSeedHook] is added. Calling it again
-    changes nothing.
+    [`IterationSeedHook`][mmseg_dynopool.resume.IterationSeedHook] is added, once.
 
     Args:
-        cfg: the config, which is changed.
-
-    Returns:
-        The same config.
+        cfg: the config, which is changed and returned.
 
     Examples:
         >>> from mmengine.config import Config
@@ -68,8 +63,8 @@ def make_resumable(cfg: Config) -> Config:
 class IterationSeedHook(Hook):
     """Seeds all generators before every training step, by seed, rank and iteration.
 
-    Dropout and the like then repeat in a resumed run, on every rank, with no state to save. Data
-    have seeds of their own. Warns of settings with which a resumed run cannot be exact.
+    Dropout and the like then repeat in a resumed run. Data have seeds of their own. Warns of
+    settings with which a resumed run cannot be exact.
 
     Examples:
         >>> from types import SimpleNamespace

@@ -15,9 +15,9 @@ from mmseg_dynopool.checkpoints import Checkpoint
 def latest_checkpoint(*folders: str | Path) -> str | None:
     """The checkpoint to resume from, or None.
 
-    mmengine notes its name in the file ``last_checkpoint``. Where that note was cut off by a
-    kill, or names a file that was moved, the ``iter_*.pth`` or ``epoch_*.pth`` of the highest
-    number counts; if there is none, the note stands, and loading it says that the file is gone.
+    mmengine notes its name in the file ``last_checkpoint``. Where that note is cut off, or names a
+    file that was moved, the ``iter_*.pth`` or ``epoch_*.pth`` of the highest number counts; if
+    there is none, the note stands, and loading it says that the file is gone.
 
     Args:
         *folders: the work dir, and where else its checkpoints may be.
@@ -46,12 +46,8 @@ def latest_checkpoint(*folders: str | Path) -> str | None:
 def resume_from_latest(cfg: Config) -> Checkpoint | None:
     """Make a config resume from the latest checkpoint in its work dir, in place.
 
-    Without one the training starts, from the weights of ``load_from`` where the config names
-    some. A run without a seed of its own goes on with the one it was started with: else its data
-    would be shuffled in another order.
-
-    Args:
-        cfg: the config, with its `work_dir`; it is changed.
+    Without one the training starts, from the weights of ``load_from`` if any. A run without a seed
+    of its own goes on with the one it was started with, so that its data keep their order.
 
     Returns:
         The checkpoint, read; None without one.
@@ -104,15 +100,15 @@ def checkpoint_differences(path: str | Path, other: str | Path) -> list[str]:
 
 
 def _differences(name: str, a: object, b: object) -> Iterator[str]:
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        a, b = dict(enumerate(a)), dict(enumerate(b))
     if isinstance(a, dict) and isinstance(b, dict):
         for key in sorted({*a, *b}, key=str):
+            below = f'{name}.{key}'.lstrip('.')
             if key in a and key in b:
-                yield from _differences(f'{name}.{key}'.lstrip('.'), a[key], b[key])
+                yield from _differences(below, a[key], b[key])
             else:
-                yield f'{name}.{key} (only in one)'.lstrip('.')
-    elif isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)) and len(a) == len(b):
-        for i, (x, y) in enumerate(zip(a, b)):
-            yield from _differences(f'{name}.{i}', x, y)
+                yield f'{below} (only in one)'
     elif isinstance(a, (torch.Tensor, np.ndarray)):
         # Bytes, so that equal NaNs are equal.
         if type(a) is not type(b) or np.asarray(a).tobytes() != np.asarray(b).tobytes():

@@ -1,9 +1,8 @@
 """Random augmentation as a function of a sample's place in the training.
 
-Stock loaders draw from generators whose state depends on all that came before, in each worker
-process apart, so that a resumed run sees other crops. Here every sample is drawn with a seed of
-its own: the data of iteration k are the same whether the run was interrupted or not, and whatever
-the number of workers.
+The generators of stock loaders depend on all that came before, in each worker process apart. Here
+every sample is drawn with a seed of its own: the data of iteration k are the same whether the run
+was interrupted or not, and whatever the number of workers.
 """
 
 import random
@@ -26,9 +25,7 @@ class SeededIndex(NamedTuple):
 
 @DATA_SAMPLERS.register_module()
 class SeededSampler(Sampler):
-    """A sampler of mmengine that gives each index with a seed to draw the sample with.
-
-    For [`SeededDataset`][mmseg_dynopool.resume.SeededDataset].
+    """A sampler that gives [`SeededDataset`][mmseg_dynopool.resume.SeededDataset] a seed per index.
 
     Args:
         dataset: the data set to sample from.
@@ -68,10 +65,9 @@ class SeededSampler(Sampler):
             self.sampler.set_epoch(epoch)
 
     def __getattr__(self, name: str) -> Any:
+        found = _attribute_of(self, 'sampler', name)
         # mmengine fast-forwards samplers that have this method, when it resumes.
-        if name == 'skip' and hasattr(self.__dict__.get('sampler'), 'skip'):
-            return self._skip
-        return _attribute_of(self, 'sampler', name)
+        return self._skip if name == 'skip' else found
 
     def _skip(self, num_samples: int) -> None:
         self.start = num_samples
@@ -82,9 +78,8 @@ class SeededSampler(Sampler):
 class SeededDataset(Dataset):
     """The data set of a config, each sample drawn with the seed beside its index.
 
-    The indices are those of [`SeededSampler`][mmseg_dynopool.resume.SeededSampler].
-
-    Whatever else is read or set of it is the data set's own.
+    The indices are those of [`SeededSampler`][mmseg_dynopool.resume.SeededSampler]. Whatever else
+    is read or set of it is the data set's own.
 
     Args:
         dataset: the data set or its config.

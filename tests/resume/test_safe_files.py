@@ -8,8 +8,8 @@ import torch
 from mmengine.fileio import get_file_backend
 
 from mmseg_dynopool.files import write_file
+from mmseg_dynopool.resume.checkpoint_hook import AtomicFileBackend
 from mmseg_dynopool.resume.latest import latest_checkpoint
-from mmseg_dynopool.resume.safe_files import AtomicFileBackend
 from support.commands import tool
 from support.toy_runs import Toy, run
 from support.toys import write_project
