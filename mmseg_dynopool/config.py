@@ -36,7 +36,9 @@ def read_config(path: str, options: dict | None = None, needs: Sequence[str] = (
         cause: BaseException = error
         while cause.__context__ is not None:
             cause = cause.__context__
-        began = f' It began with {type(cause).__name__}: {cause}.' * isinstance(cause, ImportError)
+        began = ''
+        if isinstance(cause, ImportError) and cause is not error:
+            began = f' It began with {type(cause).__name__}: {cause}.'
         raise ValueError(f'the config {path!r} cannot be read: {type(error).__name__}: {error}.'
                          f'{began} A config is a .py file of settings; mend it, or the one in its '
                          '_base_') from error

@@ -20,7 +20,8 @@ def find_images(path: str | Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> l
                     and p.name.lower().endswith(tuple(map(str.lower, suffixes))))
     if not images:
         named = ', '.join(filter(None, suffixes))
-        raise ValueError(f'the folder {str(path)!r} holds no image' + f' ({named})' * bool(named))
+        which = f' ({named})' if named else ''
+        raise ValueError(f'the folder {str(path)!r} holds no image{which}')
     return images
 
 
