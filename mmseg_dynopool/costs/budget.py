@@ -17,14 +17,7 @@ _NEAR = 0.02  # of log(cost)
 
 
 class Outcome(NamedTuple):
-    """What a network costs, beside its budget.
-
-    Attributes:
-        cost: of the network, sizes rounded.
-        wanted: by its budget.
-        initial: at the initial scales of its config.
-        unit: of all three.
-    """
+    """What a network costs, sizes rounded, beside its budget and its initial scales' cost."""
 
     cost: float
     wanted: float
@@ -51,12 +44,11 @@ class Budget(ABC):
     3. At ``settle`` the scales move to where the counted cost, rounded sizes included, is nearest
        to the target, and stay there while the weights go on.
 
-    A subclass says which cost it is, and has a field ``target_<unit>``.
+    A subclass names its ``cost_type``, and has a field ``target_<unit>``.
 
     Attributes:
         target: wanted cost relative to that at the initial scales, e.g. 0.6. These are the
-            config's, whatever scales a run loads: a network that was trained to 0.6 and is
-            fine-tuned with 0.6 keeps its cost.
+            config's, whatever scales a run loads.
         begin: share of the training after which the cost moves, from 0 on.
         reach: share after which it is at the target, above ``begin``.
         settle: share after which the scales stay, above ``reach`` and below 1.
@@ -73,11 +65,17 @@ class Budget(ABC):
     """
 
     cost_type: ClassVar[type[Cost]]
+    option: ClassVar[str]  # under which a config gives it
+    absolute: ClassVar[str]  # the field of the target in the cost's unit
 
     target: float | None = None
     begin: float = 0.1
     reach: float = 0.5
     settle: float = 0.85
+
+    def __init_subclass__(cls) -> None:
+        cls.option = f'{cls.cost_type.name}_budget'
+        cls.absolute = f'target_{cls.cost_type.unit.lower()}'
 
     def __post_init__(self) -> None:
         targets = {name: getattr(self, name) for name in ('target', self.absolute)}
@@ -91,30 +89,16 @@ class Budget(ABC):
                 raise ValueError(f'{self.option} {name} must be a positive number, got {value!r}')
         check_phases(self.begin, self.reach, self.settle, self.option)
 
-    @property
-    def option(self) -> str:
-        """Under which a config gives it, and messages name it."""
-        return f'{self.cost_type.name}_budget'
-
-    @property
-    def absolute(self) -> str:
-        """Name of the field that gives the target in the cost's unit."""
-        return f'target_{self.cost_type.unit.lower()}'
-
     @classmethod
     def from_options(cls: type[_Kind], options: dict) -> _Kind:
-        """The budget of a config's ``dict(...)``.
-
-        Raises:
-            ValueError: an option is unknown or malformed.
-        """
-        option = f'{cls.cost_type.name}_budget'
+        """The budget of a config's ``dict(...)``; a ValueError if one is unknown or malformed."""
         if not isinstance(options, dict):
-            raise ValueError(f'{option} must be a dict such as dict(target=0.6), got {options!r}')
+            raise ValueError(f'{cls.option} must be a dict such as dict(target=0.6), '
+                             f'got {options!r}')
         names = [field.name for field in fields(cls)]
         unknown = sorted(set(options) - set(names))
         if unknown:
-            raise ValueError(f'unknown {option} options {unknown}; there are {names}')
+            raise ValueError(f'unknown {cls.option} options {unknown}; there are {names}')
         return cls(**options)
 
     @abstractmethod
@@ -136,11 +120,7 @@ class Budget(ABC):
 
 
 def check_phases(begin: float, reach: float, settle: float, name: str = 'a budget') -> None:
-    """Check the phases of a training.
-
-    Raises:
-        ValueError: they are no shares, or not in order.
-    """
+    """Raise a ValueError unless the phases of a training are shares of it, and in order."""
     phases = (begin, reach, settle)
     if not all(map(is_number, phases)) or not 0 <= begin < reach < settle < 1:
         raise ValueError(f'{name} needs 0 <= begin < reach < settle < 1, got '

@@ -30,10 +30,9 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
     """Time a network at random scales on its device, and fit a latency model.
 
     A copy with fixed scales runs in evaluation mode, at the initial and the random scales by
-    turns. Times are taken relative to the initial scales' within each turn, so that a machine
-    that becomes slower on the way moves none; their medians count. The fit minimizes relative
-    errors of the random settings, with no negative weight. The initial scales are no part of it:
-    at 0.5 on even sizes a DynOPool has nothing to resample, which is faster than any neighbour.
+    turns; medians of the times relative to the initial scales' in the same turn count. The fit
+    minimizes relative errors of the random settings, with no negative weight. The initial scales
+    are no part of it: at 0.5 on even sizes a DynOPool has nothing to resample.
 
     Args:
         model: a network with at least one DynOPool; it is neither run nor changed.
@@ -44,9 +43,6 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
         repeats: turns; default: at least 8, of fast networks up to 100, in 20 seconds.
         batch: images per forward pass.
         seed: of the settings.
-
-    Returns:
-        A [`LatencyModel`][mmseg_dynopool.costs.LatencyModel] of the network on this device.
 
     Raises:
         ValueError: there is no DynOPool in ``model``, or a ShapeAdaptor, or too few settings.
@@ -106,13 +102,9 @@ def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[i
     """Time a network at several settings of its scales, by turns.
 
     Args:
-        model: a network with at least one DynOPool; it is neither run nor changed.
         tried: `{instance: (scale_h, scale_w)}` each.
-        shape: input size `(H, W)` in pixels.
-        in_channels: channels of the input.
-        forward: `forward(copy, input)` runs the copy, whatever it returns; default `copy(input)`.
-        repeats: turns; default: at least 8, of fast networks up to 100, in 20 seconds.
-        batch: images per forward pass.
+        model, shape, in_channels, forward, repeats, batch: see
+            [`fit_latency`][mmseg_dynopool.costs.fit_latency].
 
     Returns:
         Seconds, ``(settings, repeats)``.
@@ -160,16 +152,11 @@ def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[i
 def measure_again(found: LatencyModel, model: nn.Module, scales: Scales, in_channels: int = 3,
                   forward: Callable | None = None, repeats: int | None = None
                   ) -> tuple[float, float]:
-    """Time a network beside the scales that were timed when its latency model was made.
-
-    Args:
-        found: the latency model, of this device.
-        scales: ``{instance: (scale_h, scale_w)}``.
-        model, in_channels, forward, repeats: see `fit_latency`.
+    """Time a network at ``scales``, and beside them at those that its latency model began with.
 
     Returns:
-        Milliseconds at ``scales``, as if the machine were as fast as then; and those that
-        ``found.start_scales`` take now.
+        Milliseconds at ``scales``, as if the machine were as fast as when the model was made; and
+        those that ``found.start_scales`` take now.
     """
     seconds = measure_latency(model, [found.start_scales, scales], found.shape, in_channels,
                               forward, repeats, found.batch)

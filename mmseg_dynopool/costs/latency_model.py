@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from mmseg_dynopool.files import write_file
 
-from .cost import Alphas
+from .cost import Alphas, Posynomial
 from .multiply_adds import ComplexityModel
-from .posynomial import Posynomial
 
 Scales = Mapping[str, Sequence[float]]
 
@@ -92,19 +91,13 @@ class LatencyModel:
         return Posynomial(self.initial_scales, self.weights)
 
     def milliseconds(self, alphas: Mapping[str, Tensor]) -> Tensor:
-        """Milliseconds at ``alphas``, a float64 scalar that is differentiable in them.
-
-        Args:
-            alphas: ``{instance: tensor (alpha_h, alpha_w)}``, all on one device.
-        """
+        """Milliseconds at ``{instance: alpha (2,)}``, a float64 scalar, differentiable."""
         return self._terms.parts(alphas).sum()
 
     def counted(self, model: nn.Module, cost: ComplexityModel) -> Callable[[Alphas], float]:
-        """A function that tells milliseconds at alphas, as `milliseconds`, sizes rounded.
+        """A function that tells milliseconds at alphas, sizes rounded.
 
-        Args:
-            model: the network.
-            cost: its multiply-adds at `shape`.
+        ``cost`` are the multiply-adds of ``model`` at `shape`.
         """
         counter = cost.counter(model)
 
@@ -120,11 +113,8 @@ class LatencyModel:
     def told_from(self, cost: ComplexityModel) -> 'LatencyModel':
         """The same model, told from the initial scales of the network whose cost is ``cost``.
 
-        Args:
-            cost: of the network, counted at `shape`.
-
         Raises:
-            ValueError: it is of another network.
+            ValueError: it is of another network, or counted at another shape.
         """
         wrong = ''
         if list(self.initial_scales) != list(cost.initial_scales):
@@ -147,7 +137,7 @@ class LatencyModel:
                        weights=weights)
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of a file."""
+        """What `from_dict` takes, and a file holds."""
         return asdict(self) | {
             key: [dict(exponents=list(exponents), value=value)
                   for exponents, value in getattr(self, key).items()]
@@ -159,11 +149,7 @@ class LatencyModel:
 
     @classmethod
     def load(cls, path: str | Path) -> 'LatencyModel':
-        """Read what `save` wrote.
-
-        Raises:
-            ValueError: the file cannot be read, or holds something else.
-        """
+        """Read what `save` wrote; a ValueError if that cannot be read, or is something else."""
         try:
             return cls.from_dict(json.loads(Path(path).read_text()))
         except Exception as error:  # a file may hold anything
@@ -173,7 +159,7 @@ class LatencyModel:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> 'LatencyModel':
-        """From `to_dict`'s."""
+        """The inverse of `to_dict`."""
         levels = {key: {tuple(level['exponents']): float(level['value']) for level in fields[key]}
                   for key in ('gmacs', 'weights')}
         scales = {key: {name: tuple(pair) for name, pair in fields[key].items()}

@@ -20,15 +20,14 @@ def summarize(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
         model: a network with DynOPools, at the scales to report.
         shape, in_channels, forward: see `probe_complexity`.
         stock: the stock network, whose modules have the same names. Default: the network itself
-            at its ``stock_scale``s without the DynOPools' own cost. That is the same, but for
-            layers whose convolution runs before its DynOPool (rule ``'after'``).
+            at its ``stock_scale``s without the DynOPools' own cost, which is the same but for
+            rule ``'after'``.
 
     Returns:
-        ``params``; ``stock_params``, without those of the scales; ``gmacs`` (rounded sizes);
-        ``stock_gmacs``; ``dynopool_percent`` of
-        ``gmacs`` (the quantity of the supplement's Table 3); ``by_module`` and
-        ``by_resolution``: ``{name: {'gmacs', 'stock_gmacs'}}``, the latter by the DynOPools above
-        a layer;
+        ``shape``; ``params``; ``stock_params``, without those of the scales; ``gmacs`` (rounded
+        sizes); ``stock_gmacs``; ``dynopool_percent`` of ``gmacs`` (the supplement's Table 3);
+        ``by_module`` and, by the DynOPools above a layer, ``by_resolution``:
+        ``{name: {'gmacs', 'stock_gmacs'}}``;
         ``instances``: ``{name: {'scale', 'input_size', 'output_size'}}``.
 
     Raises:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,6 @@ from mmseg_dynopool.costs.cost import LearnedMap
 from mmseg_dynopool.layers.find import all_pools
 from mmseg_dynopool.ops.size import is_number
 
-from .plan import Plan
 from .projection import LogCost, project, reachable
 from .scales import LearnedScales
 
@@ -23,6 +22,22 @@ _MEASURED_ENOUGH = 0.01  # as measured
 _CORRECTIONS = 2
 _NEAR = 0.04  # of one alpha
 _TRIALS, _FAR = 60, 0.1  # of all of them, in log(alpha)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cost from which a training leads to which, and the phases, as in `Budget`."""
+
+    start: float
+    target: float
+    begin: float = 0.1
+    reach: float = 0.5
+    settle: float = 0.85
+
+    def wanted(self, progress: float) -> float:
+        """The cost after a share ``progress`` of the training; even in its logarithm."""
+        ramp = min(1.0, max(0.0, (progress - self.begin) / (self.reach - self.begin)))
+        return math.exp((1 - ramp) * math.log(self.start) + ramp * math.log(self.target))
 
 
 class BudgetKeeper:
@@ -80,13 +95,21 @@ class BudgetKeeper:
         self.settled: np.ndarray | None = None
         self.counted: float | None = None
         self.measured: float | None = None
-        self._old_start: float | None = None
-        self.begin_at(scales.read())
-        self._check_reachable()
+        self._begin_at(scales.read())
+        low, high = self.reachable()
+        if not low * (1 - 1e-6) <= target <= high * (1 + 1e-6):
+            sizes = (', with maps that keep as many cells as `smallest` says'
+                     if len(self.limits.rows) else '')
+            raise ValueError(
+                f'{cost.name}_budget of {target:.4g} {cost.unit} (ratio '
+                f'{target / cost.initial:.3f}) is out of reach: the bounds of the scales allow '
+                f'{low:.4g} to {high:.4g} {cost.unit} (ratio {low / cost.initial:.3f} to '
+                f'{high / cost.initial:.3f}){sizes}. Choose a target in this range, widen the '
+                "bounds, or let an HRNet's stem learn, too (backbone.dynopool.stem=True)")
 
-    def begin_at(self, start: np.ndarray, cost: float | None = None) -> None:
-        """Let the plan begin at the scales ``start``, ``(n,)``, or at another cost."""
-        self.start, self._old_start = start, cost
+    def _begin_at(self, start: np.ndarray, cost: float | None = None) -> None:
+        """Let the plan begin at the scales ``start``, ``(n,)``, or, of 0.3, at another cost."""
+        self._start, self._old_start = start, cost
         self.limits = self.scales.limits(self.maps, self.smallest, start)
         self.plan = replace(self.plan, start=cost or math.exp(self.log_cost(start)[0]))
 
@@ -99,28 +122,15 @@ class BudgetKeeper:
         """Lowest and highest cost that the limits allow, in its unit."""
         return reachable(self.scales.read(), self.log_cost, self.limits)
 
-    def _check_reachable(self) -> None:
-        cost, target = self.cost, self.plan.target
-        low, high = self.reachable()
-        if not low * (1 - 1e-6) <= target <= high * (1 + 1e-6):
-            sizes = (', with maps that keep as many cells as `smallest` says'
-                     if len(self.limits.rows) else '')
-            raise ValueError(
-                f'{cost.name}_budget of {target:.4g} {cost.unit} (ratio '
-                f'{target / cost.initial:.3f}) is out of reach: the bounds of the scales allow '
-                f'{low:.4g} to {high:.4g} {cost.unit} (ratio {low / cost.initial:.3f} to '
-                f'{high / cost.initial:.3f}){sizes}. Choose a target in this range, widen the '
-                "bounds, or let an HRNet's stem learn, too (backbone.dynopool.stem=True)")
-
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs."""
-        return dict(start=self.start.tolist(), old_start=self._old_start, counted=self.counted,
+        return dict(start=self._start.tolist(), old_start=self._old_start, counted=self.counted,
                     measured=self.measured,
                     settled=None if self.settled is None else self.settled.tolist())
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken; the phases are those of this run."""
-        self.begin_at(np.array(state['start']), state['old_start'])
+        self._begin_at(np.array(state['start']), state['old_start'])
         self.counted, self.measured = state.get('counted'), state['measured']
         self.settled = None if state['settled'] is None else np.array(state['settled'])
 
@@ -153,7 +163,6 @@ class BudgetKeeper:
 
     def describe_settled(self) -> str:
         """At what the scales have settled, in a line, for logs."""
-        assert self.settled is not None
         measured = '' if self.measured is None else f', {self.measured:.4g} as measured'
         coarse = ('. No sizes that the network can have come nearer: let more levels learn, make '
                   "the image's `multiple` smaller, or choose another target"
@@ -201,19 +210,17 @@ class BudgetKeeper:
             return abs(math.log(count(candidate) / wanted))
 
         lowest, highest = map(math.log, self.reachable())
-        middle = math.log(wanted)
+        middle = min(max(math.log(wanted), lowest), highest)
         low, high = max(lowest, middle - 0.3), min(highest, middle + 0.3)
-        tried: list[tuple[float, int, np.ndarray]] = []
+        tried: list[np.ndarray] = []
         for _ in range(14):
-            middle = min(max(middle, lowest), highest)
-            candidate = project(values, self.log_cost, math.exp(middle), self.limits)
-            cost = count(candidate)
-            tried.append((abs(math.log(cost / wanted)), len(tried), candidate))
+            tried.append(project(values, self.log_cost, math.exp(middle), self.limits))
+            cost = count(tried[-1])
             if cost == wanted or high - low < 1e-6:
                 break
             low, high = (low, middle) if cost > wanted else (middle, high)
             middle = (low + high) / 2
-        best = min(tried)[2]
+        best = min(tried, key=miss)
         slope = self.log_cost(best)[1]
         for index in np.argsort(-np.abs(slope), kind='stable'):
             for part in (-_NEAR, -_NEAR / 2, _NEAR / 2, _NEAR):
@@ -222,8 +229,8 @@ class BudgetKeeper:
                 moved = best.copy()
                 moved[index] = (moved[index] + math.log1p(part)).clip(
                     self.limits.low[index], self.limits.high[index])
-                allowed = (self.limits.rows @ moved <= self.limits.most + 1e-9).all()
-                best = min(best, moved, key=miss) if allowed else best
+                if (self.limits.rows @ moved <= self.limits.most + 1e-9).all():
+                    best = min(best, moved, key=miss)
         # On maps of a few cells, all of them a little, further and further away.
         draw = np.random.default_rng(0)
         for trial in range(_TRIALS):

@@ -16,7 +16,6 @@ from mmseg_dynopool.layers import ImageResize
 from mmseg_dynopool.ops.size import is_number
 
 from .keeper import BudgetKeeper
-from .plan import step_weights
 from .projection import nearest
 from .scales import LearnedScales
 from .slopes import Slope, SlopeEstimator, SlopeMeans
@@ -32,11 +31,11 @@ _HOPELESS = 20  # estimates in a row without a finite loss
 class ScaleLearner:
     """Learns scales from measured losses, at a planned cost, whatever the optimizer does.
 
-    In the first half of the training each pass runs at scales drawn around the present ones, so
-    that the weights know the neighbourhood. Every few steps the loss's slope along one pooling is
-    measured; the scales move against the means of these slopes, and then the shortest way to where
-    the cost is as planned. All of it in log(alpha). The learner holds the scales; what an optimizer
-    does to the alphas is overwritten, and they get gradients of zeros.
+    In the first half of the training each pass runs at scales drawn around the present ones. Every
+    few steps the loss's slope along one pooling is measured; the scales move against the means of
+    these slopes, and then the shortest way to where the cost is as planned. All of it in
+    log(alpha). What an optimizer does to the alphas is overwritten, and they get gradients of
+    zeros.
 
         learner = ScaleLearner(model, steps=1000, cost=probe_complexity(model, shape), target=0.5)
         for images, labels in loader:
@@ -52,16 +51,14 @@ class ScaleLearner:
         begin: share of the training after which the cost moves from where it began.
         reach: share after which it is at the target.
         settle: share after which the scales stay, also without a budget.
-        travel: how far, in log(scale), a lasting slope of usual size takes a scale in the whole
-            training.
+        travel: how far, in log(scale), a lasting slope takes a scale in the whole training.
         every: steps from one estimate to the next.
         jitter: standard deviation, in log(scale), of the scales at which a pass runs, until
             ``reach``; default: 0.1, in trainings of fewer than 500 steps 0.
         estimator: measures the slope; default [`TwoPasses`][mmseg_dynopool.learning.TwoPasses].
         smallest: cells that each height and width of a learned map keeps at least, at the cost's
-            shape; a map that has fewer at the start is left alone. Without ``cost`` and ``maps``
-            no map is known.
-        maps: the learned maps; default: those of ``cost``, if it knows them.
+            shape; a map that has fewer at the start is left alone.
+        maps: the learned maps; default: those of ``cost``.
         seed: of the jitter.
 
     Attributes:
@@ -97,9 +94,8 @@ class ScaleLearner:
                  reach: float = 0.5, settle: float = 0.85, travel: float = 3.0, every: int = 2,
                  jitter: float | None = None, estimator: SlopeEstimator | None = None,
                  smallest: int = 2, maps: Sequence[LearnedMap] | None = None, seed: int = 0):
-        check_options(travel, every, jitter, smallest)
+        check_options(travel, every, jitter, smallest, steps)
         check_phases(begin, reach, settle)
-        _check_whole('steps', steps, 'steps')
         if target is not None and weight:
             raise ValueError(f'give either target or weight, got {target!r} and {weight!r}')
         if cost is None and (target is not None or weight):
@@ -125,7 +121,9 @@ class ScaleLearner:
             raise ValueError('a ShapeAdaptor has a gradient of its own, and a learner moves it '
                              "beside the image's scale alone: train it by an optimizer, or use "
                              "type='DynOPool' or image=True")
-        self.maps = maps if maps is not None or cost is None else cost.maps()
+        if maps is None:
+            maps = cost.maps() if cost is not None else ()
+        self.maps = maps
         self.smallest = smallest
         self.keeper: BudgetKeeper | None = None
         if cost is not None and target is not None:
@@ -167,17 +165,13 @@ class ScaleLearner:
             self.end_pass()
         self.advance()
 
-    def is_due(self) -> bool:
-        """Whether the step that comes next still needs an estimate."""
-        return not self._measured and not self.settled and self.done + 1 in self._weights
-
     def measure(self, loss: Callable[[], Tensor | float]) -> None:
-        """Measure a slope if one is due; see `step`."""
-        if not self.is_due():
+        """Measure a slope if the step that comes next needs one still; see `step`."""
+        if self._measured or self.settled or self.done + 1 not in self._weights:
             return
-        self._write()
+        self.scales.write_(self.values)
         means = self.slopes
-        self.scales.note_coarseness(self.maps or (), self.values)
+        self.scales.note_coarseness(self.maps, self.values)
         device = self.scales.pools[next(iter(self.scales.parts))].parameter.device
         slope = self.estimator(self.model, lambda: mean_over_ranks(loss(), device), self.scales,
                                self.values, means.direction, self.limits, means.turn)
@@ -198,7 +192,7 @@ class ScaleLearner:
 
     def begin_pass(self) -> None:
         """Let the passes that follow run at scales around the present ones, until `end_pass`."""
-        self._write()
+        self.scales.write_(self.values)
         values = self.values
         if self.jitter and self.done < self.reach * self.steps and not self.settled:
             draw = np.random.default_rng([self.seed, self._passes])
@@ -216,19 +210,19 @@ class ScaleLearner:
         values, measured = self.values, self._measured
         self.done, self._measured = self.done + 1, False
         if measured:
-            slope = None if self.cost is None else self.scales.log_cost(self.cost, values)
             normal = added = None
-            if slope is not None and self.keeper:
-                normal = slope[1]
-            elif slope is not None and self.weight:
-                added = self.weight * math.exp(slope[0]) * slope[1]
+            if self.keeper is not None:
+                normal = self.keeper.log_cost(values)[1]
+            elif self.cost is not None and self.weight:
+                log, slope = self.scales.log_cost(self.cost, values)
+                added = self.weight * math.exp(log) * slope
             way = self.slopes.step(normal, added)
             values = values + self.travel * self._weights[self.done] * way
         if self.keeper is not None:
             self.values = self.keeper.keep(self.model, values, self.done / self.steps)
         else:
             self.values = self._inside(values)
-        self._write()
+        self.scales.write_(self.values)
 
     def slope_of(self) -> dict[str, tuple[Slope | None, ...]]:
         """The loss's slope by log(scale) of height and width of each pooling that moves."""
@@ -265,18 +259,15 @@ class ScaleLearner:
         self._begin_at(np.array(state['start']))
         if self.keeper is not None and state['keeper'] is not None:
             self.keeper.load_state_dict(state['keeper'])
-        self._write()
+        self.scales.write_(self.values)
 
     def _begin_at(self, start: np.ndarray) -> None:
         self._start = start
-        self.limits = self.scales.limits(self.maps or (), self.smallest, start)
+        self.limits = self.scales.limits(self.maps, self.smallest, start)
 
     def _inside(self, values: np.ndarray) -> np.ndarray:
         inside = nearest(values, self.limits)
         return values if inside is None else inside
-
-    def _write(self) -> None:
-        self.scales.write_(self.values)
 
 
 def default_jitter(steps: int) -> float:
@@ -284,20 +275,22 @@ def default_jitter(steps: int) -> float:
     return _JITTER if steps >= _SHORT else 0.0
 
 
-def check_options(travel: float, every: int, jitter: float | None, smallest: int) -> None:
-    """Check the options of a learner.
+def step_weights(steps: int, every: int, settle: float) -> dict[int, float]:
+    """Shares of the travel that go to each estimate's step: those of a poly schedule, sum 1."""
+    weights = {step: (1 - step / steps)**0.9
+               for step in range(every, steps, every) if step < settle * steps}
+    total = sum(weights.values())
+    return {step: weight / total for step, weight in weights.items()}
 
-    Raises:
-        ValueError: one is out of range.
-    """
+
+def check_options(travel: float, every: int, jitter: float | None, smallest: int, steps: int = 1
+                  ) -> None:
+    """Raise a ValueError if an option of a learner is out of range."""
     if not is_number(travel) or travel < 0:
         raise ValueError(f'travel must be a number >= 0, e.g. 3, got {travel!r}')
-    _check_whole('every', every, 'steps')
-    _check_whole('smallest', smallest, 'cells')
+    for name, value, unit in (('every', every, 'steps'), ('smallest', smallest, 'cells'),
+                              ('steps', steps, 'steps')):
+        if type(value) is not int or value < 1:
+            raise ValueError(f'{name} must be a whole number of {unit} >= 1, got {value!r}')
     if jitter is not None and (not is_number(jitter) or not 0 <= jitter < 1):
         raise ValueError(f'jitter must be at least 0 and below 1, e.g. 0.1, got {jitter!r}')
-
-
-def _check_whole(name: str, value: object, unit: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f'{name} must be a whole number of {unit} >= 1, got {value!r}')

@@ -18,7 +18,7 @@ from mmseg_dynopool.learning import (
     ScaleLearner,
     add_cost_gradient,
 )
-from mmseg_dynopool.learning.plan import step_weights
+from mmseg_dynopool.learning.learner import step_weights
 
 
 class Net(nn.Module):
