@@ -39,19 +39,14 @@ class Outcome(NamedTuple):
 class Budget(ABC):
     """A wanted cost, and when a training reaches it.
 
-    1. Until ``begin`` (a share of the training) the scales keep the cost with which it began.
-    2. Until ``reach`` the cost runs to the target, evenly in its logarithm, and then stays.
-    3. At ``settle`` the scales move to where the counted cost, rounded sizes included, is nearest
-       to the target, and stay there while the weights go on.
-
-    A subclass names its ``cost_type``, and has a field ``target_<unit>``.
+    A subclass names its ``cost_type``, and has a field ``target_<unit>``, the wanted cost in that.
 
     Attributes:
-        target: wanted cost relative to that at the initial scales, e.g. 0.6. These are the
-            config's, whatever scales a run loads.
-        begin: share of the training after which the cost moves, from 0 on.
-        reach: share after which it is at the target, above ``begin``.
-        settle: share after which the scales stay, above ``reach`` and below 1.
+        target: wanted cost relative to that at the config's initial scales, e.g. 0.6.
+        begin: share of the training until which the scales keep the cost with which it began.
+        reach: share until which the cost runs to the target, evenly in its logarithm.
+        settle: share at which the scales move to where the counted cost, rounded sizes included,
+            is nearest to the target, and stay there.
         cost_type: the kind of cost.
 
     Raises:
@@ -104,18 +99,13 @@ class Budget(ABC):
     @abstractmethod
     def cost(self, model: nn.Module, shape: Sequence[int], in_channels: int = 3,
              forward: Callable | None = None, state: dict[str, Any] | None = None) -> Cost:
-        """The cost of a network.
+        """The cost of a network; ``state`` is the `Cost.state_dict` of a run that is resumed.
 
-        Args:
-            model: a network with poolings that learn; it is neither run nor changed.
-            shape: input size ``(H, W)`` in pixels.
-            in_channels: channels of the input.
-            forward: ``forward(copy, input)`` runs a copy; default ``copy(input)``.
-            state: of the run that is resumed, see `Cost.state_dict`.
+        The other arguments are [`probe_complexity`][mmseg_dynopool.costs.probe_complexity]'s.
         """
 
     def wanted(self, initial: float) -> float:
-        """The target in the cost's unit, where ``initial`` is the cost at the initial scales."""
+        """The target in the cost's unit, of a network with that ``initial`` cost."""
         return getattr(self, self.absolute) if self.target is None else self.target * initial
 
 

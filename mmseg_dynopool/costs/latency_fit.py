@@ -35,10 +35,8 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
     are no part of it: at 0.5 on even sizes a DynOPool has nothing to resample.
 
     Args:
-        model: a network with at least one DynOPool; it is neither run nor changed.
-        shape: input size `(H, W)` in pixels.
-        in_channels: channels of the input.
-        forward: `forward(copy, input)` runs the copy, whatever it returns; default `copy(input)`.
+        model, shape, in_channels, forward: of a
+            [`GMACsCounter`][mmseg_dynopool.costs.GMACsCounter].
         settings: number of random settings; default: 16, or twice the number of levels.
         repeats: turns; default: at least 8, of fast networks up to 100, in 20 seconds.
         batch: images per forward pass.
@@ -109,9 +107,6 @@ def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[i
     Returns:
         Seconds, ``(settings, repeats)``.
 
-    Raises:
-        ValueError: ``repeats`` is 1.
-
     Examples:
         >>> from mmseg_dynopool.costs import measure_latency
         >>> from mmseg_dynopool.layers import DynOPool
@@ -131,21 +126,18 @@ def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[i
     image = torch.rand(batch, in_channels, *shape, generator=torch.Generator().manual_seed(0))
     image = image.to(device, weight.dtype)
 
-    alphas = {str(i): {name: FixedDynOPool(pair).read_alpha() for name, pair in scales.items()}
-              for i, scales in enumerate(tried)}
-
-    def set_alphas(setting: str) -> None:
-        for name, alpha in alphas[setting].items():
-            pools[name].set_alpha_(alpha)
+    def set_scales(setting: str) -> None:
+        for name, pair in tried[int(setting)].items():
+            pools[name].set_scale_(pair)
 
     # The forward pass alone is timed, whatever it returns.
-    runs = dict.fromkeys(alphas, partial(forward or run_plainly, network, image))
+    runs = {str(i): partial(forward or run_plainly, network, image) for i in range(len(tried))}
     with torch.no_grad():
         if repeats is None:
             turn = sum(min(times) for times in time_alternately(
-                runs, 2, device, prepare=set_alphas).values())
+                runs, 2, device, prepare=set_scales).values())
             repeats = max(_FEWEST, min(_MOST_TURNS, round(_SECONDS / turn)))
-        seconds = time_alternately(runs, repeats, device, prepare=set_alphas)
+        seconds = time_alternately(runs, repeats, device, prepare=set_scales)
     return np.array(list(seconds.values()))
 
 

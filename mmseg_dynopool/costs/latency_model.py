@@ -25,17 +25,16 @@ class LatencyModel:
     """Time of one forward pass: a constant, and a weight per resolution level of the network.
 
     A level is a product of scales on which multiply-adds depend alike, see
-    [`ComplexityModel`][mmseg_dynopool.costs.ComplexityModel]; its weight is the time that it
-    takes at the initial scales. Made by [`fit_latency`][mmseg_dynopool.costs.fit_latency].
+    [`ComplexityModel`][mmseg_dynopool.costs.ComplexityModel]. Made by
+    [`fit_latency`][mmseg_dynopool.costs.fit_latency].
 
     Attributes:
         initial_scales: ``{instance: (scale_h, scale_w)}``.
-        gmacs: GMACs of each level at the initial scales, ``{exponents: number}``: what the
-            network is known by.
+        gmacs: GMACs of each level at the initial scales, ``{exponents: number}``.
         weights: milliseconds of each level at the initial scales. Those of the level of no
             exponents include what costs time and no multiply-adds.
         start_scales: scales that were timed in each turn.
-        start_ms: their time in milliseconds, which may be less than the weights' sum.
+        start_ms: their time, which may be less than the weights' sum.
         shape: input size ``(H, W)`` in pixels.
         batch: images per forward pass.
         device: its name, see [`device_name`][mmseg_dynopool.costs.device_name].

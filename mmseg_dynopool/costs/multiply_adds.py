@@ -2,7 +2,7 @@
 
 The cost of a layer is proportional to the area of its output, so to the product of the scales
 of the DynOPools above it: ``macs = macs_0 * prod_i (r_i / r_i0) ** e_i`` (main paper, the
-complexity term). The exponents are found by probing the network, not by knowing it.
+complexity term). The exponents are found by probing.
 """
 
 import math
@@ -59,11 +59,10 @@ class ComplexityModel(Cost):
         initial_scales: ``{instance: (scale_h, scale_w)}`` at which they were counted.
         shape: input size ``(H, W)`` in pixels.
         in_channels: channels of the input.
-        forward: how a copy runs, see `probe_complexity`.
+        forward: ``forward(copy, input)`` runs a copy.
 
     Attributes:
-        terms: GMACs by exponents: calls with the same ones add up, and a handful of terms remain
-            of hundreds.
+        terms: GMACs of all layers with the same exponents.
         of_layer: the exponents of each layer, a key of ``terms.coefficients``.
 
     Examples:
@@ -132,14 +131,8 @@ def probe_complexity(model: nn.Module, shape: Sequence[int], in_channels: int = 
                      forward: Callable | None = None) -> ComplexityModel:
     """Find how the cost of ``model`` depends on the scale of each DynOPool in it.
 
-    A [`GMACsCounter`][mmseg_dynopool.costs.GMACsCounter] counts a copy with one scale changed at a
-    time. Of a network in which no scale learns, the fixed ones are probed.
-
-    Args:
-        model: a network with at least one `DynOPool`; it is neither run nor changed.
-        shape: input size ``(H, W)`` in pixels at which GMACs are counted.
-        in_channels: channels of the input.
-        forward: ``forward(copy, input)`` runs the copy; default ``copy(input)``.
+    A [`GMACsCounter`][mmseg_dynopool.costs.GMACsCounter], whose arguments these are, counts with
+    one scale changed at a time. Where no scale learns, the fixed ones are probed.
 
     Raises:
         ValueError: there is no DynOPool in ``model``, or ``shape`` is not two positive sizes.
@@ -228,13 +221,7 @@ def _exponent(before: float, after: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class GMACsBudget(Budget):
-    """A budget of multiply-adds, ``gmacs_budget=dict(...)``.
-
-    Attributes:
-        target_gmacs: wanted cost in 1e9 multiply-adds at the training crop.
-
-    Raises:
-        ValueError: an option is malformed.
+    """A budget of multiply-adds at the training crop, ``gmacs_budget=dict(...)``.
 
     Examples:
         >>> from mmseg_dynopool.costs import GMACsBudget

@@ -51,9 +51,7 @@ class BudgetKeeper:
         target: wanted cost, in its unit.
         smallest: cells that each height and width of a learned map keeps at least.
         maps: the learned maps; default: those of ``cost``.
-        begin: share of the training after which the cost moves.
-        reach: share after which it is at the target.
-        settle: share after which the scales stay.
+        begin, reach, settle: phases, as in [`Budget`][mmseg_dynopool.costs.Budget].
 
     Attributes:
         plan: the wanted cost at each moment, from the cost of the current scales on.
@@ -63,7 +61,7 @@ class BudgetKeeper:
         measured: the same as measured; None where a count is the truth.
 
     Raises:
-        ValueError: the target is out of reach, or an argument malformed.
+        ValueError: the target is out of reach.
 
     Examples:
         >>> from torch import nn
@@ -135,12 +133,10 @@ class BudgetKeeper:
         self.settled = None if state['settled'] is None else np.array(state['settled'])
 
     def keep(self, model: nn.Module, values: np.ndarray, progress: float) -> np.ndarray:
-        """The nearest ``(n,)`` at which the cost is as planned, or the settled ones.
+        """The nearest to ``values`` ``(n,)`` at which the cost is as planned, or the settled ones.
 
-        Args:
-            model: the network, which is counted when the scales settle.
-            values: where the scales are after a step.
-            progress: share of the training that is done.
+        ``progress`` is the share of the training that is done; ``model`` is counted when the scales
+        settle.
         """
         if self.settled is None:
             if progress < self.plan.settle:

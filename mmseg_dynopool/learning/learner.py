@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mmseg_dynopool.costs import Cost
 from mmseg_dynopool.costs.budget import check_phases
 from mmseg_dynopool.costs.cost import LearnedMap
-from mmseg_dynopool.layers import ImageResize
+from mmseg_dynopool.layers import ImageResize, ResizingPool
 from mmseg_dynopool.ops.size import is_number
 
 from .keeper import BudgetKeeper
@@ -37,20 +37,14 @@ class ScaleLearner:
     log(alpha). What an optimizer does to the alphas is overwritten, and they get gradients of
     zeros.
 
-        learner = ScaleLearner(model, steps=1000, cost=probe_complexity(model, shape), target=0.5)
-        for images, labels in loader:
-            with learner.step(lambda: loss_of(model(images), labels)):
-                ...  # zero the gradients, forward, backward, a step of the optimizer
-
     Args:
         model: a network with DynOPools, unwrapped (of DDP its ``module``).
         steps: length of the training, in steps of the optimizer.
         cost: what the network costs; None for no budget and no weight.
         target: wanted cost at the end relative to the initial scales; None for no budget.
         weight: lambda, by which the cost is added to the loss, per unit of it, without a budget.
-        begin: share of the training after which the cost moves from where it began.
-        reach: share after which it is at the target.
-        settle: share after which the scales stay, also without a budget.
+        begin, reach, settle: phases, as in [`Budget`][mmseg_dynopool.costs.Budget]; the scales
+            settle without one, too.
         travel: how far, in log(scale), a lasting slope takes a scale in the whole training.
         every: steps from one estimate to the next.
         jitter: standard deviation, in log(scale), of the scales at which a pass runs, until
@@ -70,8 +64,7 @@ class ScaleLearner:
         skipped: estimates that were not finite.
 
     Raises:
-        ValueError: an argument is out of range, no pooling can learn, or the target is out of
-            reach.
+        ValueError: an argument is out of range, or no pooling can learn.
 
     Examples:
         >>> import torch
@@ -116,8 +109,7 @@ class ScaleLearner:
         if not self.scales.parts:
             raise ValueError(f'{type(model).__name__} has no scale that can move: it holds no '
                              'DynOPool that learns, or all of them are frozen')
-        pools = [self.scales.pools[name] for name in self.scales.parts]
-        if any(p.tied for p in pools) and not any(isinstance(p, ImageResize) for p in pools):
+        if has_own_gradient(self.scales.pools[name] for name in self.scales.parts):
             raise ValueError('a ShapeAdaptor has a gradient of its own, and a learner moves it '
                              "beside the image's scale alone: train it by an optimizer, or use "
                              "type='DynOPool' or image=True")
@@ -150,9 +142,8 @@ class ScaleLearner:
     def step(self, loss: Callable[[], Tensor | float]) -> Iterator[None]:
         """Around one step of the training: its passes, backward too, and the optimizer's step.
 
-        Args:
-            loss: runs the network on this step's batch, as the step itself does, and returns the
-                loss, a scalar; it is called without gradients, where a slope is due.
+        Where a slope is due, ``loss`` is called without gradients: it runs the network on this
+        step's batch and returns the loss, a scalar.
 
         Raises:
             FloatingPointError: the loss was not finite in the last estimates, all of them.
@@ -244,11 +235,7 @@ class ScaleLearner:
                     keeper=self.keeper and self.keeper.state_dict())
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken; phases are shares of this learner's ``steps``.
-
-        Raises:
-            ValueError: the state is of other poolings.
-        """
+        """Go on where `state_dict` was taken; phases are shares of this learner's ``steps``."""
         if state['names'] != list(self.scales.parts):
             raise ValueError(f'the state is of the poolings {state["names"]}, and these are '
                              f'{list(self.scales.parts)}; resume with the network of that run')
@@ -268,6 +255,12 @@ class ScaleLearner:
     def _inside(self, values: np.ndarray) -> np.ndarray:
         inside = nearest(values, self.limits)
         return values if inside is None else inside
+
+
+def has_own_gradient(pools: Iterable[ResizingPool]) -> bool:
+    """Whether they are ShapeAdaptors, whose gradient is exact, without an image that learns."""
+    pools = list(pools)
+    return any(p.tied for p in pools) and not any(isinstance(p, ImageResize) for p in pools)
 
 
 def default_jitter(steps: int) -> float:

@@ -39,9 +39,6 @@ class LearnedScales:
     are frozen (their parameter does not require a gradient) or whose bounds are equal are no part
     of it, and the cost sees them as they are.
 
-    Args:
-        model: a network with poolings that learn.
-
     Attributes:
         pools: all its poolings that learn, by name.
         parts: ``{name: slice}``, the place of each that moves.
@@ -129,13 +126,10 @@ class LearnedScales:
 
     def limits(self, maps: Sequence[LearnedMap] = (), smallest: int = 1,
                start: np.ndarray | None = None) -> Limits:
-        """The bounds of the scales, and of the sizes of maps.
+        """The bounds of the scales, and of the sizes of maps, the outputs of the poolings.
 
-        Args:
-            maps: the outputs of the poolings.
-            smallest: cells that a height or width keeps at least; those that have fewer at
-                ``start`` are left alone.
-            start: the vector at which the training began; default: the current one.
+        A height or width keeps ``smallest`` cells at least, but where it has fewer at ``start``,
+        the vector at which the training began (default: the current one).
         """
         low, high = np.zeros(self.size), np.zeros(self.size)
         for name, part in self.parts.items():

@@ -124,15 +124,8 @@ def measure_alpha_gradient(model: nn.Module, pools: Mapping[str, DynOPool],
 
     [`ScaleLearner`][mmseg_dynopool.learning.ScaleLearner] makes more of `TwoPasses`.
 
-    Args:
-        model: the network.
-        pools: those to measure, by name; they take turns.
-        loss: runs the network and returns the loss, a scalar.
-        turn: number of the estimate: 0, 1, 2, ...
-        step: by how much ``log(alpha)`` is changed, up and down.
-
-    Returns:
-        ``{name: estimate of shape (2,)}``, zeros for those whose turn it is not.
+    The ``pools`` take turns; returned is ``{name: estimate (2,)}``, zeros for those whose ``turn``
+    (0, 1, 2, ...) it is not. ``step`` is the change of ``log(alpha)``.
     """
     rounds, index = divmod(turn, len(pools))
     pool = list(pools.values())[index]
