@@ -26,7 +26,7 @@ _FEWEST, _MOST_TURNS, _SECONDS = 8, 100, 20.0
 
 def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
                 forward: Callable | None = None, settings: int | None = None,
-                repeats: int | None = None, batch: int = 1, seed: int = 0) -> LatencyModel:
+                repeats: int | None = None, batch: int = 1) -> LatencyModel:
     """Time a network at random scales on its device, and fit a latency model.
 
     A copy with fixed scales runs in evaluation mode, at the initial and the random scales by
@@ -40,7 +40,6 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
         settings: number of random settings; default: 16, or twice the number of levels.
         repeats: turns; default: at least 8, of fast networks up to 100, in 20 seconds.
         batch: images per forward pass.
-        seed: of the settings.
 
     Raises:
         ValueError: there is no DynOPool in ``model``, or a ShapeAdaptor, or too few settings.
@@ -60,36 +59,34 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
                 f'a {type(pool).__name__} has no form with constant scales, and none can be timed; '
                 "give it a gmacs_budget, or use dynopool=dict(type='DynOPool')")
     cost = probe_complexity(model, shape, in_channels, forward)
-    levels = list(cost.terms.coefficients)
-    settings = settings or max(16, 2 * len(levels))
-    if settings < len(levels) + 2:
-        raise ValueError(f'settings must be at least {len(levels) + 2}, got {settings!r}: the '
-                         f'network has {len(levels)} levels')
-    tried = _random_scales(model, settings, seed)
+    base = dict(cost.terms.coefficients)
+    settings = settings or max(16, 2 * len(base))
+    if settings < len(base) + 2:
+        raise ValueError(f'settings must be at least {len(base) + 2}, got {settings!r}: the '
+                         f'network has {len(base)} levels')
+    tried = _random_scales(model, settings)
     seconds = measure_latency(model, [cost.initial_scales, *tried], shape, in_channels, forward,
                               repeats, batch)
     start_ms = float(1e3 * np.median(seconds[0]))
     ms = start_ms * relative_times(seconds)[1:]
 
     counter = GMACsCounter(model, shape, in_channels, forward)
-    base = cost.terms.coefficients
-    shares = np.empty((len(tried), len(levels)))
-    for row, scales in zip(shares, tried):
+    constant = (0.0, ) * 2 * len(cost.initial_scales)  # of no layer where the image is pooled
+    levels = list(dict.fromkeys([*base, constant]))
+    rows = []
+    for scales in tried:
         for name, pair in scales.items():
             counter.pools[name].set_scale_(pair)
         macs = cost.add_up(call.macs / 1e9 for call in counter.calls())
-        row[:] = [macs[level] / base[level] if any(level) else 1 for level in levels]
-    constant = tuple([0.0] * len(levels[0]))
-    if constant not in base:  # a DynOPool sees the image itself
-        levels.append(constant)
-        shares = np.concatenate([shares, np.ones((len(tried), 1))], axis=1)
+        rows.append([macs[level] / base[level] if any(level) else 1.0 for level in levels])
+    shares = np.array(rows)
     without = [_fit(np.delete(shares, i, 0), np.delete(ms, i)) for i in range(len(ms))]
     measured = [dict(scales={name: list(pair) for name, pair in scales.items()}, ms=float(time),
                      predicted_ms=float(row @ weights))
                 for scales, time, row, weights in zip(tried, ms, shares, without)]
     device = next(model.parameters()).device
     return LatencyModel(
-        dict(cost.initial_scales), dict(base), dict(zip(levels, _fit(shares, ms).tolist())),
+        dict(cost.initial_scales), base, dict(zip(levels, _fit(shares, ms).tolist())),
         dict(cost.initial_scales), start_ms, (shape[0], shape[1]), batch, device_name(device),
         str(torch.__version__), measured)
 
@@ -165,9 +162,9 @@ def relative_times(seconds: np.ndarray) -> np.ndarray:
     return (np.median(ratios[:, ::2], axis=1) + np.median(ratios[:, 1::2], axis=1)) / 2
 
 
-def _random_scales(model: nn.Module, count: int, seed: int) -> Sequence[Scales]:
+def _random_scales(model: nn.Module, count: int) -> Sequence[Scales]:
     """Scales around the initial ones, inside their bounds."""
-    draw = np.random.default_rng(seed)
+    draw = np.random.default_rng(0)
     tried: list[dict[str, Sequence[float]]] = [{} for _ in range(count)]
     for name, pool in (learned_pools(model) or all_pools(model)).items():
         low, high = getattr(pool, 'bounds', (0, math.inf))

@@ -136,8 +136,9 @@ class ShapeLogHook(Hook):
         self.after_train(runner)
         pools = named_pools(runner)
         groups = groups_of(runner, pools)
-        # Else nobody reads them.
-        if groups and any(isinstance(hook, LoggerHook) for hook in runner.hooks):
+        # With a learner they are zero, and without a logger nobody reads them.
+        learns_so = self.hook is None or not self.hook.measures(unwrap(runner.model))
+        if groups and learns_so and any(isinstance(hook, LoggerHook) for hook in runner.hooks):
             self._gradients = GradientWindow(groups[0][0],
                                              [pool.parameter for pool in pools.values()])
 
@@ -168,8 +169,6 @@ class ShapeLogHook(Hook):
         """What a line tells of the shapes."""
         learner = self.hook and self.hook.learner
         values = [torch.stack([pool.bounded_alpha().detach() for pool in pools.values()])]
-        if learner is not None:
-            self.after_train(runner)  # of the gradients, which are zero
         if self._gradients is not None and len(self._gradients) > 1:
             values += self._gradients.stack()
             self._gradients.clear()
