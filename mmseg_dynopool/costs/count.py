@@ -84,8 +84,7 @@ class GMACsCounter:
         return self._running[-1] if self._running else ''
 
     def calls(self, enlarged: int = 1) -> list[Call]:
-        """Every operator call of a pass, in order, of an image that is ``enlarged`` so many times.
-        """
+        """Every operator call of a pass, in order; ``enlarged`` multiplies the image's sides."""
         model, self._model = self._model, None
         try:
             return self._calls(enlarged)

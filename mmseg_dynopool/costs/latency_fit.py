@@ -26,7 +26,7 @@ _FEWEST, _MOST_TURNS, _SECONDS = 8, 100, 20.0
 
 def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
                 forward: Callable | None = None, settings: int | None = None,
-                repeats: int | None = None, batch: int = 1) -> LatencyModel:
+                repeats: int | None = None, batch: int = 1, seed: int = 0) -> LatencyModel:
     """Time a network at random scales on its device, and fit a latency model.
 
     A copy with fixed scales runs in evaluation mode, at the initial and the random scales by
@@ -40,6 +40,7 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
         settings: number of random settings; default: 16, or twice the number of levels.
         repeats: turns; default: at least 8, of fast networks up to 100, in 20 seconds.
         batch: images per forward pass.
+        seed: of the settings.
 
     Raises:
         ValueError: there is no DynOPool in ``model``, or a ShapeAdaptor, or too few settings.
@@ -64,7 +65,7 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
     if settings < len(base) + 2:
         raise ValueError(f'settings must be at least {len(base) + 2}, got {settings!r}: the '
                          f'network has {len(base)} levels')
-    tried = _random_scales(model, settings)
+    tried = _random_scales(model, settings, seed)
     seconds = measure_latency(model, [cost.initial_scales, *tried], shape, in_channels, forward,
                               repeats, batch)
     start_ms = float(1e3 * np.median(seconds[0]))
@@ -162,9 +163,9 @@ def relative_times(seconds: np.ndarray) -> np.ndarray:
     return (np.median(ratios[:, ::2], axis=1) + np.median(ratios[:, 1::2], axis=1)) / 2
 
 
-def _random_scales(model: nn.Module, count: int) -> Sequence[Scales]:
+def _random_scales(model: nn.Module, count: int, seed: int) -> Sequence[Scales]:
     """Scales around the initial ones, inside their bounds."""
-    draw = np.random.default_rng(0)
+    draw = np.random.default_rng(seed)
     tried: list[dict[str, Sequence[float]]] = [{} for _ in range(count)]
     for name, pool in (learned_pools(model) or all_pools(model)).items():
         low, high = getattr(pool, 'bounds', (0, math.inf))

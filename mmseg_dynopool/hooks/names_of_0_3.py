@@ -20,7 +20,7 @@ class GMACsBudgetHook(Hook):
 
 @HOOKS.register_module()
 class LatencyBudgetHook(GMACsBudgetHook):
-    """The same, of the other budget."""
+    """Likewise, of a budget of time."""
 
 
 @HOOKS.register_module()

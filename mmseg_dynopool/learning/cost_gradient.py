@@ -28,8 +28,8 @@ def add_cost_gradient(model: nn.Module, cost: Cost, weight: float = PAPER_WEIGHT
                       only: Container[int] | None = None) -> Tensor:
     """Add the gradient of ``weight * cost`` to that of the alphas (main paper, complexity term).
 
-    Between the backward pass and the optimizer's step, after clipping. It is the same as to add
-    the cost to the loss.
+    Call it between the backward pass and the optimizer's step, after any clipping. It does the same
+    as adding the cost to the loss.
 
     Args:
         model: the network.

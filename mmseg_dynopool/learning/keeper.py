@@ -14,7 +14,7 @@ from mmseg_dynopool.costs.cost import LearnedMap
 from mmseg_dynopool.layers.find import all_pools
 from mmseg_dynopool.ops.size import is_number
 
-from .projection import LogCost, project, reachable
+from .projection import project, reachable
 from .scales import LearnedScales
 
 _ENOUGH = 0.002  # of log(cost), as counted
@@ -111,10 +111,9 @@ class BudgetKeeper:
         self.limits = self.scales.limits(self.maps, self.smallest, start)
         self.plan = replace(self.plan, start=cost or math.exp(self.log_cost(start)[0]))
 
-    @property
-    def log_cost(self) -> LogCost:
-        """The cost as a function of the vector."""
-        return lambda values: self.scales.log_cost(self.cost, values)
+    def log_cost(self, values: np.ndarray) -> tuple[float, np.ndarray]:
+        """The logarithm of the cost at ``values``, and its gradient ``(n,)``."""
+        return self.scales.log_cost(self.cost, values)
 
     def reachable(self) -> tuple[float, float]:
         """Lowest and highest cost that the limits allow, in its unit."""

@@ -68,7 +68,7 @@ def reachable(point: np.ndarray, log_cost: LogCost, limits: Limits) -> tuple[flo
 
 def nearest(point: np.ndarray, limits: Limits, normal: np.ndarray | None = None,
             most: float = 0.0) -> np.ndarray | None:
-    """The nearest ``x`` to ``point`` inside the limits with ``normal @ x <= most``; None of none.
+    """The nearest ``x`` to ``point`` inside the limits with ``normal @ x <= most``, or None.
 
     By Lawson and Hanson's reduction of the least distance problem to non-negative least squares
     (Solving Least Squares Problems, chapter 23).
