@@ -7,7 +7,7 @@ from mmengine.runner import Runner
 from .dynopool_hook import DynOPoolHook
 
 
-@HOOKS.register_module()
+@HOOKS.register_module(['GMACsBudgetHook', 'LatencyBudgetHook'])
 class GMACsBudgetHook(Hook):
     """Now [`DynOPoolHook`][mmseg_dynopool.hooks.DynOPoolHook], which it brings where none is."""
 
@@ -18,9 +18,7 @@ class GMACsBudgetHook(Hook):
             runner.register_hook(DynOPoolHook())
 
 
-@HOOKS.register_module()
-class LatencyBudgetHook(GMACsBudgetHook):
-    """Likewise, of a budget of time."""
+LatencyBudgetHook = GMACsBudgetHook
 
 
 @HOOKS.register_module()
