@@ -32,11 +32,10 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
     A copy with fixed scales runs in evaluation mode, at the initial and the random scales by
     turns; medians of the times relative to the initial scales' in the same turn count. The fit
     minimizes relative errors of the random settings, with no negative weight. The initial scales
-    are no part of it: at 0.5 on even sizes a DynOPool has nothing to resample.
+    are no part of it: at 0.5 on even sizes a DynOPool has nothing to resample. The first arguments
+    are those of a [`GMACsCounter`][mmseg_dynopool.costs.GMACsCounter].
 
     Args:
-        model, shape, in_channels, forward: of a
-            [`GMACsCounter`][mmseg_dynopool.costs.GMACsCounter].
         settings: number of random settings; default: 16, or twice the number of levels.
         repeats: turns; default: at least 8, of fast networks up to 100, in 20 seconds.
         batch: images per forward pass.
@@ -97,10 +96,10 @@ def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[i
                     repeats: int | None = None, batch: int = 1) -> np.ndarray:
     """Time a network at several settings of its scales, by turns.
 
+    The other arguments are those of [`fit_latency`][mmseg_dynopool.costs.fit_latency].
+
     Args:
         tried: `{instance: (scale_h, scale_w)}` each.
-        model, shape, in_channels, forward, repeats, batch: see
-            [`fit_latency`][mmseg_dynopool.costs.fit_latency].
 
     Returns:
         Seconds, ``(settings, repeats)``.

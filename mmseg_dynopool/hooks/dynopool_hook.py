@@ -47,11 +47,9 @@ class DynOPoolHook(Hook):
     before the step; give them an lr by ``paramwise_cfg``. Without both there is no cost, but for
     one of our segmentors, which has version 0.3's lambda of 7e-5 then.
 
-    Brings along [`ShapeLogHook`][mmseg_dynopool.hooks.ShapeLogHook]. Logged are the cost now and
-    relative to the initial scales (``gmacs``, ``gmacs_ratio``; with a budget in time also
-    ``latency_ms``, ``latency_ratio``), the plan that it follows (``gmacs_plan``, relative, too),
-    the slope of the loss per one per cent of the cost (``gmacs_slope``), and of ``gmacs_weight``
-    ``loss_gmacs``, which is part of ``loss``.
+    Brings along [`ShapeLogHook`][mmseg_dynopool.hooks.ShapeLogHook], and logs the cost (``gmacs``,
+    ``gmacs_ratio``), its plan (``gmacs_plan``) and the loss's slope per one per cent of it
+    (``gmacs_slope``), the like of a latency, and ``loss_gmacs``, which is part of ``loss``.
 
     Args:
         gmacs_budget: ``dict(target=0.6)``, or ``dict(target_gmacs=100.)``, see
@@ -67,8 +65,10 @@ class DynOPoolHook(Hook):
             DynOPools, and of ShapeAdaptors where the image's scale learns, too. ``dict(type=...)``
             is the learner with another
             [`SlopeEstimator`][mmseg_dynopool.learning.SlopeEstimator] of ``TASK_UTILS``.
-        travel, every, jitter: of the learner.
+        travel: how far, in log(scale), a lasting slope takes a scale.
+        every: steps of the optimizer from one estimate to the next.
         step: by how much the logarithm of a scale is changed for an estimate, up and down.
+        jitter: standard deviation, in log(scale), of the scales at which passes run.
         smallest: rows and columns that a learned map keeps at least at the training crop.
         forward: ``forward(network, image)`` runs the model on an image ``(N, C, H, W)`` when its
             cost is counted or timed: a function, its dotted path, or its name in ``FUNCTIONS``;

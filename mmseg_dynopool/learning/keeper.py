@@ -43,7 +43,8 @@ class Plan:
 class BudgetKeeper:
     """Projects the scales onto a plan of the cost, and settles them at its end.
 
-    A learner has one; a loop whose optimizer moves the alphas calls it after each step.
+    A learner has one; a loop whose optimizer moves the alphas calls it after each step. ``begin``,
+    ``reach`` and ``settle`` are the phases of a [`Budget`][mmseg_dynopool.costs.Budget].
 
     Args:
         scales: the scales that learn.
@@ -51,7 +52,6 @@ class BudgetKeeper:
         target: wanted cost, in its unit.
         smallest: cells that each height and width of a learned map keeps at least.
         maps: the learned maps; default: those of ``cost``.
-        begin, reach, settle: phases, as in [`Budget`][mmseg_dynopool.costs.Budget].
 
     Attributes:
         plan: the wanted cost at each moment, from the cost of the current scales on.

@@ -35,7 +35,8 @@ class ScaleLearner:
     few steps the loss's slope along one pooling is measured; the scales move against the means of
     these slopes, and then the shortest way to where the cost is as planned. All of it in
     log(alpha). What an optimizer does to the alphas is overwritten, and they get gradients of
-    zeros.
+    zeros. ``begin``, ``reach`` and ``settle`` are the phases of a
+    [`Budget`][mmseg_dynopool.costs.Budget]; without one the scales settle, too.
 
     Args:
         model: a network with DynOPools, unwrapped (of DDP its ``module``).
@@ -43,8 +44,6 @@ class ScaleLearner:
         cost: what the network costs; None for no budget and no weight.
         target: wanted cost at the end relative to the initial scales; None for no budget.
         weight: lambda, by which the cost is added to the loss, per unit of it, without a budget.
-        begin, reach, settle: phases, as in [`Budget`][mmseg_dynopool.costs.Budget]; the scales
-            settle without one, too.
         travel: how far, in log(scale), a lasting slope takes a scale in the whole training.
         every: steps from one estimate to the next.
         jitter: standard deviation, in log(scale), of the scales at which a pass runs, until
