@@ -2,8 +2,8 @@
 
 Importing the package registers its models, hooks and data sets where every OpenMMLab package finds
 them, if mmseg is installed; a config does so by
-``custom_imports = dict(imports=['mmseg_dynopool'])``. ``ops``,
-``layers``, ``complexity``, ``latency`` and ``conversion`` need no mmseg.
+``custom_imports = dict(imports=['mmseg_dynopool'])``. The rooms from ``ops`` to ``search`` need no
+mmseg.
 """
 
 import sys

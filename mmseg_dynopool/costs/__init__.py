@@ -1,13 +1,12 @@
 """What a network costs, in multiply-adds or milliseconds, as a function of its alphas."""
 
 from .budget import Budget
-from .cost import Cost
+from .cost import Cost, Posynomial
 from .count import GMACsCounter, count_gmacs
 from .latency_fit import fit_latency, measure_latency
 from .latency_model import LatencyModel
 from .milliseconds import LatencyBudget, LatencyCost
 from .multiply_adds import ComplexityModel, GMACsBudget, LayerCost, probe_complexity
-from .posynomial import Posynomial
 from .timing import device_name, time_alternately
 
 __all__ = [

@@ -17,14 +17,7 @@ _NEAR = 0.02  # of log(cost)
 
 
 class Outcome(NamedTuple):
-    """What a network costs, beside its budget.
-
-    Attributes:
-        cost: of the network, sizes rounded.
-        wanted: by its budget.
-        initial: at the initial scales of its config.
-        unit: of all three.
-    """
+    """What a network costs, sizes rounded, beside its budget and its initial scales' cost."""
 
     cost: float
     wanted: float
@@ -46,20 +39,14 @@ class Outcome(NamedTuple):
 class Budget(ABC):
     """A wanted cost, and when a training reaches it.
 
-    1. Until ``begin`` (a share of the training) the scales keep the cost with which it began.
-    2. Until ``reach`` the cost runs to the target, evenly in its logarithm, and then stays.
-    3. At ``settle`` the scales move to where the counted cost, rounded sizes included, is nearest
-       to the target, and stay there while the weights go on.
-
-    A subclass says which cost it is, and has a field ``target_<unit>``.
+    A subclass names its ``cost_type``, and has a field ``target_<unit>``, the wanted cost in that.
 
     Attributes:
-        target: wanted cost relative to that at the initial scales, e.g. 0.6. These are the
-            config's, whatever scales a run loads: a network that was trained to 0.6 and is
-            fine-tuned with 0.6 keeps its cost.
-        begin: share of the training after which the cost moves, from 0 on.
-        reach: share after which it is at the target, above ``begin``.
-        settle: share after which the scales stay, above ``reach`` and below 1.
+        target: wanted cost relative to that at the config's initial scales, e.g. 0.6.
+        begin: share of the training until which the scales keep the cost with which it began.
+        reach: share until which the cost runs to the target, evenly in its logarithm.
+        settle: share at which the scales move to where the counted cost, rounded sizes included,
+            is nearest to the target, and stay there.
         cost_type: the kind of cost.
 
     Raises:
@@ -73,11 +60,17 @@ class Budget(ABC):
     """
 
     cost_type: ClassVar[type[Cost]]
+    option: ClassVar[str]  # under which a config gives it
+    absolute: ClassVar[str]  # the field of the target in the cost's unit
 
     target: float | None = None
     begin: float = 0.1
     reach: float = 0.5
     settle: float = 0.85
+
+    def __init_subclass__(cls) -> None:
+        cls.option = f'{cls.cost_type.name}_budget'
+        cls.absolute = f'target_{cls.cost_type.unit.lower()}'
 
     def __post_init__(self) -> None:
         targets = {name: getattr(self, name) for name in ('target', self.absolute)}
@@ -91,56 +84,33 @@ class Budget(ABC):
                 raise ValueError(f'{self.option} {name} must be a positive number, got {value!r}')
         check_phases(self.begin, self.reach, self.settle, self.option)
 
-    @property
-    def option(self) -> str:
-        """Under which a config gives it, and messages name it."""
-        return f'{self.cost_type.name}_budget'
-
-    @property
-    def absolute(self) -> str:
-        """Name of the field that gives the target in the cost's unit."""
-        return f'target_{self.cost_type.unit.lower()}'
-
     @classmethod
     def from_options(cls: type[_Kind], options: dict) -> _Kind:
-        """The budget of a config's ``dict(...)``.
-
-        Raises:
-            ValueError: an option is unknown or malformed.
-        """
-        option = f'{cls.cost_type.name}_budget'
+        """The budget of a config's ``dict(...)``; a ValueError if one is unknown or malformed."""
         if not isinstance(options, dict):
-            raise ValueError(f'{option} must be a dict such as dict(target=0.6), got {options!r}')
+            raise ValueError(f'{cls.option} must be a dict such as dict(target=0.6), '
+                             f'got {options!r}')
         names = [field.name for field in fields(cls)]
         unknown = sorted(set(options) - set(names))
         if unknown:
-            raise ValueError(f'unknown {option} options {unknown}; there are {names}')
+            raise ValueError(f'unknown {cls.option} options {unknown}; there are {names}')
         return cls(**options)
 
     @abstractmethod
     def cost(self, model: nn.Module, shape: Sequence[int], in_channels: int = 3,
              forward: Callable | None = None, state: dict[str, Any] | None = None) -> Cost:
-        """The cost of a network.
+        """The cost of a network; ``state`` is the `Cost.state_dict` of a run that is resumed.
 
-        Args:
-            model: a network with poolings that learn; it is neither run nor changed.
-            shape: input size ``(H, W)`` in pixels.
-            in_channels: channels of the input.
-            forward: ``forward(copy, input)`` runs a copy; default ``copy(input)``.
-            state: of the run that is resumed, see `Cost.state_dict`.
+        The other arguments are [`probe_complexity`][mmseg_dynopool.costs.probe_complexity]'s.
         """
 
     def wanted(self, initial: float) -> float:
-        """The target in the cost's unit, where ``initial`` is the cost at the initial scales."""
+        """The target in the cost's unit, of a network with that ``initial`` cost."""
         return getattr(self, self.absolute) if self.target is None else self.target * initial
 
 
 def check_phases(begin: float, reach: float, settle: float, name: str = 'a budget') -> None:
-    """Check the phases of a training.
-
-    Raises:
-        ValueError: they are no shares, or not in order.
-    """
+    """Raise a ValueError unless the phases of a training are shares of it, and in order."""
     phases = (begin, reach, settle)
     if not all(map(is_number, phases)) or not 0 <= begin < reach < settle < 1:
         raise ValueError(f'{name} needs 0 <= begin < reach < settle < 1, got '

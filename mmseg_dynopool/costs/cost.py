@@ -1,9 +1,11 @@
 """What a cost is: a function of a network's alphas, and a counter with rounded sizes."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 Alphas = Mapping[str, Sequence[float]]
@@ -83,3 +85,45 @@ class Cost(ABC):
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to have the same cost; `Budget.cost` takes it."""
         return {}
+
+
+class Posynomial:
+    """A sum of products of powers of the scales, ``sum_t c_t * prod_i (r_i / r_i0) ** e_ti``.
+
+    Its logarithm is convex in the logarithms of the scales.
+
+    Args:
+        initial_scales: ``{instance: (scale_h, scale_w)}``, the ``r_i0``.
+        coefficients: ``{exponents: c_t}``; the exponents are one tuple of numbers, those of
+            height and width of each instance in turn.
+
+    Examples:
+        >>> import torch
+        >>> from mmseg_dynopool.costs import Posynomial
+        >>> terms = Posynomial({'stride2': (0.5, 0.5)}, {(1.0, 1.0): 8.0, (0.0, 0.0): 2.0})
+        >>> terms.parts({'stride2': torch.tensor([2.0, 4.0])})
+        tensor([4., 2.], dtype=torch.float64)
+    """
+
+    def __init__(self, initial_scales: Mapping[str, Sequence[float]],
+                 coefficients: Mapping[tuple[float, ...], float]):
+        self.initial_scales = {name: tuple(pair) for name, pair in initial_scales.items()}
+        self.coefficients = dict(coefficients)
+        self._coefficients = torch.tensor(list(self.coefficients.values()), dtype=torch.float64)
+        self._exponents = torch.tensor(list(self.coefficients), dtype=torch.float64)
+        self._log_initial = torch.tensor(
+            [math.log(s) for pair in self.initial_scales.values() for s in pair],
+            dtype=torch.float64)
+
+    @property
+    def initial(self) -> float:
+        """The sum at the initial scales."""
+        return float(self._coefficients.sum())
+
+    def parts(self, alphas: Mapping[str, Tensor]) -> Tensor:
+        """Its terms at ``{instance: alpha (2,)}``, float64 ``(T,)``, differentiable."""
+        stacked = torch.cat([alphas[name] for name in self.initial_scales]).double()
+        coefficients, exponents, log_initial = (
+            tensor.to(stacked.device, non_blocking=True)
+            for tensor in (self._coefficients, self._exponents, self._log_initial))
+        return coefficients * (exponents @ (-stacked.log() - log_initial)).exp()

@@ -1,9 +1,9 @@
 """Multiply-adds of every operator call in one forward pass, by PyTorch's own formulas."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from numbers import Integral
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +18,8 @@ from mmseg_dynopool.layers.find import all_pools
 from .meta_copy import note_running, run_on_meta, run_plainly, to_fixed_copy, to_meta_copy
 
 
-@dataclass(frozen=True)
-class Call:
-    """One counted operator call: the module it ran in, the operator, its multiply-adds.
-
-    ``size`` is that of a pooling's output, ``(H, W)``.
-    """
+class Call(NamedTuple):
+    """One operator call: its module, the operator, multiply-adds, and a pooling's output size."""
 
     module: str
     op: str
@@ -32,11 +28,7 @@ class Call:
 
 
 def check_shape(shape: Sequence[int], name: str = 'shape') -> None:
-    """Check the size at which a network is counted.
-
-    Raises:
-        ValueError: it is not two whole numbers of at least 1.
-    """
+    """Raise a ValueError unless an image's size is two whole numbers of at least 1."""
     if not isinstance(shape, Sequence) or len(shape) != 2 or not all(
             isinstance(n, Integral) and n >= 1 for n in shape):
         raise ValueError(f'{name} must be (H, W) with whole sizes >= 1, got {shape!r}')
@@ -84,7 +76,7 @@ class GMACsCounter:
         self._counter = _Counter(self._running)
         self.pools = cast(dict[str, FixedDynOPool], all_pools(self._network))
         for name, pool in self.pools.items():
-            pool.register_forward_hook(self._counter.pooled(name, pool.macs_per_value))
+            pool.register_forward_hook(partial(self._counter.note_pooling, name))
 
     @property
     def running(self) -> str:
@@ -92,11 +84,7 @@ class GMACsCounter:
         return self._running[-1] if self._running else ''
 
     def calls(self, enlarged: int = 1) -> list[Call]:
-        """Every operator call of a forward pass, in order of execution.
-
-        Args:
-            enlarged: by how much height and width of the input are multiplied.
-        """
+        """Every operator call of a pass, in order; ``enlarged`` multiplies the image's sides."""
         model, self._model = self._model, None
         try:
             return self._calls(enlarged)
@@ -141,21 +129,9 @@ class GMACsCounter:
 
 def count_gmacs(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
                 forward: Callable | None = None) -> float:
-    """GMACs of any network at its current sizes.
+    """Multiply-adds of one image in any network at its current sizes, in units of 1e9.
 
-    A shorthand for [`GMACsCounter`][mmseg_dynopool.costs.GMACsCounter].
-
-    Args:
-        model: any network; it is neither run nor changed.
-        shape: input size `(H, W)` in pixels.
-        in_channels: channels of the input.
-        forward: `forward(copy, input)` runs the copy; default `copy(input)`.
-
-    Returns:
-        Multiply-adds of one image in units of 1e9.
-
-    Raises:
-        ValueError: `shape` is not two positive sizes.
+    Arguments and errors are those of [`GMACsCounter`][mmseg_dynopool.costs.GMACsCounter].
 
     Examples:
         >>> from mmseg_dynopool.costs import count_gmacs
@@ -185,11 +161,7 @@ class _Counter(TorchDispatchMode):
             self.calls.append(Call(module, func._overloadpacket.__name__, macs))
         return output
 
-    def pooled(self, name: str, macs_per_value: int) -> Callable[..., None]:
-
-        def hook(module: nn.Module, args: object, output: Tensor) -> None:
-            height, width = output.shape[-2:]
-            self.calls.append(
-                Call(name, 'dynopool', macs_per_value * output.numel(), (height, width)))
-
-        return hook
+    def note_pooling(self, name: str, pool: FixedDynOPool, args: object, output: Tensor) -> None:
+        height, width = output.shape[-2:]
+        macs = pool.macs_per_value * output.numel()
+        self.calls.append(Call(name, 'dynopool', macs, (height, width)))

@@ -30,23 +30,16 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
     """Time a network at random scales on its device, and fit a latency model.
 
     A copy with fixed scales runs in evaluation mode, at the initial and the random scales by
-    turns. Times are taken relative to the initial scales' within each turn, so that a machine
-    that becomes slower on the way moves none; their medians count. The fit minimizes relative
-    errors of the random settings, with no negative weight. The initial scales are no part of it:
-    at 0.5 on even sizes a DynOPool has nothing to resample, which is faster than any neighbour.
+    turns; medians of the times relative to the initial scales' in the same turn count. The fit
+    minimizes relative errors of the random settings, with no negative weight. The initial scales
+    are no part of it: at 0.5 on even sizes a DynOPool has nothing to resample. The first arguments
+    are those of a [`GMACsCounter`][mmseg_dynopool.costs.GMACsCounter].
 
     Args:
-        model: a network with at least one DynOPool; it is neither run nor changed.
-        shape: input size `(H, W)` in pixels.
-        in_channels: channels of the input.
-        forward: `forward(copy, input)` runs the copy, whatever it returns; default `copy(input)`.
         settings: number of random settings; default: 16, or twice the number of levels.
         repeats: turns; default: at least 8, of fast networks up to 100, in 20 seconds.
         batch: images per forward pass.
         seed: of the settings.
-
-    Returns:
-        A [`LatencyModel`][mmseg_dynopool.costs.LatencyModel] of the network on this device.
 
     Raises:
         ValueError: there is no DynOPool in ``model``, or a ShapeAdaptor, or too few settings.
@@ -66,11 +59,11 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
                 f'a {type(pool).__name__} has no form with constant scales, and none can be timed; '
                 "give it a gmacs_budget, or use dynopool=dict(type='DynOPool')")
     cost = probe_complexity(model, shape, in_channels, forward)
-    levels = list(cost.terms.coefficients)
-    settings = settings or max(16, 2 * len(levels))
-    if settings < len(levels) + 2:
-        raise ValueError(f'settings must be at least {len(levels) + 2}, got {settings!r}: the '
-                         f'network has {len(levels)} levels')
+    base = dict(cost.terms.coefficients)
+    settings = settings or max(16, 2 * len(base))
+    if settings < len(base) + 2:
+        raise ValueError(f'settings must be at least {len(base) + 2}, got {settings!r}: the '
+                         f'network has {len(base)} levels')
     tried = _random_scales(model, settings, seed)
     seconds = measure_latency(model, [cost.initial_scales, *tried], shape, in_channels, forward,
                               repeats, batch)
@@ -78,24 +71,22 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
     ms = start_ms * relative_times(seconds)[1:]
 
     counter = GMACsCounter(model, shape, in_channels, forward)
-    base = cost.terms.coefficients
-    shares = np.empty((len(tried), len(levels)))
-    for row, scales in zip(shares, tried):
+    constant = (0.0, ) * 2 * len(cost.initial_scales)  # of no layer where the image is pooled
+    levels = list(dict.fromkeys([*base, constant]))
+    rows = []
+    for scales in tried:
         for name, pair in scales.items():
             counter.pools[name].set_scale_(pair)
         macs = cost.add_up(call.macs / 1e9 for call in counter.calls())
-        row[:] = [macs[level] / base[level] if any(level) else 1 for level in levels]
-    constant = tuple([0.0] * len(levels[0]))
-    if constant not in base:  # a DynOPool sees the image itself
-        levels.append(constant)
-        shares = np.concatenate([shares, np.ones((len(tried), 1))], axis=1)
+        rows.append([macs[level] / base[level] if any(level) else 1.0 for level in levels])
+    shares = np.array(rows)
     without = [_fit(np.delete(shares, i, 0), np.delete(ms, i)) for i in range(len(ms))]
     measured = [dict(scales={name: list(pair) for name, pair in scales.items()}, ms=float(time),
                      predicted_ms=float(row @ weights))
                 for scales, time, row, weights in zip(tried, ms, shares, without)]
     device = next(model.parameters()).device
     return LatencyModel(
-        dict(cost.initial_scales), dict(base), dict(zip(levels, _fit(shares, ms).tolist())),
+        dict(cost.initial_scales), base, dict(zip(levels, _fit(shares, ms).tolist())),
         dict(cost.initial_scales), start_ms, (shape[0], shape[1]), batch, device_name(device),
         str(torch.__version__), measured)
 
@@ -105,20 +96,13 @@ def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[i
                     repeats: int | None = None, batch: int = 1) -> np.ndarray:
     """Time a network at several settings of its scales, by turns.
 
+    The other arguments are those of [`fit_latency`][mmseg_dynopool.costs.fit_latency].
+
     Args:
-        model: a network with at least one DynOPool; it is neither run nor changed.
         tried: `{instance: (scale_h, scale_w)}` each.
-        shape: input size `(H, W)` in pixels.
-        in_channels: channels of the input.
-        forward: `forward(copy, input)` runs the copy, whatever it returns; default `copy(input)`.
-        repeats: turns; default: at least 8, of fast networks up to 100, in 20 seconds.
-        batch: images per forward pass.
 
     Returns:
         Seconds, ``(settings, repeats)``.
-
-    Raises:
-        ValueError: ``repeats`` is 1.
 
     Examples:
         >>> from mmseg_dynopool.costs import measure_latency
@@ -139,37 +123,29 @@ def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[i
     image = torch.rand(batch, in_channels, *shape, generator=torch.Generator().manual_seed(0))
     image = image.to(device, weight.dtype)
 
-    alphas = {str(i): {name: FixedDynOPool(pair).read_alpha() for name, pair in scales.items()}
-              for i, scales in enumerate(tried)}
-
-    def set_alphas(setting: str) -> None:
-        for name, alpha in alphas[setting].items():
-            pools[name].set_alpha_(alpha)
+    def set_scales(setting: str) -> None:
+        for name, pair in tried[int(setting)].items():
+            pools[name].set_scale_(pair)
 
     # The forward pass alone is timed, whatever it returns.
-    runs = dict.fromkeys(alphas, partial(forward or run_plainly, network, image))
+    runs = {str(i): partial(forward or run_plainly, network, image) for i in range(len(tried))}
     with torch.no_grad():
         if repeats is None:
             turn = sum(min(times) for times in time_alternately(
-                runs, 2, device, prepare=set_alphas).values())
+                runs, 2, device, prepare=set_scales).values())
             repeats = max(_FEWEST, min(_MOST_TURNS, round(_SECONDS / turn)))
-        seconds = time_alternately(runs, repeats, device, prepare=set_alphas)
+        seconds = time_alternately(runs, repeats, device, prepare=set_scales)
     return np.array(list(seconds.values()))
 
 
 def measure_again(found: LatencyModel, model: nn.Module, scales: Scales, in_channels: int = 3,
                   forward: Callable | None = None, repeats: int | None = None
                   ) -> tuple[float, float]:
-    """Time a network beside the scales that were timed when its latency model was made.
-
-    Args:
-        found: the latency model, of this device.
-        scales: ``{instance: (scale_h, scale_w)}``.
-        model, in_channels, forward, repeats: see `fit_latency`.
+    """Time a network at ``scales``, and beside them at those that its latency model began with.
 
     Returns:
-        Milliseconds at ``scales``, as if the machine were as fast as then; and those that
-        ``found.start_scales`` take now.
+        Milliseconds at ``scales``, as if the machine were as fast as when the model was made; and
+        those that ``found.start_scales`` take now.
     """
     seconds = measure_latency(model, [found.start_scales, scales], found.shape, in_channels,
                               forward, repeats, found.batch)

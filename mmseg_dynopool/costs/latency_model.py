@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from mmseg_dynopool.files import write_file
 
-from .cost import Alphas
+from .cost import Alphas, Posynomial
 from .multiply_adds import ComplexityModel
-from .posynomial import Posynomial
 
 Scales = Mapping[str, Sequence[float]]
 
@@ -26,17 +25,16 @@ class LatencyModel:
     """Time of one forward pass: a constant, and a weight per resolution level of the network.
 
     A level is a product of scales on which multiply-adds depend alike, see
-    [`ComplexityModel`][mmseg_dynopool.costs.ComplexityModel]; its weight is the time that it
-    takes at the initial scales. Made by [`fit_latency`][mmseg_dynopool.costs.fit_latency].
+    [`ComplexityModel`][mmseg_dynopool.costs.ComplexityModel]. Made by
+    [`fit_latency`][mmseg_dynopool.costs.fit_latency].
 
     Attributes:
         initial_scales: ``{instance: (scale_h, scale_w)}``.
-        gmacs: GMACs of each level at the initial scales, ``{exponents: number}``: what the
-            network is known by.
+        gmacs: GMACs of each level at the initial scales, ``{exponents: number}``.
         weights: milliseconds of each level at the initial scales. Those of the level of no
             exponents include what costs time and no multiply-adds.
         start_scales: scales that were timed in each turn.
-        start_ms: their time in milliseconds, which may be less than the weights' sum.
+        start_ms: their time, which may be less than the weights' sum.
         shape: input size ``(H, W)`` in pixels.
         batch: images per forward pass.
         device: its name, see [`device_name`][mmseg_dynopool.costs.device_name].
@@ -92,19 +90,13 @@ class LatencyModel:
         return Posynomial(self.initial_scales, self.weights)
 
     def milliseconds(self, alphas: Mapping[str, Tensor]) -> Tensor:
-        """Milliseconds at ``alphas``, a float64 scalar that is differentiable in them.
-
-        Args:
-            alphas: ``{instance: tensor (alpha_h, alpha_w)}``, all on one device.
-        """
+        """Milliseconds at ``{instance: alpha (2,)}``, a float64 scalar, differentiable."""
         return self._terms.parts(alphas).sum()
 
     def counted(self, model: nn.Module, cost: ComplexityModel) -> Callable[[Alphas], float]:
-        """A function that tells milliseconds at alphas, as `milliseconds`, sizes rounded.
+        """A function that tells milliseconds at alphas, sizes rounded.
 
-        Args:
-            model: the network.
-            cost: its multiply-adds at `shape`.
+        ``cost`` are the multiply-adds of ``model`` at `shape`.
         """
         counter = cost.counter(model)
 
@@ -120,11 +112,8 @@ class LatencyModel:
     def told_from(self, cost: ComplexityModel) -> 'LatencyModel':
         """The same model, told from the initial scales of the network whose cost is ``cost``.
 
-        Args:
-            cost: of the network, counted at `shape`.
-
         Raises:
-            ValueError: it is of another network.
+            ValueError: it is of another network, or counted at another shape.
         """
         wrong = ''
         if list(self.initial_scales) != list(cost.initial_scales):
@@ -147,7 +136,7 @@ class LatencyModel:
                        weights=weights)
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of a file."""
+        """What `from_dict` takes, and a file holds."""
         return asdict(self) | {
             key: [dict(exponents=list(exponents), value=value)
                   for exponents, value in getattr(self, key).items()]
@@ -159,11 +148,7 @@ class LatencyModel:
 
     @classmethod
     def load(cls, path: str | Path) -> 'LatencyModel':
-        """Read what `save` wrote.
-
-        Raises:
-            ValueError: the file cannot be read, or holds something else.
-        """
+        """Read what `save` wrote; a ValueError if that cannot be read, or is something else."""
         try:
             return cls.from_dict(json.loads(Path(path).read_text()))
         except Exception as error:  # a file may hold anything
@@ -173,7 +158,7 @@ class LatencyModel:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> 'LatencyModel':
-        """From `to_dict`'s."""
+        """The inverse of `to_dict`."""
         levels = {key: {tuple(level['exponents']): float(level['value']) for level in fields[key]}
                   for key in ('gmacs', 'weights')}
         scales = {key: {name: tuple(pair) for name, pair in fields[key].items()}

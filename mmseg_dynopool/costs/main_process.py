@@ -16,7 +16,7 @@ def on_main_process(function: Callable[[], _Result]) -> _Result:
     Raises:
         RuntimeError: it failed in the first process; in that, its own error.
     """
-    if not _is_one_of_several():
+    if not is_one_of_several():
         return function()
     first = dist.get_rank() == 0
     result: list[Any] = [on_each_process(function if first else lambda: None)]
@@ -30,7 +30,7 @@ def on_each_process(function: Callable[[], _Result]) -> _Result:
     Raises:
         RuntimeError: it failed in another process; where it failed, its own error.
     """
-    if not _is_one_of_several():
+    if not is_one_of_several():
         return function()
     error = None
     try:
@@ -47,5 +47,6 @@ def on_each_process(function: Callable[[], _Result]) -> _Result:
     return result
 
 
-def _is_one_of_several() -> bool:
+def is_one_of_several() -> bool:
+    """Whether this process is part of a distributed training."""
     return dist.is_available() and dist.is_initialized()

@@ -26,34 +26,28 @@ class Stripped(nn.Identity):
 def to_meta_copy(model: nn.Module, strip: bool = True) -> nn.Module:
     """A copy in evaluation mode whose weights are on the meta device.
 
-    A `FixedDynOPool` stands for each pooling that learns: it gives the same sizes, and can
-    be given any scale, beyond its bounds, too. Hooks stay behind: they would take a probe for an
-    image, and what they hold, such as an open file, may not be copied.
-
-    Args:
-        strip: leave out norms and activations.
-
-    Raises:
-        ValueError: the network is sharded by FSDP2.
+    A `FixedDynOPool`, which takes any scale, stands for each pooling that learns. Hooks stay
+    behind: they would take a probe for an image, and hold what may not be copied. With ``strip``
+    norms and activations are left out. A ValueError of a network that FSDP2 has sharded.
     """
     _check_whole(model)
     pairs: list[tuple[object, object]] = [
         (pool, pool.for_counting()) for pool in learned_pools(model).values()]
     pairs += [(module, Stripped()) for module in model.modules()
               if strip and type(module) in _FREE]
-    pairs += [(tensor, _empty_like(tensor)) for tensor in _to_empty(model)]
+    # Tensors that meet features; numbers and lists of sizes, which a forward may read, stay.
+    held = [tensor for tensor in tensors_held_by(model)
+            if tensor.ndim and (tensor.is_floating_point() or tensor.is_complex())]
+    pairs += [(tensor, _empty_like(tensor))
+              for tensor in (*model.parameters(), *model.buffers(), *held)]
     return _copy_without_hooks(model, pairs)
 
 
 def to_fixed_copy(model: nn.Module, pools: Mapping[str, ResizingPool] | None = None) -> nn.Module:
     """A copy in evaluation mode, with numbers, whose scales can be set; hooks stay behind.
 
-    Args:
-        model: it is not changed.
-        pools: what stands for its poolings; default: for those that learn, their frozen forms.
-
-    Raises:
-        ValueError: it holds a ShapeAdaptor and no ``pools`` are given, or is sharded by FSDP2.
+    ``pools`` stand for its poolings; default: the frozen forms of those that learn, which a
+    ShapeAdaptor lacks (ValueError).
     """
     _check_whole(model)
     pairs = [(pool, pools[name] if pools else pool.freeze())
@@ -84,23 +78,17 @@ def note_running(network: nn.Module, running: list[str] | None = None) -> list[s
     """The names of the modules that run, the innermost last; kept by hooks.
 
     After an error the last is the module in which it occurred; clear the list before the next run.
-
-    Args:
-        network: gets the hooks.
-        running: the list to fill.
     """
-    running = [] if running is None else running
-    noted = running
+    noted: list[str] = [] if running is None else running
 
     def leave(module: nn.Module, args: object, output: object) -> None:
         noted.pop()
 
     for name, module in network.named_modules():
-        if isinstance(module, torch.jit.ScriptModule):  # it takes no hooks
-            continue
-        module.register_forward_pre_hook(lambda module, args, name=name: noted.append(name))
-        module.register_forward_hook(leave)
-    return running
+        if not isinstance(module, torch.jit.ScriptModule):  # which takes no hooks
+            module.register_forward_pre_hook(lambda module, args, name=name: noted.append(name))
+            module.register_forward_hook(leave)
+    return noted
 
 
 def run_plainly(network: nn.Module, image: Tensor) -> Any:
@@ -124,16 +112,6 @@ class QuickShapes(TorchDispatchMode):
                            args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
                            ) -> Any:
         return run_on_meta(func, args, kwargs)
-
-
-def _to_empty(model: nn.Module) -> list[Tensor]:
-    """Weights, buffers, and other tensors that meet the features.
-
-    Numbers and lists of sizes, which a forward may read, are kept.
-    """
-    owned = [*model.parameters(), *model.buffers()]
-    return owned + [tensor for tensor in tensors_held_by(model)
-                    if tensor.ndim and (tensor.is_floating_point() or tensor.is_complex())]
 
 
 def _empty_like(tensor: Tensor) -> Tensor:

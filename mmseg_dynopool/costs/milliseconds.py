@@ -21,8 +21,7 @@ _POOR = 0.1
 class LatencyCost(Cost):
     """Milliseconds of one forward pass, by a [`LatencyModel`][mmseg_dynopool.costs.LatencyModel].
 
-    Where the device is the one that was measured, the network is timed in truth, beside the
-    network at the scales that were timed then.
+    On the device that was measured, the settled network is timed in truth.
 
     Args:
         found: the latency model.
@@ -96,13 +95,9 @@ class LatencyBudget(Budget):
     """A budget of time, ``latency_budget=dict(...)``: of one image's forward pass.
 
     Attributes:
-        target_ms: wanted time in milliseconds.
         model: file that ``tools/latency.py`` wrote, on any machine; default: the network is
             measured where it is trained, before the first step.
         shape: input size ``(H, W)`` that is timed; default: the training crop. A file has its own.
-
-    Raises:
-        ValueError: an option is malformed.
 
     Examples:
         >>> from mmseg_dynopool.costs import LatencyBudget
@@ -130,10 +125,6 @@ class LatencyBudget(Budget):
         """The time of a network: by the file, or measured on its device.
 
         In a distributed training the first process reads or measures for all.
-
-        Raises:
-            ValueError: the file cannot be read, or is of another network or shape.
-            RuntimeError: another process failed.
         """
         # A run that is resumed with another file or shape looks there.
         source = [self.model, None if self.shape is None else list(self.shape)]

@@ -2,7 +2,7 @@
 
 The cost of a layer is proportional to the area of its output, so to the product of the scales
 of the DynOPools above it: ``macs = macs_0 * prod_i (r_i / r_i0) ** e_i`` (main paper, the
-complexity term). The exponents are found by probing the network, not by knowing it.
+complexity term). The exponents are found by probing.
 """
 
 import math
@@ -16,9 +16,8 @@ from mmseg_dynopool.layers import learned_pools
 from mmseg_dynopool.layers.find import all_pools
 
 from .budget import Budget
-from .cost import Alphas, Cost, LearnedMap
+from .cost import Alphas, Cost, LearnedMap, Posynomial
 from .count import Call, GMACsCounter
-from .posynomial import Posynomial
 
 # Probes run on enlarged meta tensors, where rounding a size moves no exponent: also those of a
 # network with a total stride of 64 on an image of 25 pixels.
@@ -59,10 +58,11 @@ class ComplexityModel(Cost):
         layers: cost of every operator call.
         initial_scales: ``{instance: (scale_h, scale_w)}`` at which they were counted.
         shape: input size ``(H, W)`` in pixels.
+        in_channels: channels of the input.
+        forward: ``forward(copy, input)`` runs a copy.
 
     Attributes:
-        terms: GMACs by exponents: calls with the same ones add up, and a handful of terms remain
-            of hundreds.
+        terms: GMACs of all layers with the same exponents.
         of_layer: the exponents of each layer, a key of ``terms.coefficients``.
 
     Examples:
@@ -100,14 +100,7 @@ class ComplexityModel(Cost):
     initial_gmacs = initial  # its name in version 0.3
 
     def gmacs(self, alphas: Mapping[str, Tensor]) -> Tensor:
-        """GMACs at ``alphas``, differentiable in them.
-
-        Args:
-            alphas: ``{instance: tensor (alpha_h, alpha_w)}``, all on one device.
-
-        Returns:
-            float64 scalar in units of 1e9 multiply-adds.
-        """
+        """GMACs at ``{instance: alpha (2,)}``, a float64 scalar, differentiable."""
         return self.terms.parts(alphas).sum()
 
     __call__ = gmacs
@@ -134,27 +127,12 @@ class ComplexityModel(Cost):
         return sums
 
 
-def probe_complexity(model: nn.Module,
-                     shape: Sequence[int],
-                     in_channels: int = 3,
+def probe_complexity(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
                      forward: Callable | None = None) -> ComplexityModel:
     """Find how the cost of ``model`` depends on the scale of each DynOPool in it.
 
-    Of a network in which no scale learns, the fixed ones are probed.
-
-    Runs shape-only forwards of a copy on the meta device, with one scale changed at a time; a
-    network that cannot run so gets numbers, as in
-    [`GMACsCounter`][mmseg_dynopool.costs.GMACsCounter].
-    ``model`` itself is neither run nor changed.
-
-    Args:
-        model: a network with at least one `DynOPool`.
-        shape: input size ``(H, W)`` in pixels at which GMACs are counted.
-        in_channels: channels of the input.
-        forward: ``forward(copy, input)`` runs the copy; default ``copy(input)``.
-
-    Returns:
-        The cost at the initial scales and the exponents.
+    A [`GMACsCounter`][mmseg_dynopool.costs.GMACsCounter], whose arguments these are, counts with
+    one scale changed at a time. Where no scale learns, the fixed ones are probed.
 
     Raises:
         ValueError: there is no DynOPool in ``model``, or ``shape`` is not two positive sizes.
@@ -183,6 +161,7 @@ def probe_complexity(model: nn.Module,
     enlarged, base = _enlarged(counter, at_shape)
     exponents: list[dict[str, tuple[float, float]]] = [{} for _ in base]
     for name, pool in pools.items():
+        pairs = [[0.0, 0.0] for _ in base]
         for axis in (0, 1):
             scale = list(pool.initial_scale)
             scale[axis] /= 2
@@ -196,14 +175,14 @@ def probe_complexity(model: nn.Module,
                     'one size before they meet, or let both have one backbone') from error
             pool.set_scale_(pool.initial_scale)
             _check_same_calls(base, changed, name)
-            for by_pool, before, after in zip(exponents, base, changed):
-                exponent = _exponent(before.macs, after.macs)
-                if exponent:
-                    pair = list(by_pool.get(name, (0.0, 0.0)))
-                    pair[axis] = exponent
-                    by_pool[name] = pair[0], pair[1]
+            for pair, before, after in zip(pairs, base, changed):
+                pair[axis] = _exponent(before.macs, after.macs)
+        for by_pool, (e_h, e_w) in zip(exponents, pairs):
+            if e_h or e_w:
+                by_pool[name] = e_h, e_w
     layers = [
-        LayerCost(call.module, call.op, call.macs / 1e9, by_pool, _divided(large.size, enlarged))
+        LayerCost(call.module, call.op, call.macs / 1e9, by_pool,
+                  large.size and (large.size[0] / enlarged, large.size[1] / enlarged))
         for call, large, by_pool in zip(at_shape, base, exponents)
     ]
     return ComplexityModel(layers, {n: p.initial_scale for n, p in pools.items()}, shape,
@@ -225,13 +204,11 @@ def _enlarged(counter: GMACsCounter, at_shape: list[Call]) -> tuple[int, list[Ca
     return _ENLARGE, calls
 
 
-def _names(calls: list[Call]) -> list[tuple[str, str]]:
-    return [(call.module, call.op) for call in calls]
-
-
-def _divided(size: tuple[int, int] | None, by: int) -> tuple[float, float] | None:
-    """A size of the enlarged input's, for the input as it is."""
-    return size and (size[0] / by, size[1] / by)
+def _check_same_calls(base: list[Call], probed: list[Call], name: str) -> None:
+    if [(c.module, c.op) for c in base] != [(c.module, c.op) for c in probed]:
+        raise RuntimeError(
+            f'the operators that run change with the size (probed instance: {name}); the cost '
+            'of such a network is no product of powers of the scales')
 
 
 def _exponent(before: float, after: float) -> float:
@@ -242,22 +219,9 @@ def _exponent(before: float, after: float) -> float:
     return float(round(exponent)) if abs(exponent - round(exponent)) < 0.05 else exponent
 
 
-def _check_same_calls(base: list[Call], probed: list[Call], name: str) -> None:
-    if _names(base) != _names(probed):
-        raise RuntimeError(
-            f'the operators that run change with the size (probed instance: {name}); the cost '
-            'of such a network is no product of powers of the scales')
-
-
 @dataclass(frozen=True, kw_only=True)
 class GMACsBudget(Budget):
-    """A budget of multiply-adds, ``gmacs_budget=dict(...)``.
-
-    Attributes:
-        target_gmacs: wanted cost in 1e9 multiply-adds at the training crop.
-
-    Raises:
-        ValueError: an option is malformed.
+    """A budget of multiply-adds at the training crop, ``gmacs_budget=dict(...)``.
 
     Examples:
         >>> from mmseg_dynopool.costs import GMACsBudget

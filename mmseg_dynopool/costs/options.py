@@ -42,8 +42,9 @@ class CostOptions(NamedTuple):
                                              for name, value in given.items()) +
                 f': one of them says what the network is to cost; {next(iter(given))}=None '
                 'clears it')
-        if gmacs_weight is not None:
-            _check_weight(gmacs_weight)
+        if gmacs_weight is not None and not (is_number(gmacs_weight) and gmacs_weight >= 0):
+            raise ValueError(f'gmacs_weight must be a finite number >= 0, got {gmacs_weight!r}; '
+                             '0 leaves the cost out of the loss')
         if gmacs_shape is not None:
             check_shape(gmacs_shape, 'gmacs_shape')
         if gmacs_budget is not None:
@@ -54,9 +55,3 @@ class CostOptions(NamedTuple):
             raise ValueError('budget must be a Budget, such as dict(type=..., target=0.6) of a '
                              f'class that is registered as one, got {budget!r}')
         return cls(gmacs_weight, budget, tuple(gmacs_shape) if gmacs_shape else None)
-
-
-def _check_weight(weight: object) -> None:
-    if not (is_number(weight) and weight >= 0):  # type: ignore[operator]
-        raise ValueError(f'gmacs_weight must be a finite number >= 0, got {weight!r}; '
-                         '0 leaves the cost out of the loss')

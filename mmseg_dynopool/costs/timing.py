@@ -24,7 +24,7 @@ def time_alternately(runs: Mapping[str, Callable[[], object]], repeats: int,
         prepare: called with the name before each run of it, and not timed.
 
     Returns:
-        Seconds of each run by name, for the ``repeats`` rounds behind ``warm_up`` others.
+        Seconds of each run by name, ``repeats`` each.
 
     Raises:
         ValueError: ``repeats`` is less than 1.
@@ -61,9 +61,6 @@ def _synchronize(device: torch.device | str) -> None:
 def device_name(device: torch.device | str) -> str:
     """A device's name: of a GPU its model, of CPUs theirs and the number of threads in use.
 
-    Args:
-        device: such as `'cuda:0'` or `'cpu'`.
-
     Examples:
         >>> from mmseg_dynopool.costs import device_name
         >>> device_name('cpu').rpartition(' ')[2].rstrip('s')  # of 'AMD EPYC 7B13, 2 threads'
@@ -71,11 +68,8 @@ def device_name(device: torch.device | str) -> str:
     """
     if torch.device(device).type == 'cuda':
         return torch.cuda.get_device_name(device)
-    threads = torch.get_num_threads()
-    return f'{_processor()}, {threads} thread{"s" * (threads > 1)}'
-
-
-def _processor() -> str:
     listing = Path('/proc/cpuinfo')  # of Linux, where platform often knows the architecture alone
     named = listing.is_file() and re.search(r'^model name\s*: (.+)$', listing.read_text(), re.M)
-    return named[1] if named else platform.processor() or platform.machine()
+    processor = named[1] if named else platform.processor() or platform.machine()
+    threads = torch.get_num_threads()
+    return f'{processor}, {threads} thread{"s" * (threads > 1)}'

@@ -2,13 +2,12 @@
 
 import mmseg_dynopool.needs_stack  # noqa: F401
 
-from .compile_hook import CompileHook
-from .cpu_amp import CPUAmpOptimWrapper
+from .compute import CompileHook, CPUAmpOptimWrapper
 from .dynopool_hook import DynOPoolHook
 from .label_check import LabelCheckHook
-from .log_processor import DynOPoolLogProcessor
 from .names_of_0_3 import MeasuredGradientHook
 from .shape_log_hook import ShapeLogHook
+from .shape_scalar import DynOPoolLogProcessor
 
 __all__ = [
     'CPUAmpOptimWrapper', 'CompileHook', 'DynOPoolHook', 'DynOPoolLogProcessor', 'LabelCheckHook',

@@ -4,36 +4,34 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from mmengine.hooks import EMAHook, Hook
+from mmengine.hooks import Hook
 from mmengine.hooks.hook import DATA_BATCH
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
+from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from mmseg_dynopool.costs import ComplexityModel, Cost
 from mmseg_dynopool.costs.options import CostOptions
-from mmseg_dynopool.layers import ImageResize, ShapeAdaptor, learned_pools
-from mmseg_dynopool.layers.pool import read_alphas
+from mmseg_dynopool.layers import ImageResize, learned_pools
 from mmseg_dynopool.learning import BudgetKeeper, ScaleLearner, TwoPasses, add_cost_gradient
 from mmseg_dynopool.learning.cost_gradient import PAPER_WEIGHT
-from mmseg_dynopool.learning.learner import check_options
+from mmseg_dynopool.learning.learner import check_options, has_own_gradient
 from mmseg_dynopool.models.whole_network import check_channels, find_function, unwrap
 
-from .batches import loss_on, shape_of
-from .cost_log import forget_slopes, log, scalars_now
 from .kept_checkpoints import KeptCheckpoints
-from .old_state import check_optimizer, state_of_0_3
-from .optimizers import (
-    accumulation,
+from .runner import (
+    groups_of,
     has_stepped,
+    loss_on,
     loss_scale,
-    optimizers_of,
-    parameter_groups,
+    named_pools,
     progress,
+    shape_of,
 )
-from .shape_log_hook import ShapeLogHook, named_pools
-from .steering import build, steer
+from .shape_log_hook import ShapeLogHook, cost_scalars
+from .steering import build, check_optimizer, keep_in_bounds, state_of_0_3, steer
 
 STATE = 'dynopool'  # in checkpoints
 
@@ -43,19 +41,15 @@ class DynOPoolHook(Hook):
     """Makes the scales of a network learn, at the cost that is wanted.
 
     With a budget the scales have a learner of their own
-    ([`ScaleLearner`][mmseg_dynopool.learning.ScaleLearner]); the training ends at the budget. With
-    ``gmacs_weight``, the paper's lambda, they learn by the straight-through gradient, in the
-    optimizer, with an lr of their own by ``paramwise_cfg``; its gradient is added right before the
-    optimizer's step. Without both the cost is left out, but for one of our segmentors, which has
-    version 0.3's lambda of 7e-5 then.
+    ([`ScaleLearner`][mmseg_dynopool.learning.ScaleLearner]); the training ends at the budget, and
+    each ``EMAHook`` takes over the settled scales. With ``gmacs_weight``, the paper's lambda, they
+    learn in the optimizer by the straight-through gradient, to which the cost's is added right
+    before the step; give them an lr by ``paramwise_cfg``. Without both there is no cost, but for
+    one of our segmentors, which has version 0.3's lambda of 7e-5 then.
 
-    Brings along [`ShapeLogHook`][mmseg_dynopool.hooks.ShapeLogHook]. Logged are the cost now and
-    relative to the initial scales (``gmacs``, ``gmacs_ratio``; with a budget in time also
-    ``latency_ms``, ``latency_ratio``), the plan that it follows (``gmacs_plan``, relative, too),
-    and the slope of the loss per one per cent of the cost (``gmacs_slope``); with ``gmacs_weight``
-    also ``loss_gmacs``, which is part of ``loss``.
-
-    Once a budget has settled, each ``EMAHook`` averages with the settled scales.
+    Brings along [`ShapeLogHook`][mmseg_dynopool.hooks.ShapeLogHook], and logs the cost (``gmacs``,
+    ``gmacs_ratio``), its plan (``gmacs_plan``) and the loss's slope per one per cent of it
+    (``gmacs_slope``), the like of a latency, and ``loss_gmacs``, which is part of ``loss``.
 
     Args:
         gmacs_budget: ``dict(target=0.6)``, or ``dict(target_gmacs=100.)``, see
@@ -69,8 +63,8 @@ class DynOPoolHook(Hook):
             preprocessor's ``size``, else the size of the first training batch.
         gradient: ``'learner'`` or ``'straight_through'``; default: the learner with a budget, of
             DynOPools, and of ShapeAdaptors where the image's scale learns, too. ``dict(type=...)``
-            is the learner with another estimator of the slope, a
-            [`SlopeEstimator`][mmseg_dynopool.learning.SlopeEstimator] in ``TASK_UTILS``.
+            is the learner with another
+            [`SlopeEstimator`][mmseg_dynopool.learning.SlopeEstimator] of ``TASK_UTILS``.
         travel: how far, in log(scale), a lasting slope of usual size takes a scale.
         every: steps of the optimizer from one estimate to the next; default: 2, and a thousandth of
             a training of more than 3,000 steps. Two forward passes are about two thirds of a
@@ -81,13 +75,11 @@ class DynOPoolHook(Hook):
             trainings of fewer than 500 steps 0.
         smallest: rows and columns that a learned map keeps at least at the training crop.
         forward: ``forward(network, image)`` runs the model on an image ``(N, C, H, W)`` when its
-            cost is counted or timed: a function, its dotted path, or its name in mmengine's
-            ``FUNCTIONS``. Default: what runs of backbone and heads without postprocessing, else
-            ``predict``, else the backbone alone, with a warning.
-        in_channels: of that image; default: as the data preprocessor's means or the first
-            convolution tell.
-        best_when_settled: with a budget, let ``CheckpointHook``'s ``save_best`` begin when the
-            scales have settled; a best checkpoint from before would miss the budget.
+            cost is counted or timed: a function, its dotted path, or its name in ``FUNCTIONS``;
+            default: found by trying.
+        in_channels: of that image; default: as the model tells.
+        best_when_settled: with a budget, let ``save_best`` begin when the scales have settled; a
+            best checkpoint from before would miss the budget.
 
     Attributes:
         learner: of the scales; None with the straight-through gradient.
@@ -97,8 +89,7 @@ class DynOPoolHook(Hook):
         shape: input size ``(H, W)`` at which it counts.
 
     Raises:
-        ValueError: the model holds no DynOPool, an argument is malformed, a budget is out of
-            reach, or an alpha became NaN or infinite.
+        ValueError: the model holds no DynOPool, an argument is malformed, a budget is out of reach.
 
     Examples:
         >>> from mmseg.registry import HOOKS
@@ -141,25 +132,20 @@ class DynOPoolHook(Hook):
         self._handles: list[RemovableHandle] = []
         self._scalars: dict[str, Any] = {}
         self._kept = KeptCheckpoints()
-        self._log_hook: ShapeLogHook | None = None
         self._ready = False
 
     def before_run(self, runner: Runner) -> None:
         # Before the checkpoint is loaded, in which the state lies.
         model = unwrap(runner.model)
-        if sum(isinstance(hook, DynOPoolHook) for hook in runner.hooks) > 1:
-            raise ValueError('there are several DynOPoolHooks, and each would move the scales; '
-                             'leave one in custom_hooks')
+        for kind in (ShapeLogHook, _PassHook):
+            if not any(isinstance(hook, kind) for hook in runner.hooks):
+                runner.register_hook(kind())
         for hook in runner.hooks:
-            if hasattr(hook, 'hand_over'):  # a name of version 0.3
-                hook.hand_over(self)
-        if self._log_hook is None:
-            self._log_hook = next((hook for hook in runner.hooks
-                                   if isinstance(hook, ShapeLogHook)), None)
-            if self._log_hook is None:
-                self._log_hook = ShapeLogHook()
-                runner.register_hook(self._log_hook)
-            runner.register_hook(_PassHook(self))
+            if isinstance(hook, DynOPoolHook) and hook is not self:
+                raise ValueError('there are several DynOPoolHooks, and each would move the scales; '
+                                 'leave one in custom_hooks')
+            if isinstance(hook, (ShapeLogHook, _PassHook)):
+                hook.hook = self
         of_model = getattr(model, 'cost_options', {})
         twice = [name for name in of_model if self._given.get(name) is not None]
         if twice:
@@ -172,7 +158,7 @@ class DynOPoolHook(Hook):
         check_optimizer(runner, checkpoint)
 
     def before_train(self, runner: Runner) -> None:
-        model = unwrap(runner.model)
+        model: Any = unwrap(runner.model)
         pools = named_pools(runner)
         if not pools:
             raise ValueError('DynOPoolHook: the model holds no DynOPool; set '
@@ -182,7 +168,8 @@ class DynOPoolHook(Hook):
             self._loaded = None  # load_from starts another run
         self._clean_up(runner)  # after a training that an error ended
         self._ready = False
-        _set_has_cost_hook(model, True)
+        if hasattr(model, 'has_cost_hook'):
+            model.has_cost_hook = True
         if hasattr(model, 'cost_options') and not self.has_cost:
             self.options = self.options._replace(weight=PAPER_WEIGHT)
             runner.logger.info(
@@ -192,14 +179,15 @@ class DynOPoolHook(Hook):
             torch.backends.cudnn.benchmark = False
             runner.logger.info('cudnn_benchmark is switched off: sizes change in every step, and '
                                'cuDNN would search for its fastest kernels again and again')
-        resizes = [pool for pool in pools.values()
-                   if isinstance(pool, ImageResize) and pool.parameter.requires_grad]
-        if resizes and not self.measures(model):
-            raise ValueError("the image's scale learns by measured losses alone: give DynOPoolHook "
-                             "a gmacs_budget, or gradient='learner', or leave the scale at 1 by "
-                             'dynopool=dict(learn=dict(image=False)) or without image=True')
         if not self.measures(model):
-            for group in parameter_groups(runner, pools):
+            if any(isinstance(p, ImageResize) and p.parameter.requires_grad
+                   for p in pools.values()):
+                raise ValueError(
+                    "the image's scale learns by measured losses alone: give DynOPoolHook a "
+                    "gmacs_budget, or gradient='learner', or leave the scale at 1 by "
+                    'dynopool=dict(learn=dict(image=False)) or without image=True')
+            groups = groups_of(runner, pools)
+            for _, group in groups:
                 if group.get('weight_decay', 0) > 0:
                     runner.logger.warning(
                         'weight decay %g acts on alpha and pulls the scales up; set paramwise_cfg='
@@ -208,11 +196,10 @@ class DynOPoolHook(Hook):
             if self.options.weight:
                 self._handles = [optimizer.register_step_pre_hook(
                     lambda optimizer, args, kwargs: self._add_gradient(runner, optimizer))
-                    for optimizer in optimizers_of(runner, pools)]
-        shape = self.options.shape or getattr(
-            getattr(model, 'data_preprocessor', None), 'size', None)
-        if shape is None and self._loaded:
-            shape = self._loaded['shape']
+                    for optimizer in {optimizer for optimizer, _ in groups}]
+        preprocessor = getattr(model, 'data_preprocessor', None)
+        shape = (self.options.shape or getattr(preprocessor, 'size', None)
+                 or (self._loaded or {}).get('shape'))
         if shape is not None or not self.has_cost:
             self._prepare(runner, shape)
 
@@ -226,47 +213,37 @@ class DynOPoolHook(Hook):
         for handle in self._handles:
             handle.remove()
         self._handles = []
-        model = unwrap(runner.model)
+        model: Any = unwrap(runner.model)
         for pool in learned_pools(model).values():
             pool.trial_alpha = None
-        _set_has_cost_hook(model, False)
+        if hasattr(model, 'has_cost_hook'):
+            model.has_cost_hook = False
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
                           ) -> None:
         if not self._ready:
             self._prepare(runner, shape_of(unwrap(runner.model), data_batch))
-        self._scalars = scalars_now(self, runner)
-
-    def begin_pass(self, runner: Runner, data_batch: DATA_BATCH) -> None:
-        """Measure a slope if one is due, and let the training's pass run around the scales."""
-        if self.learner is None:
-            return
-        if self.learner.settled:
-            forget_slopes(self, runner)
-        skipped = self.learner.skipped
-        self.learner.measure(loss_on(runner, data_batch))
-        if self.learner.skipped > skipped == 0:
-            runner.logger.warning(
-                f'iteration {runner.iter + 1}: the loss is not finite at other scales; the '
-                'estimate is skipped. Further ones are counted as slopes_skipped')
-        self.learner.begin_pass()
+        self._scalars = cost_scalars(self, runner)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None,
                          outputs: dict | None = None) -> None:
         if self.learner is not None:
             self.learner.end_pass()
-        log(runner, self._scalars, outputs)
+        if outputs is not None:  # which mmengine logs
+            if 'loss' in outputs and 'loss_gmacs' in self._scalars:
+                outputs['loss'] = outputs['loss'] + self._scalars['loss_gmacs']
+            outputs.update(self._scalars)
         keeper = self.keeper
         was_settled = keeper is not None and keeper.settled is not None
         if has_stepped(runner):
             if self.learner is not None:
                 self.learner.advance()
             else:
-                self._after_optimizer(runner)
+                keep_in_bounds(runner, keeper)
         if keeper is not None and keeper.settled is not None:
             if not was_settled:
                 runner.logger.info(keeper.describe_settled())
-            self._settle_averages(runner, keeper)
+            self._kept.settle_averages(runner, keeper)
 
     def before_val_epoch(self, runner: Runner) -> None:
         if self.best_when_settled and self.keeper is not None and self.keeper.settled is None:
@@ -279,9 +256,8 @@ class DynOPoolHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if self._ready and (self.cost is not None or self.learner is not None):
-            state: dict[str, Any] = dict(shape=self.shape,
-                                         cost=self.cost and self.cost.state_dict(),
-                                         best=self._kept.best)
+            state: dict[str, Any] = dict(shape=self.shape, best=self._kept.best,
+                                         cost=self.cost and self.cost.state_dict())
             if self.learner is not None:
                 state['learner'] = self.learner.state_dict()
             elif self.keeper is not None:
@@ -297,67 +273,33 @@ class DynOPoolHook(Hook):
         """Whether a learner moves the scales of a model, by measured losses."""
         if self.gradient is not None:
             return self.gradient != 'straight_through'
-        pools = [p for p in learned_pools(model).values() if p.parameter.requires_grad]
-        # The image's scale has no gradient, so what learns beside it is measured as well.
-        adaptors = (any(isinstance(pool, ShapeAdaptor) for pool in pools)
-                    and not any(isinstance(pool, ImageResize) for pool in pools))
-        return self.options.budget is not None and not adaptors
+        return self.options.budget is not None and not has_own_gradient(
+            pool for pool in learned_pools(model).values() if pool.parameter.requires_grad)
 
     def _prepare(self, runner: Runner, shape: Sequence[int] | None) -> None:
         """Make the cost known, and what steers it."""
         state = self._loaded or {}
-        self.shape, self._ready = tuple(shape) if shape else None, True
+        self._ready = True
+        self.shape = tuple(shape) if shape else None
         self._kept.best = dict(state.get('best', {}))
-        self.cost = self.gmacs = self.keeper = self.learner = None
         self.cost, self.gmacs, self.keeper, self.learner = steer(self, runner, self.shape, state)
-        assert self._log_hook is not None  # since before_run
-        self._log_hook.learner, self._log_hook.shape = self.learner, self.shape
 
-    def _add_gradient(self, runner: Runner, optimizer: torch.optim.Optimizer) -> None:
+    def _add_gradient(self, runner: Runner, optimizer: Optimizer) -> None:
         assert self.gmacs is not None and self.options.weight is not None
         held = {id(p) for group in optimizer.param_groups for p in group['params']}
         add_cost_gradient(unwrap(runner.model), self.gmacs, self.options.weight,
                           loss_scale(optimizer), held)
 
-    def _after_optimizer(self, runner: Runner) -> None:
-        """Keep the alphas that an optimizer has moved in their bounds, and at the plan."""
-        pools = named_pools(runner)
-        try:
-            read_alphas(pools)  # the values after the projection, or what it would hide
-        except ValueError as error:
-            raise ValueError(f'iteration {runner.iter + 1}: {error}. No checkpoint was written '
-                             'since') from error
-        for pool in pools.values():
-            pool.project_()
-        if self.keeper is not None:
-            share = progress(runner, -(-(runner.iter + 1) // accumulation(runner)))
-            scales = self.keeper.scales
-            scales.write_(self.keeper.keep(unwrap(runner.model), scales.read(), share))
-
-    def _settle_averages(self, runner: Runner, keeper: BudgetKeeper) -> None:
-        """Give moving averages the settled scales: they lag behind and would miss the budget."""
-        assert keeper.settled is not None
-        for hook in runner.hooks:
-            if isinstance(hook, EMAHook):
-                averaged = dict(hook.ema_model.module.named_modules())
-                for name, alpha in keeper.scales.alphas(keeper.settled).items():
-                    averaged[name].set_alpha_(alpha)
-
 
 class _PassHook(Hook):
-    """Begins the passes of a `DynOPoolHook`, after those hooks that time the loading of data."""
+    """Measures and begins a learner's passes, after the hooks that time the loading of data."""
 
     priority = 'VERY_LOW'
-
-    def __init__(self, hook: DynOPoolHook):
-        self.hook = hook
+    hook: DynOPoolHook
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
                           ) -> None:
-        self.hook.begin_pass(runner, data_batch)
-
-
-def _set_has_cost_hook(model: nn.Module, trained: bool) -> None:
-    """Tell one of our segmentors whether a hook takes care of the cost that it was given."""
-    if hasattr(model, 'has_cost_hook'):
-        model.has_cost_hook = trained  # type: ignore[assignment]
+        learner = self.hook.learner
+        if learner is not None:
+            learner.measure(loss_on(runner, data_batch))
+            learner.begin_pass()

@@ -1,6 +1,6 @@
 """What a run keeps, beside its budget."""
 
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.runner import Runner
 
 from mmseg_dynopool.costs.budget import Outcome
@@ -45,6 +45,15 @@ class KeptCheckpoints:
             self.best = {path: self.best.get(path, outcome.cost) for path in paths
                          } if outcome else {}
 
+    def settle_averages(self, runner: Runner, keeper: BudgetKeeper) -> None:
+        """Give moving averages the settled scales: they lag behind and would miss the budget."""
+        assert keeper.settled is not None
+        for hook in runner.hooks:
+            if isinstance(hook, EMAHook):
+                averaged = dict(hook.ema_model.module.named_modules())
+                for name, alpha in keeper.scales.alphas(keeper.settled).items():
+                    averaged[name].set_alpha_(alpha)
+
     def tell(self, runner: Runner, keeper: BudgetKeeper, progress: float) -> None:
         """Log what the kept checkpoints cost beside the budget, and where they miss it the mend."""
         outcome = _outcome(runner, keeper)
@@ -52,17 +61,18 @@ class KeptCheckpoints:
             return
         if outcome.is_met:
             runner.logger.info(f'end of training: {outcome}')
-        elif keeper.settled is None:
-            runner.logger.warning(
-                f'the budget is missed: {outcome}. The training ended at {progress:.0%}, and the '
-                f'scales settle at {keeper.plan.settle:.0%} of it: resume it, end it later (early '
-                'stopping), or let the budget settle earlier, as by reach=0.2, settle=0.4')
-        elif keeper.is_coarse:
-            runner.logger.warning(f'the budget is missed: {outcome}. {keeper.describe_settled()}')
         else:
-            runner.logger.warning(
-                f'the budget is missed: {outcome}. The scales had settled at it, and something '
-                'else has changed or replaced DynOPools: see what other hooks do to them')
+            if keeper.settled is None:
+                reason = (f'The training ended at {progress:.0%}, and the scales settle at '
+                          f'{keeper.plan.settle:.0%} of it: resume it, end it later (early '
+                          'stopping), or let the budget settle earlier, as by reach=0.2, '
+                          'settle=0.4')
+            elif keeper.is_coarse:
+                reason = keeper.describe_settled()
+            else:
+                reason = ('The scales had settled at it, and something else has changed or '
+                          'replaced DynOPools: see what other hooks do to them')
+            runner.logger.warning(f'the budget is missed: {outcome}. {reason}')
         for path, cost in self.best.items():
             kept = outcome._replace(cost=cost)
             if not kept.is_met:

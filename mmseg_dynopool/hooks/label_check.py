@@ -15,8 +15,7 @@ class LabelCheckHook(Hook):
     """Stops at the first batch with a label that is no class, and names value and file.
 
     Warns, once, where no loss of mmseg would fail on it: in a validation or test, and where the
-    loss takes other labels. Looks at the batch where the data loader left it, on the CPU: no device
-    has to wait. Heads that compute their loss in their own way are left alone.
+    loss takes other labels. Heads that compute their loss in their own way are left alone.
 
     Raises:
         ValueError: a label is out of range.

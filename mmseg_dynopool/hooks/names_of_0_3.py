@@ -7,35 +7,25 @@ from mmengine.runner import Runner
 from .dynopool_hook import DynOPoolHook
 
 
-class _OldHook(Hook):
+@HOOKS.register_module(['GMACsBudgetHook', 'LatencyBudgetHook'])
+class GMACsBudgetHook(Hook):
+    """Now [`DynOPoolHook`][mmseg_dynopool.hooks.DynOPoolHook], which it brings where none is."""
 
     priority = 'HIGHEST'  # before the hook that it may bring, whose turn is then to come
-
-    def hand_over(self, hook: DynOPoolHook) -> None:
-        """Give the options to the hook that has them now, which asks for them."""
 
     def before_run(self, runner: Runner) -> None:
         if not any(isinstance(hook, DynOPoolHook) for hook in runner.hooks):
             runner.register_hook(DynOPoolHook())
 
 
-@HOOKS.register_module()
-class GMACsBudgetHook(_OldHook):
-    """Now [`DynOPoolHook`][mmseg_dynopool.hooks.DynOPoolHook] with ``gmacs_budget``."""
+LatencyBudgetHook = GMACsBudgetHook
 
 
 @HOOKS.register_module()
-class LatencyBudgetHook(_OldHook):
-    """Now [`DynOPoolHook`][mmseg_dynopool.hooks.DynOPoolHook] with ``latency_budget``."""
-
-
-@HOOKS.register_module()
-class MeasuredGradientHook(_OldHook):
+class MeasuredGradientHook(GMACsBudgetHook):
     """Now [`DynOPoolHook`][mmseg_dynopool.hooks.DynOPoolHook] with ``gradient='learner'``.
 
-    Args:
-        every: option of `DynOPoolHook`.
-        step: option of `DynOPoolHook`.
+    ``every`` and ``step`` are its options.
 
     Examples:
         >>> from mmseg_dynopool.hooks import MeasuredGradientHook
@@ -46,6 +36,13 @@ class MeasuredGradientHook(_OldHook):
     def __init__(self, every: int = 4, step: float = 0.1):
         self.options = DynOPoolHook(every=every, step=step)
 
+    def before_run(self, runner: Runner) -> None:
+        super().before_run(runner)
+        for hook in runner.hooks:
+            if isinstance(hook, DynOPoolHook):
+                self.hand_over(hook)
+
     def hand_over(self, hook: DynOPoolHook) -> None:
+        """Give the options to the hook that has them now."""
         hook.gradient = 'learner'
         hook.every, hook.estimator = self.options.every, self.options.estimator

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from mmengine.dist import broadcast_object_list
 from mmengine.registry import TASK_UTILS
 from mmengine.runner import Runner
+from torch.optim import Optimizer
 
 from mmseg_dynopool.costs import ComplexityModel, Cost, probe_complexity
 from mmseg_dynopool.layers import ImageResize, learned_pools
+from mmseg_dynopool.layers.pool import read_alphas
 from mmseg_dynopool.learning import BudgetKeeper, LearnedScales, ScaleLearner
 from mmseg_dynopool.models.whole_network import (
     NetworkForward,
@@ -21,7 +23,7 @@ from mmseg_dynopool.models.whole_network import (
     unwrap,
 )
 
-from .optimizers import accumulation, all_steps
+from .runner import accumulation, all_steps, named_pools
 
 if TYPE_CHECKING:
     from .dynopool_hook import DynOPoolHook
@@ -29,28 +31,11 @@ if TYPE_CHECKING:
 _OTHER_START = 1e-4  # of a scale
 
 
-class Steering(NamedTuple):
-    """Of a run.
+def steer(hook: DynOPoolHook, runner: Runner, shape: Sequence[int] | None, state: dict) -> tuple[
+        Cost | None, ComplexityModel | None, BudgetKeeper | None, ScaleLearner | None]:
+    """The hook's ``cost``, ``gmacs``, ``keeper`` and ``learner`` at a shape ``(H, W)``.
 
-    Attributes:
-        cost: of its budget or weight, or None.
-        gmacs: its multiply-adds, whatever the budget is of.
-        keeper: of the budget, or None.
-        learner: of the scales; None with the straight-through gradient.
-    """
-
-    cost: Cost | None = None
-    gmacs: ComplexityModel | None = None
-    keeper: BudgetKeeper | None = None
-    learner: ScaleLearner | None = None
-
-
-def steer(hook: DynOPoolHook, runner: Runner, shape: Sequence[int] | None, state: dict
-          ) -> Steering:
-    """Make the cost known at a shape ``(H, W)``, and what keeps to it, as a checkpoint left them.
-
-    Raises:
-        ValueError: the cost cannot be counted, or the budget is out of reach.
+    As ``state``, what the hook saved in a checkpoint, left them.
     """
     model, budget = unwrap(runner.model), hook.options.budget
     cost: Cost | None = None
@@ -70,7 +55,7 @@ def steer(hook: DynOPoolHook, runner: Runner, shape: Sequence[int] | None, state
     if budget is not None and cost is not None:
         target = budget.wanted(cost.initial) / cost.initial
         phases = dict(begin=budget.begin, reach=budget.reach, settle=budget.settle)
-    if target is None:  # else the plan makes other scales pay for a larger image
+    else:  # where no plan makes other scales pay for a larger image
         for pool in learned_pools(model).values():
             if isinstance(pool, ImageResize):
                 pool.bounds = pool.bounds[0], max(1.0, *pool.initial_scale)
@@ -100,7 +85,7 @@ def steer(hook: DynOPoolHook, runner: Runner, shape: Sequence[int] | None, state
                 f'the run begins at {start / initial:.3f} of the cost at the initial scales of '
                 'its config, to which the budget is relative: it has loaded other scales')
     _resume(runner, learner, keeper, state)
-    return Steering(cost, gmacs, keeper, learner)
+    return cost, gmacs, keeper, learner
 
 
 def _find_forward(hook: DynOPoolHook, runner: Runner, shape: Sequence[int]) -> NetworkForward:
@@ -113,6 +98,62 @@ def _find_forward(hook: DynOPoolHook, runner: Runner, shape: Sequence[int]) -> N
         runner.logger.warning(warning.message)
     check_other_sizes(model, shape, hook.forward, hook.in_channels)
     return found
+
+
+def keep_in_bounds(runner: Runner, keeper: BudgetKeeper | None) -> None:
+    """Keep the alphas that an optimizer has moved in their bounds, and at the plan."""
+    pools = named_pools(runner)
+    try:
+        read_alphas(pools)  # the values after the projection, or what it would hide
+    except ValueError as error:
+        raise ValueError(f'iteration {runner.iter + 1}: {error}. No checkpoint was written '
+                         'since') from error
+    for pool in pools.values():
+        pool.project_()
+    if keeper is not None:
+        done = -(-(runner.iter + 1) // accumulation(runner))
+        keeper.scales.write_(keeper.keep(unwrap(runner.model), keeper.scales.read(),
+                                         done / all_steps(runner)))
+
+
+def build(options: Any) -> Any:
+    """An object from its ``dict(type=...)`` in mmengine's ``TASK_UTILS``."""
+    if not isinstance(options, dict):
+        return options
+    try:
+        return TASK_UTILS.build(dict(options))
+    except KeyError as error:  # mmengine's, of an unknown or a missing type
+        raise ValueError(f'cannot build {options!r}: it takes a type that is registered in '
+                         f"mmengine's TASK_UTILS ({error.args[0]})") from error
+
+
+def state_of_0_3(checkpoint: dict) -> dict | None:
+    """The state of `DynOPoolHook` from a checkpoint of version 0.3, whose budgets had hooks."""
+    for option in ('gmacs_budget', 'latency_budget'):
+        old = checkpoint.get(option)
+        if old:
+            # 0 before the steering began; what has settled is where the checkpoint's alphas are.
+            return dict(shape=None, cost=old if option == 'latency_budget' else None,
+                        keeper=dict(start=None, old_start=old['start_cost'] or None,
+                                    settled=None if old['settled'] is None else True,
+                                    measured=old.get('measured_ms')))
+    return None
+
+
+def check_optimizer(runner: Runner, checkpoint: dict) -> None:
+    """Raise a ValueError if a config has lost the line that gave the alphas an lr of their own."""
+    state = checkpoint.get('optimizer')
+    optimizer = getattr(runner.optim_wrapper, 'optimizer', None)  # several have none of theirs
+    if not getattr(runner, '_resume', False) or not isinstance(
+            optimizer, Optimizer) or not isinstance(state, dict) or 'param_groups' not in state:
+        return
+    groups = optimizer.param_groups
+    if len(state['param_groups']) != len(groups):
+        raise ValueError(
+            f'the optimizer of the run that is resumed has {len(state["param_groups"])} groups of '
+            f'parameters, this one {len(groups)}. If the config of that run gave the alphas an lr, '
+            "keep its line until the run ends: optim_wrapper=dict(paramwise_cfg=dict(custom_keys={"
+            "'dynopools': dict(lr_mult=..., decay_mult=0.)}))")
 
 
 def _resume(runner: Runner, learner: ScaleLearner | None, keeper: BudgetKeeper | None, state: dict
@@ -131,18 +172,3 @@ def _resume(runner: Runner, learner: ScaleLearner | None, keeper: BudgetKeeper |
                                'from where they are, at this place in the plan')
     if learner is not None:  # in steps of this run, which may accumulate more iterations
         learner.done = runner.iter // accumulation(runner)
-
-
-def build(options: Any) -> Any:
-    """An object from its ``dict(type=...)`` in mmengine's ``TASK_UTILS``.
-
-    Raises:
-        ValueError: there is no such type.
-    """
-    if not isinstance(options, dict):
-        return options
-    try:
-        return TASK_UTILS.build(dict(options))
-    except KeyError as error:  # mmengine's, of an unknown or a missing type
-        raise ValueError(f'cannot build {options!r}: it takes a type that is registered in '
-                         f"mmengine's TASK_UTILS ({error.args[0]})") from error

@@ -28,16 +28,15 @@ def add_cost_gradient(model: nn.Module, cost: Cost, weight: float = PAPER_WEIGHT
                       only: Container[int] | None = None) -> Tensor:
     """Add the gradient of ``weight * cost`` to that of the alphas (main paper, complexity term).
 
-    Between the backward pass and the optimizer's step; after clipping, if gradients are clipped.
-    The cost depends on the alphas alone: this is the same as to add it to the loss.
+    Call it between the backward pass and the optimizer's step, after any clipping. It does the same
+    as adding the cost to the loss.
 
     Args:
         model: the network.
         cost: its cost, made before FSDP2 shards the network.
         weight: lambda, per unit of the cost.
         loss_scale: by what the gradients are multiplied.
-        only: ``id`` of the parameters that get it, where several optimizers hold them; default:
-            all.
+        only: ``id`` of the parameters that get it, where several optimizers hold them.
 
     Returns:
         ``weight * cost``, a scalar, to log.

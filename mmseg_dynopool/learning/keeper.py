@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,7 @@ from mmseg_dynopool.costs.cost import LearnedMap
 from mmseg_dynopool.layers.find import all_pools
 from mmseg_dynopool.ops.size import is_number
 
-from .plan import Plan
-from .projection import LogCost, project, reachable
+from .projection import project, reachable
 from .scales import LearnedScales
 
 _ENOUGH = 0.002  # of log(cost), as counted
@@ -25,10 +24,27 @@ _NEAR = 0.04  # of one alpha
 _TRIALS, _FAR = 60, 0.1  # of all of them, in log(alpha)
 
 
+@dataclass(frozen=True)
+class Plan:
+    """The cost from which a training leads to which, and the phases, as in `Budget`."""
+
+    start: float
+    target: float
+    begin: float = 0.1
+    reach: float = 0.5
+    settle: float = 0.85
+
+    def wanted(self, progress: float) -> float:
+        """The cost after a share ``progress`` of the training; even in its logarithm."""
+        ramp = min(1.0, max(0.0, (progress - self.begin) / (self.reach - self.begin)))
+        return math.exp((1 - ramp) * math.log(self.start) + ramp * math.log(self.target))
+
+
 class BudgetKeeper:
     """Projects the scales onto a plan of the cost, and settles them at its end.
 
-    A learner has one; a loop whose optimizer moves the alphas calls it after each step.
+    A learner has one; a loop whose optimizer moves the alphas calls it after each step. ``begin``,
+    ``reach`` and ``settle`` are the phases of a [`Budget`][mmseg_dynopool.costs.Budget].
 
     Args:
         scales: the scales that learn.
@@ -36,9 +52,6 @@ class BudgetKeeper:
         target: wanted cost, in its unit.
         smallest: cells that each height and width of a learned map keeps at least.
         maps: the learned maps; default: those of ``cost``.
-        begin: share of the training after which the cost moves.
-        reach: share after which it is at the target.
-        settle: share after which the scales stay.
 
     Attributes:
         plan: the wanted cost at each moment, from the cost of the current scales on.
@@ -48,7 +61,7 @@ class BudgetKeeper:
         measured: the same as measured; None where a count is the truth.
 
     Raises:
-        ValueError: the target is out of reach, or an argument malformed.
+        ValueError: the target is out of reach.
 
     Examples:
         >>> from torch import nn
@@ -80,27 +93,7 @@ class BudgetKeeper:
         self.settled: np.ndarray | None = None
         self.counted: float | None = None
         self.measured: float | None = None
-        self._old_start: float | None = None
-        self.begin_at(scales.read())
-        self._check_reachable()
-
-    def begin_at(self, start: np.ndarray, cost: float | None = None) -> None:
-        """Let the plan begin at the scales ``start``, ``(n,)``, or at another cost."""
-        self.start, self._old_start = start, cost
-        self.limits = self.scales.limits(self.maps, self.smallest, start)
-        self.plan = replace(self.plan, start=cost or math.exp(self.log_cost(start)[0]))
-
-    @property
-    def log_cost(self) -> LogCost:
-        """The cost as a function of the vector."""
-        return lambda values: self.scales.log_cost(self.cost, values)
-
-    def reachable(self) -> tuple[float, float]:
-        """Lowest and highest cost that the limits allow, in its unit."""
-        return reachable(self.scales.read(), self.log_cost, self.limits)
-
-    def _check_reachable(self) -> None:
-        cost, target = self.cost, self.plan.target
+        self._begin_at(scales.read())
         low, high = self.reachable()
         if not low * (1 - 1e-6) <= target <= high * (1 + 1e-6):
             sizes = (', with maps that keep as many cells as `smallest` says'
@@ -112,25 +105,37 @@ class BudgetKeeper:
                 f'{high / cost.initial:.3f}){sizes}. Choose a target in this range, widen the '
                 "bounds, or let an HRNet's stem learn, too (backbone.dynopool.stem=True)")
 
+    def _begin_at(self, start: np.ndarray, cost: float | None = None) -> None:
+        """Let the plan begin at the scales ``start``, ``(n,)``, or, of 0.3, at another cost."""
+        self._start, self._old_start = start, cost
+        self.limits = self.scales.limits(self.maps, self.smallest, start)
+        self.plan = replace(self.plan, start=cost or math.exp(self.log_cost(start)[0]))
+
+    def log_cost(self, values: np.ndarray) -> tuple[float, np.ndarray]:
+        """The logarithm of the cost at ``values``, and its gradient ``(n,)``."""
+        return self.scales.log_cost(self.cost, values)
+
+    def reachable(self) -> tuple[float, float]:
+        """Lowest and highest cost that the limits allow, in its unit."""
+        return reachable(self.scales.read(), self.log_cost, self.limits)
+
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs."""
-        return dict(start=self.start.tolist(), old_start=self._old_start, counted=self.counted,
+        return dict(start=self._start.tolist(), old_start=self._old_start, counted=self.counted,
                     measured=self.measured,
                     settled=None if self.settled is None else self.settled.tolist())
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken; the phases are those of this run."""
-        self.begin_at(np.array(state['start']), state['old_start'])
+        self._begin_at(np.array(state['start']), state['old_start'])
         self.counted, self.measured = state.get('counted'), state['measured']
         self.settled = None if state['settled'] is None else np.array(state['settled'])
 
     def keep(self, model: nn.Module, values: np.ndarray, progress: float) -> np.ndarray:
-        """The nearest ``(n,)`` at which the cost is as planned, or the settled ones.
+        """The nearest to ``values`` ``(n,)`` at which the cost is as planned, or the settled ones.
 
-        Args:
-            model: the network, which is counted when the scales settle.
-            values: where the scales are after a step.
-            progress: share of the training that is done.
+        ``progress`` is the share of the training that is done; ``model`` is counted when the scales
+        settle.
         """
         if self.settled is None:
             if progress < self.plan.settle:
@@ -153,7 +158,6 @@ class BudgetKeeper:
 
     def describe_settled(self) -> str:
         """At what the scales have settled, in a line, for logs."""
-        assert self.settled is not None
         measured = '' if self.measured is None else f', {self.measured:.4g} as measured'
         coarse = ('. No sizes that the network can have come nearer: let more levels learn, make '
                   "the image's `multiple` smaller, or choose another target"
@@ -201,19 +205,17 @@ class BudgetKeeper:
             return abs(math.log(count(candidate) / wanted))
 
         lowest, highest = map(math.log, self.reachable())
-        middle = math.log(wanted)
+        middle = min(max(math.log(wanted), lowest), highest)
         low, high = max(lowest, middle - 0.3), min(highest, middle + 0.3)
-        tried: list[tuple[float, int, np.ndarray]] = []
+        tried: list[np.ndarray] = []
         for _ in range(14):
-            middle = min(max(middle, lowest), highest)
-            candidate = project(values, self.log_cost, math.exp(middle), self.limits)
-            cost = count(candidate)
-            tried.append((abs(math.log(cost / wanted)), len(tried), candidate))
+            tried.append(project(values, self.log_cost, math.exp(middle), self.limits))
+            cost = count(tried[-1])
             if cost == wanted or high - low < 1e-6:
                 break
             low, high = (low, middle) if cost > wanted else (middle, high)
             middle = (low + high) / 2
-        best = min(tried)[2]
+        best = min(tried, key=miss)
         slope = self.log_cost(best)[1]
         for index in np.argsort(-np.abs(slope), kind='stable'):
             for part in (-_NEAR, -_NEAR / 2, _NEAR / 2, _NEAR):
@@ -222,8 +224,8 @@ class BudgetKeeper:
                 moved = best.copy()
                 moved[index] = (moved[index] + math.log1p(part)).clip(
                     self.limits.low[index], self.limits.high[index])
-                allowed = (self.limits.rows @ moved <= self.limits.most + 1e-9).all()
-                best = min(best, moved, key=miss) if allowed else best
+                if (self.limits.rows @ moved <= self.limits.most + 1e-9).all():
+                    best = min(best, moved, key=miss)
         # On maps of a few cells, all of them a little, further and further away.
         draw = np.random.default_rng(0)
         for trial in range(_TRIALS):

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from mmseg_dynopool.costs import Cost
 from mmseg_dynopool.costs.budget import check_phases
 from mmseg_dynopool.costs.cost import LearnedMap
-from mmseg_dynopool.layers import ImageResize
+from mmseg_dynopool.layers import ImageResize, ResizingPool
 from mmseg_dynopool.ops.size import is_number
 
 from .keeper import BudgetKeeper
-from .plan import step_weights
 from .projection import nearest
 from .scales import LearnedScales
 from .slopes import Slope, SlopeEstimator, SlopeMeans
@@ -32,16 +31,11 @@ _HOPELESS = 20  # estimates in a row without a finite loss
 class ScaleLearner:
     """Learns scales from measured losses, at a planned cost, whatever the optimizer does.
 
-    In the first half of the training each pass runs at scales drawn around the present ones, so
-    that the weights know the neighbourhood. Every few steps the loss's slope along one pooling is
-    measured; the scales move against the means of these slopes, and then the shortest way to where
-    the cost is as planned. All of it in log(alpha). The learner holds the scales; what an optimizer
-    does to the alphas is overwritten, and they get gradients of zeros.
-
-        learner = ScaleLearner(model, steps=1000, cost=probe_complexity(model, shape), target=0.5)
-        for images, labels in loader:
-            with learner.step(lambda: loss_of(model(images), labels)):
-                ...  # zero the gradients, forward, backward, a step of the optimizer
+    In the first half of the training each pass runs at scales drawn around the present ones. Every
+    few steps the loss's slope along one pooling is measured; the scales move against the means of
+    these slopes, and then the shortest way to where the cost is as planned. All of it in
+    log(alpha). What an optimizer does to the alphas is overwritten, and they get gradients of
+    zeros.
 
     Args:
         model: a network with DynOPools, unwrapped (of DDP its ``module``).
@@ -60,9 +54,8 @@ class ScaleLearner:
             ``reach``; default: 0.1, in trainings of fewer than 500 steps 0.
         estimator: measures the slope; default [`TwoPasses`][mmseg_dynopool.learning.TwoPasses].
         smallest: cells that each height and width of a learned map keeps at least, at the cost's
-            shape; a map that has fewer at the start is left alone. Without ``cost`` and ``maps``
-            no map is known.
-        maps: the learned maps; default: those of ``cost``, if it knows them.
+            shape; a map that has fewer at the start is left alone.
+        maps: the learned maps; default: those of ``cost``.
         seed: of the jitter.
 
     Attributes:
@@ -74,8 +67,7 @@ class ScaleLearner:
         skipped: estimates that were not finite.
 
     Raises:
-        ValueError: an argument is out of range, no pooling can learn, or the target is out of
-            reach.
+        ValueError: an argument is out of range, or no pooling can learn.
 
     Examples:
         >>> import torch
@@ -97,11 +89,10 @@ class ScaleLearner:
                  target: float | None = None, weight: float = 0.0, begin: float = 0.1,
                  reach: float = 0.5, settle: float = 0.85, travel: float = 3.0,
                  every: int | None = None, jitter: float | None = None,
-                 estimator: SlopeEstimator | None = None,
-                 smallest: int = 2, maps: Sequence[LearnedMap] | None = None, seed: int = 0):
-        check_options(travel, every, jitter, smallest)
+                 estimator: SlopeEstimator | None = None, smallest: int = 2,
+                 maps: Sequence[LearnedMap] | None = None, seed: int = 0):
+        check_options(travel, every, jitter, smallest, steps)
         check_phases(begin, reach, settle)
-        _check_whole('steps', steps, 'steps')
         if target is not None and weight:
             raise ValueError(f'give either target or weight, got {target!r} and {weight!r}')
         if cost is None and (target is not None or weight):
@@ -122,12 +113,13 @@ class ScaleLearner:
         if not self.scales.parts:
             raise ValueError(f'{type(model).__name__} has no scale that can move: it holds no '
                              'DynOPool that learns, or all of them are frozen')
-        pools = [self.scales.pools[name] for name in self.scales.parts]
-        if any(p.tied for p in pools) and not any(isinstance(p, ImageResize) for p in pools):
+        if has_own_gradient(self.scales.pools[name] for name in self.scales.parts):
             raise ValueError('a ShapeAdaptor has a gradient of its own, and a learner moves it '
                              "beside the image's scale alone: train it by an optimizer, or use "
                              "type='DynOPool' or image=True")
-        self.maps = maps if maps is not None or cost is None else cost.maps()
+        if maps is None:
+            maps = cost.maps() if cost is not None else ()
+        self.maps = maps
         self.smallest = smallest
         self.keeper: BudgetKeeper | None = None
         if cost is not None and target is not None:
@@ -154,9 +146,8 @@ class ScaleLearner:
     def step(self, loss: Callable[[], Tensor | float]) -> Iterator[None]:
         """Around one step of the training: its passes, backward too, and the optimizer's step.
 
-        Args:
-            loss: runs the network on this step's batch, as the step itself does, and returns the
-                loss, a scalar; it is called without gradients, where a slope is due.
+        Where a slope is due, ``loss`` is called without gradients: it runs the network on this
+        step's batch and returns the loss, a scalar.
 
         Raises:
             FloatingPointError: the loss was not finite in the last estimates, all of them.
@@ -169,17 +160,13 @@ class ScaleLearner:
             self.end_pass()
         self.advance()
 
-    def is_due(self) -> bool:
-        """Whether the step that comes next still needs an estimate."""
-        return not self._measured and not self.settled and self.done + 1 in self._weights
-
     def measure(self, loss: Callable[[], Tensor | float]) -> None:
-        """Measure a slope if one is due; see `step`."""
-        if not self.is_due():
+        """Measure a slope if the step that comes next needs one still; see `step`."""
+        if self._measured or self.settled or self.done + 1 not in self._weights:
             return
-        self._write()
+        self.scales.write_(self.values)
         means = self.slopes
-        self.scales.note_coarseness(self.maps or (), self.values)
+        self.scales.note_coarseness(self.maps, self.values)
         device = self.scales.pools[next(iter(self.scales.parts))].parameter.device
         slope = self.estimator(self.model, lambda: mean_over_ranks(loss(), device), self.scales,
                                self.values, means.direction, self.limits, means.turn)
@@ -200,7 +187,7 @@ class ScaleLearner:
 
     def begin_pass(self) -> None:
         """Let the passes that follow run at scales around the present ones, until `end_pass`."""
-        self._write()
+        self.scales.write_(self.values)
         values = self.values
         if self.jitter and self.done < self.reach * self.steps and not self.settled:
             draw = np.random.default_rng([self.seed, self._passes])
@@ -218,19 +205,19 @@ class ScaleLearner:
         values, measured = self.values, self._measured
         self.done, self._measured = self.done + 1, False
         if measured:
-            slope = None if self.cost is None else self.scales.log_cost(self.cost, values)
             normal = added = None
-            if slope is not None and self.keeper:
-                normal = slope[1]
-            elif slope is not None and self.weight:
-                added = self.weight * math.exp(slope[0]) * slope[1]
+            if self.keeper is not None:
+                normal = self.keeper.log_cost(values)[1]
+            elif self.cost is not None and self.weight:
+                log, slope = self.scales.log_cost(self.cost, values)
+                added = self.weight * math.exp(log) * slope
             way = self.slopes.step(normal, added)
             values = values + self.travel * self._weights[self.done] * way
         if self.keeper is not None:
             self.values = self.keeper.keep(self.model, values, self.done / self.steps)
         else:
             self.values = self._inside(values)
-        self._write()
+        self.scales.write_(self.values)
 
     def slope_of(self) -> dict[str, tuple[Slope | None, ...]]:
         """The loss's slope by log(scale) of height and width of each pooling that moves."""
@@ -252,11 +239,7 @@ class ScaleLearner:
                     keeper=self.keeper and self.keeper.state_dict())
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken; phases are shares of this learner's ``steps``.
-
-        Raises:
-            ValueError: the state is of other poolings.
-        """
+        """Go on where `state_dict` was taken; phases are shares of this learner's ``steps``."""
         if state['names'] != list(self.scales.parts):
             raise ValueError(f'the state is of the poolings {state["names"]}, and these are '
                              f'{list(self.scales.parts)}; resume with the network of that run')
@@ -267,18 +250,21 @@ class ScaleLearner:
         self._begin_at(np.array(state['start']))
         if self.keeper is not None and state['keeper'] is not None:
             self.keeper.load_state_dict(state['keeper'])
-        self._write()
+        self.scales.write_(self.values)
 
     def _begin_at(self, start: np.ndarray) -> None:
         self._start = start
-        self.limits = self.scales.limits(self.maps or (), self.smallest, start)
+        self.limits = self.scales.limits(self.maps, self.smallest, start)
 
     def _inside(self, values: np.ndarray) -> np.ndarray:
         inside = nearest(values, self.limits)
         return values if inside is None else inside
 
-    def _write(self) -> None:
-        self.scales.write_(self.values)
+
+def has_own_gradient(pools: Iterable[ResizingPool]) -> bool:
+    """Whether they are ShapeAdaptors, whose gradient is exact, without an image that learns."""
+    pools = list(pools)
+    return any(p.tied for p in pools) and not any(isinstance(p, ImageResize) for p in pools)
 
 
 def default_jitter(steps: int) -> float:
@@ -291,21 +277,22 @@ def default_every(steps: int) -> int:
     return max(2, steps // 1000)
 
 
-def check_options(travel: float, every: int | None, jitter: float | None, smallest: int) -> None:
-    """Check the options of a learner.
+def step_weights(steps: int, every: int, settle: float) -> dict[int, float]:
+    """Shares of the travel that go to each estimate's step: those of a poly schedule, sum 1."""
+    weights = {step: (1 - step / steps)**0.9
+               for step in range(every, steps, every) if step < settle * steps}
+    total = sum(weights.values())
+    return {step: weight / total for step, weight in weights.items()}
 
-    Raises:
-        ValueError: one is out of range.
-    """
+
+def check_options(travel: float, every: int | None, jitter: float | None, smallest: int,
+                  steps: int = 1) -> None:
+    """Raise a ValueError if an option of a learner is out of range."""
     if not is_number(travel) or travel < 0:
         raise ValueError(f'travel must be a number >= 0, e.g. 3, got {travel!r}')
-    if every is not None:
-        _check_whole('every', every, 'steps')
-    _check_whole('smallest', smallest, 'cells')
+    for name, value, unit in (('every', 1 if every is None else every, 'steps'),
+                              ('smallest', smallest, 'cells'), ('steps', steps, 'steps')):
+        if type(value) is not int or value < 1:
+            raise ValueError(f'{name} must be a whole number of {unit} >= 1, got {value!r}')
     if jitter is not None and (not is_number(jitter) or not 0 <= jitter < 1):
         raise ValueError(f'jitter must be at least 0 and below 1, e.g. 0.1, got {jitter!r}')
-
-
-def _check_whole(name: str, value: object, unit: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f'{name} must be a whole number of {unit} >= 1, got {value!r}')

@@ -14,17 +14,11 @@ _STEPS, _EXACT = 60, 1e-8
 
 
 def project(point: np.ndarray, log_cost: LogCost, wanted: float, limits: Limits) -> np.ndarray:
-    """The nearest ``v`` to ``point`` inside the limits at which the cost is ``wanted``.
+    """The nearest ``v`` to ``point`` ``(n,)`` inside the limits at which the cost is ``wanted``.
 
     Newton's method on the conditions of the minimum: the cost's logarithm, which is convex in
     ``v`` and nearly linear, is replaced by its tangent plane, and the nearest point on that is
-    found exactly; a few rounds do.
-
-    Args:
-        point: ``(n,)``.
-        log_cost: the cost.
-        wanted: in the cost's unit; within `reachable`, else the nearest there is.
-        limits: see `Limits`.
+    found exactly; a few rounds do. A cost outside of `reachable` gives the nearest there is.
     """
     target = math.log(wanted)
     values = nearest(point, limits)
@@ -34,8 +28,7 @@ def project(point: np.ndarray, log_cost: LogCost, wanted: float, limits: Limits)
     must_fall, planes = log > target, limits
     for step in range(_STEPS):
         if must_fall:  # all tangent planes bound the convex set from outside
-            planes = Limits(limits.low, limits.high, np.vstack([planes.rows, slope]),
-                            np.append(planes.most, slope @ values - (log - target)))
+            planes = planes.and_below(slope, slope @ values - (log - target))
             found = nearest(point, planes)
         else:
             found = _on_tangent(point, values, limits, slope, log - target, -1.0)
@@ -47,17 +40,20 @@ def project(point: np.ndarray, log_cost: LogCost, wanted: float, limits: Limits)
         log, slope = log_cost(values)
         if abs(log - target) < _EXACT and moved < 1e-7:
             break
-    return _correct(values, log_cost, target, limits)
+    for _ in range(20):  # remove what is left of the error, along the cost's gradient
+        log, slope = log_cost(values)
+        error = log - target
+        if abs(error) < _EXACT:
+            break
+        found = _on_tangent(values, values, limits, slope, error, math.copysign(1.0, error))
+        if found is None:
+            break
+        values = found
+    return values
 
 
 def reachable(point: np.ndarray, log_cost: LogCost, limits: Limits) -> tuple[float, float]:
-    """Lowest and highest cost inside the limits.
-
-    Args:
-        point: some ``v``, where the search begins.
-        log_cost: the cost.
-        limits: see `Limits`.
-    """
+    """Lowest and highest cost inside the limits; the search begins at ``point``."""
     highest, lowest = log_cost(limits.low)[0], log_cost(limits.high)[0]
     if len(limits.rows) and (limits.rows @ limits.high > limits.most).any():
         rows = dict(type='ineq', fun=lambda v: limits.most - limits.rows @ v,
@@ -72,24 +68,21 @@ def reachable(point: np.ndarray, log_cost: LogCost, limits: Limits) -> tuple[flo
 
 def nearest(point: np.ndarray, limits: Limits, normal: np.ndarray | None = None,
             most: float = 0.0) -> np.ndarray | None:
-    """The nearest ``x`` to ``point`` inside the limits with ``normal @ x <= most``.
+    """The nearest ``x`` to ``point`` inside the limits with ``normal @ x <= most``, or None.
 
     By Lawson and Hanson's reduction of the least distance problem to non-negative least squares
     (Solving Least Squares Problems, chapter 23).
-
-    Returns:
-        ``x``; None where there is none.
     """
     inside = point.clip(limits.low, limits.high)
-    if (normal is None or normal @ inside <= most) and (
-            limits.rows @ inside <= limits.most).all():
+    if (normal is None or normal @ inside <= most) and (limits.rows @ inside <= limits.most).all():
         return inside
+    if normal is not None:
+        limits = limits.and_below(normal, most)
     identity = np.eye(len(point))
-    normals = [identity, -identity, limits.rows] + ([] if normal is None else [normal[None]])
-    bounds = [limits.high, -limits.low, limits.most] + ([] if normal is None else [[most]])
-    # G z >= h of z = x - point.
-    g, h = -np.concatenate(normals), np.concatenate(normals) @ point - np.concatenate(bounds)
-    matrix = np.concatenate([g.T, h[None]])
+    normals = np.concatenate([identity, -identity, limits.rows])
+    bounds = np.concatenate([limits.high, -limits.low, limits.most])
+    # G z >= h of z = x - point, for G = -normals.
+    matrix = np.concatenate([-normals.T, [normals @ point - bounds]])
     aim = np.zeros(len(point) + 1)
     aim[-1] = 1
     residual = matrix @ nnls(matrix, aim)[0] - aim
@@ -114,18 +107,3 @@ def _on_tangent(point: np.ndarray, values: np.ndarray, limits: Limits, slope: np
         if found is not None:
             return found
     return None
-
-
-def _correct(values: np.ndarray, log_cost: LogCost, target: float, limits: Limits) -> np.ndarray:
-    """Remove what is left of the error, along the cost's gradient."""
-    for _ in range(20):
-        log, slope = log_cost(values)
-        error = log - target
-        if abs(error) < _EXACT:
-            break
-        found = _on_tangent(values, values, limits, slope, error,
-                            math.copysign(1.0, error))
-        if found is None:
-            break
-        values = found
-    return values

@@ -1,7 +1,7 @@
 """The scales that learn, as one vector: the logarithms of the alphas."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -27,6 +27,10 @@ class Limits(NamedTuple):
     rows: np.ndarray
     most: np.ndarray
 
+    def and_below(self, row: np.ndarray, most: float) -> 'Limits':
+        """These limits and ``row @ v <= most``."""
+        return self._replace(rows=np.vstack([self.rows, row]), most=np.append(self.most, most))
+
 
 class LearnedScales:
     """The scales that a training moves, as a vector ``v = log(alpha)`` of ``n`` numbers in double.
@@ -34,9 +38,6 @@ class LearnedScales:
     Height and width of each pooling in turn; a pooling of tied axes has one number. Poolings that
     are frozen (their parameter does not require a gradient) or whose bounds are equal are no part
     of it, and the cost sees them as they are.
-
-    Args:
-        model: a network with poolings that learn.
 
     Attributes:
         pools: all its poolings that learn, by name.
@@ -54,13 +55,12 @@ class LearnedScales:
     def __init__(self, model: nn.Module):
         self.pools: dict[str, ResizingPool] = learned_pools(model)
         self.parts: dict[str, slice] = {}
-        size = 0
+        self.size = 0
         for name, pool in self.pools.items():
             if pool.parameter.requires_grad and pool.alpha_bounds[0] < pool.alpha_bounds[1]:
-                self.parts[name] = slice(size, size + (1 if pool.tied else 2))
-                size = self.parts[name].stop
-        self.size = size
-        self.coarseness = np.zeros(size)
+                self.parts[name] = slice(self.size, self.size + (1 if pool.tied else 2))
+                self.size = self.parts[name].stop
+        self.coarseness = np.zeros(self.size)
 
     def read(self) -> np.ndarray:
         """The current values, inside their bounds, in one read from the device."""
@@ -78,9 +78,7 @@ class LearnedScales:
 
     def alphas(self, values: np.ndarray) -> dict[str, list[float]]:
         """``{instance: [alpha_h, alpha_w]}`` of those that move, as their parameters hold them."""
-        return {name: alpha.to(self.pools[name].parameter.dtype).tolist()
-                for name, alpha in self.tensors(torch.from_numpy(values)).items()
-                if name in self.parts}
+        return dict(zip(self.parts, self._stacked(values).tolist()))
 
     def write_(self, values: np.ndarray) -> None:
         """Set the parameters."""
@@ -128,21 +126,17 @@ class LearnedScales:
 
     def limits(self, maps: Sequence[LearnedMap] = (), smallest: int = 1,
                start: np.ndarray | None = None) -> Limits:
-        """The bounds of the scales, and of the sizes of maps.
+        """The bounds of the scales, and of the sizes of maps, the outputs of the poolings.
 
-        Args:
-            maps: the outputs of the poolings.
-            smallest: cells that a height or width keeps at least; those that have fewer at
-                ``start`` are left alone.
-            start: the vector at which the training began; default: the current one.
+        A height or width keeps ``smallest`` cells at least, but where it has fewer at ``start``,
+        the vector at which the training began (default: the current one).
         """
         low, high = np.zeros(self.size), np.zeros(self.size)
         for name, part in self.parts.items():
             low[part], high[part] = map(math.log, self.pools[name].alpha_bounds)
         now = self.read() if start is None else start
-        rows: list[np.ndarray] = []
-        most: list[float] = []
-        for (_, axis, size, exponents) in self._sides(maps):
+        limits = Limits(low, high, np.zeros((0, self.size)), np.zeros(0))
+        for _, axis, size, exponents in _sides(maps):
             row = np.zeros(self.size)
             log_size = math.log(size)
             for name, exponent in exponents.items():
@@ -155,32 +149,36 @@ class LearnedScales:
                 else:
                     log_size -= exponent * (math.log(pool.read_alpha()[axis]) - initial)
             room = log_size - math.log(smallest)
+            is_held = ((limits.rows == row).all(1) & (limits.most <= room)).any()
             # A hair below: a side that has just so many cells is not left alone.
-            if row.any() and row @ now <= room + 1e-6 and not any(
-                    np.array_equal(row, r) and room >= m for r, m in zip(rows, most)):
-                rows.append(row)
-                most.append(max(room, row @ now))
-        return Limits(low, high, np.array(rows).reshape(len(rows), self.size), np.array(most))
+            if row.any() and row @ now <= room + 1e-6 and not is_held:
+                limits = limits.and_below(row, max(room, row @ now))
+        return limits
 
     def small_maps(self, maps: Sequence[LearnedMap], smallest: int) -> list[str]:
         """Maps that have fewer than ``smallest`` rows or columns at the initial scales."""
         return [f'{name} ({size:.3g} {"columns" if axis else "rows"})'
-                for name, axis, size, _ in self._sides(maps) if size < smallest]
+                for name, axis, size, _ in _sides(maps) if size < smallest]
 
-    @staticmethod
-    def _sides(maps: Sequence[LearnedMap]
-               ) -> Iterator[tuple[str, int, float, dict[str, float]]]:
-        for name, size, exponents in maps:
-            for axis in (0, 1):
-                yield name, axis, size[axis], {
-                    pool: pair[axis] for pool, pair in exponents.items() if pair[axis]}
+    def _stacked(self, values: np.ndarray) -> Tensor:
+        """The alphas of those that move, ``(poolings, 2)``, on the CPU."""
+        if not self.parts:
+            return torch.zeros(0, 2)
+        alphas = torch.stack([torch.from_numpy(values[part]).exp().expand(2)
+                              for part in self.parts.values()])
+        return alphas.to(self.pools[next(iter(self.parts))].parameter.dtype)
 
-    def _on_device(self, values: np.ndarray) -> Mapping[str, Tensor]:
+    def _on_device(self, values: np.ndarray) -> dict[str, Tensor]:
         """The alphas of those that move, brought to their device at once."""
         if not self.parts:
             return {}
-        alphas = torch.stack([torch.from_numpy(values[part]).exp().expand(2)
-                              for part in self.parts.values()])
-        parameter = self.pools[next(iter(self.parts))].parameter
-        moved = alphas.to(parameter.dtype).to(parameter.device, non_blocking=True)
-        return dict(zip(self.parts, moved.unbind()))
+        device = self.pools[next(iter(self.parts))].parameter.device
+        return dict(zip(self.parts, self._stacked(values).to(device, non_blocking=True)))
+
+
+def _sides(maps: Sequence[LearnedMap]) -> Iterator[tuple[str, int, float, dict[str, float]]]:
+    """``(pooling, axis, size, exponents)`` of each map's height and width."""
+    for name, size, exponents in maps:
+        for axis in (0, 1):
+            yield name, axis, size[axis], {
+                pool: pair[axis] for pool, pair in exponents.items() if pair[axis]}

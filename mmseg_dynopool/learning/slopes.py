@@ -42,12 +42,7 @@ class SlopeEstimator(Protocol):
 
 
 class Slope(NamedTuple):
-    """What is known of the loss's slope along one axis of one pooling.
-
-    Attributes:
-        mean: running mean, loss per log(scale).
-        noise: its standard error.
-    """
+    """The loss's slope along one axis of one pooling: loss per log(scale), and its error."""
 
     mean: float
     noise: float
@@ -69,14 +64,14 @@ class SlopeMeans:
     def __init__(self, scales: LearnedScales, shrink: bool = True):
         self.shrink = shrink
         self.turn = 0
-        self._directions: list[list[np.ndarray]] = []
-        for part in scales.parts.values():
-            pair = [[1.0, 1.0], [1.0, -1.0]] if part.stop - part.start == 2 else [[1.0]]
-            self._directions.append([np.zeros(scales.size) for _ in pair])
-            for direction, values in zip(self._directions[-1], pair):
-                direction[part] = values
-        shape = len(self._directions), 2
-        self._mean, self._square, self._count = np.zeros((3, *shape))
+        # Of pooling p in rounds of both kinds; of tied axes the second direction is not there.
+        self._directions = np.zeros((len(scales.parts), 2, scales.size))
+        for directions, part in zip(self._directions, scales.parts.values()):
+            directions[0, part] = 1
+            if part.stop - part.start == 2:
+                directions[1, part] = 1, -1
+        self._norms = (self._directions**2).sum(2)
+        self._mean, self._square, self._count = np.zeros((3, *self._norms.shape))
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs."""
@@ -92,13 +87,12 @@ class SlopeMeans:
     @property
     def _place(self) -> tuple[int, int]:
         rounds, index = divmod(self.turn, len(self._directions))
-        return index, rounds % len(self._directions[index])
+        return index, rounds % np.count_nonzero(self._norms[index])
 
     @property
     def direction(self) -> np.ndarray:
         """Along which the next slope is to be measured, ``(n,)``."""
-        index, which = self._place
-        return self._directions[index][which]
+        return self._directions[self._place]
 
     def add(self, slope: float) -> bool:
         """Take the slope along `direction`, and go on to the next; False if it is not finite."""
@@ -117,7 +111,7 @@ class SlopeMeans:
 
         Each is shrunk by the share of noise in it, 1 - noise^2 / mean^2 (James and Stein), so
         that pure noise moves nothing. The usual size is one number for all poolings, which keeps
-        their relations: the root of the mean square of what one estimate tells of an axis.
+        their relations.
 
         Args:
             cost_slope: the gradient of the cost's logarithm, where a projection takes what lies
@@ -128,8 +122,9 @@ class SlopeMeans:
         size = self._usual_size()
         if size == 0:
             return np.zeros_like(mean)
-        if cost_slope is not None:
-            mean = mean - _along(mean, cost_slope)
+        if cost_slope is not None and cost_slope.any():
+            along = mean @ cost_slope / (cost_slope @ cost_slope)
+            mean = mean - cost_slope * along
         if self.shrink:
             with np.errstate(divide='ignore', invalid='ignore'):
                 kept = 1 - variance / mean**2
@@ -153,41 +148,22 @@ class SlopeMeans:
 
     def _axes(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean slopes by log(alpha), and the variance of these means, infinite if unknown."""
-        size = len(self._directions[0][0]) if self._directions else 0
-        means, variances = np.zeros(size), np.zeros(size)
-        for index, directions in enumerate(self._directions):
-            for which, direction in enumerate(directions):
-                share = direction / (direction @ direction)
-                count, variance = self._count[index, which], math.inf
-                if count:
-                    weight = 1 - _DECAY**count
-                    mean = self._mean[index, which] / weight
-                    means += mean * share
-                    if count > 1:
-                        # The sum of the squared weights of the running mean, which sum to 1.
-                        squared = (1 - _DECAY) * (2 - weight) / ((1 + _DECAY) * weight)
-                        spread = max(0.0, self._square[index, which] / weight - mean**2)
-                        variance = spread * squared / (1 - squared)
-                axes = share != 0
-                variances[axes] += variance * share[axes]**2
-        return means, variances
+        with np.errstate(divide='ignore', invalid='ignore'):
+            shares = np.nan_to_num(self._directions / self._norms[..., None])
+            weight = 1 - _DECAY**self._count
+            mean = np.nan_to_num(self._mean / weight)
+            # The sum of the squared weights of the running mean, which sum to 1.
+            squared = (1 - _DECAY) * (2 - weight) / ((1 + _DECAY) * weight)
+            spread = (self._square / weight - mean**2).clip(0)
+            variance = np.where(self._count > 1, spread * squared / (1 - squared), np.inf)
+            parts = np.where(shares != 0, variance[..., None] * shares**2, 0)
+        return (mean[..., None] * shares).sum((0, 1)), parts.sum((0, 1))
 
     def _usual_size(self) -> float:
         """Root of the mean square of what one estimate tells of an axis."""
-        squares = []
-        for index, directions in enumerate(self._directions):
-            count, square = self._count[index].sum(), 0.0
-            for which, direction in enumerate(directions):
-                number = self._count[index, which]
-                if number:
-                    square += number / count * (self._square[index, which]
-                                                / (1 - _DECAY**number)
-                                                / (direction @ direction)**2)
-            if count:
-                squares.append(square)
-        return math.sqrt(sum(squares) / len(squares)) if squares else 0.0
-
-
-def _along(vector: np.ndarray, direction: np.ndarray) -> np.ndarray:
-    square = direction @ direction
-    return direction * (vector @ direction / square) if square > 0 else 0 * vector
+        counts = self._count.sum(1, keepdims=True)
+        with np.errstate(divide='ignore', invalid='ignore'):
+            squares = self._count / counts * (
+                self._square / (1 - _DECAY**self._count) / self._norms**2)
+        measured = np.nan_to_num(squares).sum(1)[counts[:, 0] > 0]
+        return math.sqrt(measured.mean()) if len(measured) else 0.0

@@ -1,7 +1,7 @@
 """The loss's slope from two forward passes at somewhat larger and smaller sizes."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from mmseg_dynopool.costs.main_process import is_one_of_several
+from mmseg_dynopool.layers import DynOPool
 from mmseg_dynopool.ops.size import is_number
 
 from .scales import LearnedScales, Limits
@@ -88,8 +90,9 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     buffers = list(model.buffers())
     before = [buffer.detach().clone() for buffer in buffers]
     states = random.getstate(), np.random.get_state()
+    gpus = {p.device for p in model.parameters() if p.device.type == 'cuda'}
     try:
-        with torch.random.fork_rng(_devices(model)):
+        with torch.random.fork_rng(list(gpus)):
             yield
     finally:
         for buffer, value in zip(buffers, before):
@@ -105,14 +108,30 @@ def seed_all(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _devices(model: nn.Module) -> Sequence[torch.device]:
-    return list({p.device for p in model.parameters() if p.device.type == 'cuda'})
-
-
 def mean_over_ranks(loss: Tensor | float, device: torch.device) -> Tensor | float:
     """A loss as all processes of a distributed training have it, in the mean."""
-    if not dist.is_available() or not dist.is_initialized():
+    if not is_one_of_several():
         return loss
     value = torch.as_tensor(loss, device=device).detach().clone()
     dist.all_reduce(value)
     return value / dist.get_world_size()
+
+
+def measure_alpha_gradient(model: nn.Module, pools: Mapping[str, DynOPool],
+                           loss: Callable[[], Tensor], turn: int,
+                           step: float = 0.1) -> dict[str, Tensor]:
+    """What version 0.3 measured the gradient of ``loss`` by the alphas with; for one version.
+
+    [`ScaleLearner`][mmseg_dynopool.learning.ScaleLearner] makes more of `TwoPasses`.
+
+    The ``pools`` take turns; returned is ``{name: estimate (2,)}``, zeros for those whose ``turn``
+    (0, 1, 2, ...) it is not. ``step`` is the change of ``log(alpha)``.
+    """
+    rounds, index = divmod(turn, len(pools))
+    pool = list(pools.values())[index]
+    scales = LearnedScales(pool)
+    direction = np.array([1.0, 1 - 2 * (rounds % 2)])
+    slope = TwoPasses(step)(model, loss, scales, scales.read(), direction, scales.limits(), turn)
+    estimate = len(pools) * slope * torch.from_numpy(direction).to(pool.alpha) / pool.alpha.detach()
+    return {name: estimate if other is pool else torch.zeros_like(other.alpha)
+            for name, other in pools.items()}

@@ -7,7 +7,7 @@ import pytest
 from mmseg_dynopool.analysis.logs import read_log, read_logs
 from mmseg_dynopool.hooks import DynOPoolHook
 from mmseg_dynopool.hooks.shape_scalar import ShapeScalar
-from mmseg_dynopool.learning.plan import Plan
+from mmseg_dynopool.learning.keeper import Plan
 from support.runs import segmentor, train
 
 HEIGHT = ShapeScalar('stream1', 'scale', 'h').key

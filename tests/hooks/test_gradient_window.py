@@ -11,7 +11,7 @@ from torch import nn
 
 from mmseg_dynopool import DynOPoolHook
 from mmseg_dynopool.hooks import ShapeLogHook
-from mmseg_dynopool.hooks.gradient_window import GradientNoise, GradientWindow
+from mmseg_dynopool.hooks.shape_log_hook import GradientNoise, GradientWindow
 from mmseg_dynopool.layers import DynOPool
 from support.runs import segmentor, train
 from support.toy_runs import Images, ScaledWrapper, run, scalars

@@ -15,7 +15,7 @@ from torch import nn
 from mmseg_dynopool import DynOPoolHook
 from mmseg_dynopool.hooks import MeasuredGradientHook
 from mmseg_dynopool.layers import DynOPool
-from mmseg_dynopool.learning.plan import step_weights
+from mmseg_dynopool.learning.learner import step_weights
 from support.runs import Watch, alphas_of, small_segmentor, train
 from support.toy_runs import run, scalars
 

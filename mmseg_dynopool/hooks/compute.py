@@ -1,10 +1,14 @@
-"""torch.compile for a part of the network."""
+"""How a network computes: compiled, or under mixed precision on a CPU."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from operator import attrgetter
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
-from mmengine.registry import HOOKS
+from mmengine.optim import OptimWrapper
+from mmengine.registry import HOOKS, OPTIM_WRAPPERS
 from mmengine.runner import Runner
 from torch import nn
 
@@ -51,3 +55,28 @@ class CompileHook(Hook):
                              f'{type(model).__name__}; there are '
                              f'{[name for name, _ in model.named_children()]}')
         module.compile(**self.options)
+
+
+@OPTIM_WRAPPERS.register_module()
+class CPUAmpOptimWrapper(OptimWrapper):
+    """Mixed precision on a machine without GPU, which mmengine's AmpOptimWrapper refuses.
+
+    The forward pass runs under bfloat16 autocast, which needs no loss scale. Use it by
+    `optim_wrapper=dict(type='CPUAmpOptimWrapper', optimizer=...)`; options are those of mmengine's
+    `OptimWrapper`.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mmseg_dynopool.hooks import CPUAmpOptimWrapper
+        >>> model = nn.Conv2d(3, 8, 3)
+        >>> optim_wrapper = CPUAmpOptimWrapper(torch.optim.SGD(model.parameters(), lr=0.01))
+        >>> with optim_wrapper.optim_context(model):
+        ...     print(model(torch.rand(1, 3, 8, 8)).dtype)
+        torch.bfloat16
+    """
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        with super().optim_context(model), torch.autocast('cpu', dtype=torch.bfloat16):
+            yield
