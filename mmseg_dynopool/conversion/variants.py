@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx import Proxy
 
-from mmseg_dynopool.ops.queries import equal_sizes
+from mmseg_dynopool.ops.size import resize
 
 from .shared_pool import CallOrder, SharedPool
 
@@ -178,9 +178,6 @@ class Following(Variant):
         if size is None or self.back_to.stays:  # nothing was pooled yet, or resized
             return super().forward(*args, **kwargs)
         if isinstance(self, nn.ConvTranspose2d):
-            output = super().forward(*args, **kwargs)
-            if equal_sizes((output.shape[-2], output.shape[-1]), size):
-                return output
-            return F.interpolate(output, size, mode='bilinear', align_corners=False)
+            return resize(super().forward(*args, **kwargs), size)
         align = self.align_corners if self.mode in ('linear', 'bilinear', 'bicubic') else None
         return F.interpolate(args[0], size, mode=self.mode, align_corners=align)
