@@ -26,23 +26,15 @@ Pooled = PooledModule
 
 
 class Converted(Variant):
-    """The network: reads every alpha once in a forward pass, and hands it to the poolings.
-
-    Attributes:
-        dynopools: ``ModuleDict`` of the poolings by level.
-        shared_pools: the `SharedPool` of each.
-        all_turns: the `CallOrder` of each of its poolings.
-        size_chain: how the levels' sizes follow from the image's, or None.
-        norms: ``{norm: convolution}`` that a DynOPool stands between.
-    """
+    """The network: reads every alpha once in a forward pass, and hands it to the poolings."""
 
     prefix = 'Converted'
-    dynopools: Mapping[str, ResizingPool]  # a ModuleDict, which is no Mapping by type
+    dynopools: Mapping[str, ResizingPool]  # by level; a ModuleDict, which is no Mapping by type
     shared_pools: Mapping[str, SharedPool]
     all_turns: Sequence[CallOrder]
     size_chain: SizeChain | None
     restores_size = True
-    norms: Mapping[str, str] = {}
+    norms: Mapping[str, str] = {}  # see `ConversionPlan`
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         if any(isinstance(leaf, Proxy) for leaf in tree_leaves((args, kwargs))):
@@ -133,11 +125,8 @@ class Converted(Variant):
                       ) -> dict[str, tuple[int, int]]:
         """``(H, W)`` behind each DynOPool, for an image of ``(H, W)`` pixels.
 
-        Args:
-            alphas: ``{level: (alpha_h, alpha_w)}``; default: the current ones.
-
-        Raises:
-            ValueError: they follow from more than the image's size.
+        ``alphas`` are ``{level: (alpha_h, alpha_w)}``, by default the current ones. A ValueError is
+        raised where the sizes follow from more than the image's.
         """
         if self.size_chain is None:
             raise ValueError('the sizes of this network depend on more than the size of the image')

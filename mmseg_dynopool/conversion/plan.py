@@ -96,11 +96,7 @@ class ConversionPlan:
 
 def trace_network(model: nn.Module, in_channels: int | None, forward: Callable
                   ) -> tuple[Tracer, torch.Tensor]:
-    """Run a copy of the network on the meta device; the trace of its resolutions, and the image.
-
-    Raises:
-        ValueError: it cannot run there, or is converted already, or lies on several devices.
-    """
+    """Run a copy of the network on the meta device; the trace of its resolutions, and the image."""
     image = _meta_image(model, in_channels)
     trace = Tracer(to_meta_copy(model, strip=False))
     try:
@@ -121,11 +117,7 @@ def trace_network(model: nn.Module, in_channels: int | None, forward: Callable
 
 def plan_image(model: nn.Module, scale: Scale | Mapping[str, Scale] | None, multiple: int | None,
                in_channels: int | None, forward: Callable) -> tuple[ConversionPlan, torch.Tensor]:
-    """The plan of a network whose image alone gets a scale, and the image of its trial.
-
-    Raises:
-        ValueError: it holds a DynOPool already, or does not run.
-    """
+    """The plan of a network whose image alone gets a scale, and the image of its trial."""
     image = _meta_image(model, in_channels)
     network = to_meta_copy(model)
     heights: list[int] = []
@@ -158,12 +150,7 @@ def plan_image(model: nn.Module, scale: Scale | Mapping[str, Scale] | None, mult
 def make_plan(model: nn.Module, trace: Tracer, rule: str, merge: bool, skip: Sequence[str],
               scale: Scale | Mapping[str, Scale] | None, image: bool, multiple: int | None
               ) -> ConversionPlan:
-    """The plan for ``model``, whose copy was traced, before any trial.
-
-    Raises:
-        ValueError: a pattern of ``skip`` matches nothing, there is nothing to convert, or
-            ``scale`` names unknown levels.
-    """
+    """The plan for ``model``, whose copy was traced, before any trial."""
     found = group_steps(trace, merge, _skipping(trace, skip), image)
     plan = ConversionPlan(rule, left=found.left, refusals=found.refusals)
     if image:

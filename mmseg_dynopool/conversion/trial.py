@@ -23,13 +23,10 @@ _MEND = 'skip the strided layers above it, or convert a part of the network'
 
 
 class Trial:
-    """Runs a network on the meta device as it is, and again when it is converted.
+    """Runs a copy on the meta device as it is, and again when it is converted.
 
-    Args:
-        network: the copy that is to be converted.
-        plan: of the conversion. Gets refusals and notes, and loses a size chain that is wrong.
-        image: on the meta device; its sides are multiples of every stride.
-        forward: runs the copy.
+    The plan gets refusals and notes, and loses a size chain that is wrong. The sides of the image
+    are multiples of every stride.
     """
 
     def __init__(self, network: nn.Module, plan: ConversionPlan, image: Tensor,

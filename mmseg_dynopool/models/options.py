@@ -8,16 +8,10 @@ from mmseg_dynopool.layers.image import IMAGE
 from mmseg_dynopool.layers.options import by_instance, make_pool, pooling_class
 
 
-def build_dynopools(options: dict | None, streams: int, stride: int = 4) -> nn.ModuleDict:
-    """Make the ``dynopools`` of a `DynOPoolHRNet` from its options.
+def build_dynopools(options: dict | None, streams: int) -> nn.ModuleDict:
+    """Make the ``dynopools`` of a `DynOPoolHRNet` from its options; each stream but one gets one.
 
-    Args:
-        options: see there.
-        streams: number of streams; each but the first gets an instance.
-        stride: of the stem, which the image's sides are multiples of.
-
-    Raises:
-        ValueError: an option or an instance is unknown, or a value is malformed.
+    A ValueError names an option that is unknown or malformed.
     """
     if not isinstance(options or {}, dict):
         raise ValueError(f'dynopool must be a dict of options, got {options!r}')
@@ -37,7 +31,7 @@ def build_dynopools(options: dict | None, streams: int, stride: int = 4) -> nn.M
                          'which is worse than once; leave stem out')
     multiple = options.pop('multiple', None)
     if multiple is None:
-        multiple = stride
+        multiple = 4  # the stem's strides
     elif not image:
         raise ValueError(f'dynopool option multiple={multiple!r} is of the image, whose size does '
                          'not learn; set image=True, too, or leave it out')
