@@ -7,7 +7,7 @@ option ``anchor`` chooses, but its derivative by ``cell`` is ``k - k0``, the lev
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ def gradients(grad_output: Tensor, winners: Tensor | None, alpha: Tensor, input:
         winners: see `reduce_with_winners`.
     """
     size, queries = input.shape[-2:], [2 * n for n in grad_output.shape[-2:]]
-    axes = [_slope(n, m, anchor, window, input.device) for n, m in zip(size, queries)]
+    axes = [_Axis.at(n, m, anchor, window, input.device) for n, m in zip(size, queries)]
     of_input = torch.empty_like(input) if needs_input else None
     of_cell = torch.zeros(2, dtype=torch.float64, device=input.device)
     for grad, won, values, target in _parts(grad_output, winners, input, of_input):
@@ -90,19 +90,40 @@ def query_levers(size_out: int, anchor: str, window: float,
     return k - (own.double() + 0.5) * size_out / windows
 
 
-def _slope(size_in: int, queries: int, anchor: str, window: float, device: torch.device
-           ) -> tuple[Tensor, Tensor, Tensor]:
-    """The pixels whose difference is the slope at each query of an axis, and by what it counts.
+class _Axis(NamedTuple):
+    """How alpha's slope is read along one axis.
 
-    Positions are compared in integers, as ``query = numerator / (2 * queries)`` in pixels. So a
-    query on a pixel centre is known as such: both neighbours count there, each half.
+    Attributes:
+        below, above: the pixels whose difference is the bilinear slope at each query.
+        factor: by which it counts: half where ``above`` is two pixels on, and the lever.
+        place: of the queries, in pixels.
+        meets_pixels: whether a query lies on a pixel centre.
     """
-    numerator = (2 * torch.arange(queries, device=device) + 1) * size_in - queries
-    below = -torch.div(-numerator, 2 * queries, rounding_mode='floor') - 1
-    above = torch.div(numerator, 2 * queries, rounding_mode='floor') + 1
-    factor = query_levers(queries // 2, anchor, window, device) / (above - below)
-    # Beyond the border's pixel centre the surface is flat: both clamp to one pixel.
-    return below.clamp(0, size_in - 1), above.clamp(0, size_in - 1), factor
+
+    below: Tensor
+    above: Tensor
+    factor: Tensor
+    place: Tensor
+    meets_pixels: bool
+
+    @classmethod
+    def at(cls, size_in: int, queries: int, anchor: str, window: float,
+           device: torch.device) -> '_Axis':
+        """Positions are compared in integers, as ``query = numerator / (2 * queries)`` in pixels.
+
+        So a query on a pixel centre is known as such: there both neighbours count, each half.
+        """
+        j = torch.arange(queries, device=device)
+        numerator = (2 * j + 1) * size_in - queries
+        below = -torch.div(-numerator, 2 * queries, rounding_mode='floor') - 1
+        above = torch.div(numerator, 2 * queries, rounding_mode='floor') + 1
+        factor = query_levers(queries // 2, anchor, window, device) / (above - below)
+        # Beyond the border's pixel centre the surface is flat: both clamp to one pixel.
+        below, above = below.clamp(0, size_in - 1), above.clamp(0, size_in - 1)
+        # A query meets a pixel centre where both counts hold the same power of 2; of symbolic sizes
+        # one cannot know.
+        meets = torch.compiler.is_compiling() or size_in & -size_in == queries & -queries
+        return cls(below, above, factor, numerator.double() / (2 * queries), meets)
 
 
 def _parts(grad_output: Tensor, winners: Tensor | None, input: Tensor, of_input: Tensor | None
@@ -120,26 +141,31 @@ def _parts(grad_output: Tensor, winners: Tensor | None, input: Tensor, of_input:
     yield from zip(planes(grad_output), planes(winners), planes(input), planes(of_input))
 
 
-def _grad_cell(grad_queries: Tensor, input: Tensor, axes: Sequence[tuple[Tensor, ...]]) -> Tensor:
-    """The gradient of the cell's sides, ``(2,)`` in float64."""
+def _grad_cell(grad_queries: Tensor, input: Tensor, axes: Sequence[_Axis]) -> Tensor:
+    """Gradient of the loss by the cell's sides, ``(2,)`` in float64."""
     if input.dtype not in (torch.float32, torch.float64):
         input, grad_queries = input.float(), grad_queries.float()
-    (height, width), queries = input.shape[-2:], grad_queries.shape[-2:]
-    sums = []
-    for axis, line in ((2, (height, queries[1])), (3, (queries[0], width))):
-        below, above, factor = axes[axis - 2]
-        lines = resize(input, line)  # at the queries of the other axis
-        slope = _take(lines, axis, above).sub_(_take(lines, axis, below))
-        others = [0, 1, 5 - axis]
-        sums.append((slope.mul_(grad_queries).sum(others) * factor).sum())
-    return torch.stack(sums)
+    size, queries = input.shape[-2:], grad_queries.shape[-2:]
+    height, width = axes
+    # The slope of the bilinear surface along the height, at the queries' rows and all columns.
+    rows = _take(input, 0, height.below)
+    slope = _take(input, 0, height.above).sub_(rows)
+    if height.meets_pixels:
+        rows = resize(input, (queries[0], size[1]))
+    else:  # the same values by one pass over what is at hand
+        rows.addcmul_(slope, (height.place - height.below).to(slope.dtype)[:, None])
+    by_height = resize(slope, queries).mul_(grad_queries).sum((0, 1, 3)) * height.factor
+    # And along the width, at the queries' columns.
+    slope = _take(rows, 1, width.above).sub_(_take(rows, 1, width.below))
+    by_width = slope.mul_(grad_queries).sum((0, 1, 2)) * width.factor
+    return torch.stack([by_height.sum(), by_width.sum()])
 
 
 def _take(input: Tensor, axis: int, index: Tensor) -> Tensor:
     """Rows or columns of ``input``; the fastest operator for each, by measurement."""
     if _is_channels_last(input):  # and so it stays
-        return input.permute(0, 2, 3, 1).index_select(axis - 1, index).permute(0, 3, 1, 2)
-    if axis == 2:
+        return input.permute(0, 2, 3, 1).index_select(1 + axis, index).permute(0, 3, 1, 2)
+    if axis == 0:
         return input.index_select(2, index)
     return input.gather(3, index.expand(*input.shape[:3], -1))
 
