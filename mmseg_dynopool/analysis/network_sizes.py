@@ -7,7 +7,7 @@ from math import ceil, prod
 
 from mmengine.model import BaseModel
 
-from mmseg_dynopool.conversion.level_name import LevelName
+from mmseg_dynopool.conversion.resolution import LevelName
 from mmseg_dynopool.layers.find import all_pools, short_names
 from mmseg_dynopool.layers.image import IMAGE
 

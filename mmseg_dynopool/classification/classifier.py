@@ -3,7 +3,7 @@
 from mmengine.registry import MODELS
 from mmpretrain.models import ImageClassifier
 
-from mmseg_dynopool.models.learned_network import LearnedNetwork
+from mmseg_dynopool.models.segmentors import LearnedNetwork
 
 
 @MODELS.register_module()

@@ -9,20 +9,9 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from mmseg_dynopool.costs.meta_copy import run_plainly, to_meta_copy
-from mmseg_dynopool.layers import (
-    DynOPool,
-    FixedDynOPool,
-    FixedImageResize,
-    ImageResize,
-    ResizingPool,
-)
-from mmseg_dynopool.layers.image import (
-    DOES_NOT_LEARN,
-    IMAGE,
-    by_instance,
-    check_multiple,
-    pooling_class,
-)
+from mmseg_dynopool.layers import DynOPool, FixedDynOPool, FixedImageResize, ResizingPool
+from mmseg_dynopool.layers.image import DOES_NOT_LEARN, IMAGE, check_multiple
+from mmseg_dynopool.layers.options import by_instance, make_pool, pooling_class
 
 from .modules import Converted, ConvertedContainer
 from .plan import (
@@ -39,7 +28,7 @@ from .trial import Trial
 from .variants import DynOPooling, Following, ResizedPooling, mix_in, pool_around
 
 LEVELS = ('all', 'image')
-_KEPT_BOUNDS = 0.25, 1.0
+_KEPT_BOUNDS, _IMAGE_BOUNDS = (0.25, 1.0), (0.25, 4.0)
 
 
 def plan_conversion(model: nn.Module, rule: str = 'before',
@@ -52,18 +41,6 @@ def plan_conversion(model: nn.Module, rule: str = 'before',
     """Find what a conversion would change, without running or changing the network.
 
     The arguments are those of [`convert_dynopool`][mmseg_dynopool.conversion.convert_dynopool].
-
-    Args:
-        model: a network that takes an image `(N, C, H, W)`.
-        rule: `'before'`, `'after'` or `'keep'`.
-        scale: initial scale, also by level; default: the network's own.
-        merge: whether two resizings in a row become one.
-        skip: names or patterns of modules that stay as they are.
-        in_channels: of the image; default: as the first convolution tells.
-        forward: `forward(network, image)` runs the network; default `network(image)`.
-        image: whether the image's own size is the first level.
-        multiple: of pixels, to which the resized image's sides are rounded.
-        levels: `'all'`, or `'image'` for the image's alone.
 
     Returns:
         The plan. Of a network that cannot be converted it says why, in its `refusals`.
@@ -135,15 +112,15 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
     """Make a network's resolutions learned, in place.
 
     Strided convolutions get the stride 1, and layers that lead from one resolution to another
-    share one DynOPool; pooling layers become DynOPools (rule 1). All keys of the stock network's
-    ``state_dict`` stay, so its checkpoints load; the only new ones are ``dynopools.*.alpha``.
-    Modules keep their names and types; their classes become subclasses. Layers that resize by a
-    fixed factor, as in decoders, lead back to the size from which the DynOPool started.
+    share one DynOPool; pooling layers become DynOPools (rule 1). The stock network's checkpoints
+    load: the only new keys are ``dynopools.*.alpha``. Modules keep their names; their classes
+    become subclasses. Layers that resize by a fixed factor, as in decoders, lead back to the size
+    from which the DynOPool started.
 
     Args:
         model: a network that takes an image ``(N, C, H, W)``.
         rule: ``'before'``, pool, then convolve (rule 3); ``'after'``, convolve at the full
-            resolution, then pool behind norm and activation (rule 2). ``'keep'``, for a network
+            resolution, then pool behind norm and activation (rule 2); ``'keep'``, for a network
             that is trained: every layer keeps its stride, and each level is an
             [`ImageResize`][mmseg_dynopool.layers.ImageResize] in front of its layers, 1 at the
             start, at which the network is the stock one bit for bit.
@@ -154,12 +131,11 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
             plain pair is not the image's.
         anchor: see [`dynopool2d`][mmseg_dynopool.ops.dynopool2d].
         window: see there.
-        type: ``'DynOPool'``, or ``'ShapeAdaptor'``, with ``bounds`` as its ratios (default: from
-            half of the network's own scale to 1), and an image of one scale for both axes; or the
-            name of a subclass of `DynOPool` that your project imports.
+        type: ``'DynOPool'``, the name of a subclass of it that your project imports, or
+            ``'ShapeAdaptor'``, with ``bounds`` as its ratios (default: from half of the network's
+            own scale to 1), and an image of one scale for both axes.
         merge: two resizings in a row, the second a pooling, become one of r = 0.25 (supplement,
-            section 1.1), and the first layer then runs at the full resolution. Default: with
-            rule ``'after'``, as in the paper.
+            section 1.1); default: with rule ``'after'``.
         skip: names or patterns (``'layer4.*'``) of modules that stay as they are, and with them
             the layers that share their resolution.
         learn: False makes the scales constants, as in a frozen network; also by level.
@@ -170,12 +146,11 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
             image keep their strides, and outputs of the image's size are brought back to it.
         multiple: of pixels, to which the sides of the resized image are rounded; default: the
             strides that stay in front of the first level.
-        levels: ``'all'``, or ``'image'`` for the image's alone: nothing else changes, and any
-            network that takes images of other sizes will do.
+        levels: ``'all'``, or ``'image'`` for the image's alone, of any network that takes images
+            of other sizes.
 
     Returns:
-        ``model``, with ``dynopools``: a ``ModuleDict`` by total stride, ``stride2``, ``stride4``,
-        ...
+        ``model``, with its ``dynopools`` by total stride: ``stride2``, ``stride4``, ...
 
     Raises:
         ValueError: an option is malformed, or the network cannot be converted. The message names
@@ -196,37 +171,26 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
         raise ValueError(f"rule='keep' takes type='DynOPool', got {type!r}")
     plan = plan_conversion(model, rule, scale, merge, skip, in_channels, forward, image, multiple,
                            levels)
-    learns, bounded = (by_instance(name, value, list(plan.stock_scales)) for name, value in (
-        ('learn', learn), ('bounds', bounds)))
-    if kind is not DynOPool and not all(
-            learns.get(name, True) for name in plan.stock_scales if name != IMAGE):
-        raise ValueError(f"learn=False takes type='DynOPool': a {type} has no form with a "
-                         'constant scale')
+    learns, bounded = (by_instance(name, value, list(plan.stock_scales))
+                       for name, value in (('learn', learn), ('bounds', bounds)))
     if plan.refusals:
         raise ValueError(f'{model.__class__.__name__} cannot be converted, and was not changed. '
                          + '. '.join(map(str, plan.refusals)))
-    options = {key: value for key, value in dict(anchor=anchor, window=window).items()
-               if key in signature(kind).parameters}
+    anchoring = {key: value for key, value in dict(anchor=anchor, window=window).items()
+                 if key in signature(kind).parameters}
     pools: dict[str, ResizingPool] = {}
     for name, stock_scale in plan.stock_scales.items():
-        limits, multiple = bounded.get(name), _multiple(plan, name)
-        try:
-            if multiple is not None:
-                given = {} if limits is None and name == IMAGE else dict(
-                    bounds=_KEPT_BOUNDS if limits is None else limits)
-                pool: ResizingPool = ImageResize(
-                    plan.scales[name], multiple=multiple, tied=kind.tied, **given)
-            else:
-                if limits is None:
-                    limits = min(*plan.scales[name], *stock_scale) / kind.reach, 1.0
-                pool = kind(plan.scales[name], limits, **options)
-        except ValueError as error:
-            raise ValueError(f'options of {name}: {error}') from error
-        if not learns.get(name, True):
-            pool = (FixedDynOPool(pool.initial_scale) if multiple is None
-                    else FixedImageResize(pool.initial_scale, multiple))
-        pool.stock_scale = stock_scale
-        pools[name] = pool
+        multiple = _multiple(plan, name)
+        if multiple is None:
+            lowest = min(*plan.scales[name], *stock_scale) / kind.reach
+            options = {kind.limits: (lowest, 1.0), **anchoring}
+        else:
+            options = dict(bounds=_IMAGE_BOUNDS if name == IMAGE else _KEPT_BOUNDS)
+        if bounded.get(name) is not None:
+            options[kind.limits if multiple is None else 'bounds'] = bounded[name]
+        pools[name] = make_pool(name, kind, dict(options, scale=plan.scales[name]),
+                                learns.get(name, True), multiple)
+        pools[name].stock_scale = stock_scale
     does_not_learn = IMAGE in plan.frozen and pools[IMAGE].learns
     for note in [*plan.notes, *([DOES_NOT_LEARN] if does_not_learn else [])]:
         warnings.warn(f'{model.__class__.__name__}: {note}', stacklevel=2)
@@ -256,12 +220,15 @@ def _apply(model: nn.Module, plan: ConversionPlan, pools: Mapping[str, ResizingP
             mix_in(module, Following, back_to=pool)
         elif isinstance(module, nn.Conv2d) or (plan.rule != 'keep' and change.place in
                                                ('before', 'behind')):
-            state: dict[str, Any] = {f'pool_{change.place}': pool} if change.place != 'gone' else {}
+            state: dict[str, Any] = {}
+            if change.place != 'gone':
+                state[f'pool_{change.place}'] = pool
             if change.padding is not None:
                 assert isinstance(module, nn.Conv2d)
                 module.stride = (1, 1)
+            if change.padding:
                 state['same_padding'] = change.padding
-            if state.get('same_padding') or len(state) > 1 or change.place != 'gone':
+            if state:
                 pool_around(module, **state)
         else:
             orders[change.module].pools.append(None if change.place == 'gone' else pool)

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from torch import nn
 from torch.nn.modules.pooling import _AvgPoolNd, _MaxPoolNd
 
-from .level_name import LevelName
-from .resolution import Resolution, Step
+from .resolution import LevelName, Resolution, Step
 from .trace import NORMS, POINTWISE, Tracer
 
 
@@ -18,7 +17,6 @@ class Level:
     """Steps from one resolution to another, which share a DynOPool.
 
     Attributes:
-        source, target: the resolutions.
         stock_scale: the scale that gives the stock network's sizes, ``(scale_h, scale_w)``.
         steps: where it pools.
         absorbed: strided layers right before, whose stride it takes over.
@@ -52,10 +50,9 @@ class Refusal:
 
 @dataclass
 class Levels:
-    """The levels of a network, and what was found beside them.
+    """The levels of a network, by total stride, and what was found beside them.
 
     Attributes:
-        levels: by total stride.
         left: ``{module: reason}`` of strided layers that stay as they are.
         refusals: what stands against the conversion.
         follows: modules that resize by a fixed factor, with the level whose input they lead
@@ -69,9 +66,11 @@ class Levels:
     follows: dict[str, Level] = field(default_factory=dict)
     above: dict[Resolution, frozenset[Level]] = field(default_factory=dict)
 
+    def refuse(self, module: str, reason: str, mend: str) -> None:
+        self.refusals.append(Refusal(module, reason, mend))
 
-def group_steps(trace: Tracer, merge: bool, skipped: Callable[[str], bool],
-                image: bool = False) -> Levels:
+
+def group_steps(trace: Tracer, merge: bool, skipped: Callable[[str], bool], image: bool) -> Levels:
     """Find the levels of a traced network.
 
     Args:
@@ -88,16 +87,17 @@ def group_steps(trace: Tracer, merge: bool, skipped: Callable[[str], bool],
     by_ends: dict[tuple[Resolution, Resolution], Level] = {}
     for step in trace.steps:
         if step.reduces:
-            ends = step.source.find(), step.target.find()
             assert step.window is not None
             height, width = step.window[1]
-            by_ends.setdefault(ends, Level(*ends, (1 / height, 1 / width))).steps.append(step)
+            level = Level(*step.ends, (1 / height, 1 / width))
+            by_ends.setdefault(step.ends, level).steps.append(step)
     for level in by_ends.values():
+        reads_image = level.source is trace.image.find() and any(
+            step.input in pixels for step in level.steps)
         if any(skipped(name) for name in level.modules):
             found.left |= {name: 'skipped' if skipped(name) else
                            'shares its resolution with a skipped module' for name in level.modules}
-        elif level.source is trace.image.find() and any(step.input in pixels
-                                                        for step in level.steps):
+        elif reads_image:
             found.left |= dict.fromkeys(level.modules, 'reads the image, whose own size learns')
         elif level.target not in alive:
             found.left |= dict.fromkeys(level.modules, 'only attention reads its output')
@@ -108,9 +108,14 @@ def group_steps(trace: Tracer, merge: bool, skipped: Callable[[str], bool],
     if merge:
         _merge_pairs(trace, found.levels)
     found.levels.sort(key=lambda level: -level.target.pixels)
-    _name(found.levels, trace.image)
+    named: list[tuple[int, int]] = []
+    for level in found.levels:
+        height, width = (round(n / m) for n, m in zip(trace.image.size, level.target.size))
+        named.append((height, width))
+        level.name = str(LevelName((height, width), named.count((height, width))))
     _trace_dependence(trace, found)
-    _check_steps(trace, found, skipped)
+    _check_levels(trace, found, skipped)
+    _find_following(trace, found, skipped)
     _check_lost(trace, found)
     return found
 
@@ -121,13 +126,6 @@ def _unite_calls(trace: Tracer) -> None:
     for step in trace.steps:
         if step.kind == 'conv':
             first.setdefault((step.module, step.source.find()), step.target).unite(step.target)
-
-
-def _summarizes(step: Step) -> bool:
-    """Whether it is a pyramid's pooling, whose windows overlap by more than half."""
-    assert step.window is not None
-    kernel, stride = step.window[:2]
-    return step.kind == 'mean' and any(k > 2 * s for k, s in zip(kernel, stride))
 
 
 def _unite_parallel_chains(trace: Tracer) -> None:
@@ -146,11 +144,18 @@ def _unite_parallel_chains(trace: Tracer) -> None:
         again = False
         for i, step in enumerate(steps):
             for other in steps[:i]:
-                ends = other.target.find(), step.target.find()
-                if (ends[0] is not ends[1] and other.source.find() is step.source.find()
-                        and other.ratio == step.ratio and reached(ends[0]) & reached(ends[1])):
-                    ends[0].unite(ends[1])
+                (source, target), (other_source, other_target) = step.ends, other.ends
+                if (target is not other_target and source is other_source
+                        and other.ratio == step.ratio and reached(other_target) & reached(target)):
+                    other_target.unite(target)
                     again = True
+
+
+def _summarizes(step: Step) -> bool:
+    """Whether it is a pyramid's pooling, whose windows overlap by more than half."""
+    assert step.window is not None
+    kernel, stride = step.window[:2]
+    return step.kind == 'mean' and any(k > 2 * s for k, s in zip(kernel, stride))
 
 
 def _merge_pairs(trace: Tracer, levels: list[Level]) -> None:
@@ -173,29 +178,19 @@ def _merge_pairs(trace: Tracer, levels: list[Level]) -> None:
             levels.remove(first)
 
 
-def _name(levels: list[Level], image: Resolution) -> None:
-    named: list[tuple[int, int]] = []
-    for level in levels:
-        height, width = level.target.size
-        strides = round(image.size[0] / height), round(image.size[1] / width)
-        named.append(strides)
-        level.name = str(LevelName(strides, named.count(strides)))
-
-
 def _trace_dependence(trace: Tracer, found: Levels) -> None:
     """Set ``above``, in order of execution."""
     by_step = {step: level for level in found.levels for step in level.steps + level.absorbed}
     found.above = {trace.image.find(): frozenset()}
     for step in trace.steps:
-        source, target = step.source.find(), step.target.find()
+        source, target = step.ends
         if target not in found.above:
-            level = by_step.get(step)
-            here = frozenset([level] if level else [])
-            found.above[target] = found.above.get(source, frozenset()) | here
+            here = [by_step[step]] if step in by_step else []
+            found.above[target] = found.above.get(source, frozenset()) | frozenset(here)
 
 
-def _check_steps(trace: Tracer, found: Levels, skipped: Callable[[str], bool]) -> None:
-    """Refuse what cannot be converted, and find the resizings that have to follow."""
+def _check_levels(trace: Tracer, found: Levels, skipped: Callable[[str], bool]) -> None:
+    """Refuse strided layers that cannot be converted."""
     owner: dict[str, Level] = {}
     for level in found.levels:
         for step in level.steps + level.absorbed:
@@ -204,80 +199,70 @@ def _check_steps(trace: Tracer, found: Levels, skipped: Callable[[str], bool]) -
             assert step.window is not None
             if not isinstance(module, nn.Conv2d if step.kind == 'conv' else
                               (_MaxPoolNd, _AvgPoolNd)):
-                found.refusals.append(Refusal(
+                found.refuse(
                     step.module, f'a {kind} reduces the resolution by a function call',
-                    'call a module (nn.MaxPool2d, nn.AvgPool2d, nn.Conv2d) there, or skip it'))
+                    'call a module (nn.MaxPool2d, nn.AvgPool2d, nn.Conv2d) there, or skip it')
             elif step.kind != 'conv' and (
                     trace.results.get((step.module, step.call)) is not step.output
                     or getattr(module, 'divisor_override', None)):
-                found.refusals.append(Refusal(
-                    step.module, f'this {kind} does more than pool',
-                    'use a plain nn.MaxPool2d or nn.AvgPool2d there, or skip it'))
+                found.refuse(step.module, f'this {kind} does more than pool',
+                             'use a plain nn.MaxPool2d or nn.AvgPool2d there, or skip it')
             elif any(abs(after * stride - before) >= stride for before, after, stride in zip(
                     step.source.size, step.target.size, step.window[1])):
-                found.refusals.append(Refusal(
+                found.refuse(
                     step.module, f'its output is not its input divided by the stride: {kind} from '
-                    f'{_text(step.source)} to {_text(step.target)}',
-                    'pad it by half of its kernel, or skip it'))
+                    f'{step.source} to {step.target}', 'pad it by half of its kernel, or skip it')
             elif step.kind == 'conv' and owner.setdefault(step.module, level) is not level:
-                found.refusals.append(Refusal(
+                found.refuse(
                     step.module, f'it leads to {owner[step.module].name} and to {level.name}',
-                    'use a module of its own for each, or skip it'))
-    left = {step.module for step in trace.steps if step.reduces} & set(found.left)
-    for name in left & {name for level in found.levels for name in level.modules}:
-        found.refusals.append(Refusal(
+                    'use a module of its own for each, or skip it')
+    for name in sorted({name for level in found.levels for name in level.modules} & {*found.left}):
+        found.refuse(
             name, f'it reduces the resolution at several places, of which some stay as they are '
-            f'({found.left[name]})', 'use a module of its own for each, or skip it'))
+            f'({found.left[name]})', 'use a module of its own for each, or skip it')
     for name in dict.fromkeys(trace.unknown):
         if not skipped(name):
-            found.refusals.append(Refusal(
+            found.refuse(
                 name, 'it strides over what cannot be followed back to the image: something '
                 "rearranges or writes pixels before it, as padding_mode='circular' does",
-                'pad with zeros or by reflection, skip it, or convert a part of the network'))
-    for step in trace.steps:
-        source, target = step.source.find(), step.target.find()
-        above = found.above.get(source), found.above.get(target)
-        if step.kind not in ('factor', 'follow') or skipped(step.module):
-            continue
-        if min(step.ratio) < 1 and target not in {s.target.find() for s in trace.steps
-                                                  if s.reduces} | {trace.image}:
-            found.refusals.append(Refusal(
-                step.module, f'interpolation reduces {_text(source)} to {_text(target)}',
-                'use a strided convolution or pooling there, or skip it'))
-        elif step.kind == 'factor' and above[0] != above[1]:
-            _follow(trace, found, step)
-
-
-def _follow(trace: Tracer, found: Levels, step: Step) -> None:
-    module = trace.network.get_submodule(step.module)
-    back = [level for level in found.levels if level.source is step.target.find()]
-    is_upsampling = isinstance(module, nn.ConvTranspose2d) or getattr(
-        module, 'scale_factor', None) is not None
-    if not is_upsampling:
-        found.refusals.append(Refusal(
-            step.module, f'it is resized by a fixed factor in a function call, from '
-            f'{_text(step.source)} to {_text(step.target)}',
-            'give interpolate the size of the map to meet, or call nn.Upsample'))
-    elif not back:
-        found.refusals.append(Refusal(
-            step.module, f'it resizes to {_text(step.target)}, which no DynOPool starts from',
-            'skip the layers between'))
-    elif found.follows.setdefault(step.module, back[0]) is not back[0]:
-        found.refusals.append(Refusal(
-            step.module, 'it resizes to more than one resolution',
-            'use a module of its own for each'))
+                'pad with zeros or by reflection, skip it, or convert a part of the network')
 
 
 def _check_lost(trace: Tracer, found: Levels) -> None:
     for change in trace.lost:
         if change.weighted and not change.returned and any(
                 found.above.get(resolution.find()) for resolution in change.source):
-            found.refusals.append(Refusal(
-                change.module, f'what has {_text(change.source[0])} pixels gets another shape by '
+            found.refuse(
+                change.module, f'what has {change.source[0]} pixels gets another shape by '
                 f'{change.op!r}, which no DynOPool can follow',
                 'flattened features need global pooling before them, patches a strided '
-                'convolution; or skip the strided layers above it'))
+                'convolution; or skip the strided layers above it')
 
 
-def _text(resolution: Resolution) -> str:
-    return '{} x {}'.format(*resolution.size)
+def _find_following(trace: Tracer, found: Levels, skipped: Callable[[str], bool]) -> None:
+    """Find the resizings that have to follow, and refuse those that cannot."""
+    reduced = {step.ends[1] for step in trace.steps if step.reduces} | {trace.image}
+    for step in trace.steps:
+        source, target = step.ends
+        if step.kind not in ('factor', 'follow') or skipped(step.module):
+            continue
+        if min(step.ratio) < 1 and target not in reduced:
+            found.refuse(step.module, f'interpolation reduces {source} to {target}',
+                         'use a strided convolution or pooling there, or skip it')
+            continue
+        if step.kind == 'follow' or found.above.get(source) == found.above.get(target):
+            continue
+        module = trace.network.get_submodule(step.module)
+        back = [level for level in found.levels if level.source is target]
+        if not (isinstance(module, nn.ConvTranspose2d) or getattr(module, 'scale_factor', None)):
+            found.refuse(
+                step.module, f'it is resized by a fixed factor in a function call, from '
+                f'{step.source} to {step.target}',
+                'give interpolate the size of the map to meet, or call nn.Upsample')
+        elif not back:
+            found.refuse(
+                step.module, f'it resizes to {step.target}, which no DynOPool starts from',
+                'skip the layers between')
+        elif found.follows.setdefault(step.module, back[0]) is not back[0]:
+            found.refuse(step.module, 'it resizes to more than one resolution',
+                         'use a module of its own for each')

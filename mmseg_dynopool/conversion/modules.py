@@ -12,9 +12,9 @@ from torch.fx import Proxy
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from mmseg_dynopool.layers.image import IMAGE, add_zero_gradient, restore_size
-from mmseg_dynopool.layers.pool import ResizingPool, as_dynamic_shapes, read_alphas
+from mmseg_dynopool.layers.pool import ResizingPool, read_alphas, sizes_for_compiler
 from mmseg_dynopool.ops import image_resize2d
-from mmseg_dynopool.ops.queries import equal_sizes
+from mmseg_dynopool.ops.size import equal_sizes
 
 from .shared_pool import CallOrder, SharedPool
 from .sizes import SizeChain
@@ -26,48 +26,42 @@ Pooled = PooledModule
 
 
 class Converted(Variant):
-    """The network: reads every alpha once in a forward pass, and hands it to the poolings.
-
-    Attributes:
-        dynopools: ``ModuleDict`` of the poolings by level.
-        shared_pools: the `SharedPool` of each.
-        all_turns: the `CallOrder` of each of its poolings.
-        size_chain: how the levels' sizes follow from the image's, or None.
-        norms: ``{norm: convolution}`` that a DynOPool stands between.
-    """
+    """The network: reads every alpha once in a forward pass, and hands it to the poolings."""
 
     prefix = 'Converted'
-    dynopools: Mapping[str, ResizingPool]  # a ModuleDict, which is no Mapping by type
+    dynopools: Mapping[str, ResizingPool]  # by level; a ModuleDict, which is no Mapping by type
     shared_pools: Mapping[str, SharedPool]
     all_turns: Sequence[CallOrder]
     size_chain: SizeChain | None
     restores_size = True
-    norms: Mapping[str, str] = {}
+    norms: Mapping[str, str] = {}  # see `ConversionPlan`
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         if any(isinstance(leaf, Proxy) for leaf in tree_leaves((args, kwargs))):
             return self._trace_symbolically(args, kwargs)
         if not torch.compiler.is_compiling():
             self._check_norms()
-        models = None
-        if torch.compiler.is_compiling() and any(p.learns for p in self.dynopools.values()):
-            models = {}
-            if self.size_chain is not None or IMAGE in self.dynopools:
-                # One read, and here: a break of the graph inside of a call is several.
-                models = self._read_models(_image_size(args, kwargs))
-        if IMAGE not in self.dynopools:
-            return self._run_with_pools(args, kwargs, models)
         leaves, structure = tree_flatten((args, kwargs))
         index = next((i for i, leaf in enumerate(leaves) if _is_image(leaf)), 0)
-        image = leaves[index]
-        size, resize = image.shape[-2:], self.dynopools[IMAGE]
-        if models is None:
-            resized = resize.output_size(size)
+        alphas: Mapping[str, Sequence[float]] = {}
+        sizes: dict[str, tuple[int, ...]] = {}
+        if torch.compiler.is_compiling() and any(p.learns for p in self.dynopools.values()):
+            if self.size_chain is not None or IMAGE in self.dynopools:
+                # One read, and here: a break of the graph inside of a call is several.
+                shapes = sizes_for_compiler(self._sizes, leaves[index].shape[-2:])
+                sizes = {name: tuple(shape.shape) for name, shape in shapes.items()}
         else:
-            resized = tuple(models[IMAGE].shape if IMAGE in models else size)
+            # Every forward pass reads the alphas anew: moving averages swap parameters without
+            # leaving a trace that a cache could see.
+            alphas = read_alphas(self.dynopools)
+        if IMAGE not in self.dynopools:
+            return self._run_with_pools(args, kwargs, alphas, sizes)
+        image, resize = leaves[index], self.dynopools[IMAGE]
+        size: Sequence[int] = image.shape[-2:]
+        resized = resize.size_at(size, alphas[IMAGE]) if alphas else sizes.get(IMAGE, size)
         leaves[index] = resize(image, resized)
         args, kwargs = tree_unflatten(leaves, structure)
-        outputs = self._run_with_pools(args, kwargs, models)
+        outputs = self._run_with_pools(args, kwargs, alphas, sizes)
         if not self.restores_size or equal_sizes(resized, size):
             return outputs
         return restore_size(outputs, resized, size)
@@ -84,7 +78,6 @@ class Converted(Variant):
 
     def _trace_symbolically(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """For torch.fx, whose graph reads an alpha wherever it pools."""
-        self._begin({})
         leaves, structure = tree_flatten((args, kwargs))
         index = next(i for i, leaf in enumerate(leaves) if isinstance(leaf, Proxy))
         learned = [pool.parameter for pool in self.dynopools.values() if pool.learns]
@@ -95,91 +88,73 @@ class Converted(Variant):
             resized = image_resize2d(image, alpha, resize.multiple)
         leaves[index] = resized
         args, kwargs = tree_unflatten(leaves, structure)
+        self._begin()
         try:
             outputs = super().forward(*args, **kwargs)
         finally:
-            self._begin({})
+            self._begin()
             self._forget_sizes()
         return outputs if resized is image or not self.restores_size else restore_like(
             outputs, image, resized)
 
     def _run_with_pools(self, args: Sequence[Any], kwargs: Mapping[str, Any],
-                        models: Mapping[str, Tensor] | None) -> Any:
-        """The stock network; ``models`` of the sizes if it is being compiled."""
-        outputs = self._call(args, kwargs, models)
+                        alphas: Mapping[str, Sequence[float]],
+                        sizes: Mapping[str, Sequence[int]]) -> Any:
+        """The stock network, with what is known of its poolings."""
+        self._begin(alphas, sizes)
+        if not alphas:  # it is being compiled, where a try admits no break of the graph
+            outputs = super().forward(*args, **kwargs)
+            self._begin()
+        else:
+            try:
+                outputs = super().forward(*args, **kwargs)
+                if any(order.next for order in self.all_turns):
+                    raise RuntimeError(
+                        'a pooling module that stands at several levels was called more or less '
+                        'often than when the network was converted; use a module of its own for '
+                        'each place')
+            finally:
+                self._begin()
+                if torch.jit.is_tracing():
+                    self._forget_sizes()
         for pool in self.dynopools.values():
             outputs = add_zero_gradient(outputs, pool)
         return outputs
-
-    def _call(self, args: Sequence[Any], kwargs: Mapping[str, Any],
-              models: Mapping[str, Tensor] | None) -> Any:
-        if models is not None:
-            self._begin({})
-            for name, shared in self.shared_pools.items():
-                if name in models:
-                    shared.begin(size=tuple(models[name].shape))
-            outputs = super().forward(*args, **kwargs)
-            self._begin({})
-            return outputs
-        # Every forward pass reads the alphas anew: moving averages swap parameters without
-        # leaving a trace that a cache could see.
-        self._begin(read_alphas(self.dynopools))
-        try:
-            outputs = super().forward(*args, **kwargs)
-            if any(order.next for order in self.all_turns):
-                raise RuntimeError(
-                    'a pooling module that stands at several levels was called more or less often '
-                    'than when the network was converted; use a module of its own for each place')
-            return outputs
-        finally:
-            self._begin({})
-            if torch.jit.is_tracing():
-                self._forget_sizes()
 
     def feature_sizes(self, image_size: Sequence[int], alphas: Mapping | None = None
                       ) -> dict[str, tuple[int, int]]:
         """``(H, W)`` behind each DynOPool, for an image of ``(H, W)`` pixels.
 
-        Args:
-            alphas: ``{level: (alpha_h, alpha_w)}``; default: the current ones.
-
-        Raises:
-            ValueError: they follow from more than the image's size.
+        ``alphas`` are ``{level: (alpha_h, alpha_w)}``, by default the current ones. A ValueError is
+        raised where the sizes follow from more than the image's.
         """
         if self.size_chain is None:
             raise ValueError('the sizes of this network depend on more than the size of the image')
-        return self._sizes(image_size, alphas or read_alphas(self.dynopools))
+        return self._sizes(image_size, alphas)
 
-    def _sizes(self, image_size: Sequence[int], alphas: Mapping) -> dict[str, tuple[int, int]]:
+    def _sizes(self, image_size: Sequence[int], alphas: Mapping | None = None
+               ) -> dict[str, tuple[int, int]]:
+        alphas = alphas or read_alphas(self.dynopools)
         sizes = {}
         if IMAGE in self.dynopools:
             sizes[IMAGE] = image_size = self.dynopools[IMAGE].size_at(image_size, alphas[IMAGE])
         return sizes if self.size_chain is None else sizes | self.size_chain.sizes(
             image_size, alphas)
 
-    def _begin(self, alphas: Mapping) -> None:
+    def _begin(self, alphas: Mapping | None = None, sizes: Mapping | None = None) -> None:
+        """Begin a forward pass, or without arguments end it."""
+        alphas, sizes = alphas or {}, sizes or {}
         for order in self.all_turns:
             order.next = 0
         stays = all(alphas.get(name) == self.dynopools[name].stock_scale == (1.0, 1.0)
                     for name in self.shared_pools)
         for name, shared in self.shared_pools.items():
-            shared.begin(alphas.get(name), stays=stays)
+            shared.begin(alphas.get(name), sizes.get(name), stays)
 
     def _forget_sizes(self) -> None:
         """Those of a trace are symbols, which mean nothing beyond it."""
         for shared in self.shared_pools.values():
             shared.entered = None
-
-    @torch.compiler.disable
-    def _read_models(self, image_size: Sequence[int]) -> dict[str, Tensor]:
-        """The sizes, see `as_dynamic_shapes`; without the image's where that is not resized.
-
-        So compiled code, which cannot tell a size that happens to be equal, does nothing there.
-        """
-        sizes = self._sizes(image_size, read_alphas(self.dynopools))
-        if sizes.get(IMAGE) == tuple(image_size):
-            del sizes[IMAGE]
-        return as_dynamic_shapes(sizes)
 
 
 class ConvertedContainer(Converted):
@@ -226,11 +201,6 @@ def restore_like(outputs: Any, image: Tensor, resized: Tensor) -> Any:
 # Operators of a graph of torch.fx.
 for _function in ('carry_parameters', 'image_resize2d', 'restore_like'):
     torch.fx.wrap(_function)
-
-
-def _image_size(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[int, int]:
-    image = next(filter(_is_image, tree_leaves((args, kwargs))))
-    return image.shape[-2], image.shape[-1]
 
 
 def _is_image(leaf: Any) -> bool:

@@ -1,24 +1,93 @@
-"""Rule 2's place: the DynOPool stands behind the activation that follows the convolution.
+"""Where the DynOPools of the levels stand, and what becomes of each module.
 
-Or behind the norm, where no activation follows. What folds a norm into the convolution before it is
-not to meet a DynOPool between them: where a weight of the norm is negative, the maximum before it
-is not the one behind it. Norms hold none: others replace them, as by SyncBatchNorm.
+Rule 2's place is behind the activation that follows the convolution, or behind the norm, where no
+activation follows. What folds a norm into the convolution before it is not to meet a DynOPool
+between them: where a weight of the norm is negative, the maximum before it is not the one behind
+it. Norms hold none: others replace them, as by SyncBatchNorm.
 """
 
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from dataclasses import dataclass
+
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from .levels import Levels
 from .resolution import Step, Value
 from .trace import NORMS, POINTWISE, Tracer
 
 _ENDS = {'convolution', 'addmm', 'mm', 'cat', 'add', 'add_', 'mul', 'mul_'}
 
 
-def place_behind_activation(trace: Tracer, step: Step) -> tuple[str, str]:
-    """Where to pool after a strided convolution has lost its stride.
+@dataclass(frozen=True)
+class Change:
+    """What happens to one module.
 
-    Args:
-        step: the convolution.
+    Attributes:
+        module: its dotted name.
+        level: name of the level.
+        place: of the DynOPool: ``'before'`` or ``'behind'`` the module, or ``'instead'`` of it;
+            ``'mean'``: instead of an average; ``'gone'``: the module only loses its stride;
+            ``'follows'``: it resizes to what entered the DynOPool.
+        padding: with which the convolution keeps the size without its stride; None where it
+            keeps its stride, or is no strided convolution.
+    """
+
+    module: str
+    level: str
+    place: str
+    padding: tuple[int, ...] | None = None
+
+
+def module_changes(trace: Tracer, found: Levels, rule: str) -> list[Change]:
+    """What happens to the modules, in order of execution."""
+    changes: list[Change] = []
+    owners = {step: level for level in found.levels for step in level.steps + level.absorbed}
+    for step in trace.steps:
+        level = owners.get(step)
+        if level is None:
+            if step.module in found.follows:
+                changes.append(Change(step.module, found.follows[step.module].name, 'follows'))
+            continue
+        module, place, padding = step.module, rule, None
+        if rule == 'keep':
+            place = 'before'
+        elif step in level.absorbed:
+            place = 'gone'
+        elif step.kind != 'conv':
+            place = 'mean' if step.kind == 'mean' else 'instead'
+        elif rule == 'after':
+            place, module = _behind_activation(trace, step)
+        if rule != 'keep' and step.kind == 'conv':
+            padding = _same_padding(trace.network.get_submodule(step.module))
+            if module != step.module:
+                changes.append(Change(step.module, level.name, 'gone', padding))
+                padding = None
+        changes.append(Change(module, level.name, place, padding))
+    # Of a pooling that stands at several levels every call counts: it takes turns.
+    poolings = {step.module for step in owners if step.kind != 'conv'}
+    kinds = Counter(change.module for change in set(changes))
+    return [change for i, change in enumerate(changes) if change not in changes[:i]
+            or (change.module in poolings and kinds[change.module] > 1)]
+
+
+def _same_padding(conv: nn.Module) -> tuple[int, ...]:
+    """What a convolution lacks to keep the size at stride 1."""
+    assert isinstance(conv, nn.Conv2d)  # else it was refused
+    unstrided = copy.deepcopy(conv)
+    unstrided.stride = (1, 1)
+    size = [64 + d * k for k, d in zip(conv.kernel_size, conv.dilation)]
+    output = unstrided(torch.empty(1, conv.in_channels, *size, device='meta'))
+    lack = [n - m for n, m in zip(size, output.shape[2:])]
+    return tuple(p for n in reversed(lack) for p in (n // 2, n - n // 2)) if any(lack) else ()
+
+
+def _behind_activation(trace: Tracer, step: Step) -> tuple[str, str]:
+    """Where to pool after a strided convolution has lost its stride.
 
     Returns:
         ``('behind', module)`` or ``('before', module)``: the latter before the only layer that
@@ -30,16 +99,17 @@ def place_behind_activation(trace: Tracer, step: Step) -> tuple[str, str]:
         ops = {user.op for user in value.users}
         if len(used_in) > 1 or (ops & _ENDS and not _is_unit(trace, value)):
             break
-        unit = trace.results.get(next(iter(used_in))) if _is_leaf(
-            trace, next(iter(used_in))[0]) else None
+        (module, call), = used_in
+        unit = trace.results.get((module, call)) if _is_leaf(trace, module) else None
         if unit is None and not (len(value.users) == 1 and ops <= NORMS | POINTWISE):
             break
         after = unit or value.users[0]
         if after.resolution is None or after.resolution.find() is not step.target.find():
             break
-        module = next(iter(used_in))[0]
-        activated = not (ops & NORMS or _is_norm(trace, module))
-        if unit and isinstance(trace.network.get_submodule(module), _BatchNorm):
+        layer = trace.network.get_submodule(module)
+        is_norm = _is_leaf(trace, module) and 'Norm' in type(layer).__name__
+        activated = not (ops & NORMS or is_norm)
+        if unit and isinstance(layer, _BatchNorm):
             norm = module
         if unit and trace.calls[module] == 1:
             place = module
@@ -98,8 +168,3 @@ def _is_unit(trace: Tracer, value: Value) -> bool:
 
 def _is_leaf(trace: Tracer, module: str) -> bool:
     return not any(True for _ in trace.network.get_submodule(module).children())
-
-
-def _is_norm(trace: Tracer, module: str) -> bool:
-    kind = type(trace.network.get_submodule(module)).__name__
-    return _is_leaf(trace, module) and 'Norm' in kind

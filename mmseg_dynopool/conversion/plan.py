@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import fnmatch
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +16,10 @@ from mmseg_dynopool.costs.meta_copy import to_meta_copy
 from mmseg_dynopool.layers.dynopool import check_scale
 from mmseg_dynopool.layers.find import all_pools, check_takes_images, input_channels
 from mmseg_dynopool.layers.image import IMAGE, ImageResize
+from mmseg_dynopool.layers.options import by_instance
 
 from .levels import Level, Levels, Refusal, group_steps
-from .placement import norm_behind, place_behind_activation
+from .placement import Change, module_changes, norm_behind
 from .resolution import Resolution
 from .sizes import SizeChain
 from .trace import Tracer, traced_size
@@ -29,26 +28,6 @@ RULES = ('before', 'after', 'keep')
 MOST_MULTIPLE = 32
 KEPT_MULTIPLE = 2  # of cells, in front of a layer that keeps its stride
 Scale = float | Sequence[float]
-
-
-@dataclass(frozen=True)
-class Change:
-    """What happens to one module.
-
-    Attributes:
-        module: its dotted name.
-        level: name of the level.
-        place: of the DynOPool: ``'before'`` or ``'behind'`` the module, or ``'instead'`` of it;
-            ``'mean'``: instead of an average; ``'gone'``: the module only loses its stride;
-            ``'follows'``: it resizes to what entered the DynOPool.
-        padding: what the convolution needs to keep the size without its stride, see `pad`;
-            None where it keeps its stride, or is no strided convolution.
-    """
-
-    module: str
-    level: str
-    place: str
-    padding: tuple[int, ...] | None = None
 
 
 @dataclass
@@ -69,10 +48,8 @@ class ConversionPlan:
         frozen: levels at whose resolution a layer with frozen weights runs: they do not learn.
         reused: levels at which one tensor is pooled more than once.
         size_chain: how the levels' sizes follow from the image's; None if from more than that.
-        multiple: of pixels, to which the sides of the resized image are rounded; None where the
-            image has no scale.
-        norms: ``{norm: convolution}`` that a DynOPool stands between, so that the one must not be
-            folded into the other.
+        multiple: of pixels, to which the resized image's sides are rounded; None without one.
+        norms: ``{norm: convolution}`` that a DynOPool stands between: not to be folded.
 
     Examples:
         >>> from mmseg_dynopool.conversion import plan_conversion
@@ -99,14 +76,13 @@ class ConversionPlan:
 
     def __str__(self) -> str:
         rows = [('level', 'from stride', 'to stride', 'scale', 'DynOPool', 'module')]
-        if IMAGE in self.scales:
-            rows.append((IMAGE, '1', '1', ' x '.join(f'{s:.4g}' for s in self.scales[IMAGE]),
-                         'before', 'the network' if self.multiple == 1 else
-                         f'the network, to multiples of {self.multiple} pixels'))
+        scales = {name: '{:.4g} x {:.4g}'.format(*scale) for name, scale in self.scales.items()}
+        if IMAGE in scales:
+            rows.append((IMAGE, '1', '1', scales[IMAGE], 'before', 'the network' + (
+                f', to multiples of {self.multiple} pixels' if self.multiple != 1 else '')))
         for change in self.changes:
-            scale = ' x '.join(f'{s:.4g}' for s in self.scales[change.level])
-            rows.append((change.level, *self.strides[change.level], scale, change.place,
-                         change.module))
+            rows.append((change.level, *self.strides[change.level], scales[change.level],
+                         change.place, change.module))
         widths = [max(map(len, column)) for column in zip(*rows)]
         lines = ['  '.join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
                  for row in rows]
@@ -120,18 +96,9 @@ class ConversionPlan:
 
 def trace_network(model: nn.Module, in_channels: int | None, forward: Callable
                   ) -> tuple[Tracer, torch.Tensor]:
-    """Run a copy of the network on the meta device and record its resolutions.
-
-    Returns:
-        The trace, and the image.
-
-    Raises:
-        ValueError: it cannot run there, or is converted already, or lies on several devices.
-    """
-    _check_model(model, in_channels)
-    channels = input_channels(model) if in_channels is None else in_channels
+    """Run a copy of the network on the meta device; the trace of its resolutions, and the image."""
+    image = _meta_image(model, in_channels)
     trace = Tracer(to_meta_copy(model, strip=False))
-    image = torch.empty(1, channels, *traced_size(model), device='meta')
     try:
         trace.run(image, forward)
     except Exception as error:  # from any network, of any type
@@ -150,12 +117,8 @@ def trace_network(model: nn.Module, in_channels: int | None, forward: Callable
 
 def plan_image(model: nn.Module, scale: Scale | Mapping[str, Scale] | None, multiple: int | None,
                in_channels: int | None, forward: Callable) -> tuple[ConversionPlan, torch.Tensor]:
-    """The plan of a network whose image alone gets a scale, and the image of its trial.
-
-    Raises:
-        ValueError: it holds a DynOPool already, or does not run.
-    """
-    _check_model(model, in_channels)
+    """The plan of a network whose image alone gets a scale, and the image of its trial."""
+    image = _meta_image(model, in_channels)
     network = to_meta_copy(model)
     heights: list[int] = []
     weighted: list[str] = []
@@ -165,14 +128,13 @@ def plan_image(model: nn.Module, scale: Scale | Mapping[str, Scale] | None, mult
         if _strides(module):
             module.register_forward_hook(
                 lambda module, args, output: heights.append(output.shape[-2]))
-    image = torch.empty(1, in_channels or input_channels(model), *traced_size(model), device='meta')
-    with torch.no_grad():
-        try:
+    try:
+        with torch.no_grad():
             outputs = forward(network, image)
-        except Exception as error:  # from any network, of any type
-            raise ValueError(f'{type(model).__name__} does not run on an image of '
-                             f'{image.shape[2]} x {image.shape[3]}, so its size cannot be learned '
-                             f'({type(error).__name__}: {error})') from error
+    except Exception as error:  # from any network, of any type
+        raise ValueError(f'{type(model).__name__} does not run on an image of '
+                         f'{image.shape[2]} x {image.shape[3]}, so its size cannot be learned '
+                         f'({type(error).__name__}: {error})') from error
     # Some reduce by other means than modules; a single row is a summary.
     heights += [leaf.shape[2] for leaf in tree_leaves(outputs)
                 if isinstance(leaf, torch.Tensor) and leaf.dim() == 4 and leaf.shape[2] > 1]
@@ -186,14 +148,9 @@ def plan_image(model: nn.Module, scale: Scale | Mapping[str, Scale] | None, mult
 
 
 def make_plan(model: nn.Module, trace: Tracer, rule: str, merge: bool, skip: Sequence[str],
-              scale: Scale | Mapping[str, Scale] | None, image: bool = False,
-              multiple: int | None = None) -> ConversionPlan:
-    """The plan for ``model``, whose copy was traced, before any trial.
-
-    Raises:
-        ValueError: a pattern of ``skip`` matches nothing, there is nothing to convert, or
-            ``scale`` names unknown levels.
-    """
+              scale: Scale | Mapping[str, Scale] | None, image: bool, multiple: int | None
+              ) -> ConversionPlan:
+    """The plan for ``model``, whose copy was traced, before any trial."""
     found = group_steps(trace, merge, _skipping(trace, skip), image)
     plan = ConversionPlan(rule, left=found.left, refusals=found.refusals)
     if image:
@@ -210,7 +167,7 @@ def make_plan(model: nn.Module, trace: Tracer, rule: str, merge: bool, skip: Seq
     plan.scales = _scales(scale, plan.stock_scales)
     if found.refusals:
         return plan
-    plan.changes = _changes(trace, found, rule)
+    plan.changes = module_changes(trace, found, rule)
     plan.norms = {norm: change.module for change in plan.changes if change.place == 'behind'
                   and (norm := norm_behind(trace, change.module))}
     frozen = {resolution.find() for name, resolution in trace.convolutions
@@ -227,11 +184,11 @@ def make_plan(model: nn.Module, trace: Tracer, rule: str, merge: bool, skip: Seq
     return plan
 
 
-def _check_model(model: nn.Module, in_channels: int | None) -> None:
+def _meta_image(model: nn.Module, in_channels: int | None) -> torch.Tensor:
+    """The image to run a network on, after a check of both."""
     if not isinstance(model, nn.Module):
         raise ValueError(f'model must be an nn.Module, got {type(model).__name__}')
-    if in_channels is not None and not (type(in_channels) is int and in_channels >= 1):
-        raise ValueError(f'in_channels must be a whole number >= 1, got {in_channels!r}')
+    channels = input_channels(model, in_channels)
     check_takes_images(model)
     pools = all_pools(model)
     if pools:
@@ -241,6 +198,7 @@ def _check_model(model: nn.Module, in_channels: int | None) -> None:
     if len(devices) > 1:
         raise ValueError(f'the network lies on several devices, {sorted(map(str, devices))}; '
                          'convert it before it is distributed')
+    return torch.empty(1, channels, *traced_size(model), device='meta')
 
 
 def _strides(module: nn.Module) -> bool:
@@ -252,12 +210,13 @@ def _strides(module: nn.Module) -> bool:
 
 
 def _stride_in_front(trace: Tracer, found: Levels) -> int:
-    """The strides that stay in front of the first levels; of the network, where there are none."""
+    """The strides that stay in front of the first levels, or where there are none of them all."""
     in_front = {level.source.find() for level in found.levels
-                if not found.above.get(level.source.find())} or {
-        step.target.find() for step in trace.steps
-        if step.reduces and step.module in found.left and step.target.find() in {
-            resolution.find() for resolution in trace.alive}}
+                if not found.above.get(level.source.find())}
+    if not in_front:
+        alive = {resolution.find() for resolution in trace.alive}
+        in_front = {step.ends[1] for step in trace.steps
+                    if step.reduces and step.module in found.left and step.ends[1] in alive}
     strides = [round(max(a / b for a, b in zip(trace.image.size, resolution.size)))
                for resolution in in_front]
     return min(max(strides, default=1), MOST_MULTIPLE)
@@ -287,70 +246,14 @@ def _stride(trace: Tracer, resolution: Resolution) -> str:
 
 def _scales(scale: Scale | Mapping[str, Scale] | None, stock: Mapping[str, tuple[float, float]]
             ) -> dict[str, tuple[float, float]]:
-    if isinstance(scale, Mapping):
-        unknown = sorted(set(scale) - set(stock))
-        if unknown:
-            raise ValueError(f'scale names unknown levels {unknown}; there are {list(stock)}')
-        given = scale
-    else:  # a plain scale is not the image's
-        given = {} if scale is None else {name: scale for name in stock if name != IMAGE}
+    given = by_instance('scale', scale, list(stock), 'levels')
     scales = {}
     for name in stock:
         try:
-            scales[name] = check_scale(given.get(name, stock[name]), (0.0, math.inf))
+            scales[name] = check_scale(given.get(name, stock[name]))
         except ValueError as error:
             raise ValueError(f'options of {name}: {error}') from error
     return scales
-
-
-def _changes(trace: Tracer, found: Levels, rule: str) -> list[Change]:
-    changes: list[Change] = []
-
-    def add(module: str, level: Level, place: str, padding: tuple[int, ...] | None = None) -> None:
-        changes.append(Change(module, level.name, place, padding))
-
-    owners = {step: level for level in found.levels for step in level.steps + level.absorbed}
-    for step in trace.steps:
-        level = owners.get(step)
-        if level is None:
-            if step.module in found.follows:
-                add(step.module, found.follows[step.module], 'follows')
-        elif rule == 'keep':
-            add(step.module, level, 'before')
-        elif step.kind != 'conv':
-            place = 'gone' if step in level.absorbed else (
-                'mean' if step.kind == 'mean' else 'instead')
-            add(step.module, level, place)
-        else:
-            conv = trace.network.get_submodule(step.module)
-            assert isinstance(conv, nn.Conv2d)  # else it was refused
-            padding = _same_padding(conv)
-            if rule == 'before' and step not in level.absorbed:
-                add(step.module, level, 'before', padding)
-                continue
-            place, module = ('gone', '') if step in level.absorbed else place_behind_activation(
-                trace, step)
-            if (place, module) == ('behind', step.module):
-                add(step.module, level, 'behind', padding)
-            else:
-                add(step.module, level, 'gone', padding)
-                if module:
-                    add(module, level, place)
-    # Of a pooling that stands at several levels every call counts: it takes turns.
-    poolings = {step.module for step in owners if step.kind != 'conv'}
-    kinds = Counter(change.module for change in set(changes))
-    return [change for i, change in enumerate(changes) if change not in changes[:i]
-            or (change.module in poolings and kinds[change.module] > 1)]
-
-
-def _same_padding(conv: nn.Conv2d) -> tuple[int, ...]:
-    """What a convolution lacks to keep the size at stride 1."""
-    unstrided = copy.deepcopy(conv)
-    unstrided.stride = (1, 1)
-    size = [64 + d * k for k, d in zip(conv.kernel_size, conv.dilation)]
-    output = unstrided(torch.empty(1, conv.in_channels, *size, device='meta'))
-    lack = [n - m for n, m in zip(size, output.shape[2:])]
-    return tuple(p for n in reversed(lack) for p in (n // 2, n - n // 2)) if any(lack) else ()
 
 
 def _is_frozen(module: nn.Module) -> bool:

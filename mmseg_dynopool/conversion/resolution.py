@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 # Kernel, stride, padding and dilation, of height and width each, and ceil_mode.
 Window = tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int], bool]
@@ -11,13 +13,15 @@ Window = tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int
 class Resolution:
     """All tensors of one height and width, whatever the scales. Those that turn out equal unite.
 
-    Args:
-        size: ``(H, W)`` at the traced image size.
+    ``size`` is ``(H, W)`` at the traced image size.
     """
 
     def __init__(self, size: tuple[int, int]):
         self.size = size
         self._united: Resolution | None = None
+
+    def __str__(self) -> str:
+        return '{} x {}'.format(*self.size)
 
     def find(self) -> Resolution:
         """The one that stands for all that were united with it."""
@@ -34,6 +38,33 @@ class Resolution:
     @property
     def pixels(self) -> int:
         return self.size[0] * self.size[1]
+
+
+class LevelName(NamedTuple):
+    """A level's total strides in the stock network, and its number among those of equal strides.
+
+    Example:
+        >>> str(LevelName((4, 2), 2))
+        'stride4x2_2'
+        >>> LevelName.parse('stride8')
+        LevelName(strides=(8, 8), number=1)
+    """
+
+    strides: tuple[int, int]
+    number: int = 1
+
+    def __str__(self) -> str:
+        strides = 'x'.join(map(str, dict.fromkeys(self.strides)))
+        return f'stride{strides}' + (f'_{self.number}' if self.number > 1 else '')
+
+    @classmethod
+    def parse(cls, name: str) -> LevelName | None:
+        """None where it is no name of a level."""
+        found = re.fullmatch(r'stride(\d+)(?:x(\d+))?(?:_(\d+))?', name)
+        if found is None:
+            return None
+        height, width, number = found.groups()
+        return cls((int(height), int(width or height)), int(number or 1))
 
 
 @dataclass(eq=False)
@@ -62,8 +93,7 @@ class Value:
         resolution: None where it has no height and width, or they are not known.
         ancestors: the resolutions of what it was computed from, by size.
         lost: where its resolution was lost, if it was.
-        module, call: what computed it: the module's name and the number of its call.
-        op: the operator.
+        module, call, op: what computed it: the module, the number of its call, the operator.
         users: the values computed from it.
     """
 
@@ -84,8 +114,7 @@ class Step:
         kind: ``'conv'``, ``'max'``, ``'mean'`` (strided); ``'margin'`` (stride 1, unpadded);
             ``'factor'`` (resizing by a fixed factor, transposed convolutions, too) or ``'follow'``
             (resizing to a given size).
-        window: ``(kernel, stride, padding, dilation, ceil_mode)`` of a convolution or pooling.
-        input, output: what went in and came out.
+        window: of a convolution or pooling.
     """
 
     kind: str
@@ -96,6 +125,11 @@ class Step:
     window: Window | None
     input: Value
     output: Value
+
+    @property
+    def ends(self) -> tuple[Resolution, Resolution]:
+        """``source`` and ``target`` as they are united by now."""
+        return self.source.find(), self.target.find()
 
     @property
     def ratio(self) -> tuple[float, float]:

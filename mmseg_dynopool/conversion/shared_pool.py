@@ -24,8 +24,7 @@ class SharedPool:
 
     Attributes:
         entered: ``(H, W)`` of what was last pooled.
-        stays: whether nothing is resized in this forward pass, as at the start in front of layers
-            that keep their strides.
+        stays: whether no pooling of the network resizes anything in this forward pass.
     """
 
     def __init__(self, pools: Mapping[str, ResizingPool], name: str, reused: bool = False):

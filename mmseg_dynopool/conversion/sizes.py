@@ -29,31 +29,34 @@ class SizeChain:
     multiple: int = 1
 
     @classmethod
-    def of(cls, trace: Tracer, found: Levels, kept: int | None = None) -> SizeChain | None:
+    def of(cls, trace: Tracer, found: Levels, kept: int | None) -> SizeChain | None:
         """None where a level's size depends on more, such as an interpolation to a given size.
 
         ``kept`` is the multiple of levels in front of layers that keep their strides.
         """
-        pooled = {step: level for level in found.levels for step in level.steps}
+        pooled = {step: level.name for level in found.levels for step in level.steps}
         absorbed = {step for level in found.levels for step in level.absorbed}
         # Of resolutions, and of steps whose level stands in front of them.
         numbers: dict[Resolution | Step, int] = {trace.image.find(): _IMAGE}
         links: list[tuple[int, int, str | Window | None]] = []
+
+        def link(target: Resolution | Step, start: int, rule: str | Window | None) -> int:
+            numbers[target] = len(numbers)
+            links.append((numbers[target], start, rule))
+            return numbers[target]
+
         for step in trace.steps:
-            source, target = step.source.find(), step.target.find()
-            if source not in numbers or target in numbers or not (step.reduces or step.window):
-                continue
-            if step.kind == 'factor':
+            source, target = step.ends
+            if source not in numbers or target in numbers or not step.window or (
+                    step.kind == 'factor'):
                 continue
             start = numbers[source]
-            if kept and step in pooled:
-                numbers[step] = len(numbers)
-                links.append((numbers[step], start, pooled[step].name))
-                start = numbers[step]
-            numbers[target] = len(numbers)
-            rule = (pooled[step].name if step in pooled and not kept else
-                    None if step in absorbed else step.window)
-            links.append((numbers[target], start, rule))
+            if step in pooled and kept:
+                link(target, link(step, start, pooled[step]), step.window)
+            elif step in pooled:
+                link(target, start, pooled[step])
+            else:
+                link(target, start, None if step in absorbed else step.window)
         named = {rule for _, _, rule in links}
         return cls(tuple(links), kept or 1) if all(
             level.name in named for level in found.levels) else None
@@ -67,20 +70,18 @@ class SizeChain:
             if isinstance(rule, str):
                 levels[rule] = known[target] = aligned_size(
                     known[source], alphas[rule], self.multiple)
+            elif rule is None:
+                known[target] = known[source]
             else:
-                known[target] = known[source] if rule is None else _slid(known[source], rule)
+                kernel, stride, padding, dilation, up = rule
+                height, width = (_positions(*axis, up) for axis in zip(
+                    known[source], kernel, stride, padding, dilation))
+                known[target] = height, width
         return levels
 
 
-def _slid(size: tuple[int, int], window: Window) -> tuple[int, int]:
-    """Size of what a window slides over ``size``."""
-    kernel, stride, padding, dilation, up = window
-    height, width = (_positions(*axis, up)
-                     for axis in zip(size, kernel, stride, padding, dilation))
-    return height, width
-
-
 def _positions(n: int, kernel: int, stride: int, padding: int, dilation: int, up: bool) -> int:
+    """Of a window that slides over ``n`` pixels."""
     free = n + 2 * padding - dilation * (kernel - 1) - 1
     if not up:
         return free // stride + 1

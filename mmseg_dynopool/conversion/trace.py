@@ -38,14 +38,9 @@ POINTWISE = {'relu', 'relu_', 'hardtanh', 'hardtanh_', 'silu', 'silu_', 'gelu', 
 
 def traced_size(model: nn.Module) -> tuple[int, int]:
     """The image size to trace at: a multiple of 64 and of every stride."""
-    strides = [s for module in model.modules() for s in _as_tuple(getattr(module, 'stride', 1))
-               if isinstance(s, int) and s > 0]
-    unit = lcm(64, *(s for s in strides if s <= 32))
+    strides = tree_leaves([getattr(module, 'stride', 1) for module in model.modules()])
+    unit = lcm(64, *(s for s in strides if isinstance(s, int) and 0 < s <= 32))
     return 11 * unit, 13 * unit
-
-
-def _as_tuple(value: Any) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, (tuple, list)) else (value, )
 
 
 class Tracer(TorchDispatchMode):
@@ -63,9 +58,7 @@ class Tracer(TorchDispatchMode):
         alive: resolutions that something is made of: outputs, steps, heads.
         outputs: those of the network that are tensors.
         unknown: modules that convolve or pool what does not come from the image, as far as known.
-        at: the module that runs, after an error the one it occurred in.
-        results: the output ``(module, call)`` gave, if it is a tensor.
-        inputs: the first argument ``(module, call)`` got, if it is a tensor.
+        results, inputs: the output and the first argument of each ``(module, call)``, if tensors.
         calls: how often each module ran.
     """
 
@@ -88,11 +81,14 @@ class Tracer(TorchDispatchMode):
         for name, module in network.named_modules():
             if isinstance(module, torch.jit.ScriptModule):  # it takes no hooks
                 continue
-            module.register_forward_pre_hook(self._enter(name))
-            module.register_forward_hook(self._leave(name))
+            # Functions, which copies of a module share; a method would be copied with all of this.
+            module.register_forward_pre_hook(
+                lambda module, args, name=name: self._enter(name, args))
+            module.register_forward_hook(lambda module, args, output: self._leave(output))
 
     @property
     def at(self) -> str:
+        """The module that runs, after an error the one it occurred in."""
         return self._stack[-1][0]
 
     def run(self, image: Tensor, forward: Callable) -> None:
@@ -103,12 +99,8 @@ class Tracer(TorchDispatchMode):
         self._keep(image, self.pixels)
         with torch.no_grad(), self:
             outputs = forward(self.network, image)
-        for tensor in tree_leaves(outputs):
-            if isinstance(tensor, Tensor) and id(tensor) in self._values:
-                self.outputs.append(self._values[id(tensor)])
-        for value in self.outputs:
-            if value.resolution is not None:
-                self.alive.append(value.resolution)
+        self.outputs = self._values_of(outputs)
+        self.alive += [v.resolution for v in self.outputs if v.resolution is not None]
 
     def pixel_values(self) -> set[Value]:
         """The image and what is made of it without weights, such as a padded one."""
@@ -126,8 +118,7 @@ class Tracer(TorchDispatchMode):
                            args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
                            ) -> Any:
         output = run_on_meta(func, args, kwargs)
-        inputs = [self._values[id(t)] for t in tree_leaves((args, kwargs))
-                  if isinstance(t, Tensor) and id(t) in self._values]
+        inputs = self._values_of((args, kwargs))
         op = func._overloadpacket.__name__
         if not inputs and (op in _POOLINGS or op == 'convolution'):
             self.unknown.append(self.at)
@@ -136,11 +127,15 @@ class Tracer(TorchDispatchMode):
             if op in _POOLINGS or op in NORMS:
                 tensors = tensors[:1]  # not indices or statistics
             for tensor in tensors:
-                self._record(op, tensor, inputs, args, kwargs)
+                self._record(op, tensor, inputs, args, kwargs or {})
         return output
 
+    def _values_of(self, tensors: Any) -> list[Value]:
+        return [self._values[id(t)] for t in tree_leaves(tensors)
+                if isinstance(t, Tensor) and id(t) in self._values]
+
     def _record(self, op: str, tensor: Tensor, inputs: list[Value], args: tuple[Any, ...],
-                kwargs: dict[str, Any] | None) -> None:
+                kwargs: dict[str, Any]) -> None:
         module, call = self._stack[-1]
         ancestors: dict[tuple[int, int], Resolution] = {}
         for value in inputs:
@@ -149,8 +144,9 @@ class Tracer(TorchDispatchMode):
         for source in inputs:
             source.users.append(value)
         if op in _WEIGHTED:
-            for change in (change for source in inputs for change in source.lost):
-                change.weighted = True
+            for source in inputs:
+                for change in source.lost:
+                    change.weighted = True
         if tensor.dim() == 4 and args and isinstance(args[0], Tensor) and (
                 op in _POOLINGS or op == 'convolution' or 'upsample' in op):
             value.resolution = self._step(op, tensor, inputs[0], value, args, kwargs)
@@ -164,7 +160,7 @@ class Tracer(TorchDispatchMode):
         self._keep(tensor, value)
 
     def _step(self, op: str, tensor: Tensor, source: Value, value: Value, args: tuple[Any, ...],
-              kwargs: dict[str, Any] | None) -> Resolution | None:
+              kwargs: dict[str, Any]) -> Resolution | None:
         """Resolution of the output of an operator that can change it."""
         size = tensor.shape[2], tensor.shape[3]
         if source.resolution is None or source.resolution.size == size:
@@ -186,15 +182,14 @@ class Tracer(TorchDispatchMode):
             kind = 'factor' if transposed else 'conv' if max(stride) > 1 else 'margin'
             window = (tuple(kernel), _pair(stride), _pair(padding), _pair(dilation), False)
         else:
-            window = _pooling_window(op, args, kwargs or {})
+            window = _pooling_window(op, args, kwargs)
             kind = _POOLINGS[op] if max(window[1]) > 1 else 'margin'
-        grows = kind in ('factor', 'follow')
-        target = source.ancestors.get(size) if grows else None
-        step = Step(kind, value.module, value.call, source.resolution,
-                    target or Resolution(size), window, source, value)
-        self.steps.append(step)
+        target = source.ancestors.get(size) if kind in ('factor', 'follow') else None
+        target = target or Resolution(size)
+        self.steps.append(Step(kind, value.module, value.call, source.resolution, target, window,
+                               source, value))
         self.alive.append(source.resolution)
-        return step.target
+        return target
 
     def _match(self, op: str, tensor: Tensor, inputs: list[Value], value: Value) -> None:
         """Set the resolution of the output of any other operator: that of an input, by size."""
@@ -239,30 +234,22 @@ class Tracer(TorchDispatchMode):
         self._kept.append(tensor)
         self._values[id(tensor)] = value
 
-    def _enter(self, name: str) -> Callable[..., None]:
+    def _enter(self, name: str, args: tuple[Any, ...]) -> None:
+        self.calls[name] += 1
+        self._stack.append((name, self.calls[name]))
+        if args and id(args[0]) in self._values:
+            self.inputs[self._stack[-1]] = self._values[id(args[0])]
 
-        def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
-            self.calls[name] += 1
-            self._stack.append((name, self.calls[name]))
-            if args and id(args[0]) in self._values:
-                self.inputs[self._stack[-1]] = self._values[id(args[0])]
-
-        return hook
-
-    def _leave(self, name: str) -> Callable[..., None]:
-
-        def hook(module: nn.Module, args: object, output: object) -> None:
-            place = self._stack.pop()
-            if isinstance(output, Tensor) and id(output) in self._values:
-                self.results[place] = self._values[id(output)]
-
-        return hook
+    def _leave(self, output: object) -> None:
+        place = self._stack.pop()
+        if isinstance(output, Tensor) and id(output) in self._values:
+            self.results[place] = self._values[id(output)]
 
 
 def _pooling_window(op: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Window:
-    names: tuple[str, ...] = ('kernel_size', 'stride', 'padding', 'dilation', 'ceil_mode')
+    names = ['kernel_size', 'stride', 'padding', 'dilation', 'ceil_mode']
     if op == 'avg_pool2d':
-        names = ('kernel_size', 'stride', 'padding', 'ceil_mode')
+        names.remove('dilation')
     given = dict(zip(names, args[1:])) | kwargs
     kernel = _pair(given['kernel_size'])
     return (kernel, _pair(given.get('stride') or kernel), _pair(given.get('padding', 0)),

@@ -23,14 +23,10 @@ _MEND = 'skip the strided layers above it, or convert a part of the network'
 
 
 class Trial:
-    """Runs a network on the meta device as it is, and again when it is converted.
+    """Runs a copy on the meta device as it is, and again when it is converted.
 
-    Args:
-        network: the copy that is to be converted, as it is.
-        plan: of the conversion. Gets the refusals and notes, and loses a size chain that is
-            wrong.
-        image: on the meta device; its sides are multiples of every stride.
-        forward: runs the copy.
+    The plan gets refusals and notes, and loses a size chain that is wrong. The sides of the image
+    are multiples of every stride.
     """
 
     def __init__(self, network: nn.Module, plan: ConversionPlan, image: Tensor,
@@ -48,11 +44,7 @@ class Trial:
             self._stock_odd = None
 
     def run(self) -> bool:
-        """All trials of the converted copy, whose scales are constants.
-
-        Returns:
-            Whether images whose sides are odd multiples are what it does not take.
-        """
+        """Try the converted copy; whether images of odd multiples are what it does not take."""
         self._running = note_running(self._network)
         self._pooled: dict[str, tuple[int, int]] = {}
         self._pools = cast(Mapping[str, FixedDynOPool], self._network.dynopools)
@@ -86,12 +78,11 @@ class Trial:
             self._set_scales({name: [min(1.0, s * generator.uniform(0.7, 1.4)) for s in scale]
                               for name, scale in self._plan.stock_scales.items()})
             shapes = self._try(self._whole, 'at other scales')
-            if shapes is None:
-                return False
-            if not self._fit(shapes):
+            if shapes is not None and not self._fit(shapes):
                 self._refuse(f'at other scales its outputs have {_sizes(shapes)}, the stock '
                              f'network\'s {_sizes(self._stock)}')
-                return False
+            if self._plan.refusals:
+                break
         return False
 
     def _at_an_odd_multiple(self) -> bool:
@@ -128,12 +119,14 @@ class Trial:
 
     def _fit(self, shapes: _Shapes) -> bool:
         """Whether nothing but height and width changed, and a map of the image's size is one."""
-        size, expected = tuple(self._whole.shape[2:]), self._stock
-        return len(shapes) == len(expected) and all(
-            len(a) == len(b) and a[:2] == b[:2] and (b[2:] != size or a[2:] == size)
-            if len(b) == 4 else len(a) == len(b) and a[:1] == b[:1] and (
-                len(b) != 3 or b[1:] != size or a[1:] == size)
-            for a, b in zip(shapes, expected))
+        size = tuple(self._whole.shape[2:])
+
+        def fits(shape: tuple[int, ...], stock: tuple[int, ...]) -> bool:
+            fixed = 2 if len(stock) == 4 else 1  # before height and width
+            return len(shape) == len(stock) and shape[:fixed] == stock[:fixed] and (
+                stock[fixed:] != size or shape[fixed:] == size)
+
+        return len(shapes) == len(self._stock) and all(map(fits, shapes, self._stock))
 
     def _refuse(self, reason: str, module: str = '') -> None:
         self._plan.refusals.append(Refusal(module, reason, _MEND))

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx import Proxy
 
-from mmseg_dynopool.ops.queries import equal_sizes
+from mmseg_dynopool.ops.size import resize
 
 from .shared_pool import CallOrder, SharedPool
 
@@ -83,12 +83,7 @@ def pool_around(module: nn.Module, **state: Any) -> None:
 
 
 class PooledModule(Variant):
-    """A module with a DynOPool before or behind it, and padding that keeps the size.
-
-    Attributes:
-        pool_before, pool_behind: a `SharedPool` or None.
-        same_padding: for `torch.nn.functional.pad`, or ``()``.
-    """
+    """A module with a DynOPool before or behind it, and padding that keeps the size."""
 
     prefix = 'Pooled'
     pool_before: SharedPool | None = None
@@ -126,15 +121,10 @@ class PooledConv(PooledModule):
 
 
 class DynOPooling(Variant):
-    """A pooling module that is a DynOPool now.
-
-    Attributes:
-        turns: the `SharedPool` of each of its calls; None where the pooling is gone.
-        reduce: ``'max'`` or ``'mean'``.
-    """
+    """A pooling module that is a DynOPool now."""
 
     prefix = 'DynO'
-    turns: CallOrder
+    turns: CallOrder  # of its poolings; None where that is gone
     reduce: str
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
@@ -156,11 +146,7 @@ class ResizedPooling(DynOPooling):
 
 
 class Following(Variant):
-    """A module of a fixed factor that now leads to the size from which a DynOPool started.
-
-    Attributes:
-        back_to: the `SharedPool`.
-    """
+    """A module of a fixed factor that now leads to the size from which a DynOPool started."""
 
     prefix = 'Following'
     back_to: SharedPool
@@ -178,9 +164,6 @@ class Following(Variant):
         if size is None or self.back_to.stays:  # nothing was pooled yet, or resized
             return super().forward(*args, **kwargs)
         if isinstance(self, nn.ConvTranspose2d):
-            output = super().forward(*args, **kwargs)
-            if equal_sizes((output.shape[-2], output.shape[-1]), size):
-                return output
-            return F.interpolate(output, size, mode='bilinear', align_corners=False)
+            return resize(super().forward(*args, **kwargs), size)
         align = self.align_corners if self.mode in ('linear', 'bilinear', 'bicubic') else None
         return F.interpolate(args[0], size, mode=self.mode, align_corners=align)

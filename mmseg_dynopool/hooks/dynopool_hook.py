@@ -15,10 +15,11 @@ from torch.utils.hooks import RemovableHandle
 from mmseg_dynopool.costs import ComplexityModel, Cost
 from mmseg_dynopool.costs.options import CostOptions
 from mmseg_dynopool.layers import ImageResize, learned_pools
+from mmseg_dynopool.layers.find import check_channels
 from mmseg_dynopool.learning import BudgetKeeper, ScaleLearner, TwoPasses, add_cost_gradient
 from mmseg_dynopool.learning.cost_gradient import PAPER_WEIGHT
 from mmseg_dynopool.learning.learner import check_options, has_own_gradient
-from mmseg_dynopool.models.whole_network import check_channels, find_function, unwrap
+from mmseg_dynopool.models.whole_network import find_function, unwrap
 
 from .kept_checkpoints import KeptCheckpoints
 from .runner import (

@@ -13,11 +13,10 @@ class DynOPoolConv2d(nn.Conv2d):
 
     The weight has the shape and the name of the strided convolution's, whose checkpoints load.
 
-    Branches that must agree in resolution share one pooling. It is registered by one module, its
-    owner, so that ``state_dict``, optimizers and moving averages see each alpha once; the others
-    hold it with ``shared=True``, as an attribute that is no submodule: mmengine refuses parameters
-    that are registered twice ("appear in more than one parameter group"). ``copy.deepcopy`` and
-    pickling of the whole network keep the sharing.
+    Branches that must agree in resolution share one pooling. One module registers it, so that
+    ``state_dict``, optimizers and moving averages see each alpha once; the others hold it with
+    ``shared=True``, as an attribute that is no submodule. ``copy.deepcopy`` and pickling of the
+    whole network keep the sharing.
 
     Args:
         pool: a [`ResizingPool`][mmseg_dynopool.layers.ResizingPool], such as a `DynOPool`.

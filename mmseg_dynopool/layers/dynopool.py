@@ -1,5 +1,6 @@
 """DynOPool as a module: with a learned scale, and with a constant one."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmseg_dynopool.ops import dynopool2d
-from mmseg_dynopool.ops.anchor import check_anchor
+from mmseg_dynopool.ops.pooling import check_anchor
 from mmseg_dynopool.ops.size import is_number
 
 from .pool import ResizingPool
@@ -94,7 +95,7 @@ class DynOPool(ResizingPool):
                 input: Tensor,
                 output_size: Sequence[int] | None = None,
                 reduce: str = 'max') -> Tensor:
-        """Pool ``input`` of shape ``(N, C, H_in, W_in)`` to ``(N, C, H_out, W_out)``.
+        """Pool ``(N, C, H_in, W_in)`` to ``(N, C, H_out, W_out)``.
 
         Args:
             input: floating point tensor.
@@ -103,8 +104,7 @@ class DynOPool(ResizingPool):
         """
         # A learner moves the scales itself; zeros are for DDP, which waits for each gradient.
         anchor = self.anchor if self.trial_alpha is None else 'none'
-        return dynopool2d(input, self.bounded_alpha(), output_size, anchor, self.window,
-                          reduce)
+        return dynopool2d(input, self.bounded_alpha(), output_size, anchor, self.window, reduce)
 
     def extra_repr(self) -> str:
         return (f'initial_scale={self.initial_scale}, bounds={self.bounds}, '
@@ -114,12 +114,10 @@ class DynOPool(ResizingPool):
 class FixedDynOPool(ResizingPool):
     """A [`DynOPool`][mmseg_dynopool.layers.DynOPool] of constant scale: no parameter.
 
-    Same outputs, bit for bit, the same gradient of the input, and nothing read from a device. So
-    a network can be exported with it, whatever the size of its input.
-
-    A ``state_dict`` holds the scale as it holds a learned one: frozen weights load at their scales,
-    a learned network's at the learned ones. Weights without it, a stock network's, leave the scale
-    as it is. There are no bounds: where training may leave an alpha beyond, save it projected.
+    Same outputs, bit for bit, the same gradient of the input, and nothing read from a device: it
+    can be exported for any size of its input. A ``state_dict`` holds the scale as it holds a
+    learned one; weights without it, a stock network's, leave the scale as it is. There are no
+    bounds: where training may leave an alpha beyond, save it projected.
 
     Args:
         scale: scale factor, one number or ``(scale_h, scale_w)``.
@@ -142,9 +140,8 @@ class FixedDynOPool(ResizingPool):
 
     def __init__(self, scale: float | Sequence[float] = 0.5):
         super().__init__()
-        unbounded = DynOPool(scale, bounds=(1e-9, 1e9))
-        self.initial_scale = unbounded.initial_scale
-        self._alpha: tuple[float, float] = unbounded.read_alpha()  # rounded as a learned one is
+        self.initial_scale = check_scale(scale)
+        self.set_scale_(self.initial_scale)
 
     @classmethod
     def at_alpha(cls, alpha: Sequence[float]) -> 'FixedDynOPool':
@@ -163,7 +160,11 @@ class FixedDynOPool(ResizingPool):
         return fixed
 
     def set_alpha_(self, alpha: Sequence[float] | Tensor) -> None:
-        self._alpha = float(alpha[0]), float(alpha[1])
+        self._alpha: tuple[float, float] = float(alpha[0]), float(alpha[1])
+
+    def set_scale_(self, scale: float | Sequence[float]) -> None:
+        """Give it another scale; alpha is rounded as a learned one is."""
+        self.set_alpha_(torch.tensor([1 / s for s in check_scale(scale)], device='cpu'))
 
     @property
     def alpha(self) -> Tensor:
@@ -181,11 +182,9 @@ class FixedDynOPool(ResizingPool):
         super()._save_to_state_dict(destination, prefix, keep_vars)
         destination[f'{prefix}alpha'] = self.alpha
 
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, local_metadata: Any,
-                              strict: bool, missing_keys: list[str], unexpected_keys: list[str],
-                              error_msgs: list[str]) -> None:
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys,
-                                      unexpected_keys, error_msgs)
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        *_, unexpected_keys, error_msgs = args
         key = f'{prefix}alpha'
         if key not in state_dict:
             return
@@ -197,10 +196,6 @@ class FixedDynOPool(ResizingPool):
         else:
             error_msgs.append(f'{key} must be (alpha_h, alpha_w), positive and finite, got '
                               f'{alpha}; load another checkpoint')
-
-    def set_scale_(self, scale: float | Sequence[float]) -> None:
-        """Give it another scale, as at construction."""
-        self.set_alpha_(FixedDynOPool(scale).read_alpha())
 
     def bounded_alpha(self) -> Tensor:
         return torch.tensor(self._alpha)
@@ -215,10 +210,7 @@ class FixedDynOPool(ResizingPool):
                 input: Tensor,
                 output_size: Sequence[int] | None = None,
                 reduce: str = 'max') -> Tensor:
-        """Pool ``input`` of shape ``(N, C, H_in, W_in)`` to ``(N, C, H_out, W_out)``.
-
-        The arguments are those of `DynOPool.forward`.
-        """
+        """As `DynOPool.forward`."""
         return dynopool2d(input, self._alpha, output_size, reduce=reduce)
 
     def extra_repr(self) -> str:
@@ -226,11 +218,7 @@ class FixedDynOPool(ResizingPool):
 
 
 def check_bounds(bounds: Sequence[float]) -> tuple[float, float]:
-    """Check ``(lowest, highest)`` scale.
-
-    Raises:
-        ValueError: they are malformed.
-    """
+    """The pair ``(lowest, highest)`` scale; a ValueError where it is none."""
     pair = tuple(bounds) if isinstance(bounds, Sequence) else ()
     if len(pair) != 2 or not all(map(is_number, pair)) or not 0 < pair[0] <= pair[1]:
         raise ValueError('bounds must be (lowest, highest) scale with 0 < lowest <= highest, '
@@ -238,13 +226,9 @@ def check_bounds(bounds: Sequence[float]) -> tuple[float, float]:
     return float(pair[0]), float(pair[1])
 
 
-def check_scale(scale: float | Sequence[float],
-                bounds: tuple[float, float]) -> tuple[float, float]:
-    """Check a scale factor, one number or a pair, and give the pair.
-
-    Raises:
-        ValueError: it is malformed or lies outside ``bounds``.
-    """
+def check_scale(scale: float | Sequence[float], bounds: tuple[float, float] = (0.0, math.inf)
+                ) -> tuple[float, float]:
+    """The pair of a scale factor, one number or a pair; a ValueError where it is malformed."""
     pair = tuple(scale) if isinstance(scale, Sequence) and not isinstance(scale, str) else (
         scale, scale)
     if len(pair) != 2 or not all(map(is_number, pair)):

@@ -20,9 +20,6 @@ def all_pools(model: nn.Module) -> dict[str, ResizingPool]:
 def learned_pools(model: nn.Module) -> dict[str, ResizingPool]:
     """The poolings that learn their scale, each instance once, by their dotted names.
 
-    Args:
-        model: any network.
-
     Examples:
         >>> from mmseg_dynopool.layers import DynOPool, FixedDynOPool, learned_pools
         >>> from torch import nn
@@ -33,10 +30,9 @@ def learned_pools(model: nn.Module) -> dict[str, ResizingPool]:
 
 
 def short_names(names: Iterable[str]) -> dict[str, str]:
-    """Short, distinct names of poolings by their dotted ones.
+    """Short, distinct names by dotted ones: ``'stream1'`` for ``'backbone.dynopools.stream1'``.
 
-    ``'stream1'`` for ``'backbone.dynopools.stream1'``, but the whole name where another pooling
-    has the same short one, as with two backbones.
+    The whole name where another pooling has the same short one, as with two backbones.
     """
     short = {name: name.rpartition('dynopools.')[2] for name in names}
     shared = [s for s in short.values() if list(short.values()).count(s) > 1]
@@ -52,13 +48,9 @@ def by_short_name(pools: Mapping[str, ResizingPool]) -> dict[str, ResizingPool]:
 def copy_replacing(model: nn.Module, pairs: Iterable[tuple[object, object]]) -> nn.Module:
     """A deep copy of ``model`` in which some objects are replaced, wherever they are held.
 
-    Modules may hold what cannot be copied: their last features or attention maps, with the graph
-    of a training step, are copied without it; open files, locks and the like are shared.
-
-    Args:
-        model: it is not changed.
-        pairs: ``(original, replacement)``: modules, tensors or others; a replacement is not
-            copied.
+    Modules may hold what cannot be copied: features or attention maps with the graph of a training
+    step are copied without it; open files, locks and the like are shared. ``pairs`` are of an
+    original, a module, tensor or other, and its replacement, which is not copied.
     """
     # deepcopy takes what is in its memo for copied already.
     memo = {id(original): replacement for original, replacement in pairs}
@@ -75,7 +67,7 @@ def copy_replacing(model: nn.Module, pairs: Iterable[tuple[object, object]]) -> 
 
 def _share(value: object, modules: dict[int, nn.Module], memo: dict[int, object], seen: set[int]
            ) -> None:
-    """Note in ``memo`` what of a value has no copies; containers are copied."""
+    """Note in ``memo`` what of a value has no copies."""
     if id(value) in seen:
         return
     seen.add(id(value))
@@ -113,9 +105,6 @@ def freeze_pools(model: nn.Module) -> nn.Module:
     Layers that share an instance share its constant. Outputs are those of ``model``, any network,
     bit for bit; its state_dict has the same keys, and the scales.
 
-    Args:
-        model: any network; it is not changed.
-
     Raises:
         ValueError: it holds a ShapeAdaptor, which has no form with a constant scale.
 
@@ -128,15 +117,22 @@ def freeze_pools(model: nn.Module) -> nn.Module:
     return copy_replacing(model, [(pool, pool.freeze()) for pool in learned_pools(model).values()])
 
 
-def input_channels(model: nn.Module) -> int:
-    """Channels of the image that ``model`` takes.
+def check_channels(in_channels: int | None) -> None:
+    """Refuse what is no number of an image's channels, nor None, with a ValueError."""
+    if in_channels is not None and not (type(in_channels) is int and in_channels >= 1):
+        raise ValueError(f'in_channels must be a whole number >= 1, got {in_channels!r}')
 
-    As the means of its data preprocessor tell, which are one for each channel; else the first
-    convolution of what owns its DynOPools, or of the whole.
 
-    Raises:
-        ValueError: it has neither, or takes volumes.
+def input_channels(model: nn.Module, given: int | None = None) -> int:
+    """Channels of the image that ``model`` takes, if they are not given.
+
+    By the means of its data preprocessor, one for each channel; else by the first convolution of
+    what owns its DynOPools, or of the whole. A ValueError is raised where it has neither, or takes
+    volumes.
     """
+    check_channels(given)
+    if given is not None:
+        return given
     check_takes_images(model)
     means = getattr(getattr(model, 'data_preprocessor', None), 'mean', None)
     if isinstance(means, Tensor) and means.numel() > 1:
@@ -151,15 +147,10 @@ def input_channels(model: nn.Module) -> int:
 
 
 def check_takes_images(model: nn.Module) -> None:
-    """Check that ``model`` is not one of volumes.
-
-    Raises:
-        ValueError: it has convolutions in three dimensions, and none in two.
-    """
-    modules = dict(model.named_modules())
-    volumes = [name for name, module in modules.items() if isinstance(module, nn.Conv3d)]
-    if volumes and not any(isinstance(module, nn.Conv2d) for module in modules.values()):
+    """Refuse a network of convolutions in three dimensions alone with a ValueError."""
+    volumes = [name for name, module in model.named_modules() if isinstance(module, nn.Conv3d)]
+    if volumes and not any(isinstance(module, nn.Conv2d) for module in model.modules()):
         raise ValueError(
             f'{type(model).__name__} takes volumes (N, C, D, H, W): {volumes[0]!r} is a '
-            f'{type(modules[volumes[0]]).__name__}. Sizes are learned of images (N, C, H, W) '
-            'alone: use a network of 2-D convolutions, such as on slices')
+            f'{type(model.get_submodule(volumes[0])).__name__}. Sizes are learned of images '
+            '(N, C, H, W) alone: use a network of 2-D convolutions, such as on slices')

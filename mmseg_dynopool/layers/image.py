@@ -1,6 +1,7 @@
 """The image's own size as the first level: learned, and constant."""
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,22 +10,38 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from mmseg_dynopool.ops import aligned_size, image_resize2d
-from mmseg_dynopool.ops.image_resize import with_zero_gradient
-from mmseg_dynopool.ops.queries import sizes_match
+from mmseg_dynopool.ops.pooling import with_zero_gradient
 
 from .dynopool import DynOPool, FixedDynOPool, check_bounds
 from .find import all_pools
-from .pool import ResizingPool
-from .shape_adaptor import ShapeAdaptor
+from .pool import IMAGE, ResizingPool
 
-IMAGE = 'image'  # its name among a network's poolings
 DOES_NOT_LEARN = (
     "the image's scale does not learn, as weights that read the image are frozen: their features "
     'would move with it. Let them learn (frozen_stages=-1), or give the scale, such as '
     'scale=dict(image=0.7), and learn=dict(image=False)')
 
 
-class ImageResize(DynOPool):
+class _Resize(ResizingPool):
+    """What both have in common."""
+
+    stock_scale = (1.0, 1.0)
+    # Of a bilinear interpolation that reads all pixels of a cell; a hundredth of any network.
+    macs_per_value = 4
+    multiple: int
+
+    def size_at(self, size: Sequence[int], alpha: Sequence[float]) -> tuple[int, int]:
+        return aligned_size(size, alpha, self.multiple)
+
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None,
+                reduce: str = 'max') -> Tensor:
+        """Resize an image ``(N, C, H_in, W_in)``; ``reduce`` is of no meaning here."""
+        if output_size is None:
+            output_size = self.output_size(input.shape[-2:])
+        return image_resize2d(input, (1.0, 1.0), self.multiple, output_size)
+
+
+class ImageResize(_Resize, DynOPool):
     """Resizes the image by a learned scale, to sizes that strided layers behind it divide.
 
     At scale 1, where it begins, it does nothing at all. The scale has no gradient of its own: a
@@ -46,10 +63,6 @@ class ImageResize(DynOPool):
         torch.Size([1, 3, 88, 96])
     """
 
-    stock_scale = (1.0, 1.0)
-    # Of a bilinear interpolation that reads all pixels of a cell; a hundredth of any network.
-    macs_per_value = 4
-
     def __init__(self, scale: float | Sequence[float] = 1.0,
                  bounds: Sequence[float] = (0.25, 4.0), multiple: int = 1, tied: bool = False):
         low, high = check_bounds(bounds)
@@ -62,28 +75,20 @@ class ImageResize(DynOPool):
             raise ValueError("the image's scale must be one for both axes beside ShapeAdaptors, "
                              f'got {scale!r}')
 
-    def size_at(self, size: Sequence[int], alpha: Sequence[float]) -> tuple[int, int]:
-        return aligned_size(size, alpha, self.multiple)
-
     def freeze(self) -> 'FixedImageResize':
-        return FixedImageResize.of(self)
+        fixed = FixedImageResize(self.initial_scale, self.multiple)
+        fixed.set_alpha_(self.read_alpha())
+        return fixed
 
     def for_counting(self) -> 'FixedImageResize':
-        return FixedImageResize.of(self)
-
-    def forward(self, input: Tensor, output_size: Sequence[int] | None = None,
-                reduce: str = 'max') -> Tensor:
-        """Resize an image ``(N, C, H_in, W_in)``; ``reduce`` is of no meaning here."""
-        if output_size is None:
-            output_size = self.output_size(input.shape[-2:])
-        return image_resize2d(input, (1.0, 1.0), self.multiple, output_size)
+        return self.freeze()
 
     def extra_repr(self) -> str:
         return (f'initial_scale={self.initial_scale}, bounds={self.bounds}, '
                 f'multiple={self.multiple}' + (', tied=True' if self.tied else ''))
 
 
-class FixedImageResize(FixedDynOPool):
+class FixedImageResize(_Resize, FixedDynOPool):
     """`ImageResize` with a constant scale.
 
     Args:
@@ -97,33 +102,15 @@ class FixedImageResize(FixedDynOPool):
         torch.Size([1, 3, 32, 48])
     """
 
-    stock_scale = (1.0, 1.0)
-    macs_per_value = ImageResize.macs_per_value
-
     def __init__(self, scale: float | Sequence[float] = 1.0, multiple: int = 1):
         super().__init__(scale)
         self.multiple = check_multiple(multiple)
-
-    @classmethod
-    def of(cls, learned: ImageResize) -> 'FixedImageResize':
-        """The same at its current scale."""
-        fixed = cls(learned.initial_scale, learned.multiple)
-        fixed.set_alpha_(learned.read_alpha())
-        return fixed
-
-    def size_at(self, size: Sequence[int], alpha: Sequence[float]) -> tuple[int, int]:
-        return aligned_size(size, alpha, self.multiple)
-
-    def forward(self, input: Tensor, output_size: Sequence[int] | None = None,
-                reduce: str = 'max') -> Tensor:
-        """As `ImageResize.forward`."""
-        return image_resize2d(input, self.read_alpha(), self.multiple, output_size)
 
     def extra_repr(self) -> str:
         return f'{super().extra_repr()}, multiple={self.multiple}'
 
 
-def image_levels(model: nn.Module) -> dict[str, 'ImageResize | FixedImageResize']:
+def image_levels(model: nn.Module) -> dict[str, ImageResize | FixedImageResize]:
     """The levels that resize the image of a network, or of its parts, by their dotted names.
 
     Not those in front of inner layers, which are a network's ``dynopools`` of other names.
@@ -149,82 +136,36 @@ def add_zero_gradient(outputs: Any, resize: nn.Module) -> Any:
 def restore_size(outputs: Any, resized: Sequence[int], size: Sequence[int]) -> Any:
     """A network's outputs; what has its resized image's size, as logits do, gets the image's own.
 
-    Args:
-        outputs: tensors, of which ``(N, C, H, W)`` and ``(N, H, W)`` count, in any structure.
-        resized: ``(H, W)`` of the resized image.
-        size: ``(H, W)`` of the image itself.
+    ``outputs`` are tensors in any structure, of which ``(N, C, H, W)`` and ``(N, H, W)`` count.
     """
 
     def restore(leaf: Any) -> Any:
-        # Compiled code is to ask here: of 2 * (n // 2) it cannot know that it is always n.
-        if not isinstance(leaf, Tensor) or leaf.dim() not in (3, 4):
+        if not isinstance(leaf, Tensor) or leaf.dim() not in (3, 4) or not _are_equal(
+                leaf.shape[-2:], resized):
             return leaf
-        if not (sizes_match(leaf.shape[-2:], resized) if torch.jit.is_tracing()
-                else tuple(leaf.shape[-2:]) == tuple(resized)):
-            return leaf
-        maps = leaf if leaf.dim() == 4 else leaf[:, None]
-        if leaf.is_floating_point():
-            maps = F.interpolate(maps, (size[0], size[1]), mode='bilinear')
-        else:  # labels
-            maps = F.interpolate(maps.float(), (size[0], size[1]), mode='nearest-exact')
+        maps, mode = leaf if leaf.dim() == 4 else leaf[:, None], 'bilinear'
+        if not leaf.is_floating_point():  # labels
+            maps, mode = maps.float(), 'nearest-exact'
+        maps = F.interpolate(maps, (size[0], size[1]), mode=mode)
         return (maps if leaf.dim() == 4 else maps[:, 0]).to(leaf.dtype)
 
     return tree_map(restore, outputs)
 
 
-def pooling_class(option: str, name: str) -> type[ResizingPool]:
-    """The class of poolings whose name is an option's value.
+def _are_equal(size: Sequence[int], other: Sequence[int]) -> bool:
+    """In a trace those of the traced image.
 
-    Args:
-        option: for messages.
-        name: of ours, or of a subclass of `DynOPool` that was imported, the newest of its name.
-
-    Raises:
-        ValueError: there is none.
+    Compiled code is to ask here: of 2 * (n // 2) it cannot know that it is always n.
     """
-    known: list[type[ResizingPool]] = [DynOPool]
-    for kind in known:
-        known += [child for child in kind.__subclasses__() if child is not ImageResize]
-    found = {kind.__name__: kind for kind in known} | dict(
-        DynOPool=DynOPool, ShapeAdaptor=ShapeAdaptor)
-    if name not in found:
-        raise ValueError(f"{option} must be 'DynOPool', 'ShapeAdaptor', or the name of a subclass "
-                         f'of DynOPool that your project imports, got {name!r}')
-    return found[name]
-
-
-def by_instance(option: str, value: Any, names: Sequence[str]) -> dict[str, Any]:
-    """An option by instance: a plain ``scale`` or ``bounds`` is for all but the image.
-
-    Args:
-        option: its name, for messages; the last word is ``learn``, ``scale`` or ``bounds``.
-        value: for all, or a dict by instance, or None.
-        names: of the instances.
-
-    Raises:
-        ValueError: an instance is unknown, or ``learn`` is not True or False.
-    """
-    if value is None:
-        return {}
-    learns = option.endswith('learn')
-    if isinstance(value, Mapping):
-        unknown = sorted(set(value) - set(names))
-        if unknown:
-            raise ValueError(f'{option} names unknown instances {unknown}; there are {list(names)}')
-        values = dict(value)
-    else:
-        values = {name: value for name in names if name != IMAGE or learns}
-    if learns and not all(isinstance(v, bool) for v in [*values.values(), bool(values)]):
-        raise ValueError(f'{option} must be True or False, got {value!r}')
-    return values
+    if not torch.jit.is_tracing():
+        return tuple(size) == tuple(other)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', torch.jit.TracerWarning)
+        return [int(n) for n in size] == [int(n) for n in other]
 
 
 def check_multiple(multiple: int) -> int:
-    """Check it.
-
-    Raises:
-        ValueError: it is not a whole number of at least 1.
-    """
+    """Refuse what is no whole number of at least 1 with a ValueError."""
     if isinstance(multiple, bool) or not isinstance(multiple, int) or multiple < 1:
         raise ValueError(f'multiple must be a whole number of pixels >= 1, got {multiple!r}')
     return multiple

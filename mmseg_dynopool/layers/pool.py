@@ -1,13 +1,15 @@
 """What a network with learned sizes, its cost and its training need to know of a pooling."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mmseg_dynopool.ops import pooled_size
+
+IMAGE = 'image'  # the name of the image's own resize among a network's poolings
 
 # Since PyTorch 2.7; before, an export of learned scales ends with PyTorch's own words.
 _is_exporting = getattr(torch.compiler, 'is_exporting', bool)
@@ -16,19 +18,15 @@ _is_exporting = getattr(torch.compiler, 'is_exporting', bool)
 class ResizingPool(nn.Module):
     """Base of the poolings whose scale is learned or was learned.
 
-    A subclass defines ``forward(input, output_size=None, reduce='max')`` and
-    `bounded_alpha`. One that learns also sets ``learns`` and ``bounds``, and defines `parameter`
-    and `set_alpha_`.
-
-    ``reduce`` is an argument of the call: layers that share an instance, and with it a scale, may
-    differ in what they replace. ``'max'`` stands for a stride or a max pooling, ``'mean'`` for an
-    average pooling, which stays an average.
+    A subclass defines ``forward(input, output_size=None, reduce='max')``, `bounded_alpha` and
+    `set_alpha_`; one that learns also ``bounds`` and `parameter`. ``reduce`` is an argument of the
+    call as layers that share an instance may differ in what they replace: ``'max'`` stands for a
+    stride or a max pooling, ``'mean'`` for an average pooling, which stays an average.
 
     Attributes:
         learns: whether the scale is learned, by one parameter.
         initial_scale: the scale at construction, ``(scale_h, scale_w)``.
-        stock_scale: the scale that gives the stock network's sizes, ``(scale_h, scale_w)``; an
-            instance that replaces something else than a halving carries its own.
+        stock_scale: the scale that gives the stock network's sizes, ``(scale_h, scale_w)``.
         bounds: lowest and highest scale factor.
         tied: whether both axes have one scale.
         limits: name of the argument that gives lowest and highest scale.
@@ -66,17 +64,15 @@ class ResizingPool(nn.Module):
 
     def bounded_alpha(self) -> Tensor:
         """``(1 / scale_h, 1 / scale_w)`` in use, inside the bounds; with the parameter's gradient.
-
-        Not finite where the parameter is not.
         """
         raise NotImplementedError
 
     @property
     def trial_alpha(self) -> Tensor | None:
-        """The alpha ``(2,)`` of a learner, in use in the place of the parameter's; None without.
+        """The alpha ``(2,)`` of a learner, in use instead of the parameter's; None without.
 
-        Only in the mode (training or evaluation) in which it was set: a training that ends by an
-        error leaves a network behind that predicts at its own scales. No part of a copy.
+        Only in the mode (training or evaluation) in which it was set: after a training that ends
+        by an error, a network predicts at its own scales. No part of a copy.
         """
         return self._trial_alpha if self.training == self._trial_mode else None
 
@@ -88,10 +84,7 @@ class ResizingPool(nn.Module):
         return dict(self.__dict__, _trial_alpha=None)
 
     def set_alpha_(self, alpha: Sequence[float] | Tensor) -> None:
-        """Give it another alpha, ``(alpha_h, alpha_w)``, inside its bounds.
-
-        Those of a constant scale take any.
-        """
+        """Give it another alpha, ``(alpha_h, alpha_w)``; a learned one inside its bounds."""
         raise NotImplementedError
 
     def read_alpha(self) -> tuple[float, float]:
@@ -158,14 +151,19 @@ def read_alphas(pools: Mapping[str, ResizingPool]) -> dict[str, tuple[float, flo
     return {name: alphas[name] for name in pools}
 
 
-def as_dynamic_shapes(sizes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
-    """Sizes as empty tensors whose shapes are marked to change; for compiled networks.
+@torch.compiler.disable
+def sizes_for_compiler(sizes_of: Callable[[Sequence[int]], Mapping[str, Sequence[int]]],
+                       image_size: Sequence[int]) -> dict[str, Tensor]:
+    """The sizes of an image as shapes of empty tensors that are marked to change.
 
-    Compiled code takes integers for constants until it has seen each one change. A network calls
-    this in a function that the compiler calls as it is, its one break of the graph, so that it
-    does not see alpha, whose value changes with every step.
+    Compiled code takes integers for constants until it has seen each one change. It calls this as
+    it is, its one break of the graph, so that it does not see alpha, whose value changes with every
+    step. Where the image itself is not resized its size is left out: compiled code, which cannot
+    tell a size that happens to be equal, does nothing there.
     """
-    models = {name: torch.empty(tuple(size), device='meta') for name, size in sizes.items()}
-    for model in models.values():
-        torch._dynamo.maybe_mark_dynamic(model, [0, 1])
-    return models
+    shapes = {}
+    for name, size in sizes_of(image_size).items():
+        if name != IMAGE or tuple(size) != tuple(image_size):
+            shapes[name] = torch.empty(tuple(size), device='meta')
+            torch._dynamo.maybe_mark_dynamic(shapes[name], [0, 1])
+    return shapes

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmseg_dynopool.ops import shape_adaptor2d
-from mmseg_dynopool.ops.image_resize import with_zero_gradient
-from mmseg_dynopool.ops.reduce import check_reduce
+from mmseg_dynopool.ops.pooling import check_reduce, with_zero_gradient
 from mmseg_dynopool.ops.shape_adaptor import check_pooling, check_ratios, shape_adaptor_alpha
 
 from .dynopool import check_scale
@@ -64,11 +63,16 @@ class ShapeAdaptor(ResizingPool):
                  align_corners: bool = False):
         super().__init__()
         check_pooling(pooling, align_corners)
-        self.bounds = check_ratios(ratios)
-        self.initial_scale = _check_scale(scale, self.bounds)
+        self.bounds = low, high = check_ratios(ratios)
+        self.initial_scale = check_scale(scale)
+        if self.initial_scale[0] != self.initial_scale[1]:
+            raise ValueError(f'scale of a ShapeAdaptor must be one for both axes, got {scale!r}; '
+                             'DynOPool has one for each')
+        if not low < self.initial_scale[0] < high:
+            raise ValueError(f'scale {scale!r} must lie between ratios={self.bounds}, which a '
+                             'ShapeAdaptor never reaches; change the scale or widen the ratios')
         self.pooling = pooling
         self.align_corners = align_corners
-        low, high = self.bounds
         weight = (self.initial_scale[0] - low) / (high - low)
         self.logit = nn.Parameter(torch.tensor(math.log(weight / (1 - weight))))
 
@@ -99,7 +103,7 @@ class ShapeAdaptor(ResizingPool):
                 input: Tensor,
                 output_size: Sequence[int] | None = None,
                 reduce: str = 'max') -> Tensor:
-        """Resize ``input`` of shape ``(N, C, H_in, W_in)`` to ``(N, C, H_out, W_out)``.
+        """Resize ``(N, C, H_in, W_in)`` to ``(N, C, H_out, W_out)``.
 
         Args:
             input: floating point tensor.
@@ -118,15 +122,3 @@ class ShapeAdaptor(ResizingPool):
     def extra_repr(self) -> str:
         return (f'initial_scale={self.initial_scale[0]}, ratios={self.bounds}, '
                 f'pooling={self.pooling!r}, align_corners={self.align_corners}')
-
-
-def _check_scale(scale: float | Sequence[float], ratios: tuple[float, float]
-                 ) -> tuple[float, float]:
-    pair = check_scale(scale, (1e-9, 1e9))
-    if pair[0] != pair[1]:
-        raise ValueError(f'scale of a ShapeAdaptor must be one for both axes, got {scale!r}; '
-                         'DynOPool has one for each')
-    if not ratios[0] < pair[0] < ratios[1]:
-        raise ValueError(f'scale {scale!r} must lie between ratios={ratios}, which a ShapeAdaptor '
-                         'never reaches; change the scale or widen the ratios')
-    return pair

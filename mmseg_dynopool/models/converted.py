@@ -1,30 +1,27 @@
 """Any backbone of mmseg with learned resolutions."""
 
+from inspect import signature
+
 import mmengine.registry
 from mmseg.registry import MODELS
 from torch import nn
 
 from mmseg_dynopool.conversion import convert_dynopool
 
-_OPTIONS = ('rule', 'scale', 'bounds', 'anchor', 'window', 'type', 'merge', 'skip', 'learn',
-            'in_channels', 'image', 'multiple', 'levels')
+_OPTIONS = [name for name in signature(convert_dynopool).parameters
+            if name not in ('model', 'forward')]
 
 
 def DynOPoolBackbone(backbone: dict, dynopool: dict | None = None,
                      pretrained: str | None = None) -> nn.Module:
-    """Build a backbone and convert it.
+    """Build a backbone and convert it in place: its checkpoints load, its ``init_cfg`` acts.
 
-    See [`convert_dynopool`][mmseg_dynopool.conversion.convert_dynopool].
-
-    What is built is the backbone itself, converted in place: its checkpoints load, its
-    ``init_cfg`` and ``frozen_stages`` act. Segmentors and classifiers do this by their option
-    ``dynopool``.
+    Segmentors and classifiers do this by their option ``dynopool``.
 
     Args:
         backbone: config of the stock backbone.
-        dynopool: options of ``convert_dynopool``: ``rule``, ``scale``, ``bounds``, ``anchor``,
-            ``window``, ``type``, ``merge``, ``skip``, ``learn``, ``in_channels``, ``image``,
-            ``multiple``, ``levels``.
+        dynopool: options of
+            [`convert_dynopool`][mmseg_dynopool.conversion.convert_dynopool], but ``forward``.
         pretrained: passed on to the stock backbone.
 
     Raises:
@@ -40,15 +37,16 @@ def DynOPoolBackbone(backbone: dict, dynopool: dict | None = None,
         >>> [tuple(features.shape) for features in net(torch.rand(1, 3, 128, 128))]  # stock: 32
         [(1, 8, 16, 16), (1, 16, 8, 8), (1, 32, 4, 4), (1, 64, 2, 2)]
     """
-    if not isinstance(dynopool or {}, dict):
-        raise ValueError(f'dynopool must be a dict of options, got {dynopool!r}')
-    unknown = sorted(set(dynopool or {}) - set(_OPTIONS))
+    options = dynopool or {}
+    if not isinstance(options, dict):
+        raise ValueError(f'dynopool must be a dict of options, got {options!r}')
+    unknown = sorted(set(options) - set(_OPTIONS))
     if unknown:
-        raise ValueError(f'unknown dynopool options {unknown}; there are {list(_OPTIONS)}')
+        raise ValueError(f'unknown dynopool options {unknown}; there are {_OPTIONS}')
     if pretrained is not None:
         backbone = dict(backbone, pretrained=pretrained)
     # By the registry of the scope that a config has, and without one by mmseg's.
-    network = convert_dynopool(MODELS.build(backbone), **(dynopool or {}))
+    network = convert_dynopool(MODELS.build(backbone), **options)
     vars(network)['restores_size'] = False  # features follow the image; heads bring logits back
     return network
 

@@ -15,10 +15,7 @@ _SHOWN = 5
 
 
 def takes(network: nn.Module, shape: Sequence[int], **options: Any) -> bool:
-    """Whether a network runs on images of ``shape = (H, W)``; UNet takes multiples of 16.
-
-    The options are those of `count_network_gmacs`.
-    """
+    """Whether a network runs on images of ``shape = (H, W)``; UNet takes multiples of 16."""
     try:
         count_network_gmacs(network, shape, **options)
     except Exception:  # from any network, of any type
@@ -27,10 +24,7 @@ def takes(network: nn.Module, shape: Sequence[int], **options: Any) -> bool:
 
 
 def network_counter(network: nn.Module, shape: Sequence[int], **options: Any) -> GMACsCounter:
-    """Counts GMACs of one image of ``shape = (H, W)``, rounded sizes, at any alphas.
-
-    The options are those of `count_network_gmacs`.
-    """
+    """Counts GMACs of one image of ``shape = (H, W)``, rounded sizes, at any alphas."""
     return GMACsCounter(network, shape, *network_forward(network, shape, **options))
 
 
@@ -65,13 +59,9 @@ def count_network_gmacs(network: nn.Module, shape: Sequence[int],
 
 @contextmanager
 def watch_shapes(model: nn.Module) -> Iterator[Counter]:
-    """Count the image sizes ``(H, W)`` that pass through a network's backbone.
+    """Count the image sizes ``(H, W)`` that pass through a network's backbone while it runs.
 
-    Args:
-        model: a segmentor or classifier, possibly wrapped (DDP, test-time augmentation).
-
-    Yields:
-        The counter; it fills while the block runs.
+    The network may be wrapped (DDP, test-time augmentation).
     """
     seen: Counter = Counter()
     network = unwrap(model)
@@ -89,10 +79,7 @@ def watch_shapes(model: nn.Module) -> Iterator[Counter]:
 
 
 def describe_gmacs(model: nn.Module, shapes: Counter, **options: Any) -> str:
-    """The counted GMACs of one image at the most frequent of ``shapes``, learned sizes included.
-
-    The options are those of `count_network_gmacs`. A network that cannot be counted is told so.
-    """
+    """The GMACs of one image at the most frequent of ``shapes``, or why they are unknown."""
     parts = []
     for shape, _ in shapes.most_common(_SHOWN):
         try:

@@ -10,9 +10,8 @@ from mmengine.registry import MODELS
 from mmseg.models.backbones import HRNet
 from torch import Tensor, nn
 
-from mmseg_dynopool.layers import ResizingPool
 from mmseg_dynopool.layers.image import DOES_NOT_LEARN, IMAGE, add_zero_gradient
-from mmseg_dynopool.layers.pool import as_dynamic_shapes, read_alphas
+from mmseg_dynopool.layers.pool import read_alphas, sizes_for_compiler
 from mmseg_dynopool.ops import pooled_size
 from mmseg_dynopool.ops.pooling import check_input
 
@@ -34,31 +33,28 @@ class DynOPoolHRNet(HRNet):
         dynopool: options of the DynOPools:
 
             - ``type`` ('DynOPool'): or 'ShapeAdaptor', the baseline of the supplement's section
-              2, with the options ``scale``, ``ratios`` ((0.25, 1.0)), ``pooling`` ('max'),
-              `align_corners` (False), see [`ShapeAdaptor`][mmseg_dynopool.layers.ShapeAdaptor],
-              ``stem`` and ``image``, whose axes are tied then; ``ratios`` by instance, too;
+              2, with options of its own, see
+              [`ShapeAdaptor`][mmseg_dynopool.layers.ShapeAdaptor], ``stem`` and ``image``, whose
+              axes are tied then; ``ratios`` by instance, too;
             - ``scale`` (0.5): initial scale, a number, a pair (h, w), or a dict by instance,
-              e.g. ``dict(stream1=(0.5, 0.4))``; instances that it leaves out start at 0.5;
+              e.g. ``dict(stream1=(0.5, 0.4))``;
             - ``bounds`` ((0.125, 1.0)): lowest and highest scale, or a dict of them by instance; a
               plain pair is not the image's;
             - ``anchor`` ('local') and ``window`` (8): reference point of alpha's gradient, see
               [`dynopool2d`][mmseg_dynopool.ops.dynopool2d];
             - ``image`` (False): the image's own size is the first level, ``'image'``, of scale 1 at
-              the start; see [`ImageResize`][mmseg_dynopool.layers.ImageResize]. Its bounds are
-              (0.25, 4); not together with ``stem``;
-            - ``multiple`` (4): of pixels, to which the sides of the resized image are rounded: the
-              stem's strides;
-            - ``stem`` (False): the stem's two strided convolutions, too, become DynOPools, each
-              with an instance of its own;
-            - ``learn`` (True): False makes the scales constants, as ``tools/freeze.py`` does: no
-              alphas, and a network that can be exported; ``dict(image=False)`` those of some.
+              the start and bounds (0.25, 4); see
+              [`ImageResize`][mmseg_dynopool.layers.ImageResize]. Not together with ``stem``;
+            - ``multiple`` (4): of pixels, to which the sides of the resized image are rounded;
+            - ``stem`` (False): the stem's two strided convolutions, too, become DynOPools,
+              ``stem1`` and ``stem2``;
+            - ``learn`` (True): False makes the scales constants, as ``tools/freeze.py`` does;
+              ``dict(image=False)`` those of some.
         **kwargs: further arguments of `HRNet`.
 
     Attributes:
-        dynopools: ``ModuleDict`` with ``stream1``, ``stream2``, ... and, if asked for,
-            ``stem1`` and ``stem2``: each a [`DynOPool`][mmseg_dynopool.layers.DynOPool] (or
-            [`ShapeAdaptor`][mmseg_dynopool.layers.ShapeAdaptor]), or a
-            [`FixedDynOPool`][mmseg_dynopool.layers.FixedDynOPool] with ``learn=False``.
+        dynopools: ``ModuleDict`` of the poolings: ``image``, ``stem1``, ``stem2`` (if asked for),
+            ``stream1``, ``stream2``, ...
 
     Raises:
         ValueError: an option is unknown or malformed.
@@ -82,8 +78,7 @@ class DynOPoolHRNet(HRNet):
             unstride_(self.conv1)
             unstride_(self.conv2)
         self._freeze_stages()
-        if self.frozen_stages >= 0 and IMAGE in self.dynopools and _pool_of(
-                self.dynopools, IMAGE).learns:
+        if self.frozen_stages >= 0 and IMAGE in self.dynopools and self.dynopools[IMAGE].learns:
             warnings.warn(f'DynOPoolHRNet: {DOES_NOT_LEARN}', stacklevel=2)
 
     def _make_transition_layer(self, *args: Any, **kwargs: Any) -> nn.ModuleList:
@@ -141,7 +136,7 @@ class DynOPoolHRNet(HRNet):
 
     def feature_sizes(self, image_size: Sequence[int], alphas: dict | None = None
                       ) -> dict[str, tuple[int, int]]:
-        """Size of each stream's features, and of the stem's where that learns.
+        """Size of each stream's features, and of the image and the stem where they learn.
 
         Args:
             image_size: ``(H, W)`` of the image in pixels.
@@ -151,70 +146,38 @@ class DynOPoolHRNet(HRNet):
         Returns:
             ``{'image', 'stem1', 'stem2' (those that learn), 'stream0', 'stream1', ...: (h, w)}``.
         """
-        sizes = self._chain_sizes(image_size, alphas or self._read_alphas())
-        learned: dict[str, tuple[int, int]] = {
-            name: sizes.pop(name) for name in ('stem1', 'stem2') if name in sizes}
-        if IMAGE in sizes:
-            learned[IMAGE] = image_size = sizes.pop(IMAGE)
-        first = learned.get('stem2') or self._convolved_size(
-            self._convolved_size(image_size, self.conv1), self.conv2)
-        return {**learned, 'stream0': first, **sizes}
+        pools: Any = self.dynopools
+        # Every forward pass reads the alphas anew: moving averages swap parameters without
+        # leaving a trace that a cache could see.
+        alphas = alphas or read_alphas(pools)
+        height, width = image_size
+        sizes = {}
+        if IMAGE in alphas:
+            height, width = sizes[IMAGE] = pools[IMAGE].size_at(image_size, alphas[IMAGE])
+        for name in ('stem1', 'stem2'):
+            if name in alphas:
+                height, width = sizes[name] = pooled_size((height, width), alphas[name])
+            else:
+                height, width = (height + 1) // 2, (width + 1) // 2
+        sizes['stream0'] = height, width
+        for name in alphas:
+            if name.startswith('stream'):
+                height, width = sizes[name] = pooled_size((height, width), alphas[name])
+        return sizes
 
     def _sized_pools(self, image_size: Sequence[int]) -> dict[str, Pool]:
         """Each DynOPool with the size of its output for this image."""
         if torch.compiler.is_compiling() and any(p.learns for p in self.dynopools.values()):
-            models = self._read_models(image_size)
-            return {n: partial(_pool_like, self.dynopools[n], models[n]) for n in models}
-        # Every forward pass reads the alphas anew: moving averages swap parameters without
-        # leaving a trace that a cache could see.
-        sizes = self._chain_sizes(image_size, self._read_alphas())
-        return {n: partial(self.dynopools[n], output_size=sizes[n]) for n in sizes}
-
-    def _read_alphas(self) -> dict[str, tuple[float, float]]:
-        return read_alphas(self.dynopools)  # type: ignore[arg-type]
-
-    @torch.compiler.disable
-    def _read_models(self, image_size: Sequence[int]) -> dict[str, Tensor]:
-        """The sizes, see `as_dynamic_shapes`; without the image's where that is not resized.
-
-        So compiled code, which cannot tell a size that happens to be equal, does nothing there.
-        """
-        sizes = self._chain_sizes(image_size, self._read_alphas())
-        if sizes.get(IMAGE) == tuple(image_size):
-            del sizes[IMAGE]
-        return as_dynamic_shapes(sizes)
-
-    def _chain_sizes(self, size: Sequence[int], alphas: dict) -> dict[str, tuple[int, int]]:
-        """Size of each DynOPool's output: the stem's, then from stream to stream."""
-        sizes = {}
-        if IMAGE in alphas:
-            size = sizes[IMAGE] = _pool_of(self.dynopools, IMAGE).size_at(size, alphas[IMAGE])
-        for name, conv in (('stem1', self.conv1), ('stem2', self.conv2)):
-            if name in alphas:
-                size = sizes[name] = pooled_size(size, alphas[name])
-            else:
-                size = self._convolved_size(size, conv)
-        for name in alphas:
-            if name.startswith('stream'):
-                size = sizes[name] = pooled_size(size, alphas[name])
-        return sizes
-
-    @staticmethod
-    def _convolved_size(size: Sequence[int], conv: nn.Conv2d) -> tuple[int, int]:
-        assert not isinstance(conv.padding, str)
-        height, width = ((n + 2 * p - k) // s + 1 for n, p, k, s in zip(
-            size, conv.padding, conv.kernel_size, conv.stride))
-        return height, width
+            shapes = sizes_for_compiler(self.feature_sizes, image_size)
+            return {name: partial(_pool_like, self.dynopools[name], shapes[name])
+                    for name in shapes if name != 'stream0'}
+        sizes = self.feature_sizes(image_size)
+        return {name: partial(self.dynopools[name], output_size=sizes[name])
+                for name in sizes if name != 'stream0'}
 
 
-def _pool_of(pools: nn.ModuleDict, name: str) -> ResizingPool:
-    pool = pools[name]
-    assert isinstance(pool, ResizingPool)
-    return pool
-
-
-def _pool_like(pool: nn.Module, model: Tensor, x: Tensor) -> Tensor:
-    return pool(x, tuple(model.shape))
+def _pool_like(pool: nn.Module, shape: Tensor, x: Tensor) -> Tensor:
+    return pool(x, tuple(shape.shape))  # here: read any earlier, it is a graph of its own
 
 
 def _run_transition(transition: nn.ModuleList, features: list[Tensor], pools: Sequence[Pool]

@@ -20,10 +20,7 @@ _Module = TypeVar('_Module', bound=nn.Module)
 
 
 def unstride_(module: _Module) -> _Module:
-    """Give every strided convolution in ``module`` the stride 1, in place.
-
-    The weights keep shape and name, so checkpoints of the strided network load.
-    """
+    """Give every strided convolution in ``module`` the stride 1, in place."""
     for layer in module.modules():
         if isinstance(getattr(layer, 'stride', None), tuple):
             layer.stride = (1, 1)  # type: ignore[assignment]
@@ -36,10 +33,6 @@ class PooledFeatures:
     A convolution would keep its input for the backward pass. A DynOPool, whose values depend on
     the sizes alone, pools it again there instead, once for all of them: that is cheap, and the
     features themselves are kept anyway, by the pooling or by the ReLU that made them.
-
-    Args:
-        pool: reduces the features.
-        features: ``(N, C, H, W)``.
     """
 
     def __init__(self, pool: Pool, features: Tensor):
@@ -99,7 +92,7 @@ def run_downsampling(steps: Sequence[nn.Sequential], pooled: PooledFeatures, poo
 
     Args:
         steps: the convolutions, each with its norm and activation.
-        pooled: input of the first, reduced already (chains from one stream share it).
+        pooled: input of the first (chains from one stream share it).
         pools: the DynOPool before each further step.
     """
     output = pooled.convolve(steps[0])
@@ -111,12 +104,8 @@ def run_downsampling(steps: Sequence[nn.Sequential], pooled: PooledFeatures, poo
 class DynOPoolHRModule(BaseModule):
     """A stock `HRModule` whose fuse chains are reduced by the streams' DynOPools.
 
-    Built from the stock module, whose layers (and their names) it takes over: strided
-    convolutions get the stride 1, and the fixed ``Upsample`` factors go, since each stream is
-    resized to the real size of its target.
-
-    Args:
-        stock: the module to take over.
+    It takes over the layers of ``stock``: strided convolutions get the stride 1, and the fixed
+    ``Upsample`` factors go, since each stream is resized to the real size of its target.
     """
 
     def __init__(self, stock: HRModule):
@@ -140,30 +129,21 @@ class DynOPoolHRModule(BaseModule):
             pools: ``pools[k]`` reduces stream k to the size of stream k + 1.
 
         Returns:
-            The fused features of each stream (of the first alone if the stock module had
-            ``multiscale_output=False``), in the sizes of ``inputs``.
+            The fused features of each stream, or of the first alone, in the sizes of ``inputs``.
         """
         features = [branch(x) for branch, x in zip(self.branches, inputs, strict=True)]
         if self.fuse_layers is None:
             return features
         # Stream j is reduced once, for all streams below it.
         pooled = [PooledFeatures(pools[j], features[j]) for j in range(len(self.fuse_layers) - 1)]
-        return [
-            self.relu(self._fuse(row, i, features, pooled, pools))
-            for i, row in enumerate(self.fuse_layers)
-        ]
-
-    def _fuse(self, row: nn.ModuleList, i: int, features: Sequence[Tensor],
-              pooled: Sequence[PooledFeatures], pools: Sequence[Pool]) -> Tensor:
-        total = features[i]
-        for j, layer in enumerate(row):
-            if j < i:
-                total = total + run_downsampling(
-                    layer, pooled[j], pools[j + 1:i])  # type: ignore[arg-type]
-            elif j > i:
-                total = total + resize(
-                    layer(features[j]),
-                    size=features[i].shape[2:],
-                    mode='bilinear',
-                    align_corners=False)
-        return total
+        fused = []
+        for i, row in enumerate(self.fuse_layers):
+            total = features[i]
+            for j, layer in enumerate(row):
+                if j < i:
+                    total = total + run_downsampling(layer, pooled[j], pools[j + 1:i])
+                elif j > i:
+                    total = total + resize(layer(features[j]), size=features[i].shape[2:],
+                                           mode='bilinear', align_corners=False)
+            fused.append(self.relu(total))
+        return fused

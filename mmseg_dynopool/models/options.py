@@ -4,31 +4,14 @@ from inspect import signature
 
 from torch import nn
 
-from mmseg_dynopool.layers import (
-    DynOPool,
-    FixedDynOPool,
-    FixedImageResize,
-    ImageResize,
-    ResizingPool,
-)
-from mmseg_dynopool.layers.image import IMAGE, by_instance, pooling_class
+from mmseg_dynopool.layers.image import IMAGE
+from mmseg_dynopool.layers.options import by_instance, make_pool, pooling_class
 
 
-def build_dynopools(options: dict | None, streams: int, stride: int = 4) -> nn.ModuleDict:
-    """Make a network's DynOPool instances from the options of its config.
+def build_dynopools(options: dict | None, streams: int) -> nn.ModuleDict:
+    """Make the ``dynopools`` of a `DynOPoolHRNet` from its options; each stream but one gets one.
 
-    Args:
-        options: see `DynOPoolHRNet`.
-        streams: number of streams; each but the first gets an instance.
-        stride: of the stem, which the image's sides are multiples of.
-
-    Returns:
-        ``{'image', 'stem1', 'stem2' (if asked for), 'stream1', ...: DynOPool}``, or FixedDynOPools
-        or ShapeAdaptors.
-
-    Raises:
-        ValueError: an option or an instance is unknown, or a value is malformed; the message
-            names the instance.
+    A ValueError names an option that is unknown or malformed.
     """
     if not isinstance(options or {}, dict):
         raise ValueError(f'dynopool must be a dict of options, got {options!r}')
@@ -48,7 +31,7 @@ def build_dynopools(options: dict | None, streams: int, stride: int = 4) -> nn.M
                          'which is worse than once; leave stem out')
     multiple = options.pop('multiple', None)
     if multiple is None:
-        multiple = stride
+        multiple = 4  # the stem's strides
     elif not image:
         raise ValueError(f'dynopool option multiple={multiple!r} is of the image, whose size does '
                          'not learn; set image=True, too, or leave it out')
@@ -58,23 +41,13 @@ def build_dynopools(options: dict | None, streams: int, stride: int = 4) -> nn.M
     learn, scales, limits = (
         by_instance(f'dynopool option {name}', options.pop(name, None), names)
         for name in ('learn', 'scale', kind.limits))
-    if kind is not DynOPool and not all(learn.get(name, True) for name in names if name != IMAGE):
-        raise ValueError("dynopool option learn=False takes type='DynOPool': a "
-                         f'{kind.__name__} has no form with a constant scale')
     pools = nn.ModuleDict()
     for name in names:
-        given = {key: values[name] for key, values in (
-            ('scale', scales), ('bounds' if name == IMAGE else kind.limits, limits))
-                 if name in values}
-        try:
-            if name == IMAGE:
-                pool: ResizingPool = ImageResize(multiple=multiple, tied=kind.tied, **given)
-            else:
-                pool = kind(**dict(dict(scale=0.5), **options, **given))
-        except ValueError as error:
-            raise ValueError(f'dynopool options of {name}: {error}') from error
-        if not learn.get(name, True):
-            pool = (FixedImageResize(pool.initial_scale, multiple) if name == IMAGE
-                    else FixedDynOPool(pool.initial_scale))
-        pools[name] = pool
+        given = {} if name == IMAGE else dict(scale=0.5, **options)
+        if name in scales:
+            given['scale'] = scales[name]
+        if name in limits:
+            given['bounds' if name == IMAGE else kind.limits] = limits[name]
+        pools[name] = make_pool(name, kind, given, learn.get(name, True),
+                                multiple if name == IMAGE else None, 'dynopool ')
     return pools

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from mmengine.model import BaseModel, BaseTTAModel, is_model_wrapper
@@ -24,9 +24,7 @@ _PARTS = (0.9, 0.7)
 class NetworkForward(NamedTuple):
     """How a network runs: the last two arguments of counters, probes and timings.
 
-    Attributes:
-        in_channels: of the image.
-        forward: ``forward(copy, image)`` runs a copy, the image ``(N, C, H, W)``.
+    ``forward(copy, image)`` runs a copy, with an image ``(N, C, H, W)``.
     """
 
     in_channels: int
@@ -65,23 +63,16 @@ def run_backbones(network: nn.Module, image: Tensor) -> list[Any]:
 def network_forward(network: nn.Module, shape: Sequence[int],
                     forward: str | Callable | None = None, in_channels: int | None = None
                     ) -> NetworkForward:
-    """Find out how a network runs, by trying.
+    """Find out how a network, unwrapped, runs, by trying.
 
     Backbone and heads without postprocessing where that can run; else the network's own
     ``predict`` with samples that are made up; else what owns the DynOPools alone, with a warning.
-
-    Args:
-        network: of any class, unwrapped.
-        shape: ``(H, W)`` of the image.
-        forward: ``forward(network, image)``, or its name: a dotted path, or one in mmengine's
-            ``FUNCTIONS``.
-        in_channels: of the image; default: as the data preprocessor or the first convolution tells.
+    The arguments are those of `count_network_gmacs`.
 
     Raises:
         ValueError: ``forward`` or ``in_channels`` is malformed, or nothing of the network runs.
     """
-    check_channels(in_channels)
-    channels = in_channels or input_channels(network)
+    channels = input_channels(network, in_channels)
     if forward is not None:
         return NetworkForward(channels, find_function(forward))
     whole = ((forward_without_postprocessing, predict) if isinstance(network, BaseModel)
@@ -136,28 +127,12 @@ def tensors_of(outputs: Any) -> list[Tensor]:
     return [tensor for output in outputs for tensor in tensors_of(output)]
 
 
-def check_channels(in_channels: int | None) -> None:
-    """Check the number of an image's channels, if it is given.
-
-    Raises:
-        ValueError: it is no whole number of at least 1.
-    """
-    if in_channels is not None and not (type(in_channels) is int and in_channels >= 1):
-        raise ValueError(f'in_channels must be a whole number >= 1, got {in_channels!r}')
-
-
 def find_function(function: str | Callable) -> Callable:
-    """A function, or that of a name: a dotted path, or one in mmengine's ``FUNCTIONS``.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """A function, or that of a name, as of `count_network_gmacs`; a ValueError where none is."""
     found: Any = function
     if isinstance(function, str):
-        try:
+        with suppress(RuntimeError):  # mmengine's, of a path that leads nowhere
             found = FUNCTIONS.get(function)
-        except RuntimeError:  # mmengine's, of a path that leads nowhere
-            found = None
     if not callable(found):
         raise ValueError('forward must be a function of the network and an image, its dotted path '
                          f"or its name in mmengine's FUNCTIONS, got {function!r}")
@@ -169,13 +144,8 @@ def check_other_sizes(network: nn.Module, shape: Sequence[int] | None = None,
                       ) -> None:
     """Check that the heads take features of whatever size the backbone's scales give.
 
-    Of a network that runs at its initial scales: of others nothing is known.
-
-    Args:
-        network: of any class, unwrapped.
-        shape: ``(H, W)`` of an image that it takes, tried where a common one does not run.
-        forward: see `network_forward`.
-        in_channels: see there.
+    Of a network that does not run at its initial scales nothing is known. ``shape`` is that of an
+    image that it takes, tried where a common one does not run; for the rest see `network_forward`.
 
     Raises:
         ValueError: one does not.

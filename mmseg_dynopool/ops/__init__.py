@@ -1,8 +1,8 @@
 """The mathematics of DynOPool and Shape Adaptor on plain tensors; needs torch alone."""
 
-from .image_resize import aligned_size, image_resize2d
+from .image_resize import image_resize2d
 from .pooling import dynopool2d
 from .shape_adaptor import shape_adaptor2d
-from .size import pooled_size
+from .size import aligned_size, pooled_size
 
 __all__ = ['aligned_size', 'dynopool2d', 'image_resize2d', 'pooled_size', 'shape_adaptor2d']

@@ -1,16 +1,18 @@
-"""The gradients of DynOPool, from that of its queries: of the input, and of alpha."""
+"""The gradients of DynOPool from that of its output: of the input, and of alpha.
+
+Along one axis query ``j`` lies at ``k * cell``, with ``k = (j + 1 / 2) / 2`` in output cells. As
+``(k - k0) * cell + stop_gradient(k0 * cell)`` it is the same point for every ``k0``, which the
+option ``anchor`` chooses, but its derivative by ``cell`` is ``k - k0``, the lever.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from .anchor import query_levers
-from .queries import equal_sizes, is_channels_last
-from .reduce import spread
+from .size import equal_sizes, resize
 
 # Values of the input of which the gradients are computed together: what they need on the way
 # then stays in the caches, and in memory that is in use already. Twice as fast, by measurement.
@@ -19,13 +21,11 @@ _TOGETHER = 2**19
 
 def gradients(grad_output: Tensor, winners: Tensor | None, alpha: Tensor, input: Tensor,
               anchor: str, window: float, needs_input: bool) -> tuple[Tensor | None, Tensor]:
-    """The gradients of the input, or None, and of alpha.
+    """The gradients of the input, or None, and of alpha, straight through the rounding.
 
     Args:
-        grad_output: of the output, ``(N, C, H_out, W_out)``.
+        grad_output: ``(N, C, H_out, W_out)``.
         winners: see `reduce_with_winners`.
-        alpha, input, anchor, window: those of the operator.
-        needs_input: whether that of the input is wanted.
     """
     size, queries = input.shape[-2:], [2 * n for n in grad_output.shape[-2:]]
     axes = [_Axis.at(n, m, anchor, window, input.device) for n, m in zip(size, queries)]
@@ -36,30 +36,58 @@ def gradients(grad_output: Tensor, winners: Tensor | None, alpha: Tensor, input:
         if target is not None:
             target.copy_(grad_input(of_queries, values.shape))
         of_cell += _grad_cell(of_queries, values, axes)
-    return of_input, _grad_alpha(of_cell, alpha, size, queries)
+    # cell = H_in / round(H_in / alpha), so d cell / d alpha = (cell / alpha) ** 2.
+    cell = torch.tensor([2 * n / m for n, m in zip(size, queries)], dtype=of_cell.dtype)
+    cell = cell.to(alpha.device, non_blocking=True)
+    return of_input, (of_cell * (cell / alpha)**2).to(alpha.dtype)
 
 
-def grad_alpha(grad_output: Tensor, winners: Tensor | None, alpha: Tensor, input: Tensor,
-               anchor: str, window: float) -> Tensor:
-    """Alpha's gradient, ``(2,)``, for the compiler, which needs no parts."""
-    size, queries = input.shape[-2:], [2 * n for n in grad_output.shape[-2:]]
-    axes = [_Axis.at(n, m, anchor, window, input.device) for n, m in zip(size, queries)]
-    of_cell = _grad_cell(spread(grad_output, winners), input, axes)
-    return _grad_alpha(of_cell, alpha, size, queries)
+def spread(grad_output: Tensor, winners: Tensor | None) -> Tensor:
+    """The gradient of the queries, ``(N, C, 2 * H_out, 2 * W_out)``, by torch's own kernels."""
+    n, c, height, width = grad_output.shape
+    last = _is_channels_last(grad_output if winners is None else winners)
+    # The kernels take shape and memory format from this argument and read no value.
+    queries = torch.empty(
+        [n, c, 2 * height, 2 * width], dtype=grad_output.dtype, device=grad_output.device,
+        memory_format=torch.channels_last if last else torch.contiguous_format)
+    if winners is None:
+        return torch.ops.aten.avg_pool2d_backward(
+            grad_output, queries, [2, 2], [2, 2], [0, 0], False, True, None)
+    # A winner is 2 * row + column in its cell, and its index in the map 2 * width * row + column.
+    first = torch.arange(height, device=winners.device)[:, None] * (4 * width)
+    first = first + 2 * torch.arange(width, device=winners.device)
+    indices = (winners >> 1).long().mul_(2 * width - 2).add_(winners).add_(first)
+    return torch.ops.aten.max_pool2d_with_indices_backward(
+        grad_output, queries, [2, 2], [2, 2], [0, 0], [1, 1], False, indices)
 
 
 def grad_input(grad_queries: Tensor, shape: Sequence[int]) -> Tensor:
-    """The gradient of `read_queries`, by torch's own kernel.
-
-    Args:
-        grad_queries: gradient of the queries, ``(N, C, 2 * H_out, 2 * W_out)``.
-        shape: ``(N, C, H_in, W_in)``.
-    """
+    """The gradient of an input of this shape, from that of its queries."""
     size = list(grad_queries.shape[-2:])
     if equal_sizes(shape[-2:], size):
         return grad_queries
     return torch.ops.aten.upsample_bilinear2d_backward(
         grad_queries, size, list(shape), False, None, None)
+
+
+def query_levers(size_out: int, anchor: str, window: float,
+                 device: torch.device | None = None) -> Tensor:
+    """Lever ``k - k0`` of each of the ``2 * size_out`` queries of an axis, in output cells.
+
+    ``'corner'`` puts ``k0`` at 0 (the formulas read literally), ``'center'`` in the middle of the
+    axis, ``'local'`` in the middle of the query's own window, where the axis is split into
+    ``max(1, round(size_out / window))`` equal windows.
+    """
+    j = torch.arange(2 * size_out, device=device)
+    k = (j.double() + 0.5) / 2
+    if anchor == 'corner':
+        return k
+    if anchor == 'center':
+        return k - size_out / 2
+    windows = max(1, round(size_out / window))
+    # floor(k * windows / size_out) in integers: exact where a query lies on a window's edge.
+    own = torch.div((2 * j + 1) * windows, 4 * size_out, rounding_mode='floor')
+    return k - (own.double() + 0.5) * size_out / windows
 
 
 class _Axis(NamedTuple):
@@ -101,10 +129,11 @@ class _Axis(NamedTuple):
 def _parts(grad_output: Tensor, winners: Tensor | None, input: Tensor, of_input: Tensor | None
            ) -> Iterator[tuple[Tensor, Tensor | None, Tensor, Tensor | None]]:
     """Maps of one batch in parts of some planes each; all of them where that is no gain."""
-    together = max(1, _TOGETHER // (input.shape[2] * input.shape[3]))
-    if input.device.type != 'cpu' or not input.is_contiguous() or not input.numel():
+    if torch.compiler.is_compiling() or input.device.type != 'cpu' or (
+            not input.is_contiguous() or not input.numel()):
         yield grad_output, winners, input, of_input
         return
+    together = max(1, _TOGETHER // (input.shape[2] * input.shape[3]))
 
     def planes(m: Tensor | None) -> Iterable[Any]:
         return repeat(None) if m is None else m.reshape(1, -1, *m.shape[2:]).split(together, 1)
@@ -122,35 +151,24 @@ def _grad_cell(grad_queries: Tensor, input: Tensor, axes: Sequence[_Axis]) -> Te
     rows = _take(input, 0, height.below)
     slope = _take(input, 0, height.above).sub_(rows)
     if height.meets_pixels:
-        rows = _resize(input, (queries[0], size[1]))
+        rows = resize(input, (queries[0], size[1]))
     else:  # the same values by one pass over what is at hand
         rows.addcmul_(slope, (height.place - height.below).to(slope.dtype)[:, None])
-    by_height = _resize(slope, queries).mul_(grad_queries).sum((0, 1, 3)) * height.factor
+    by_height = resize(slope, queries).mul_(grad_queries).sum((0, 1, 3)) * height.factor
     # And along the width, at the queries' columns.
     slope = _take(rows, 1, width.above).sub_(_take(rows, 1, width.below))
     by_width = slope.mul_(grad_queries).sum((0, 1, 2)) * width.factor
     return torch.stack([by_height.sum(), by_width.sum()])
 
 
-def _grad_alpha(grad_cell: Tensor, alpha: Tensor, size: Sequence[int], queries: Sequence[int]
-                ) -> Tensor:
-    """By cell = H_in / H_out and H_out = round(H_in / alpha), straight through."""
-    # d cell / d alpha = (cell / alpha) ** 2.
-    cell = torch.tensor([2 * n / m for n, m in zip(size, queries)], dtype=grad_cell.dtype)
-    cell = cell.to(alpha.device, non_blocking=True)
-    return (grad_cell * (cell / alpha)**2).to(alpha.dtype)
-
-
-def _resize(input: Tensor, size: Sequence[int]) -> Tensor:
-    if equal_sizes(input.shape[-2:], size):
-        return input
-    return F.interpolate(input, list(size), mode='bilinear', align_corners=False)
-
-
 def _take(input: Tensor, axis: int, index: Tensor) -> Tensor:
     """Rows or columns of ``input``; the fastest operator for each, by measurement."""
-    if is_channels_last(input):  # and so it stays
+    if _is_channels_last(input):  # and so it stays
         return input.permute(0, 2, 3, 1).index_select(1 + axis, index).permute(0, 3, 1, 2)
     if axis == 0:
         return input.index_select(2, index)
     return input.gather(3, index.expand(*input.shape[:3], -1))
+
+
+def _is_channels_last(input: Tensor) -> bool:
+    return input.is_contiguous(memory_format=torch.channels_last) and not input.is_contiguous()

@@ -1,4 +1,4 @@
-"""A learned size of the image itself: aligned, and resized without aliasing."""
+"""An image of learned size: aligned, and resized without aliasing."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,38 +6,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
 
 from .pooling import check_input
-from .queries import equal_sizes
-from .size import pooled_size
-
-
-def aligned_size(size: Sequence[int], alpha: Sequence[float], multiple: int) -> tuple[int, int]:
-    """Size of an image that is resized by ``1 / alpha``: the nearest multiple, at least one.
-
-    A strided convolution on a size that its stride does not divide shifts its grid, which costs
-    accuracy. At ``alpha = 1`` an axis stays as it is, whatever its size.
-
-    Args:
-        size: ``(H_in, W_in)`` in pixels.
-        alpha: ``(alpha_h, alpha_w)`` as Python numbers.
-        multiple: of pixels, for both axes.
-
-    Returns:
-        ``(H_out, W_out)`` in pixels.
-
-    Raises:
-        ValueError: an alpha is not a positive, finite number.
-
-    Examples:
-        >>> from mmseg_dynopool.ops import aligned_size
-        >>> aligned_size((512, 1023), (1.4, 1.0), multiple=4)
-        (364, 1023)
-    """
-    steps = pooled_size(size, [a * multiple for a in alpha])
-    height, width = (n if a == 1 else k * multiple for n, a, k in zip(size, alpha, steps))
-    return height, width
+from .size import aligned_size, equal_sizes
 
 
 def image_resize2d(image: Tensor, alpha: Sequence[float] | Tensor, multiple: int = 1,
@@ -80,31 +51,9 @@ def image_resize2d(image: Tensor, alpha: Sequence[float] | Tensor, multiple: int
 
 
 def _resize_weights(length: int, resized: int, image: Tensor) -> Tensor:
-    """The resize of one axis as a matrix ``(resized, length)``, of the image's dtype."""
+    """The resize of one axis as a matrix ``(resized, length)``."""
     scale: Any = length / resized  # tensors, as sizes are in a trace
     centers = (torch.arange(resized, device=image.device) + 0.5) * scale
     pixels = torch.arange(length, device=image.device) + 0.5
     weights = (1 - (pixels - centers[:, None]).abs() / scale.clamp(min=1)).clamp(min=0)
     return (weights / weights.sum(1, keepdim=True)).to(image.dtype)
-
-
-class _WithZeroGradient(torch.autograd.Function):
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, features: Tensor, parameter: Tensor) -> Tensor:
-        ctx.save_for_backward(parameter)
-        return features.detach()  # no view: what comes next may change it in place
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        parameter, = ctx.saved_tensors  # type: ignore[attr-defined]
-        return gradient, torch.zeros_like(parameter)
-
-
-def with_zero_gradient(features: Tensor, parameter: Tensor) -> Tensor:
-    """``features``, whose backward pass gives ``parameter`` a gradient of zeros.
-
-    DDP waits for a gradient of each parameter.
-    """
-    return _WithZeroGradient.apply(features, parameter)

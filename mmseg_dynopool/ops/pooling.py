@@ -1,17 +1,22 @@
-"""DynOPool as a function ("Pooling Revisited: Your Receptive Field is Suboptimal", CVPR 2022)."""
+"""DynOPool as a function ("Pooling Revisited: Your Receptive Field is Suboptimal", CVPR 2022).
+
+It is a bilinear resize to twice the output's size, then a maximum of 2 x 2: that resize reads where
+the queries lie, a quarter of a cell from each centre, as docs/house.md derives.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .anchor import check_anchor
-from .gradient import grad_alpha, grad_input, gradients
-from .queries import read_queries
-from .reduce import check_reduce, reduce_queries, reduce_with_winners, spread
-from .size import pooled_size
+from .gradient import grad_input, gradients, spread
+from .size import pooled_size, resize
+
+ANCHORS = ('local', 'center', 'corner')
+REDUCTIONS = ('max', 'mean')
 
 
 def dynopool2d(input: Tensor,
@@ -62,38 +67,80 @@ def dynopool2d(input: Tensor,
     check_anchor(anchor, window)
     check_reduce(reduce)
     if output_size is not None:
-        output_size = check_output_size(output_size)
+        size = check_output_size(output_size)
+    elif isinstance(alpha, Tensor):
+        size = read_size(input.shape[-2:], alpha)
     else:
-        output_size = read_size(input.shape[-2:], alpha)
-    if anchor == 'none' and isinstance(alpha, Tensor) and alpha.requires_grad \
-            and torch.is_grad_enabled() and not torch.jit.is_tracing():
-        output = dynopool2d(input, alpha.detach(), output_size, reduce=reduce)
-        return _NoAlphaGradient.apply(output, alpha)
+        size = pooled_size(input.shape[-2:], alpha)
     learns = isinstance(alpha, Tensor) and alpha.requires_grad
     # A trace holds operators alone, and alpha as a constant.
     if torch.jit.is_tracing() or not torch.is_grad_enabled() or not (
             learns or input.requires_grad):
-        return reduce_queries(read_queries(input, output_size), reduce)
+        return reduce_queries(read_queries(input, size), reduce)
+    if learns and anchor == 'none':
+        assert isinstance(alpha, Tensor)
+        return with_zero_gradient(dynopool2d(input, alpha.detach(), size, reduce=reduce), alpha)
     if not torch.compiler.is_compiling():
         if not learns:
-            return _FixedPool2d.apply(input, reduce, output_size)[0]
-        return _DynOPool2d.apply(input, alpha, reduce, output_size, anchor, window)
+            return _FixedPool2d.apply(input, reduce, size)[0]
+        return _DynOPool2d.apply(input, alpha, reduce, size, anchor, window)
     # The compiler differentiates the operators itself and decides what to keep.
-    queries = read_queries(input, output_size)
+    queries = read_queries(input, size)
     if not learns:
         return reduce_queries(queries, reduce)
     output, winners = reduce_with_winners(queries, reduce)
     return _AlphaGradient.apply(output, alpha, input.detach(), winners, anchor, window)
 
 
-def read_size(size: Sequence[int], alpha: Tensor | Sequence[float]) -> tuple[int, int]:
-    """`pooled_size` of numbers, or of a tensor, which may be on another device."""
-    return _read_size(size, alpha) if isinstance(alpha, Tensor) else pooled_size(size, alpha)
+def read_queries(input: Tensor, output_size: tuple[int, int]) -> Tensor:
+    """Values at the queries of all cells, ``(N, C, 2 * H_out, 2 * W_out)``."""
+    return resize(input, (2 * output_size[0], 2 * output_size[1]))
+
+
+def reduce_queries(queries: Tensor, reduce: str) -> Tensor:
+    """The output, ``(N, C, H_out, W_out)``.
+
+    Eager code calls it without gradients: torch.maximum would share that of equal queries.
+    """
+    if reduce == 'mean':
+        return F.avg_pool2d(queries, 2)
+    if not _is_eager_on_cpu(queries):
+        return F.max_pool2d(queries, 2)
+    rows = torch.maximum(queries[..., 0::2], queries[..., 1::2])
+    return torch.maximum(rows[:, :, 0::2], rows[:, :, 1::2])
+
+
+def reduce_with_winners(queries: Tensor, reduce: str) -> tuple[Tensor, Tensor | None]:
+    """The output, and which query of each cell has the maximum; None for the mean.
+
+    As bytes: 0 and 1 stand for the upper left and right query, 2 and 3 for those below; of equal
+    ones it is the first, as in ``max_pool2d``.
+    """
+    if reduce == 'mean':
+        return F.avg_pool2d(queries, 2), None
+    if not _is_eager_on_cpu(queries):
+        output, indices = F.max_pool2d(queries, 2, return_indices=True)
+        row = indices // queries.shape[3]
+        return output, ((row & 1) * 2 + (indices & 1)).to(torch.uint8)
+    # max_pool2d vectorizes over channels alone, and only where these come last in memory.
+    left, right = queries[..., 0::2], queries[..., 1::2]
+    is_right = (right > left).view(torch.uint8)
+    rows = torch.maximum(left, right)
+    upper, lower = rows[:, :, 0::2], rows[:, :, 1::2]
+    is_low = (lower > upper).view(torch.uint8)
+    # Bits instead of torch.where, which is slow on bytes.
+    column = is_right[:, :, 0::2] ^ (is_low & (is_right[:, :, 0::2] ^ is_right[:, :, 1::2]))
+    return torch.maximum(upper, lower), column.add_(is_low, alpha=2)
+
+
+def with_zero_gradient(features: Tensor, parameter: Tensor) -> Tensor:
+    """``features``, whose backward pass gives ``parameter`` zeros: DDP waits for a gradient."""
+    return _WithZeroGradient.apply(features, parameter)
 
 
 @torch.compiler.disable
-def _read_size(size: Sequence[int], alpha: Tensor) -> tuple[int, int]:
-    """`pooled_size` of a tensor.
+def read_size(size: Sequence[int], alpha: Tensor) -> tuple[int, int]:
+    """`pooled_size` of a tensor, which may be on another device.
 
     Compiled code calls this as it is. So it sees sizes, integers that may change from call to
     call, and not alpha, whose value changes with every step.
@@ -102,11 +149,7 @@ def _read_size(size: Sequence[int], alpha: Tensor) -> tuple[int, int]:
 
 
 def check_input(input: Tensor) -> None:
-    """Check a feature map or image batch.
-
-    Raises:
-        ValueError: it is not 4-D, has an empty side or holds integers.
-    """
+    """Refuse what is no batch of feature maps or images with a ValueError."""
     if isinstance(input, torch.fx.Proxy):
         return  # of which nothing is known
     if not isinstance(input, Tensor):
@@ -123,11 +166,7 @@ def check_input(input: Tensor) -> None:
 
 
 def check_output_size(size: Sequence[int]) -> tuple[int, int]:
-    """Check an ``output_size`` that a caller gives.
-
-    Raises:
-        ValueError: it is not two whole numbers of at least 1.
-    """
+    """Refuse what is not two whole numbers of at least 1 with a ValueError."""
     traced = torch.jit.is_tracing()
     if not isinstance(size, Sequence) or len(size) != 2 or any(
             not isinstance(n, (int, torch.SymInt)) or n < 1
@@ -136,18 +175,38 @@ def check_output_size(size: Sequence[int]) -> tuple[int, int]:
     return size[0], size[1]
 
 
+def check_anchor(anchor: str, window: float) -> None:
+    """Refuse unknown anchors and windows with a ValueError."""
+    if anchor not in (*ANCHORS, 'none'):
+        raise ValueError(f"anchor must be one of {(*ANCHORS, 'none')}, got {anchor!r}")
+    if isinstance(window, bool) or not isinstance(window, (int, float)) or not window >= 1:
+        raise ValueError(f'window must be a number of output cells >= 1, got {window!r}')
+
+
+def check_reduce(reduce: str) -> None:
+    """Refuse unknown reductions with a ValueError."""
+    if reduce not in REDUCTIONS:
+        raise ValueError(f'reduce must be one of {REDUCTIONS}, got {reduce!r}; '
+                         "'max' replaces a stride or a maximum, 'mean' an average pooling")
+
+
 def _check_alpha(alpha: Tensor | Sequence[float]) -> None:
     if isinstance(alpha, Tensor):
         fits = alpha.is_floating_point() and (
             torch.jit.is_tracing() or alpha.shape == (2, ))
+        got = f'{alpha.dtype} of shape {tuple(alpha.shape)}'
     else:
         fits = isinstance(alpha, (tuple, list)) and len(alpha) == 2 and all(
             isinstance(a, (int, float)) and not isinstance(a, bool) for a in alpha)
+        got = repr(alpha)
     if not fits:
-        got = (f'{alpha.dtype} of shape {tuple(alpha.shape)}'
-               if isinstance(alpha, Tensor) else repr(alpha))
         raise ValueError('alpha must be a floating point tensor (alpha_h, alpha_w) of shape '
                          f'(2,), or two numbers, got {got}')
+
+
+def _is_eager_on_cpu(queries: Tensor) -> bool:
+    return queries.device.type == 'cpu' and not torch.compiler.is_compiling() \
+        and not torch.jit.is_tracing()
 
 
 class _FixedPool2d(torch.autograd.Function):
@@ -193,19 +252,6 @@ class _DynOPool2d(torch.autograd.Function):
         return of_input, of_alpha, None, None, None, None
 
 
-class _NoAlphaGradient(torch.autograd.Function):
-    """Passes ``output`` on and gives alpha zeros: who waits for its gradient, as DDP, gets one."""
-
-    @staticmethod
-    def forward(ctx: Any, output: Tensor, alpha: Tensor) -> Tensor:
-        ctx.save_for_backward(alpha)
-        return output.view_as(output)
-
-    @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor]:
-        return grad_output, torch.zeros_like(ctx.saved_tensors[0])
-
-
 class _AlphaGradient(torch.autograd.Function):
     """Passes ``output`` on and adds the anchored straight-through gradient of alpha."""
 
@@ -220,5 +266,18 @@ class _AlphaGradient(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         input, alpha, winners = ctx.saved_tensors
-        of_alpha = grad_alpha(grad_output, winners, alpha, input, *ctx.options)
+        anchor, window = ctx.options
+        _, of_alpha = gradients(grad_output, winners, alpha, input, anchor, window, False)
         return grad_output, of_alpha, None, None, None, None
+
+
+class _WithZeroGradient(torch.autograd.Function):
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, parameter: Tensor) -> Tensor:
+        ctx.save_for_backward(parameter)
+        return features.detach()  # no view: what comes next may change it in place
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        return gradient, torch.zeros_like(ctx.saved_tensors[0])

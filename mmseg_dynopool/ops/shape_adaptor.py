@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .pooling import check_input, check_output_size, read_size
-from .queries import equal_sizes
-from .size import is_number, pooled_size
+from .size import is_number, pooled_size, resize
 
 POOLINGS = ('max', 'mean')
 
@@ -58,14 +57,13 @@ def shape_adaptor2d(input: Tensor,
     weight = _check_weight(weight)
     ratios = check_ratios(ratios)
     check_pooling(pooling, align_corners)
-    size = input.shape[-2:]
     if output_size is not None:
         output_size = check_output_size(output_size)
     else:
-        output_size = read_size(size, shape_adaptor_alpha(weight, ratios))
+        output_size = read_size(input.shape[-2:], shape_adaptor_alpha(weight, ratios))
     # In single precision or better: the gradient of the weight is a sum over all pixels.
     values = input if input.dtype in (torch.float32, torch.float64) else input.float()
-    low, high = (_resize(_pool(values, ratio, pooling), output_size, align_corners)
+    low, high = (resize(_pool(values, ratio, pooling), output_size, align_corners)
                  for ratio in ratios)
     weight = weight.to(values.dtype)
     return ((1 - weight) * low + weight * high).to(input.dtype)
@@ -76,24 +74,13 @@ def shape_adaptor_alpha(weight: Tensor, ratios: Sequence[float]) -> Tensor:
 
     Computed in double and rounded to single precision. So a weight that stands for a ratio such
     as 0.5, itself rounded, gives exactly 2 and the sizes of a strided convolution.
-
-    Args:
-        weight: ``w``, a floating point tensor with one value.
-        ratios: ``(r1, r2)``.
-
-    Returns:
-        float32 tensor of shape ``(2,)``, an alpha as DynOPool has it.
     """
     low, high = ratios
     return (1 / (low + (high - low) * weight.double())).float().reshape(1).expand(2)
 
 
 def check_ratios(ratios: Sequence[float]) -> tuple[float, float]:
-    """Check the ratios of the two branches.
-
-    Raises:
-        ValueError: they are not ``0 < r1 < r2 <= 1``.
-    """
+    """Refuse ratios that are not ``0 < r1 < r2 <= 1`` with a ValueError."""
     pair = tuple(ratios) if isinstance(ratios, Sequence) and not isinstance(ratios, str) else ()
     if len(pair) != 2 or not all(map(is_number, pair)) or not 0 < pair[0] < pair[1] <= 1:
         raise ValueError('ratios must be two numbers (r1, r2) with 0 < r1 < r2 <= 1, got '
@@ -102,11 +89,7 @@ def check_ratios(ratios: Sequence[float]) -> tuple[float, float]:
 
 
 def check_pooling(pooling: str, align_corners: bool) -> None:
-    """Check the options of the branches and their resize.
-
-    Raises:
-        ValueError: one is unknown.
-    """
+    """Refuse unknown options of the branches with a ValueError."""
     if pooling not in (*POOLINGS, 'average'):  # its name in 0.3
         raise ValueError(f'pooling must be one of {POOLINGS}, got {pooling!r}')
     if not isinstance(align_corners, bool):
@@ -129,13 +112,5 @@ def _check_weight(weight: Tensor | float) -> Tensor:
 def _pool(input: Tensor, ratio: float, pooling: str) -> Tensor:
     if ratio == 1:
         return input
-    size = pooled_size(input.shape[-2:], (1 / ratio, 1 / ratio))
     pool = F.adaptive_max_pool2d if pooling == 'max' else F.adaptive_avg_pool2d
-    return pool(input, size)
-
-
-def _resize(input: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
-    if equal_sizes(input.shape[-2:], size):
-        return input
-    output = F.interpolate(input, size, mode='bilinear', align_corners=align_corners)
-    return output.to(input.dtype)
+    return pool(input, pooled_size(input.shape[-2:], (1 / ratio, 1 / ratio)))

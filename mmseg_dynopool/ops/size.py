@@ -1,10 +1,12 @@
-"""How large a pooled feature map is (paper, section 4.1)."""
+"""How large a pooled feature map is (paper, section 4.1), and a resize to a given size."""
 
 import math
 from collections.abc import Sequence
 from numbers import Real
 
+import torch.nn.functional as F
 from torch import Tensor
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 _LONGEST = 40  # bits of an alpha's ratio, which 64 hold times any size
 
@@ -39,9 +41,31 @@ def pooled_size(size: Sequence[int], alpha: Sequence[float]) -> tuple[int, int]:
     return height, width
 
 
-def is_number(value: object) -> bool:
-    """Whether it is a finite number, and no bool."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+def aligned_size(size: Sequence[int], alpha: Sequence[float], multiple: int) -> tuple[int, int]:
+    """Size of an image that is resized by ``1 / alpha``: the nearest multiple, at least one.
+
+    A strided convolution on a size that its stride does not divide shifts its grid, which costs
+    accuracy. At ``alpha = 1`` an axis stays as it is, whatever its size.
+
+    Args:
+        size: ``(H_in, W_in)`` in pixels.
+        alpha: ``(alpha_h, alpha_w)`` as Python numbers.
+        multiple: of pixels, for both axes.
+
+    Returns:
+        ``(H_out, W_out)`` in pixels.
+
+    Raises:
+        ValueError: an alpha is not a positive, finite number.
+
+    Examples:
+        >>> from mmseg_dynopool.ops import aligned_size
+        >>> aligned_size((512, 1023), (1.4, 1.0), multiple=4)
+        (364, 1023)
+    """
+    steps = pooled_size(size, [a * multiple for a in alpha])
+    height, width = (n if a == 1 else k * multiple for n, a, k in zip(size, alpha, steps))
+    return height, width
 
 
 def _round_quotient(n: int, alpha: float) -> int:
@@ -54,3 +78,25 @@ def _round_quotient(n: int, alpha: float) -> int:
         n = int(n)  # else a tensor's integers overflow, of an alpha in double precision
     rounded = (2 * n * denominator + numerator) // (2 * numerator)
     return rounded.clamp(min=1) if isinstance(rounded, Tensor) else max(1, rounded)
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a finite number, and no bool."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def equal_sizes(size: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether two sizes are equal; symbols, or tensors in a trace, only if they always are.
+
+    Else a compiled, exported or traced program would hold for this case alone.
+    """
+    return all(a is b or (not isinstance(a, Tensor) and not isinstance(b, Tensor)
+                          and statically_known_true(a == b)) for a, b in zip(size, other))
+
+
+def resize(input: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
+    """Resize bilinearly; ``input`` itself where it has that size, which keeps infinities."""
+    if equal_sizes(input.shape[-2:], size):
+        return input
+    output = F.interpolate(input, list(size), mode='bilinear', align_corners=align_corners)
+    return output.to(input.dtype)  # autocast on the CPU gives float32

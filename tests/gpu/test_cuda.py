@@ -11,7 +11,7 @@ from mmseg_dynopool.costs import probe_complexity
 from mmseg_dynopool.layers import DynOPool, learned_pools
 from mmseg_dynopool.learning import add_cost_gradient
 from mmseg_dynopool.models.whole_network import forward_without_postprocessing
-from mmseg_dynopool.ops.anchor import ANCHORS
+from mmseg_dynopool.ops.pooling import ANCHORS
 from support.runs import Watch, alphas_of, segmentor, train
 from support.toys import SIZE
 

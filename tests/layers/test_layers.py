@@ -12,7 +12,7 @@ from mmseg_dynopool.layers import DynOPool, DynOPoolConv2d, FixedDynOPool, Shape
 from mmseg_dynopool.layers.find import copy_replacing, input_channels, short_names
 from mmseg_dynopool.layers.pool import read_alphas
 from mmseg_dynopool.ops import dynopool2d
-from mmseg_dynopool.ops.reduce import REDUCTIONS
+from mmseg_dynopool.ops.pooling import REDUCTIONS
 
 
 class Shared(nn.Module):

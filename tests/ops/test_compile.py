@@ -6,7 +6,7 @@ from torch._dynamo.testing import CompileCounter, CompileCounterWithBackend
 
 from mmseg_dynopool.layers import DynOPool
 from mmseg_dynopool.ops import dynopool2d
-from mmseg_dynopool.ops.reduce import REDUCTIONS
+from mmseg_dynopool.ops.pooling import REDUCTIONS
 
 pytestmark = pytest.mark.usefixtures('fresh_compiler')
 ALPHAS = (2.0, 2.001, 2.1, 2.3, 2.31, 2.9, 3.3, 1.5)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmseg_dynopool.ops import dynopool2d, gradient, pooled_size
-from mmseg_dynopool.ops.anchor import ANCHORS, query_levers
-from mmseg_dynopool.ops.reduce import REDUCTIONS
+from mmseg_dynopool.ops.gradient import query_levers
+from mmseg_dynopool.ops.pooling import ANCHORS, REDUCTIONS
 from support.reference import STOCK, reference_autograd
 
 

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from mmseg_dynopool.layers import DynOPool
 from mmseg_dynopool.ops import dynopool2d, pooled_size
-from mmseg_dynopool.ops.anchor import ANCHORS
-from mmseg_dynopool.ops.reduce import REDUCTIONS
+from mmseg_dynopool.ops.pooling import ANCHORS, REDUCTIONS
 
 settings.register_profile('fuzz', derandomize=True, deadline=None, max_examples=300,
                           database=None)
