@@ -35,7 +35,11 @@ def check_png(path: str | Path) -> None:
 def make_folder(path: str | Path) -> Path:
     """Make a folder and its parents, where they are not there yet; see `check_folder`."""
     path = check_folder(path)
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f'cannot make the folder {str(path)!r}: {error.strerror}; choose another '
+                      'folder') from error
     return path
 
 

@@ -94,6 +94,12 @@ def eval_pass(model, image, samples):
     model(image)
 
 
+def label_maps(batch, shape, device):
+    """Random labels of two classes, as a segmentor's loss takes them."""
+    labels = torch.randint(2, (batch, 1, *shape), device=device)
+    return [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
+
+
 # By the operators' names, the first that fits; what a DynOPool runs is none of them.
 KINDS = {'convolution': ('conv', ), 'norm': ('batch_norm', ), 'resizing': ('upsample', ),
          'activation': ('relu', 'threshold', 'clamp_min'), 'sum': ('aten::add', ),
@@ -196,8 +202,7 @@ def main():
         image = image.to(memory_format=torch.channels_last)
         for model in models.values():
             model.to(memory_format=torch.channels_last)
-    labels = torch.randint(2, (args.batch, 1, *args.shape), device=device)
-    samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels] * args.whole
+    samples = label_maps(args.batch, args.shape, device) if args.whole else []
 
     result = dict(config=args.config, whole=args.whole, shape=list(args.shape), batch=args.batch,
                   amp=args.amp, channels_last=args.channels_last, device=device_name(device),

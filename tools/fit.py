@@ -68,9 +68,10 @@ def parse_options():
     parser.add_argument('--iterations', type=positive_int, help='the same in steps')
     parser.add_argument('--lr', type=positive, default=0.2,
                         help="its initial lr, relative to the training's")
-    parser.add_argument('--held', type=positive, default=0.1,
+    judged = parser.add_mutually_exclusive_group()
+    judged.add_argument('--held', type=positive, default=0.1,
                         help='share of the training data that is held back to judge by')
-    parser.add_argument('--val', action='store_const', dest='held', const=None,
+    judged.add_argument('--val', action='store_const', dest='held', const=None,
                         help="judge by the config's validation data")
     parser.add_argument('--levels', choices=LEVELS, default='image',
                         help='all: resizing in front of inner layers, too')
@@ -109,9 +110,8 @@ def show(found, cost, console):
 def main():
     args = parse_options()
     cfg = read_config(args.config, args.cfg_options)
-    args.unit, targets = next(target for target in (
-        ('ms', args.target_ms), ('time', args.target), ('gmacs', args.gmacs or args.size))
-        if target[1])
+    given = dict(ms=args.target_ms, time=args.target, gmacs=args.gmacs or args.size)
+    args.unit, targets = next((unit, values) for unit, values in given.items() if values)
     args.shape = args.shape and tuple(args.shape)
     options = FittingOptions(**{field.name: getattr(args, field.name)
                                 for field in dataclasses.fields(FittingOptions)})

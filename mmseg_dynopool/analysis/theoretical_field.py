@@ -105,9 +105,9 @@ class _NothingCancels(TorchFunctionMode):
             kernel = torch.full_like(weight[:1, :1], 1 / weight[0, 0].numel(), dtype=image.dtype)
             return F.conv2d(image.mean(1, keepdim=True), kernel, None, *rest[1:4], **options)
         if name == 'max_pool2d':
-            if options.pop('dilation') not in (1, (1, 1)):
+            if options.pop('dilation', 1) not in (1, (1, 1)):
                 raise ValueError('the receptive field of a dilated MaxPool2d is not known')
-            options.pop('return_indices')
+            options.pop('return_indices', None)
             return F.avg_pool2d(*args, **options)
         return func(*args, **options)
 
@@ -123,8 +123,12 @@ def _at_ratios(network: nn.Module, size: Sequence[int]) -> nn.Module:
     for pool in pools:
         pool.register_forward_hook(note)
     network.eval()  # no chaining: mmseg's HRNet returns None from train() and eval()
-    with torch.no_grad(), _NothingCancels():
-        network(_canvas(network, *size))
+    try:
+        with torch.no_grad(), _NothingCancels():
+            network(_canvas(network, *size))
+    except Exception as error:  # from any network, of any type
+        raise ValueError(f'the receptive field of {type(network).__name__} is not known '
+                         f'({type(error).__name__}: {error})') from error
     replaced: dict[nn.Module, FixedDynOPool] = {}
     for pool in pools:
         kind = FixedImageResize if isinstance(pool, ImageResize | FixedImageResize) else _MeanPool
@@ -134,7 +138,7 @@ def _at_ratios(network: nn.Module, size: Sequence[int]) -> nn.Module:
 
 
 def _canvas(network: nn.Module, height: int, width: int) -> Tensor:
-    device = next(network.parameters()).device
+    device = next(network.parameters(), torch.zeros(0)).device
     return torch.zeros(1, 1, height, width, dtype=torch.float64, device=device)
 
 

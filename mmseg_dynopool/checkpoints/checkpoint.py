@@ -171,8 +171,9 @@ class Checkpoint:
                         optional: Collection[str], partly: bool) -> None:
         missing = [k for k in weights if k not in self.state and k not in optional
                    and not k.endswith('num_batches_tracked')]
-        shapes = {k: getattr(self.state[k], 'shape', (type(self.state[k]).__name__, ))
-                  for k in weights if k in self.state}
+        found = {k: self.state[k] for k in weights if k in self.state}
+        shapes = {k: value.shape if torch.is_tensor(value) else (type(value).__name__, )
+                  for k, value in found.items()}
         misshapen = [k for k, shape in shapes.items() if shape != weights[k].shape]
         if not missing and not misshapen:
             return

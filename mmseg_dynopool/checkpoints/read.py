@@ -58,6 +58,7 @@ def read_file(path: str) -> Any:
     try:
         with torch.serialization.safe_globals(_training_types()):
             if file.is_file():
+                # Weights only: PyTorch's default since 2.6, which heeds the variable, too.
                 return torch.load(file, map_location='cpu')
             return CheckpointLoader.load_checkpoint(path, map_location='cpu')
     except Exception as error:  # of many types

@@ -56,6 +56,7 @@ class StretchImage(_Resize):
         if axis not in ('height', 'width'):
             raise ValueError(f"axis must be 'height' or 'width', got {axis!r}")
         super().__init__(*((factor, 1) if axis == 'height' else (1, factor)))
+        self.factor, self.axis = factor, axis
 
 
 @TRANSFORMS.register_module()
@@ -80,6 +81,7 @@ class EnlargeImage(_Resize):
 
     def __init__(self, factor: float = 2.):
         super().__init__(factor, factor)
+        self.factor = factor
 
 
 @TRANSFORMS.register_module()

@@ -28,7 +28,7 @@ from .trial import Trial
 from .variants import DynOPooling, Following, ResizedPooling, mix_in, pool_around
 
 LEVELS = ('all', 'image')
-_KEPT_BOUNDS, _IMAGE_BOUNDS = (0.25, 1.0), (0.25, 4.0)
+_KEPT_BOUNDS = 0.25, 1.0
 
 
 def plan_conversion(model: nn.Module, rule: str = 'before',
@@ -185,7 +185,7 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
             lowest = min(*plan.scales[name], *stock_scale) / kind.reach
             options = {kind.limits: (lowest, 1.0), **anchoring}
         else:
-            options = dict(bounds=_IMAGE_BOUNDS if name == IMAGE else _KEPT_BOUNDS)
+            options = {} if name == IMAGE else dict(bounds=_KEPT_BOUNDS)
         if bounded.get(name) is not None:
             options[kind.limits if multiple is None else 'bounds'] = bounded[name]
         pools[name] = make_pool(name, kind, dict(options, scale=plan.scales[name]),

@@ -42,7 +42,9 @@ class Budget(ABC):
     A subclass names its ``cost_type``, and has a field ``target_<unit>``, the wanted cost in that.
 
     Attributes:
-        target: wanted cost relative to that at the config's initial scales, e.g. 0.6.
+        target: wanted cost relative to that at the config's initial scales, e.g. 0.6, whatever
+            scales a run loads: a network that was trained to 0.6 and is fine-tuned with 0.6 keeps
+            its cost.
         begin: share of the training until which the scales keep the cost with which it began.
         reach: share until which the cost runs to the target, evenly in its logarithm.
         settle: share at which the scales move to where the counted cost, rounded sizes included,
@@ -69,8 +71,9 @@ class Budget(ABC):
     settle: float = 0.85
 
     def __init_subclass__(cls) -> None:
-        cls.option = f'{cls.cost_type.name}_budget'
-        cls.absolute = f'target_{cls.cost_type.unit.lower()}'
+        if hasattr(cls, 'cost_type'):
+            cls.option = f'{cls.cost_type.name}_budget'
+            cls.absolute = f'target_{cls.cost_type.unit.lower()}'
 
     def __post_init__(self) -> None:
         targets = {name: getattr(self, name) for name in ('target', self.absolute)}

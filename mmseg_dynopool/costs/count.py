@@ -129,9 +129,21 @@ class GMACsCounter:
 
 def count_gmacs(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
                 forward: Callable | None = None) -> float:
-    """Multiply-adds of one image in any network at its current sizes, in units of 1e9.
+    """GMACs of any network at its current sizes.
 
-    Arguments and errors are those of [`GMACsCounter`][mmseg_dynopool.costs.GMACsCounter].
+    A shorthand for [`GMACsCounter`][mmseg_dynopool.costs.GMACsCounter].
+
+    Args:
+        model: any network; it is neither run nor changed.
+        shape: input size `(H, W)` in pixels.
+        in_channels: channels of the input.
+        forward: `forward(copy, input)` runs the copy; default `copy(input)`.
+
+    Returns:
+        Multiply-adds of one image in units of 1e9.
+
+    Raises:
+        ValueError: `shape` is not two positive sizes.
 
     Examples:
         >>> from mmseg_dynopool.costs import count_gmacs

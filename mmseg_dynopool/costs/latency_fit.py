@@ -96,13 +96,20 @@ def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[i
                     repeats: int | None = None, batch: int = 1) -> np.ndarray:
     """Time a network at several settings of its scales, by turns.
 
-    The other arguments are those of [`fit_latency`][mmseg_dynopool.costs.fit_latency].
-
     Args:
+        model: a network with at least one DynOPool; it is neither run nor changed.
         tried: `{instance: (scale_h, scale_w)}` each.
+        shape: input size `(H, W)` in pixels.
+        in_channels: channels of the input.
+        forward: `forward(copy, input)` runs the copy, whatever it returns; default `copy(input)`.
+        repeats: turns; default: at least 8, of fast networks up to 100, in 20 seconds.
+        batch: images per forward pass.
 
     Returns:
         Seconds, ``(settings, repeats)``.
+
+    Raises:
+        ValueError: ``repeats`` is 1.
 
     Examples:
         >>> from mmseg_dynopool.costs import measure_latency

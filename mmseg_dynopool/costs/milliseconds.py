@@ -95,9 +95,13 @@ class LatencyBudget(Budget):
     """A budget of time, ``latency_budget=dict(...)``: of one image's forward pass.
 
     Attributes:
+        target_ms: wanted time in milliseconds.
         model: file that ``tools/latency.py`` wrote, on any machine; default: the network is
             measured where it is trained, before the first step.
         shape: input size ``(H, W)`` that is timed; default: the training crop. A file has its own.
+
+    Raises:
+        ValueError: an option is malformed.
 
     Examples:
         >>> from mmseg_dynopool.costs import LatencyBudget

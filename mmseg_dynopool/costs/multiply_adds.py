@@ -131,8 +131,21 @@ def probe_complexity(model: nn.Module, shape: Sequence[int], in_channels: int = 
                      forward: Callable | None = None) -> ComplexityModel:
     """Find how the cost of ``model`` depends on the scale of each DynOPool in it.
 
-    A [`GMACsCounter`][mmseg_dynopool.costs.GMACsCounter], whose arguments these are, counts with
-    one scale changed at a time. Where no scale learns, the fixed ones are probed.
+    Of a network in which no scale learns, the fixed ones are probed.
+
+    Runs shape-only forwards of a copy on the meta device, with one scale changed at a time; a
+    network that cannot run so gets numbers, as in
+    [`GMACsCounter`][mmseg_dynopool.costs.GMACsCounter].
+    ``model`` itself is neither run nor changed.
+
+    Args:
+        model: a network with at least one `DynOPool`.
+        shape: input size ``(H, W)`` in pixels at which GMACs are counted.
+        in_channels: channels of the input.
+        forward: ``forward(copy, input)`` runs the copy; default ``copy(input)``.
+
+    Returns:
+        The cost at the initial scales and the exponents.
 
     Raises:
         ValueError: there is no DynOPool in ``model``, or ``shape`` is not two positive sizes.
@@ -221,7 +234,13 @@ def _exponent(before: float, after: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class GMACsBudget(Budget):
-    """A budget of multiply-adds at the training crop, ``gmacs_budget=dict(...)``.
+    """A budget of multiply-adds, ``gmacs_budget=dict(...)``.
+
+    Attributes:
+        target_gmacs: wanted cost in 1e9 multiply-adds at the training crop.
+
+    Raises:
+        ValueError: an option is malformed.
 
     Examples:
         >>> from mmseg_dynopool.costs import GMACsBudget

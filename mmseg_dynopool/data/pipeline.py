@@ -56,11 +56,14 @@ class ImagePipeline:
                 sample = step(sample)
             except Exception as error:  # of many types
                 raise ValueError(_problem(step, error, path)) from error
-            if loaded is None and sample and 'img' in sample:
+            if sample is None:
+                raise ValueError(f'{path}: {type(step).__name__} of the test pipeline leaves '
+                                 'nothing of it')
+            if loaded is None and 'img' in sample:
                 loaded = np.array(sample['img'])
-        if loaded is None or sample is None:
-            raise ValueError(f"{path}: the test pipeline loads no 'img' from the file 'img_path', "
-                             'or leaves nothing of it')
+        if loaded is None:
+            raise ValueError(f"{path}: no transform of the test pipeline gives an 'img'; its first "
+                             "ones are to load the file 'img_path'")
         return loaded, sample
 
 

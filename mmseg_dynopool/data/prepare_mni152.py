@@ -38,7 +38,7 @@ def prepare_mni152(out_dir: str | Path, plane: str = 'axial', thick: int | None 
     """
     if plane not in _SLICES:
         raise ValueError(f'plane must be one of {list(_SLICES)}, got {plane!r}')
-    if thick is not None and (plane == 'axial' or thick not in range(1, 9)):
+    if thick is not None and (plane == 'axial' or type(thick) is not int or not 1 <= thick <= 8):
         raise ValueError('thick must be 1 to 8 mm, whole, of the planes coronal and sagittal: '
                          f'axial slices show nothing of it; got {thick!r} with {plane!r}')
     make_folder(out_dir)

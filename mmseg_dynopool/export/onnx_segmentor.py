@@ -71,8 +71,11 @@ class OnnxSegmentor(EncoderDecoder):
         if found is None:
             raise ValueError(f'{path} was not written by tools/export.py: it names no classes')
         meta = json.loads(found)
-        for name in ('shape', 'out_channels', 'num_classes', 'align_corners', 'dataset_meta'):
-            setattr(self, name, meta[name])
+        self.shape = meta['shape']
+        self.out_channels = meta['out_channels']
+        self.num_classes = meta['num_classes']
+        self.align_corners = meta['align_corners']
+        self.dataset_meta = meta['dataset_meta']
         self.resize: FixedImageResize | None = None
         if meta.get('resize'):  # version 0.3 wrote none
             self.resize = FixedImageResize(multiple=meta['resize']['multiple'])

@@ -145,8 +145,9 @@ def export_program(model: BaseModel, path: str | Path, shape: Sequence[int],
     try:
         example = _example(network, 1 + dynamic, taken)
         if format == 'onnx':
-            run = _write_onnx(network, unproven, example, dynamic)
+            _write_onnx(network, unproven, example, dynamic)
             _describe(unproven, model, None if dynamic else list(shape), resize)
+            run = _load_onnx(unproven)
         else:
             axes = dict.fromkeys((0, 2, 3), Dim.DYNAMIC) if dynamic else None
             program = torch.export.export(network, (example, ), dynamic_shapes={'image': axes},
@@ -206,11 +207,9 @@ def _load_exported(path: Path, shape: Sequence[int]) -> Callable[[Tensor], Tenso
     return run
 
 
-def _write_onnx(network: InferenceNetwork, path: Path, example: Tensor, dynamic: bool
-                ) -> Callable[[Tensor], Tensor]:
-    """Write the program; returns what runs it."""
+def _write_onnx(network: InferenceNetwork, path: Path, example: Tensor, dynamic: bool) -> None:
     try:
-        import onnxruntime
+        import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401  else torch's own message names no extra
     except ImportError as error:
         raise ImportError(_MISSING) from error
@@ -220,6 +219,10 @@ def _write_onnx(network: InferenceNetwork, path: Path, example: Tensor, dynamic:
         torch.onnx.export(network, (example, ), path, dynamo=True, input_names=['image'],
                           output_names=['logits'], dynamic_shapes={'image': names},
                           external_data=False, verbose=False)
+
+
+def _load_onnx(path: Path) -> Callable[[Tensor], Tensor]:
+    import onnxruntime
     session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
     return lambda image: torch.from_numpy(session.run(None, {'image': image.numpy()})[0])
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -30,6 +31,7 @@ from .batches import draw_batches, loss_of
 from .jobs import Job, run_jobs
 from .settings import fine_tuning_config, resized_config, sizable, training_iterations
 
+UNITS = ('ms', 'time', 'gmacs')
 LEVELS = ('image', 'all')
 _SHORT = 1 / 3  # of a fine-tuning, after which the candidates are compared
 
@@ -53,6 +55,19 @@ class FittingOptions:
     seed: int = 0
     device: str = 'cpu'
     amp: bool = False
+
+    def __post_init__(self) -> None:
+        for name, known in (('unit', UNITS), ('levels', LEVELS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f'{name} must be one of {known}, got {getattr(self, name)!r}')
+        for name, below in (('share', math.inf), ('lr', math.inf), ('held', 1)):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < below:
+                raise ValueError(f'{name} must be a positive share, e.g. 0.1, got {value!r}')
+        for name in ('batches', 'candidates', 'iterations'):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f'{name} must be at least 1, got {value!r}')
 
 
 @dataclass

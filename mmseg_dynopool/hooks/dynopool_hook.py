@@ -49,8 +49,9 @@ class DynOPoolHook(Hook):
     one of our segmentors, which has version 0.3's lambda of 7e-5 then.
 
     Brings along [`ShapeLogHook`][mmseg_dynopool.hooks.ShapeLogHook], and logs the cost (``gmacs``,
-    ``gmacs_ratio``), its plan (``gmacs_plan``) and the loss's slope per one per cent of it
-    (``gmacs_slope``), the like of a latency, and ``loss_gmacs``, which is part of ``loss``.
+    ``gmacs_ratio``; with a budget in time also ``latency_ms``, ``latency_ratio``), its plan
+    (``gmacs_plan``), the loss's slope per one per cent of it (``gmacs_slope``) and, with
+    ``gmacs_weight``, ``loss_gmacs``, which is part of ``loss``.
 
     Args:
         gmacs_budget: ``dict(target=0.6)``, or ``dict(target_gmacs=100.)``, see
@@ -68,7 +69,7 @@ class DynOPoolHook(Hook):
             [`SlopeEstimator`][mmseg_dynopool.learning.SlopeEstimator] of ``TASK_UTILS``.
         travel: how far, in log(scale), a lasting slope of usual size takes a scale.
         every: steps of the optimizer from one estimate to the next; default: 2, and a thousandth of
-            a training of more than 3,000 steps. Two forward passes are about two thirds of a
+            a training of more than 2,000 steps. Two forward passes are about two thirds of a
             training step.
         step: by how much the logarithm of a scale is changed for an estimate, up and down.
         jitter: standard deviation, in log(scale), of the scales at which the training's passes run
@@ -76,9 +77,11 @@ class DynOPoolHook(Hook):
             trainings of fewer than 500 steps 0.
         smallest: rows and columns that a learned map keeps at least at the training crop.
         forward: ``forward(network, image)`` runs the model on an image ``(N, C, H, W)`` when its
-            cost is counted or timed: a function, its dotted path, or its name in ``FUNCTIONS``;
-            default: found by trying.
-        in_channels: of that image; default: as the model tells.
+            cost is counted or timed: a function, its dotted path, or its name in mmengine's
+            ``FUNCTIONS``. Default: what runs of backbone and heads without postprocessing, else
+            ``predict``, else the backbone alone, with a warning.
+        in_channels: of that image; default: as the data preprocessor's means or the first
+            convolution tell.
         best_when_settled: with a budget, let ``save_best`` begin when the scales have settled; a
             best checkpoint from before would miss the budget.
 
@@ -90,7 +93,8 @@ class DynOPoolHook(Hook):
         shape: input size ``(H, W)`` at which it counts.
 
     Raises:
-        ValueError: the model holds no DynOPool, an argument is malformed, a budget is out of reach.
+        ValueError: the model holds no DynOPool, an argument is malformed, a budget is out of
+            reach, or an alpha became NaN or infinite.
 
     Examples:
         >>> from mmseg.registry import HOOKS
@@ -230,10 +234,13 @@ class DynOPoolHook(Hook):
                          outputs: dict | None = None) -> None:
         if self.learner is not None:
             self.learner.end_pass()
-        if outputs is not None:  # which mmengine logs
+        if isinstance(outputs, dict):  # which mmengine logs
             if 'loss' in outputs and 'loss_gmacs' in self._scalars:
                 outputs['loss'] = outputs['loss'] + self._scalars['loss_gmacs']
             outputs.update(self._scalars)
+        else:
+            for key, value in self._scalars.items():
+                runner.message_hub.update_scalar(f'train/{key}', value)
         keeper = self.keeper
         was_settled = keeper is not None and keeper.settled is not None
         if has_stepped(runner):

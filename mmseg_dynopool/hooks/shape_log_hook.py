@@ -149,7 +149,8 @@ class ShapeLogHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
                           ) -> None:
-        learner, logged = self.hook and self.hook.learner, runner.message_hub.log_scalars
+        learner = self.hook and self.hook.learner
+        logged = runner.message_hub.log_scalars
         if learner is not None and learner.settled:
             # Slopes are known no more, and mmengine repeats what was logged last.
             of_cost = learner.cost and f'train/{learner.cost.name}_slope'

@@ -1,6 +1,5 @@
 """DynOPool as a module: with a learned scale, and with a constant one."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -226,7 +225,7 @@ def check_bounds(bounds: Sequence[float]) -> tuple[float, float]:
     return float(pair[0]), float(pair[1])
 
 
-def check_scale(scale: float | Sequence[float], bounds: tuple[float, float] = (0.0, math.inf)
+def check_scale(scale: float | Sequence[float], bounds: tuple[float, float] = (1e-9, 1e9)
                 ) -> tuple[float, float]:
     """The pair of a scale factor, one number or a pair; a ValueError where it is malformed."""
     pair = tuple(scale) if isinstance(scale, Sequence) and not isinstance(scale, str) else (

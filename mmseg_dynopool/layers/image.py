@@ -143,10 +143,11 @@ def restore_size(outputs: Any, resized: Sequence[int], size: Sequence[int]) -> A
         if not isinstance(leaf, Tensor) or leaf.dim() not in (3, 4) or not _are_equal(
                 leaf.shape[-2:], resized):
             return leaf
-        maps, mode = leaf if leaf.dim() == 4 else leaf[:, None], 'bilinear'
-        if not leaf.is_floating_point():  # labels
-            maps, mode = maps.float(), 'nearest-exact'
-        maps = F.interpolate(maps, (size[0], size[1]), mode=mode)
+        maps = leaf if leaf.dim() == 4 else leaf[:, None]
+        if leaf.is_floating_point():
+            maps = F.interpolate(maps, (size[0], size[1]), mode='bilinear')
+        else:  # labels
+            maps = F.interpolate(maps.float(), (size[0], size[1]), mode='nearest-exact')
         return (maps if leaf.dim() == 4 else maps[:, 0]).to(leaf.dtype)
 
     return tree_map(restore, outputs)

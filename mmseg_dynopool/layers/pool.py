@@ -64,6 +64,8 @@ class ResizingPool(nn.Module):
 
     def bounded_alpha(self) -> Tensor:
         """``(1 / scale_h, 1 / scale_w)`` in use, inside the bounds; with the parameter's gradient.
+
+        Not finite where the parameter is not.
         """
         raise NotImplementedError
 

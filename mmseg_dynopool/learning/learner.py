@@ -49,13 +49,13 @@ class ScaleLearner:
         travel: how far, in log(scale), a lasting slope of usual size takes a scale in the whole
             training.
         every: steps from one estimate to the next; default: 2, and a thousandth of a training of
-            more than 3,000 steps.
+            more than 2,000 steps.
         jitter: standard deviation, in log(scale), of the scales at which a pass runs, until
             ``reach``; default: 0.1, in trainings of fewer than 500 steps 0.
         estimator: measures the slope; default [`TwoPasses`][mmseg_dynopool.learning.TwoPasses].
         smallest: cells that each height and width of a learned map keeps at least, at the cost's
             shape; a map that has fewer at the start is left alone.
-        maps: the learned maps; default: those of ``cost``.
+        maps: the learned maps; default: those of ``cost``, if it knows them.
         seed: of the jitter.
 
     Attributes:
@@ -274,7 +274,7 @@ def default_jitter(steps: int) -> float:
 
 def default_every(steps: int) -> int:
     """Steps from one estimate to the next in a training of that length, at most a thousand."""
-    return max(2, steps // 1000)
+    return max(2, -(-steps // 1000))
 
 
 def step_weights(steps: int, every: int, settle: float) -> dict[int, float]:

@@ -41,6 +41,15 @@ def test_a_number_of_another_shape_is_named(model):
         Checkpoint('file.pth', dict(state_dict=state)).verify(model)
 
 
+def test_an_array_in_the_place_of_a_weight_is_refused(model):
+    """mmengine would pass it over, and leave the weight random."""
+    state = dict(model.state_dict())
+    name = 'decode_head.conv_seg.weight'
+    state[name] = state[name].numpy()
+    with pytest.raises(ValueError, match=rf"{name} is \('ndarray',\), not \(3, 16, 1, 1\)"):
+        Checkpoint('file.pth', dict(state_dict=state)).verify(model)
+
+
 def test_a_start_from_images_of_fewer_channels_loads_the_rest(monkeypatch):
     """As mmengine does, into a network whose image has a fourth channel, and a layer more."""
     three, four = (nn.Sequential(nn.Conv2d(channels, 2, 3), nn.BatchNorm2d(2), nn.Conv2d(2, 2, 1))

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from mmseg_dynopool.costs import GMACsBudget, LatencyBudget
+from mmseg_dynopool.costs import Budget, GMACsBudget, LatencyBudget
 from mmseg_dynopool.costs.options import CostOptions
 
 NAN, INF = float('nan'), float('inf')
@@ -103,3 +103,15 @@ def test_options_of_a_training():
 def test_malformed_options_of_a_training_are_refused(given, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         CostOptions.of(**given)
+
+
+def test_a_budget_may_stand_between():
+    """Of a family of costs: what they share is in a class that names none."""
+
+    class Shared(Budget):
+        pass
+
+    class Own(Shared):
+        cost_type = GMACsBudget.cost_type
+
+    assert (Own.option, Own.absolute) == ('gmacs_budget', 'target_gmacs')

@@ -27,6 +27,18 @@ def read(folder, content):
     return ImagePipeline(Config(dict(test_pipeline=LOADING)))(path)[0]
 
 
+def test_a_transform_that_leaves_nothing_is_named(tmp_path, jpeg):
+    (tmp_path / 'image.jpg').write_bytes(jpeg)
+    steps = [LOADING[0], dict(type='RandomApply', transforms=[dropped], prob=1), LOADING[1]]
+    with pytest.raises(ValueError, match=r'image\.jpg: RandomApply of the test pipeline leaves '
+                       'nothing of it'):
+        ImagePipeline(Config(dict(test_pipeline=steps)))(tmp_path / 'image.jpg')
+
+
+def dropped(results):
+    return None
+
+
 def test_whole_jpegs_are_read_as_opencv_reads_them(tmp_path, jpeg):
     expected = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     start = jpeg.index(b'\xff\xda')  # of the pixels

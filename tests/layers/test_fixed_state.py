@@ -118,3 +118,9 @@ def test_an_exported_program_has_no_scale_in_its_state(strict):
     program = torch.export.export(net, (image, ), strict=strict)
     assert set(program.state_dict) == {name for name, _ in net.named_parameters()}
     torch.testing.assert_close(program.module()(image), net(image))
+
+
+@pytest.mark.parametrize('scale', [1e-40, 1e39, (0.5, 1e-30)])
+def test_scales_whose_alpha_single_precision_cannot_hold_are_refused(scale):
+    with pytest.raises(ValueError, match=r'lies outside bounds=\(1e-09, 1000000000\.0\)'):
+        FixedDynOPool(scale)

@@ -304,8 +304,9 @@ def test_short_trainings_have_no_jitter_by_default(steps, given, jitter):
 
 
 @pytest.mark.parametrize('steps, given, every', [
-    (300, None, 2), (3999, None, 3), (80_000, None, 80), (3999, 2, 2)])
-def test_long_trainings_have_a_thousand_estimates_by_default(steps, given, every):
+    (300, None, 2), (2000, None, 2), (2001, None, 3), (3999, None, 4), (80_000, None, 80),
+    (3999, 2, 2)])
+def test_long_trainings_have_at_most_a_thousand_estimates_by_default(steps, given, every):
     turns = []
 
     def note(model, loss, scales, values, direction, limits, turn):
@@ -318,6 +319,7 @@ def test_long_trainings_have_a_thousand_estimates_by_default(steps, given, every
         learner.measure(lambda: 1.)
         learner.advance()
     assert len(turns) == pytest.approx(min(0.85 * steps, 4000) / every, abs=1)
+    assert given or 0.85 * steps / every <= 1000
 
 
 def test_frozen_poolings_are_neither_jittered_nor_measured_nor_moved():

@@ -10,10 +10,9 @@ import argparse
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.structures import PixelData
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 
+from benchmark import label_maps
 from mmseg_dynopool import config_path
 from mmseg_dynopool.analysis.cost import stock_model
 from mmseg_dynopool.cli.options import add_device, check_device, positive_int
@@ -54,8 +53,7 @@ def main():
     enter_scope(config)
     replace_sync_bn(config.model)
     image = torch.rand(args.batch, 3, *args.shape, device=args.device)
-    labels = torch.randint(2, (args.batch, 1, *args.shape), device=args.device)
-    batch = image, [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
+    batch = image, label_maps(args.batch, args.shape, args.device)
     stock, learned = (MODELS.build(cfg).to(args.device).train()
                       for cfg in (stock_model(config.model), plain_model(config.model)))
     channels, forward = network_forward(learned, args.shape)
