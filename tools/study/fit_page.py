@@ -30,8 +30,9 @@ def tables(done: dict[str, dict], _: dict[str, dict]) -> str:
                               for column in ('plain', 'fit', 'learned')),
                       *(spread([line[ratios]['fit'] for line in lines], 2)
                         for ratios in ('gmacs_ratios', 'time_ratios'))])
+        timed = [line for line in lines if line['stock_seconds']]  # nothing else ran beside them
         seconds.append([place, *(spread([line['stage_seconds'][stage] / line['stock_seconds']
-                                        for line in lines], 2)
+                                        for line in timed], 2)
                                 for stage in ('search', 'compare', 'finish'))])
     head = ['', *COLUMNS.values(), 'fit less plain', 'seeds']
     parts = ['mIoU, mean ± standard deviation over seeds; fit less plain by pairs, with half of '
@@ -42,7 +43,8 @@ def tables(done: dict[str, dict], _: dict[str, dict]) -> str:
               'in multiply-adds and in time by turns:',
               markdown(['', 'plain', 'fit', 'learned', 'multiply-adds', 'time'], sizes),
               "Seconds, relative to the stock network's training; a process's start, ten seconds "
-              'for each of the fine-tunings, is part of them and dominates on networks this small:',
+              'for each of the fine-tunings, is part of them and dominates on networks this small '
+              '(-: other work ran on the machine):',
               markdown(['', 'search', 'fine-tuning to a third', 'to the end'], seconds)]
     missing = sum(run.key not in done for run in all_runs())
     if missing:
