@@ -26,7 +26,6 @@ from mmseg_dynopool.files import write_file
 from mmseg_dynopool.fit.fitting import LEVELS, Fitting, FittingOptions
 from mmseg_dynopool.fit.jobs import write_plan
 from mmseg_dynopool.fit.page import draw_frontier, verdict
-from mmseg_dynopool.fit.settings import resized_config
 from mmseg_dynopool.fit.write import FILES, write_fitted
 from mmseg_dynopool.report.figures import save_figure
 
@@ -85,7 +84,10 @@ def parse_options():
                         help='write the fine-tunings as commands, for a scheduler, and stop')
     add_device(parser)
     add_cfg_options(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.resized_input and not args.onnx:
+        parser.error('--resized-input is of --onnx')
+    return args
 
 
 def search(fitting, target, batches):
@@ -117,27 +119,25 @@ def main():
                                 for field in dataclasses.fields(FittingOptions)})
     fitting, console = Fitting(cfg, args.checkpoint, args.out, options), Console()
     if args.size:
-        scale = [s / whole for s, whole in zip(args.size, fitting.shape)]
-        write_file(args.out / 'config.py', config_text(
-            resized_config(cfg, scale, args.multiple)).encode())
+        size = fitting.size(args.size)
+        write_file(args.out / 'config.py', config_text(fitting.config(size)).encode())
         print(f'ok: {args.out / "config.py"}; its weights are those of {args.checkpoint}, which a '
               'fine-tuning makes better')
         return
     print(f'the network costs {fitting.whole:.4g} {fitting.cost.unit} at an image of '
           '{} x {}'.format(*fitting.shape))
-    done = []
+    done, planned = [], []
     for target in targets:
         found = search(fitting, target, args.batches)
         show(found, fitting.cost, console)
         tuned = fitting.candidates(found)
         if args.plan and not all(fitting.job(one).is_done for one in tuned):
-            print(f'commands: {write_plan([fitting.job(one) for one in tuned], args.out)}; run '
-                  'them, then call this again')
+            planned += [fitting.job(one) for one in tuned]
             continue
         tuned = fitting.compare(tuned)
         whole = fitting.job(tuned[0], whole=True)
         if args.plan and not whole.is_done:
-            print(f'commands: {write_plan([whole], args.out)}; run it, then call this again')
+            planned.append(whole)
             continue
         folder = args.out if len(targets) == 1 else args.out / f'{target:g}'
         fitted = write_fitted(fitting, target, found, tuned, fitting.finish(tuned[0]), folder,
@@ -148,6 +148,8 @@ def main():
               f'({fitted.time:.3f})')
         print(f'ok: {", ".join(FILES)} in {folder}')
         done.append(fitted)
+    if planned:
+        print(f'commands: {write_plan(planned, args.out)}; run them, then call this again')
     if len(done) > 1:
         save_figure(draw_frontier(done), args.out / 'frontier.png', dpi=130)
         print(f'ok: {args.out / "frontier.png"}')

@@ -1,5 +1,6 @@
 """Evaluate a trained network class by class and image by image."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -58,12 +59,17 @@ class Evaluation:
         return float(np.nanmean(self.totals()['IoU']))
 
     def behind(self, other: 'Evaluation', draws: int = 200) -> tuple[float, float]:
-        """Another's score on the same images less this one, and its standard error (bootstrap)."""
+        """Another's score on the same images less this one, and its standard error (bootstrap).
+
+        Of one image the error is infinite.
+        """
         def score(evaluation: 'Evaluation', images: np.ndarray) -> float:
             areas = {name: getattr(evaluation, name)[images] for name in AREAS}
             return replace(evaluation, **areas).score()
 
         count = len(self.truth)
+        if count == 1:
+            return other.score() - self.score(), math.inf
         drawn = np.random.default_rng(0).integers(0, count, (draws, count))
         noise = np.std([score(other, images) - score(self, images) for images in drawn])
         return other.score() - self.score(), float(noise)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
@@ -63,7 +64,8 @@ class FittingOptions:
         for name, below in (('share', math.inf), ('lr', math.inf), ('held', 1)):
             value = getattr(self, name)
             if value is not None and not 0 < value < below:
-                raise ValueError(f'{name} must be a positive share, e.g. 0.1, got {value!r}')
+                raise ValueError(f'{name} must be above 0 and below {below}, e.g. 0.1, '
+                                 f'got {value!r}')
         for name in ('batches', 'candidates', 'iterations'):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -116,14 +118,18 @@ class Fitting:
         """Raise a ValueError where results of another network or other settings lie there."""
         path = self.out / 'fit.json'
         options = asdict(self.options)
-        for name in ('device', 'candidates', 'baseline'):  # no result depends on them
+        for name in ('unit', 'device', 'candidates', 'baseline'):  # no result depends on them
             options.pop(name)
+        weights = Path(self.checkpoint)
         said = json.loads(json.dumps(dict(
-            model=self.cfg.model.to_dict(), checkpoint=self.checkpoint, options=options),
-            default=str))
+            model=self.cfg.model.to_dict(), options=options,
+            checkpoint=sha256(weights.read_bytes()).hexdigest() if weights.is_file() else
+            self.checkpoint), default=str))
         if path.is_file() and len(list(self.out.iterdir())) > 1:
             known = json.loads(path.read_text())
-            other = [key for key in said if known.get(key) != said[key]]
+            other = [key for key in ('model', 'checkpoint') if known.get(key) != said[key]]
+            other += [f'options ({name})' for name, value in said['options'].items()
+                      if known['options'].get(name) != value]
             if other:
                 raise ValueError(f'{str(self.out)!r} holds a fit with other {", ".join(other)}; '
                                  'choose another folder, or remove that one')
@@ -188,9 +194,30 @@ class Fitting:
         inner = {name.rpartition('.')[2]: scale for name, scale in size.inner.items()}
         return resized_config(self.cfg, size.scale, self.multiple, inner)
 
+    def size(self, sides: Sequence[int]) -> ImageSize:
+        """A size of the image that is given, ``(H, W)``.
+
+        Raises:
+            ValueError: the network cannot have it.
+        """
+        image, = image_levels(self.model).values()
+        height, width = sides
+        scale = height / self.shape[0], width / self.shape[1]
+        low, high = image.bounds
+        if any(side % image.multiple for side in sides) or not (
+                low <= min(scale) <= max(scale) <= high):
+            raise ValueError(
+                'an image of {} x {} is not within reach: sides are multiples of {} pixels, {:g} '
+                'to {:g} times those of the image, {} x {}; --multiple and --shape set them'.format(
+                    *sides, image.multiple, low, high, *self.shape))
+        return ImageSize((height, width), scale, 0.0)
+
     def search(self, target: float, on_round: Callable[[int, int], None] | None = None
                ) -> SearchResult:
         """Sizes at a target, by forward passes; see `search_sizes`."""
+        if not self.cfg.get('val_dataloader'):
+            raise ValueError('the config has no val_dataloader, on whose images the report '
+                             'compares both networks; add one')
         path = self.out / 'search.json'
         known = json.loads(path.read_text()) if path.is_file() else {}
         key = f'{target:g} {self.options.unit}'
@@ -240,12 +267,21 @@ class Fitting:
     def fine_tuning(self, cfg: Config, folder: Path, name: str, stop: int, *hooks: dict) -> Job:
         """The fine-tuning of a config to an iteration, in a file of that name; not run yet."""
         job = Job(folder / f'{name}.py', folder, folder / f'iter_{stop}.pth')
-        if not job.is_done:
-            start = self.checkpoint
-            if '://' not in start:
-                start = str(Path(start).resolve())
-            settings = fine_tuning_config(cfg, start, self.iterations, stop, self.options.lr,
-                                          self.options.held)
+        start = self.checkpoint
+        if '://' not in start:
+            start = str(Path(start).resolve())
+        settings = fine_tuning_config(cfg, start, self.iterations, stop, self.options.lr,
+                                      self.options.held)
+        training = sha256(config_text(Config({
+            key: settings[key] for key in ('optim_wrapper', 'train_dataloader')})).encode())
+        note = folder / f'{name}.sha256'  # of the training: mmengine rewrites its config there
+        if job.is_done:
+            if note.is_file() and note.read_text() != training.hexdigest():
+                raise ValueError(f'{job.checkpoint} was trained with another optim_wrapper or '
+                                 "train_dataloader than the config's; remove its folder, or choose "
+                                 'another one to write to')
+        else:
+            write_file(note, training.hexdigest().encode())
             for key in ('val_cfg', 'val_dataloader', 'val_evaluator'):  # judged afterwards
                 settings[key] = None
             settings.custom_hooks = [*settings.custom_hooks, *hooks]
@@ -279,7 +315,7 @@ class Fitting:
         """Fine-tune candidates for a third, and judge them: the choice first, then by score.
 
         Of those whose score is within a standard error of the best one's, the choice is the one
-        whose untouched network lost least.
+        whose untouched network was least behind in the race.
         """
         jobs = [self.job(one) for one in tuned]
         run_jobs([job for job in jobs if not job.is_done], self.options.device)
@@ -289,7 +325,7 @@ class Fitting:
             one.score = evaluation.score()
             one.score_behind, one.score_noise = evaluation.behind(best)
         choice = min((one for one in tuned if one.score_behind <= one.score_noise),
-                     key=lambda one: one.loss)
+                     key=lambda one: one.behind)
         return [choice, *sorted((one for one in tuned if one is not choice),
                                 key=lambda one: one.score_behind)]
 

@@ -36,8 +36,8 @@ class Job(NamedTuple):
     @property
     def command(self) -> list[str]:
         """It goes on from its folder's last checkpoint, if there is one."""
-        return [sys.executable, '-m', 'mmseg_dynopool', 'train', str(self.config), '--work-dir',
-                str(self.folder), '--resume', '--debug']
+        return [sys.executable, '-m', 'mmseg_dynopool', 'train', str(self.config.resolve()),
+                '--work-dir', str(self.folder.resolve()), '--resume', '--debug']
 
     def run(self, **environment: str) -> None:
         """Run it; a RuntimeError names the file of what it printed where it failed."""
@@ -73,7 +73,7 @@ def run_jobs(jobs: Sequence[Job], device: str) -> None:
 def write_plan(jobs: Sequence[Job], folder: Path) -> Path:
     """Write the commands of those that are not done, a line each, and a Slurm array of them."""
     commands = folder / 'commands.txt'
-    lines = [shlex.join(job.command) for job in jobs if not job.is_done]
+    lines = [shlex.join(job.command) for job in dict.fromkeys(jobs) if not job.is_done]
     write_file(commands, ''.join(f'{line}\n' for line in lines).encode())
     slurm = _SLURM.format(count=len(lines), commands=shlex.quote(str(commands.resolve())))
     write_file(folder / 'array.sh', slurm.encode())

@@ -52,6 +52,8 @@ def verdict(fitted: Fitted) -> str:
     choice, plain = fitted.tuned[0], fitted.plain
     if plain is None or choice.score is None or plain.score is None:
         words = 'The plain smaller input was not fine-tuned, so nothing says whether it is behind.'
+    elif len(fitted.tuned) == 1:
+        words = 'The plain smaller input alone was fine-tuned.'
     elif choice is plain:
         words = 'The plain smaller input of the same cost won: no other shape was better.'
     else:

@@ -85,13 +85,18 @@ def fine_tuning_config(cfg: Config, checkpoint: str, iterations: int, stop: int 
     the training data that is held back and judged on; None for the config's validation data.
 
     Raises:
-        ValueError: the training data cannot be held back.
+        ValueError: the training data cannot be held back, or there is no optimizer with an lr.
     """
     stop = stop or iterations
     tuned = copy.deepcopy(cfg)
-    for wrapper in (tuned.optim_wrapper, *tuned.optim_wrapper.values()):  # of several optimizers
-        if isinstance(wrapper, dict) and 'optimizer' in wrapper:
-            wrapper['optimizer']['lr'] *= lr
+    wrappers = tuned.get('optim_wrapper') or {}
+    optimizers = [wrapper['optimizer'] for wrapper in (wrappers, *wrappers.values())  # or several
+                  if isinstance(wrapper, dict) and 'optimizer' in wrapper]
+    if not optimizers or not all('lr' in optimizer for optimizer in optimizers):
+        raise ValueError("the config's optim_wrapper names no optimizer with an lr, by which to "
+                         'fine-tune; add one')
+    for optimizer in optimizers:
+        optimizer['lr'] *= lr
     tuned.param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=iterations,
                                   by_epoch=False)]
     tuned.train_cfg = dict(type='IterBasedTrainLoop', max_iters=stop, val_interval=stop)
@@ -128,7 +133,11 @@ def _hold_back(cfg: Config, share: float) -> None:
     for dataset in without_wrappers(training_data(cfg)):
         try:
             length = len(DATASETS.build({**dataset, 'pipeline': []}))
-            order = np.random.default_rng(_HELD_SEED).permutation(length)
+            known = dataset.get('indices')  # the first so many, or these
+            if isinstance(known, int) and known < 0:
+                raise ValueError(f'indices={known}; list them')
+            numbers = np.array(known if isinstance(known, (list, tuple)) else range(length))
+            order = numbers[np.random.default_rng(_HELD_SEED).permutation(length)]
             count = max(1, round(share * length))
             if count >= length:
                 raise ValueError(f'it has {length} images')

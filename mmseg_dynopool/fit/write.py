@@ -47,9 +47,6 @@ def write_fitted(fitting: Fitting, target: float, found: SearchResult, tuned: li
         cfg.test_pipeline = test_pipeline(cfg)
     model = load_network(cfg, str(checkpoint), device)
     written = _write_network(cfg, model, make_folder(folder))
-    if onnx:
-        export_program(written, folder / 'network.onnx', fitting.shape, dynamic=True,
-                       resized_input=resized_input)
     run = network_forward(fitting.model, fitting.shape, **how_to_run(fitting.cfg))
     seconds = measure_latency(
         fitting.model, [fitting.scales(), fitting.scales(size)], fitting.shape, *run)
@@ -66,6 +63,9 @@ def write_fitted(fitting: Fitting, target: float, found: SearchResult, tuned: li
         cost=size.cost, whole=fitting.whole, untouched=fitted.untouched,
         miou_before=before.score(), miou_after=after.score(), time=fitted.time,
         judged={str(one.size): one.score for one in tuned}), indent=1).encode())
+    if onnx:  # which may be refused
+        export_program(written, folder / 'network.onnx', fitting.shape, dynamic=True,
+                       resized_input=resized_input)
     return fitted
 
 
