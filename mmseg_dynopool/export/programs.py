@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from mmengine.model import BaseModel
 from mmseg.models import BaseSegmentor
+from mmseg.models.utils import Upsample, resize
 from torch import Tensor, nn
 from torch.export import Dim
 
@@ -57,6 +58,10 @@ class InferenceNetwork(nn.Module):
     def __init__(self, model: BaseModel, resized_input: bool = False):
         super().__init__()
         self.network = freeze_pools(model).cpu().float()
+        for name, module in list(self.network.named_modules()):
+            if type(module) is Upsample and not module.size and (
+                    isinstance(module.scale_factor, float) and module.scale_factor.is_integer()):
+                self.network.set_submodule(name, _Enlarge(module))
         self.resize: FixedImageResize | None = None
         if resized_input:
             levels = list(image_levels(self.network).values())
@@ -83,6 +88,22 @@ class InferenceNetwork(nn.Module):
             return self.network(image, mode='tensor')
         size = torch.Size(image.shape[2:] if size is None else size)
         return self.network.encode_decode(image, [dict(img_shape=size, pad_shape=size)])
+
+
+class _Enlarge(nn.Module):
+    """mmseg's Upsample by a whole factor, as a program of open sizes can have it.
+
+    The original takes ``int`` of a product of numbers, which binds the program to one size.
+    """
+
+    def __init__(self, upsample: Upsample):
+        super().__init__()
+        self.factor = int(upsample.scale_factor)
+        self.mode, self.align_corners = upsample.mode, upsample.align_corners
+
+    def forward(self, input: Tensor) -> Tensor:
+        size = [self.factor * side for side in input.shape[-2:]]
+        return resize(input, size, None, self.mode, self.align_corners, warning=False)
 
 
 def export_program(model: BaseModel, path: str | Path, shape: Sequence[int],

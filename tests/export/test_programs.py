@@ -215,6 +215,22 @@ def test_a_converted_network_of_one_size(tmp_path):
     compare(tmp_path / 'net.pt2', model, (1, 3, 65, 97))
 
 
+@pytest.mark.parametrize('format', FORMATS)
+def test_a_stock_hrnet_of_open_sizes(tmp_path, format):
+    """As behind the image's size that fit found; mmseg's Upsample is bound to one size."""
+    cfg = segmentor_config(**SMALL)
+    cfg['backbone'] = dict(type='HRNet', extra=cfg['backbone']['extra'])
+    model = MODELS.build(cfg | dict(type='EncoderDecoder')).eval()
+    path = tmp_path / f'net{FORMATS[format]}'
+    export_program(model, path, (64, 64), format, dynamic=True)
+    for shape in ((1, 3, 96, 80), (2, 3, 65, 131)):
+        image = torch.randn(*shape)
+        size = dict(img_shape=shape[2:], pad_shape=shape[2:])
+        with torch.no_grad():
+            expected = model.encode_decode(image, [size])
+        torch.testing.assert_close(run_file(path, image), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_the_image_level_of_open_sizes(tmp_path):
     """Its resize is an ordinary operator, and sizes are aligned in the file, too."""
     cfg = segmentor_config(image=True, scale=dict(image=(0.7, 0.8)), **SMALL)
