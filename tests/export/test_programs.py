@@ -215,16 +215,14 @@ def test_a_converted_network_of_one_size(tmp_path):
     compare(tmp_path / 'net.pt2', model, (1, 3, 65, 97))
 
 
-def test_a_stock_hrnet_of_open_sizes(tmp_path):
-    """As behind the image's size that fit found; mmseg's Upsample is bound to one size.
-
-    In ONNX tests/tools/test_fit.py has one.
-    """
+@pytest.mark.parametrize('format', FORMATS)
+def test_a_stock_hrnet_of_open_sizes(tmp_path, format):
+    """As behind the image's size that fit found; mmseg's Upsample is bound to one size."""
     cfg = segmentor_config(**SMALL)
     cfg['backbone'] = dict(type='HRNet', extra=cfg['backbone']['extra'])
     model = MODELS.build(cfg | dict(type='EncoderDecoder')).eval()
-    path = tmp_path / 'net.pt2'
-    export_program(model, path, (64, 64), 'torch-export', dynamic=True)
+    path = tmp_path / f'net{FORMATS[format]}'
+    export_program(model, path, (64, 64), format, dynamic=True)
     for shape in ((1, 3, 96, 80), (2, 3, 65, 131)):
         image = torch.randn(*shape)
         size = dict(img_shape=shape[2:], pad_shape=shape[2:])

@@ -12,7 +12,7 @@ from mmseg.registry import MODELS
 
 from mmseg_dynopool.analysis.evaluation import AREAS, Evaluation
 from mmseg_dynopool.data.listing import without_wrappers
-from mmseg_dynopool.export import OnnxSegmentor
+from mmseg_dynopool.fit import write
 from mmseg_dynopool.fit.fitting import Fitting, FittingOptions, Tuned
 from mmseg_dynopool.fit.page import draw_frontier, verdict
 from mmseg_dynopool.fit.settings import fine_tuning_config, resized_config
@@ -72,16 +72,17 @@ def test_it_writes_a_network_that_mmseg_runs_at_half_the_cost(trained, cityscape
     assert 'holds a fit with other options' in fit(folder, '--gmacs', 0.5, '--seed', 3, ok=False)
 
 
-def test_a_program_of_open_sizes_comes_with_it(trained):
-    fit(trained, '--gmacs', 0.5, '--no-baseline', '--onnx', out='program')
-    found = OnnxSegmentor(trained / 'program/network.onnx',
-                          Config.fromfile(trained / 'program/config.py'))
-    model = init_model(str(trained / 'program/config.py'),
-                       str(trained / 'program/checkpoint.pth'), device='cpu')
-    image = np.random.default_rng(0).integers(0, 256, (80, 112, 3)).astype(np.uint8)
-    logits, expected = (inference_model(network, image).seg_logits.data
-                        for network in (found, model))
-    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+def test_a_program_that_is_refused_takes_nothing_away(trained, monkeypatch):
+    def refuse(model, path, shape, dynamic, resized_input):
+        assert path == trained / 'program/network.onnx' and shape == (64, 64)
+        assert dynamic and resized_input
+        raise ValueError('refused')
+
+    monkeypatch.setattr(write, 'export_program', refuse)
+    printed = fit(trained, '--gmacs', 0.5, '--no-baseline', '--onnx', '--resized-input',
+                  out=trained / 'program', ok=False)
+    assert 'refused' in printed
+    assert all((trained / 'program' / name).is_file() for name in write.FILES)
 
 
 def test_all_levels(trained):
