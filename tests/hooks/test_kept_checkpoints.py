@@ -117,9 +117,12 @@ def test_fine_tuning_keeps_to_the_configs_scales(tmp_path):
     """A network that was trained to 0.8 and goes on with 0.8 costs what it did."""
     run(tmp_path / 'first', save_best=False)
     first = str(tmp_path / 'first' / 'iter_20.pth')
-    seen = []
+    seen, said = [], []
 
     class Watch(Hook):
+
+        def before_run(self, runner):
+            runner.logger.info = lambda text, *_: said.append(str(text))
 
         def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
             seen.append(outputs['gmacs_ratio'].item())
@@ -127,6 +130,7 @@ def test_fine_tuning_keeps_to_the_configs_scales(tmp_path):
     train(tmp_path / 'second', small_segmentor(), iterations=6, alpha_lr=None, hook=HOOK,
           load_from=first, hooks=[Watch()])
     assert seen[0] == pytest.approx(0.8, rel=0.02)  # sizes not rounded
+    assert any(f'the run begins at {seen[0]:.3f} of the cost' in line for line in said)
     assert outcome(tmp_path / 'second' / 'iter_6.pth')[0] == pytest.approx(0.8, rel=0.005)
 
 
