@@ -57,9 +57,9 @@ def theoretical_field(network: nn.Module, size: Sequence[int]) -> list[Box]:
         ValueError: a layer is of a kind whose field is not known, the network takes no narrow
             images, or the field is longer than 131072 pixels.
     """
+    known = (*_KNOWN, *map(type, all_pools(network).values()))
     for module in network.modules():
-        if not isinstance(module, (*_KNOWN, *map(type, all_pools(network).values()))) and any(
-                True for _ in module.parameters(recurse=False)):
+        if not isinstance(module, known) and any(True for _ in module.parameters(recurse=False)):
             raise ValueError(f'the receptive field of {type(module).__name__} is not known; the '
                              'theoretical field needs a network of convolutions, norms and '
                              'DynOPools')

@@ -7,7 +7,7 @@ from mmseg.datasets import BaseSegDataset
 
 
 class _PNGDataset(BaseSegDataset):
-    """Images and label maps of the same names."""
+    """Images and label maps of the same names; the arguments are those of `BaseSegDataset`."""
 
     def __init__(self, img_suffix: str = '.png', seg_map_suffix: str = '.png', **kwargs: Any):
         super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
@@ -18,11 +18,7 @@ class FashionScenesDataset(_PNGDataset):
     """Fashion-MNIST's garments on textured canvases, ten classes and background.
 
     ``tools/study fashion_scenes`` prepares the files. The right resolution is known.
-
-    Args:
-        img_suffix: of the images' files.
-        seg_map_suffix: of the label maps' files.
-        **kwargs: those of mmseg's `BaseSegDataset`.
+    The arguments are those of mmseg's `BaseSegDataset`, the files PNG.
 
     Examples:
         >>> from mmseg.registry import DATASETS
@@ -46,12 +42,8 @@ class FashionScenesDataset(_PNGDataset):
 class MNI152TissueDataset(_PNGDataset):
     """Slices of the MNI152 T1 template with background, grey and white matter: the demo's data.
 
-    ``tools/dataset_converters/mni152.py`` prepares the files.
-
-    Args:
-        img_suffix: of the images' files.
-        seg_map_suffix: of the label maps' files.
-        **kwargs: those of mmseg's `BaseSegDataset`.
+    ``tools/dataset_converters/mni152.py`` prepares the files. The arguments are those of mmseg's
+    `BaseSegDataset`, the files PNG.
 
     Examples:
         >>> from mmseg.registry import DATASETS

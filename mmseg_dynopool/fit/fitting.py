@@ -253,6 +253,12 @@ class Fitting:
                       found.racers[n].noise, plain=n == found.plain) for n in numbers]
 
     @cached_property
+    def _training(self) -> str:
+        """A digest of what the config says of its training; `FittingOptions` say the rest."""
+        said = {key: self.cfg.get(key) for key in ('optim_wrapper', 'train_dataloader')}
+        return sha256(config_text(Config(said)).encode()).hexdigest()
+
+    @cached_property
     def iterations(self) -> int:
         """Length of a fine-tuning in steps."""
         return self.options.iterations or max(
@@ -267,21 +273,19 @@ class Fitting:
     def fine_tuning(self, cfg: Config, folder: Path, name: str, stop: int, *hooks: dict) -> Job:
         """The fine-tuning of a config to an iteration, in a file of that name; not run yet."""
         job = Job(folder / f'{name}.py', folder, folder / f'iter_{stop}.pth')
-        start = self.checkpoint
-        if '://' not in start:
-            start = str(Path(start).resolve())
-        settings = fine_tuning_config(cfg, start, self.iterations, stop, self.options.lr,
-                                      self.options.held)
-        training = sha256(config_text(Config({
-            key: settings[key] for key in ('optim_wrapper', 'train_dataloader')})).encode())
         note = folder / f'{name}.sha256'  # of the training: mmengine rewrites its config there
         if job.is_done:
-            if note.is_file() and note.read_text() != training.hexdigest():
+            if note.is_file() and note.read_text() != self._training:
                 raise ValueError(f'{job.checkpoint} was trained with another optim_wrapper or '
                                  "train_dataloader than the config's; remove its folder, or choose "
                                  'another one to write to')
         else:
-            write_file(note, training.hexdigest().encode())
+            write_file(note, self._training.encode())
+            start = self.checkpoint
+            if '://' not in start:
+                start = str(Path(start).resolve())
+            settings = fine_tuning_config(cfg, start, self.iterations, stop, self.options.lr,
+                                          self.options.held)
             for key in ('val_cfg', 'val_dataloader', 'val_evaluator'):  # judged afterwards
                 settings[key] = None
             settings.custom_hooks = [*settings.custom_hooks, *hooks]

@@ -161,8 +161,7 @@ class ShapeLogHook(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None,
                          outputs: dict | None = None) -> None:
-        pools = named_pools(runner)
-        if pools and _is_line(runner, batch_idx):
+        if _is_line(runner, batch_idx) and (pools := named_pools(runner)):
             for key, value in self._shapes(runner, pools).items():
                 runner.message_hub.update_scalar(f'train/{key}', value)
 

@@ -5,7 +5,6 @@ the stock network and with its smaller input of about as many multiply-adds.
 """
 
 import argparse
-import copy
 import math
 from functools import partial
 from pathlib import Path
@@ -66,7 +65,7 @@ def measure(file: str, results: Results, seeds: list[int], shape, repeats: int, 
     for line in lines:
         if line['seed'] in seeds:
             put(line['scales'], learned)
-            frozen = freeze_pools(copy.deepcopy(learned))
+            frozen = freeze_pools(learned)  # a copy
             shapes[f'learned, seed {line["seed"]}'] = frozen, shape
             size = smaller(stock, shape, count_network_gmacs(frozen, shape))
             shapes[f'{size[0]} x {size[1]}'] = stock, size
