@@ -1,6 +1,7 @@
 # make demo: train on real images in minutes.
 # make check: lint, types, and the quick tests of operators, layers, costs, conversion, budget, models.
-# make test: lint and the whole test suite, in minutes.
+# make test: lint and all tests of the package and its tools, in minutes.
+# make test-study: the pages of evidence, and what trains for them and writes them.
 # make test-shipped: every model file that mmseg ships, with the lines of docs/adopt.md.
 # make docs: the documentation site, in site/.
 # make test-docs: the docstrings' examples, the notebook, the site, in a browser if there is one.
@@ -33,7 +34,7 @@ CHECKED = ops layers costs conversion learning models
 # The examples in the docstrings run, too; classifiers have an environment of their own.
 EXAMPLES = --doctest-modules --ignore mmseg_dynopool/classification
 
-.PHONY: demo gallery check test test-shipped docs test-docs test-upstream test-networks test-classification networks-table \
+.PHONY: demo gallery check test test-study test-shipped docs test-docs test-upstream test-networks test-classification networks-table \
 	table3 classification-evidence lint types benchmark clean
 
 demo: $(VENV)/.demo
@@ -49,7 +50,10 @@ check: lint types
 	$(PYTEST) -m "not slow" $(CHECKED:%=tests/%) $(EXAMPLES) $(CHECKED:%=mmseg_dynopool/%)
 
 test: lint
-	$(PYTEST) -m "not docs and not shipped"
+	$(PYTEST) -m "not docs and not shipped" --ignore tests/study
+
+test-study: $(VENV)/.test
+	$(PYTEST) tests/study
 
 test-shipped: $(VENV)/.test
 	$(PYTEST) -m shipped tests/shipped
@@ -61,7 +65,8 @@ test-docs: $(VENV)/.docs
 	$(PYTEST) $(EXAMPLES) tests/docs mmseg_dynopool
 
 test-upstream: $(UPSTREAM_VENV)/.test
-	OMP_NUM_THREADS=1 $(UPSTREAM_BIN)/python -m pytest $(DISTRIBUTE) -m "not docs and not shipped"
+	OMP_NUM_THREADS=1 $(UPSTREAM_BIN)/python -m pytest $(DISTRIBUTE) -m "not docs and not shipped" \
+		--ignore tests/study
 
 # Without tests/conftest.py, which imports mmseg before tests/networks/conftest.py could act.
 test-networks: $(NETWORKS_VENV)/.test

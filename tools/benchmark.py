@@ -1,17 +1,14 @@
 """Time a network with DynOPools beside its stock network: training step and evaluation pass.
 
 The networks alternate in one process on the same input. Ratios to the stock network are taken
-round by round; their median is what counts. --profile tells by kind of operator and by stream where
-the time goes.
+round by round; their median is what counts.
 """
 
 import argparse
 import copy
 import json
 import statistics
-from collections import Counter
 from functools import partial
-from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +17,6 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from rich.console import Console
-from torch.profiler import record_function
 
 from mmseg_dynopool.analysis.cost import stock_model
 from mmseg_dynopool.cli.options import positive_int, table
@@ -100,65 +96,6 @@ def label_maps(batch, shape, device):
     return [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
 
 
-# By the operators' names, the first that fits; what a DynOPool runs is none of them.
-KINDS = {'convolution': ('conv', ), 'norm': ('batch_norm', ), 'resizing': ('upsample', ),
-         'activation': ('relu', 'threshold', 'clamp_min'), 'sum': ('aten::add', ),
-         'memory': ('empty', 'copy_', 'fill_', 'zero_', 'as_strided', 'clone')}
-POOLING = 'DynOPool'
-
-
-def profile(model, run, image, samples):
-    """Milliseconds of one run by kind of operator, and by ``(H, W)`` of what an operator reads."""
-    pools, ranges = all_pools(model).values(), []
-    handles = [pool.register_forward_pre_hook(lambda *_: ranges.append(
-        record_function(POOLING).__enter__())) for pool in pools]
-    handles += [pool.register_forward_hook(lambda *_: ranges.pop().__exit__(None, None, None))
-                for pool in pools]
-    with torch.profiler.profile(record_shapes=True) as profiler:
-        run(model, image, samples)
-    for handle in handles:
-        handle.remove()
-    kinds, sizes = Counter(), Counter()
-    for event in profiler.events():
-        device_us = event.self_device_time_total if image.is_cuda else event.self_cpu_time_total
-        kinds[_kind(event)] += device_us / 1e3
-        for shape in event.input_shapes:
-            if len(shape) == 4 and shape[0] == len(image):  # else a weight
-                sizes[tuple(shape[2:])] += device_us / 1e3
-                break
-    return kinds, sizes
-
-
-def _kind(event):
-    parent = event
-    while parent is not None:
-        if POOLING in parent.name:  # the range, and the nodes of the operator's gradient
-            return POOLING
-        parent = parent.cpu_parent
-    return next((kind for kind, words in KINDS.items()
-                 if any(word in event.name for word in words)), 'rest')
-
-
-def show_profile(models, image, samples, cast):
-    """Print `profile` of each network, its first run left out."""
-    for run in (train_step, eval_pass):
-        found = {}
-        for name, model in models.items():
-            for _ in range(2):
-                found[name] = profile(model, cast()(run), image, samples)
-        rows = [(kind, *(f'{kinds[kind]:.1f}' for kinds, _ in found.values()))
-                for kind in (*KINDS, POOLING, 'rest')]
-        rows.append(('all', *(f'{kinds.total():.1f}' for kinds, _ in found.values())))
-        columns = [[f'{h} x {w}: {ms:.1f}' for (h, w), ms in sorted(
-            sizes.items(), key=lambda item: -item[0][0] * item[0][1]) if ms > 0.005 * kinds.total()]
-            for kinds, sizes in found.values()]
-        Console().print(
-            table(f'{run.__name__}: ms by kind of operator, with the profiler running',
-                  ('kind', *found), rows),
-            table(f'{run.__name__}: ms by size (h x w) of the maps that are read', tuple(found),
-                  zip_longest(*columns, fillvalue=''), left=0), sep='\n')
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--config', default=str(CONFIGS / 'hrnet_w48_dynopool_cityscapes.py'),
@@ -177,8 +114,6 @@ def main():
                         'image alone')
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
     parser.add_argument('--channels-last', action='store_true')
-    parser.add_argument('--profile', action='store_true',
-                        help='also tell where the time goes, by kind of operator and by stream')
     parser.add_argument('--json', help='also write the result to this file')
     args = parser.parse_args()
     cfg = read_config(args.config)
@@ -232,8 +167,6 @@ def main():
     Console().print(table(
         f'{args.batch} x 3 x {args.shape[0]} x {args.shape[1]}, {device}',
         ('', 'network', 'GMACs', 'ratio', 'median ms', 'ratio', 'quartiles'), rows, left=7))
-    if args.profile:
-        show_profile(models, image, samples, cast)
     if args.json:
         write_file(args.json, json.dumps(result, indent=2).encode())
 

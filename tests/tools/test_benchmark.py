@@ -30,11 +30,11 @@ def test_scales_are_relative_to_the_stock_ones(tmp_path, whole):
             result[f'{run} r = 0.4']['median_s'] / result[f'{run} stock']['median_s'])
 
 
-def test_profile_of_pairs_and_the_stem(tmp_path):
+def test_pairs_and_the_stem(tmp_path):
     (tmp_path / 'net.py').write_text(f"default_scope = 'mmseg'\nmodel = {segmentor_config()!r}\n")
-    printed = tool('benchmark', '--config', 'net.py', '--shape', 64, 96, '--batch', 2, '--repeats',
-                   1, '--scales', '0.4x0.3', 'stem:0.4', '--profile', '--channels-last', '--json',
-                   'result.json', cwd=tmp_path)
+    tool('benchmark', '--config', 'net.py', '--shape', 64, 96, '--batch', 2, '--repeats', 1,
+         '--scales', '0.4x0.3', 'stem:0.4', '--channels-last', '--json', 'result.json',
+         cwd=tmp_path)
     result = json.loads((tmp_path / 'result.json').read_text())
     pair, stem = result['scales']['r = 0.4x0.3'], result['scales']['r = stem:0.4']
     assert list(pair.values()) == [pytest.approx([0.4, 0.3])] * 3
@@ -42,19 +42,6 @@ def test_profile_of_pairs_and_the_stem(tmp_path):
     ratios = [result[f'eval_pass {name}']['gmacs_ratio'] for name in (
         'stock', 'r = 0.4x0.3', 'r = stem:0.4')]
     assert ratios[0] == 1 > ratios[1] > ratios[2]
-    tables = printed.split('ms by kind of operator')[1:]
-    assert len(tables) == 2
-    for table in tables:
-        rows = {cells[1].strip(): cells[2:5] for cells in (
-            line.split('│') for line in table.splitlines()) if len(cells) == 6}
-        times = {kind: list(map(float, cells)) for kind, cells in rows.items()}
-        assert times['DynOPool'][0] == 0 < min(times['DynOPool'][1:])
-        assert all(ms > 0 for ms in times['convolution'])
-        for k in range(3):
-            total = sum(row[k] for kind, row in times.items() if kind != 'all')
-            assert times['all'][k] == pytest.approx(total, abs=0.5)
-        assert '16 x 24:' in table  # of the first stream
-        assert '64 x 96:' in table and '3 x 3:' not in table
 
 
 def test_the_image_is_whole_but_where_it_is_named(tmp_path):
