@@ -17,6 +17,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == 'measure_alpha_gradient':  # its place in version 0.3; for one version
+    if name == 'measure_alpha_gradient':  # its place in 0.3, kept for one version
         return import_module('mmseg_dynopool.learning.two_passes').measure_alpha_gradient
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

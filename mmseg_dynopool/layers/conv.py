@@ -11,7 +11,7 @@ from .pool import ResizingPool
 class DynOPoolConv2d(nn.Conv2d):
     """``Conv_s -> Conv_1 after DynOPool_s`` (supplement, rule 3).
 
-    The weight has the shape and the name of the strided convolution's, whose checkpoints load.
+    The weight keeps the strided convolution's name and shape, so its checkpoints load.
 
     Branches that must agree in resolution share one pooling. One module registers it, so that
     ``state_dict``, optimizers and moving averages see each alpha once; the others hold it with
@@ -23,14 +23,14 @@ class DynOPoolConv2d(nn.Conv2d):
         in_channels: channels of the input.
         out_channels: channels of the output.
         kernel_size: of the convolution, one number or ``(height, width)``.
-        shared: another module registers ``pool``.
+        shared: whether another module registers ``pool``.
         **kwargs: options of `torch.nn.Conv2d`; the stride is 1.
 
     Attributes:
         pool: the pooling.
 
     Raises:
-        ValueError: ``pool`` is no such pooling, or a stride other than 1 is given.
+        ValueError: ``pool`` is not a `ResizingPool`, or a stride other than 1 is given.
 
     Examples:
         >>> import torch

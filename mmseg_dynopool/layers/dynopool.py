@@ -16,11 +16,11 @@ torch.fx.wrap('dynopool2d')  # sizes are numbers: in a graph of torch.fx it is o
 
 
 class DynOPool(ResizingPool):
-    """Pooling with a learned scale factor, height and width apart (paper, section 4.1).
+    """Pooling with a learned scale factor, separate for height and width (paper, section 4.1).
 
     The parameter ``alpha = 1 / scale`` is never written by ``forward``, so one instance may run
     many times in one forward pass. Outside its bounds it is clamped for the computation, with a
-    straight-through gradient: it can come back by itself.
+    straight-through gradient, so that it can return.
 
     Args:
         scale: initial scale factor, one number or ``(scale_h, scale_w)``.
@@ -98,7 +98,7 @@ class DynOPool(ResizingPool):
 
         Args:
             input: floating point tensor.
-            output_size: the size when the caller has read alpha already.
+            output_size: ``(H_out, W_out)`` if the caller knows it already.
             reduce: ``'max'`` or ``'mean'`` of a cell's queries.
         """
         # A learner moves the scales itself; zeros are for DDP, which waits for each gradient.
@@ -111,12 +111,12 @@ class DynOPool(ResizingPool):
 
 
 class FixedDynOPool(ResizingPool):
-    """A [`DynOPool`][mmseg_dynopool.layers.DynOPool] of constant scale: no parameter.
+    """A [`DynOPool`][mmseg_dynopool.layers.DynOPool] with a constant scale and no parameter.
 
-    Same outputs, bit for bit, the same gradient of the input, and nothing read from a device: it
-    can be exported for any size of its input. A ``state_dict`` holds the scale as it holds a
-    learned one; weights without it, a stock network's, leave the scale as it is. There are no
-    bounds: where training may leave an alpha beyond, save it projected.
+    Outputs and the input's gradient are the same, bit for bit, and nothing is read from a device:
+    it can be exported for any input size. A ``state_dict`` holds the scale like a learned one;
+    without it, as in a stock network's, the scale stays. There are no bounds: project a trained
+    alpha before saving it.
 
     Args:
         scale: scale factor, one number or ``(scale_h, scale_w)``.
@@ -151,7 +151,7 @@ class FixedDynOPool(ResizingPool):
 
     @classmethod
     def with_cost_of(cls, pool: ResizingPool) -> 'FixedDynOPool':
-        """Of the size and cost that ``pool`` has now, for counting; not of its values."""
+        """A constant of the size and cost that ``pool`` has now, for counting; values differ."""
         fixed = cls.at_alpha(pool.read_alpha())
         fixed.initial_scale = pool.initial_scale
         fixed.stock_scale = pool.stock_scale
@@ -162,14 +162,14 @@ class FixedDynOPool(ResizingPool):
         self._alpha: tuple[float, float] = float(alpha[0]), float(alpha[1])
 
     def set_scale_(self, scale: float | Sequence[float]) -> None:
-        """Give it another scale; alpha is rounded as a learned one is."""
+        """Set the scale; alpha is rounded to single precision, as a learned one is."""
         self.set_alpha_(torch.tensor([1 / s for s in check_scale(scale)], device='cpu'))
 
     @property
     def alpha(self) -> Tensor:
-        """A copy of the constant, of shape ``(2,)``, in double precision and so exact.
+        """A copy of the constant, ``(2,)``, in double precision and so exact.
 
-        No buffer: those are cast, averaged and sent among processes.
+        Not a buffer: buffers are cast, averaged and broadcast.
         """
         return torch.tensor(self._alpha, dtype=torch.float64, device='cpu')
 
@@ -217,7 +217,7 @@ class FixedDynOPool(ResizingPool):
 
 
 def check_bounds(bounds: Sequence[float]) -> tuple[float, float]:
-    """The pair ``(lowest, highest)`` scale; a ValueError where it is none."""
+    """The pair ``(lowest, highest)`` scale; a ValueError if it is malformed."""
     pair = tuple(bounds) if isinstance(bounds, Sequence) else ()
     if len(pair) != 2 or not all(map(is_number, pair)) or not 0 < pair[0] <= pair[1]:
         raise ValueError('bounds must be (lowest, highest) scale with 0 < lowest <= highest, '
@@ -227,7 +227,7 @@ def check_bounds(bounds: Sequence[float]) -> tuple[float, float]:
 
 def check_scale(scale: float | Sequence[float], bounds: tuple[float, float] = (1e-9, 1e9)
                 ) -> tuple[float, float]:
-    """The pair of a scale factor, one number or a pair; a ValueError where it is malformed."""
+    """``(scale_h, scale_w)`` from one number or a pair; a ValueError if it is malformed."""
     pair = tuple(scale) if isinstance(scale, Sequence) and not isinstance(scale, str) else (
         scale, scale)
     if len(pair) != 2 or not all(map(is_number, pair)):
@@ -235,7 +235,7 @@ def check_scale(scale: float | Sequence[float], bounds: tuple[float, float] = (1
                          f'got {scale!r}')
     if min(pair) <= 0:
         raise ValueError(f'scale must be positive, got {scale!r}; 0.5 halves the sides')
-    # A scale that was read from an alpha in single precision may lie beyond by a rounding.
+    # A scale read from an alpha in single precision may be out of bounds by a rounding error.
     if min(pair) < bounds[0] * (1 - 1e-6) or max(pair) > bounds[1] * (1 + 1e-6):
         raise ValueError(f'scale {scale!r} lies outside bounds={bounds}; '
                          'change the scale or widen the bounds')

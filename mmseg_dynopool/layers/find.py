@@ -32,7 +32,7 @@ def learned_pools(model: nn.Module) -> dict[str, ResizingPool]:
 def short_names(names: Iterable[str]) -> dict[str, str]:
     """Short, distinct names by dotted ones: ``'stream1'`` for ``'backbone.dynopools.stream1'``.
 
-    The whole name where another pooling has the same short one, as with two backbones.
+    A pooling keeps its whole name if another has the same short one, as with two backbones.
     """
     short = {name: name.rpartition('dynopools.')[2] for name in names}
     shared = [s for s in short.values() if list(short.values()).count(s) > 1]
@@ -48,11 +48,11 @@ def by_short_name(pools: Mapping[str, ResizingPool]) -> dict[str, ResizingPool]:
 def copy_replacing(model: nn.Module, pairs: Iterable[tuple[object, object]]) -> nn.Module:
     """A deep copy of ``model`` in which some objects are replaced, wherever they are held.
 
-    Modules may hold what cannot be copied: features or attention maps with the graph of a training
-    step are copied without it; open files, locks and the like are shared. ``pairs`` are of an
-    original, a module, tensor or other, and its replacement, which is not copied.
+    Modules may hold what cannot be copied: tensors in the graph of a training step are copied
+    detached; open files, locks and the like are shared. ``pairs`` are ``(original, replacement)``,
+    modules, tensors or others; replacements are not copied.
     """
-    # deepcopy takes what is in its memo for copied already.
+    # deepcopy treats what is in its memo as already copied.
     memo = {id(original): replacement for original, replacement in pairs}
     memo |= {id(tensor): tensor.detach().clone() for tensor in tensors_held_by(model)
              if not tensor.is_leaf and id(tensor) not in memo}
@@ -67,7 +67,7 @@ def copy_replacing(model: nn.Module, pairs: Iterable[tuple[object, object]]) -> 
 
 def _share(value: object, modules: dict[int, nn.Module], memo: dict[int, object], seen: set[int]
            ) -> None:
-    """Note in ``memo`` what of a value has no copies."""
+    """Note in ``memo`` the parts of a value that cannot be copied, as their own copies."""
     if id(value) in seen:
         return
     seen.add(id(value))
@@ -100,10 +100,10 @@ def tensors_held_by(model: nn.Module) -> list[Tensor]:
 
 
 def freeze_pools(model: nn.Module) -> nn.Module:
-    """A copy of ``model`` in which every DynOPool has its current scale, for good.
+    """A copy of ``model``, any network, in which every DynOPool has its current scale for good.
 
-    Layers that share an instance share its constant. Outputs are those of ``model``, any network,
-    bit for bit; its state_dict has the same keys, and the scales.
+    Layers that share an instance share its constant. Outputs are the same, bit for bit; the
+    state_dict has the same keys, scales included.
 
     Raises:
         ValueError: it holds a ShapeAdaptor, which has no form with a constant scale.
@@ -118,17 +118,16 @@ def freeze_pools(model: nn.Module) -> nn.Module:
 
 
 def check_channels(in_channels: int | None) -> None:
-    """Refuse what is no number of an image's channels, nor None, with a ValueError."""
+    """Raise a ValueError unless this is None or a number of channels."""
     if in_channels is not None and not (type(in_channels) is int and in_channels >= 1):
         raise ValueError(f'in_channels must be a whole number >= 1, got {in_channels!r}')
 
 
 def input_channels(model: nn.Module, given: int | None = None) -> int:
-    """Channels of the image that ``model`` takes, if they are not given.
+    """Channels of the image that ``model`` takes: those ``given``, else found.
 
-    By the means of its data preprocessor, one for each channel; else by the first convolution of
-    what owns its DynOPools, or of the whole. A ValueError is raised where it has neither, or takes
-    volumes.
+    They are as many as its data preprocessor has means, else those of the first convolution of
+    what owns its DynOPools, or of the whole. A ValueError if it has neither, or takes volumes.
     """
     check_channels(given)
     if given is not None:
@@ -147,7 +146,7 @@ def input_channels(model: nn.Module, given: int | None = None) -> int:
 
 
 def check_takes_images(model: nn.Module) -> None:
-    """Refuse a network of convolutions in three dimensions alone with a ValueError."""
+    """Raise a ValueError for a network with only 3-D convolutions."""
     volumes = [name for name, module in model.named_modules() if isinstance(module, nn.Conv3d)]
     if volumes and not any(isinstance(module, nn.Conv2d) for module in model.modules()):
         raise ValueError(

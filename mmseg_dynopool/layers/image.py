@@ -23,10 +23,10 @@ DOES_NOT_LEARN = (
 
 
 class _Resize(ResizingPool):
-    """What both have in common."""
+    """What `ImageResize` and `FixedImageResize` share."""
 
     stock_scale = (1.0, 1.0)
-    # Of a bilinear interpolation that reads all pixels of a cell; a hundredth of any network.
+    # A bilinear interpolation that reads all pixels of a cell; negligible in any network.
     macs_per_value = 4
     multiple: int
 
@@ -35,23 +35,23 @@ class _Resize(ResizingPool):
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None,
                 reduce: str = 'max') -> Tensor:
-        """Resize an image ``(N, C, H_in, W_in)``; ``reduce`` is of no meaning here."""
+        """Resize an image ``(N, C, H_in, W_in)``; ``reduce`` is ignored."""
         if output_size is None:
             output_size = self.output_size(input.shape[-2:])
         return image_resize2d(input, (1.0, 1.0), self.multiple, output_size)
 
 
 class ImageResize(_Resize, DynOPool):
-    """Resizes the image by a learned scale, to sizes that strided layers behind it divide.
+    """Resizes the image by a learned scale, to sizes that the strides behind it divide.
 
-    At scale 1, where it begins, it does nothing at all. The scale has no gradient of its own: a
-    [`ScaleLearner`][mmseg_dynopool.learning.ScaleLearner] moves it, by what it measures.
+    At scale 1, the default, it does nothing. The scale has no gradient of its own: a
+    [`ScaleLearner`][mmseg_dynopool.learning.ScaleLearner] moves it, by measured losses.
 
     Args:
         scale: initial scale factor, one number or ``(scale_h, scale_w)``.
-        bounds: lowest and highest scale factor, 1 among them.
-        multiple: of pixels, to which the resized image's sides are rounded.
-        tied: whether both axes have one scale, as beside a `ShapeAdaptor`.
+        bounds: lowest and highest scale factor, with 1 between them.
+        multiple: pixels to whose multiples the resized image's sides are rounded.
+        tied: whether both axes share one scale, as beside a `ShapeAdaptor`.
 
     Raises:
         ValueError: an option is malformed.
@@ -93,7 +93,10 @@ class FixedImageResize(_Resize, FixedDynOPool):
 
     Args:
         scale: scale factor, one number or ``(scale_h, scale_w)``.
-        multiple: as there.
+        multiple: see `ImageResize`.
+
+    Raises:
+        ValueError: an argument is malformed.
 
     Examples:
         >>> import torch
@@ -113,7 +116,7 @@ class FixedImageResize(_Resize, FixedDynOPool):
 def image_levels(model: nn.Module) -> dict[str, ImageResize | FixedImageResize]:
     """The levels that resize the image of a network, or of its parts, by their dotted names.
 
-    Not those in front of inner layers, which are a network's ``dynopools`` of other names.
+    Those in front of inner layers, ``dynopools`` of other names, are left out.
     """
     return {name: pool for name, pool in all_pools(model).items()
             if isinstance(pool, ImageResize | FixedImageResize)
@@ -121,22 +124,22 @@ def image_levels(model: nn.Module) -> dict[str, ImageResize | FixedImageResize]:
 
 
 def add_zero_gradient(outputs: Any, resize: nn.Module) -> Any:
-    """A network's outputs; in their backward pass the alpha of its `ImageResize` gets zeros.
+    """A network's outputs, whose backward pass gives the alpha of its `ImageResize` zeros.
 
-    DDP waits for one; at the image itself it would cost the gradient of the first layer's input.
+    DDP waits for them; at the image itself they would cost the gradient of the first layer's input.
     """
     if not isinstance(resize, ImageResize) or not (
             torch.is_grad_enabled() and resize.alpha.requires_grad) or torch.jit.is_tracing():
         return outputs
-    # At all of them: a loss need not use each.
+    # At all outputs: a loss need not use each.
     return tree_map(lambda leaf: with_zero_gradient(leaf, resize.alpha) if isinstance(
         leaf, Tensor) and leaf.requires_grad else leaf, outputs)
 
 
 def restore_size(outputs: Any, resized: Sequence[int], size: Sequence[int]) -> Any:
-    """A network's outputs; what has its resized image's size, as logits do, gets the image's own.
+    """A network's outputs; those of the resized image's size, such as logits, get the image's own.
 
-    ``outputs`` are tensors in any structure, of which ``(N, C, H, W)`` and ``(N, H, W)`` count.
+    ``outputs`` are tensors in any structure; only ``(N, C, H, W)`` and ``(N, H, W)`` change.
     """
 
     def restore(leaf: Any) -> Any:
@@ -154,9 +157,9 @@ def restore_size(outputs: Any, resized: Sequence[int], size: Sequence[int]) -> A
 
 
 def _are_equal(size: Sequence[int], other: Sequence[int]) -> bool:
-    """In a trace those of the traced image.
+    """Whether two sizes are equal, in a trace for the traced image.
 
-    Compiled code is to ask here: of 2 * (n // 2) it cannot know that it is always n.
+    Compiled code guards on the answer: it cannot know whether 2 * (n // 2) is always n.
     """
     if not torch.jit.is_tracing():
         return tuple(size) == tuple(other)
@@ -166,7 +169,7 @@ def _are_equal(size: Sequence[int], other: Sequence[int]) -> bool:
 
 
 def check_multiple(multiple: int) -> int:
-    """Refuse what is no whole number of at least 1 with a ValueError."""
+    """Raise a ValueError unless this is a whole number of at least 1."""
     if isinstance(multiple, bool) or not isinstance(multiple, int) or multiple < 1:
         raise ValueError(f'multiple must be a whole number of pixels >= 1, got {multiple!r}')
     return multiple

@@ -10,9 +10,9 @@ from .shape_adaptor import ShapeAdaptor
 
 
 def pooling_class(option: str, name: str) -> type[ResizingPool]:
-    """The class of that name: ours, or a subclass of `DynOPool` that was imported, the newest.
+    """The class of that name: ours, or the last subclass of `DynOPool` that was imported.
 
-    ``option`` is for messages. A ValueError is raised where there is none.
+    ``option`` is for messages. A ValueError if there is none.
     """
     known: list[type[ResizingPool]] = [DynOPool]
     for kind in known:
@@ -27,12 +27,12 @@ def pooling_class(option: str, name: str) -> type[ResizingPool]:
 
 def by_instance(option: str, value: Any, names: Sequence[str], of: str = 'instances'
                 ) -> dict[str, Any]:
-    """An option by instance: a plain ``scale`` or ``bounds`` is for all but the image.
+    """An option as a dict by instance; a plain one but ``learn`` is for all but the image.
 
     Args:
-        option: its name, for messages; the last word is ``learn``, ``scale`` or ``bounds``.
-        value: for all, or a dict by instance, or None.
-        names: of the instances, which messages call ``of``.
+        option: its name, for messages; the last word is ``learn``, ``scale``, ``bounds``, ...
+        value: one for all, or a dict by instance, or None.
+        names: of the instances; messages call them ``of``.
 
     Raises:
         ValueError: an instance is unknown, or ``learn`` is not True or False.
@@ -54,13 +54,13 @@ def by_instance(option: str, value: Any, names: Sequence[str], of: str = 'instan
 
 def make_pool(name: str, kind: type[ResizingPool], options: Mapping[str, Any], learns: bool,
               multiple: int | None = None, whose: str = '') -> ResizingPool:
-    """One of ``kind``, or where ``multiple`` is given an `ImageResize` beside such.
+    """A pooling of ``kind``; if ``multiple`` is given, the `ImageResize` beside such poolings.
 
     Args:
         name: of the instance, for messages.
         options: of the class.
-        learns: False makes it one of constant scale.
-        whose: the options are, for messages.
+        learns: False gives it a constant scale.
+        whose: whose options these are, for messages.
 
     Raises:
         ValueError: an option is malformed, or the pooling has no form with a constant scale.

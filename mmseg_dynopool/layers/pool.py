@@ -11,7 +11,7 @@ from mmseg_dynopool.ops import pooled_size
 
 IMAGE = 'image'  # the name of the image's own resize among a network's poolings
 
-# Since PyTorch 2.7; before, an export of learned scales ends with PyTorch's own words.
+# Since PyTorch 2.7; before, exporting learned scales fails with PyTorch's own message.
 _is_exporting = getattr(torch.compiler, 'is_exporting', bool)
 
 
@@ -29,8 +29,8 @@ class ResizingPool(nn.Module):
         stock_scale: the scale that gives the stock network's sizes, ``(scale_h, scale_w)``.
         bounds: lowest and highest scale factor.
         tied: whether both axes have one scale.
-        limits: name of the argument that gives lowest and highest scale.
-        reach: its default goes from the network's own scale divided by this to 1.
+        limits: name of the argument that gives the lowest and highest scale.
+        reach: by default the lowest is the network's own scale divided by this, the highest 1.
         macs_per_value: multiply-adds of the pooling itself per value of its output.
 
     Examples:
@@ -71,10 +71,10 @@ class ResizingPool(nn.Module):
 
     @property
     def trial_alpha(self) -> Tensor | None:
-        """The alpha ``(2,)`` of a learner, in use instead of the parameter's; None without.
+        """The alpha ``(2,)`` that a learner sets in place of the parameter's, or None.
 
-        Only in the mode (training or evaluation) in which it was set: after a training that ends
-        by an error, a network predicts at its own scales. No part of a copy.
+        Only in the mode (training or evaluation) in which it was set: after a training that an
+        error ended, a network predicts at its own scales. Copies drop it.
         """
         return self._trial_alpha if self.training == self._trial_mode else None
 
@@ -86,7 +86,7 @@ class ResizingPool(nn.Module):
         return dict(self.__dict__, _trial_alpha=None)
 
     def set_alpha_(self, alpha: Sequence[float] | Tensor) -> None:
-        """Give it another alpha, ``(alpha_h, alpha_w)``; a learned one inside its bounds."""
+        """Set alpha ``(alpha_h, alpha_w)``, of a learned scale inside its bounds."""
         raise NotImplementedError
 
     def read_alpha(self) -> tuple[float, float]:
@@ -110,14 +110,14 @@ class ResizingPool(nn.Module):
         """Move the parameter into its bounds. For use after an optimizer's step."""
 
     def for_counting(self) -> 'ResizingPool':
-        """A constant of the size and cost that it has now, for counting; not of its values."""
-        from .dynopool import FixedDynOPool  # which builds on this file
+        """A constant of the current size and cost, for counting; its values differ."""
+        from .dynopool import FixedDynOPool  # which imports this file
 
         return FixedDynOPool.with_cost_of(self)
 
     @property
     def can_be_constant(self) -> bool:
-        """Whether it is, or `freeze` makes it so: one that was written with its ``forward``."""
+        """Whether it is constant, or has a `freeze` that was written for its ``forward``."""
         written = next(kind for kind in type(self).__mro__ if {'forward', 'freeze'} & {*vars(kind)})
         return not self.learns or 'freeze' in vars(written)
 
@@ -133,7 +133,7 @@ class ResizingPool(nn.Module):
 
 
 def read_alphas(pools: Mapping[str, ResizingPool]) -> dict[str, tuple[float, float]]:
-    """`ResizingPool.read_alpha` of each pooling, by one read from their device.
+    """`ResizingPool.read_alpha` of each pooling, with one read from their device.
 
     Raises:
         ValueError: an alpha is not finite, or has no value, as in ``torch.export``.
@@ -156,12 +156,11 @@ def read_alphas(pools: Mapping[str, ResizingPool]) -> dict[str, tuple[float, flo
 @torch.compiler.disable
 def sizes_for_compiler(sizes_of: Callable[[Sequence[int]], Mapping[str, Sequence[int]]],
                        image_size: Sequence[int]) -> dict[str, Tensor]:
-    """The sizes of an image as shapes of empty tensors that are marked to change.
+    """The sizes for an image, as shapes of empty tensors that are marked as dynamic.
 
-    Compiled code takes integers for constants until it has seen each one change. It calls this as
-    it is, its one break of the graph, so that it does not see alpha, whose value changes with every
-    step. Where the image itself is not resized its size is left out: compiled code, which cannot
-    tell a size that happens to be equal, does nothing there.
+    Compiled code takes integers for constants until it has seen each one change. This is its one
+    graph break, so that it does not see alpha, whose value changes with every step. The size of an
+    image that is not resized is left out, so that compiled code does nothing there.
     """
     shapes = {}
     for name, size in sizes_of(image_size).items():

@@ -15,7 +15,7 @@ from .pool import ResizingPool
 
 torch.fx.wrap('shape_adaptor2d')  # as dynopool2d
 
-# Logits beyond change the scale by less than a millionth of the ratios' distance.
+# Logits beyond this change the scale by less than a millionth of ``r2 - r1``.
 _STEEPEST = 14.0
 
 
@@ -34,7 +34,7 @@ class ShapeAdaptor(ResizingPool):
         align_corners: how a branch is resized, as in `torch.nn.functional.interpolate`.
 
     Attributes:
-        logit: parameter without dimensions; ``w = sigmoid(logit)``.
+        logit: scalar parameter; ``w = sigmoid(logit)``.
         bounds: the ratios.
         initial_scale: the scale at construction, ``(s, s)``.
 
@@ -107,7 +107,7 @@ class ShapeAdaptor(ResizingPool):
 
         Args:
             input: floating point tensor.
-            output_size: the size when the caller has read alpha already.
+            output_size: ``(H_out, W_out)`` if the caller knows it already.
             reduce: ``'max'`` pools the branches by ``pooling``, ``'mean'`` by their average.
         """
         check_reduce(reduce)

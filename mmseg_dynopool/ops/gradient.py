@@ -1,6 +1,6 @@
-"""The gradients of DynOPool from that of its output: of the input, and of alpha.
+"""The gradients of DynOPool's input and alpha, from that of its output.
 
-Along one axis query ``j`` lies at ``k * cell``, with ``k = (j + 1 / 2) / 2`` in output cells. As
+Along one axis, query ``j`` lies at ``k * cell``, with ``k = (j + 1 / 2) / 2`` in output cells. As
 ``(k - k0) * cell + stop_gradient(k0 * cell)`` it is the same point for every ``k0``, which the
 option ``anchor`` chooses, but its derivative by ``cell`` is ``k - k0``, the lever.
 """
@@ -14,14 +14,13 @@ from torch import Tensor
 
 from .size import equal_sizes, resize
 
-# Values of the input of which the gradients are computed together: what they need on the way
-# then stays in the caches, and in memory that is in use already. Twice as fast, by measurement.
+# Input values per part: intermediate results stay in the caches. Measured twice as fast.
 _TOGETHER = 2**19
 
 
 def gradients(grad_output: Tensor, winners: Tensor | None, alpha: Tensor, input: Tensor,
               anchor: str, window: float, needs_input: bool) -> tuple[Tensor | None, Tensor]:
-    """The gradients of the input, or None, and of alpha, straight through the rounding.
+    """Gradients of the input (None if not needed) and of alpha, straight through the rounding.
 
     Args:
         grad_output: ``(N, C, H_out, W_out)``.
@@ -95,8 +94,8 @@ class _Axis(NamedTuple):
 
     Attributes:
         below, above: the pixels whose difference is the bilinear slope at each query.
-        factor: by which it counts: half where ``above`` is two pixels on, and the lever.
-        place: of the queries, in pixels.
+        factor: weight of that difference: the lever, divided by the two pixels' distance.
+        place: position of the queries, in pixels.
         meets_pixels: whether a query lies on a pixel centre.
     """
 
@@ -109,9 +108,9 @@ class _Axis(NamedTuple):
     @classmethod
     def at(cls, size_in: int, queries: int, anchor: str, window: float,
            device: torch.device) -> '_Axis':
-        """Positions are compared in integers, as ``query = numerator / (2 * queries)`` in pixels.
+        """Compare positions in integers, ``query = numerator / (2 * queries)`` in pixels.
 
-        So a query on a pixel centre is known as such: there both neighbours count, each half.
+        So a query on a pixel centre is recognized, where both neighbours count half each.
         """
         j = torch.arange(queries, device=device)
         numerator = (2 * j + 1) * size_in - queries
@@ -120,15 +119,15 @@ class _Axis(NamedTuple):
         factor = query_levers(queries // 2, anchor, window, device) / (above - below)
         # Beyond the border's pixel centre the surface is flat: both clamp to one pixel.
         below, above = below.clamp(0, size_in - 1), above.clamp(0, size_in - 1)
-        # A query meets a pixel centre where both counts hold the same power of 2; of symbolic sizes
-        # one cannot know.
+        # Queries meet pixel centres if both counts have the same power of 2 as a factor; for
+        # symbolic sizes this is unknown.
         meets = torch.compiler.is_compiling() or size_in & -size_in == queries & -queries
         return cls(below, above, factor, numerator.double() / (2 * queries), meets)
 
 
 def _parts(grad_output: Tensor, winners: Tensor | None, input: Tensor, of_input: Tensor | None
            ) -> Iterator[tuple[Tensor, Tensor | None, Tensor, Tensor | None]]:
-    """Maps of one batch in parts of some planes each; all of them where that is no gain."""
+    """The maps in parts of a few planes each, or whole where parts gain nothing."""
     if torch.compiler.is_compiling() or input.device.type != 'cpu' or (
             not input.is_contiguous() or not input.numel()):
         yield grad_output, winners, input, of_input
@@ -152,7 +151,7 @@ def _grad_cell(grad_queries: Tensor, input: Tensor, axes: Sequence[_Axis]) -> Te
     slope = _take(input, 0, height.above).sub_(rows)
     if height.meets_pixels:
         rows = resize(input, (queries[0], size[1]))
-    else:  # the same values by one pass over what is at hand
+    else:  # the same values in one pass
         rows.addcmul_(slope, (height.place - height.below).to(slope.dtype)[:, None])
     by_height = resize(slope, queries).mul_(grad_queries).sum((0, 1, 3)) * height.factor
     # And along the width, at the queries' columns.
@@ -162,8 +161,8 @@ def _grad_cell(grad_queries: Tensor, input: Tensor, axes: Sequence[_Axis]) -> Te
 
 
 def _take(input: Tensor, axis: int, index: Tensor) -> Tensor:
-    """Rows or columns of ``input``; the fastest operator for each, by measurement."""
-    if _is_channels_last(input):  # and so it stays
+    """Rows or columns of ``input``, each by the operator that was measured to be fastest."""
+    if _is_channels_last(input):  # and stays so
         return input.permute(0, 2, 3, 1).index_select(1 + axis, index).permute(0, 3, 1, 2)
     if axis == 0:
         return input.index_select(2, index)

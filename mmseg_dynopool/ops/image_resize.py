@@ -13,16 +13,16 @@ from .size import aligned_size, equal_sizes
 
 def image_resize2d(image: Tensor, alpha: Sequence[float] | Tensor, multiple: int = 1,
                    output_size: Sequence[int] | None = None) -> Tensor:
-    """Resize an image by ``1 / alpha``, bilinearly and without aliasing; no gradient of alpha.
+    """Resize an image by ``1 / alpha``, bilinearly and without aliasing; alpha gets no gradient.
 
     Args:
         image: ``(N, C, H, W)``, floating point.
         alpha: ``(alpha_h, alpha_w)``.
-        multiple: see `aligned_size`.
-        output_size: ``(H_out, W_out)`` where it is known already.
+        multiple: pixels that divide the output's sides, see `aligned_size`.
+        output_size: ``(H_out, W_out)`` if known already; ``alpha`` is then not read.
 
     Returns:
-        ``(N, C, H_out, W_out)``; ``image`` itself where that is its size.
+        ``(N, C, H_out, W_out)``; ``image`` itself if that is its size.
 
     Raises:
         ValueError: ``image`` is not 4-D, has an empty side or holds integers, or an alpha is not
@@ -41,9 +41,9 @@ def image_resize2d(image: Tensor, alpha: Sequence[float] | Tensor, multiple: int
     height, width = output_size
     if equal_sizes(image.shape[-2:], (height, width)):
         return image
-    if image.dtype in (torch.float16, torch.bfloat16):  # of which CPUs have no such kernel
+    if image.dtype in (torch.float16, torch.bfloat16):  # CPUs have no kernel for these
         return image_resize2d(image.float(), (1.0, 1.0), output_size=output_size).to(image.dtype)
-    if torch.jit.is_tracing() and torch.onnx.is_in_onnx_export():  # which lacks the operator
+    if torch.jit.is_tracing() and torch.onnx.is_in_onnx_export():  # ONNX lacks the operator
         sizes = zip(image.shape[-2:], (height, width))
         rows, columns = (_resize_weights(*size, image) for size in sizes)
         return rows @ image @ columns.T

@@ -1,7 +1,7 @@
 """DynOPool as a function ("Pooling Revisited: Your Receptive Field is Suboptimal", CVPR 2022).
 
-It is a bilinear resize to twice the output's size, then a maximum of 2 x 2: that resize reads where
-the queries lie, a quarter of a cell from each centre, as docs/house.md derives.
+A bilinear resize to twice the output's size, then 2 x 2 max pooling: the resize reads at the
+queries, a quarter of a cell from each centre (derived in docs/house.md).
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def dynopool2d(input: Tensor,
                anchor: str = 'local',
                window: float = 8,
                reduce: str = 'max') -> Tensor:
-    """Pool by a factor that is learned, height and width apart.
+    """Pool by a learned factor, separately for height and width.
 
     The output grid divides the input into ``H_out x W_out`` cells. Each cell reads the input
     bilinearly at four points, a quarter of its sides away from its centre, and keeps the
@@ -34,18 +34,17 @@ def dynopool2d(input: Tensor,
     The sizes are rounded with a straight-through estimator, so ``alpha`` gets a gradient from
     where the queries lie; ``anchor`` says about which point they move when a cell grows. Where
     a query lies exactly on a pixel centre, the slope is the mean of the two one-sided slopes. The
-    maximum passes on the slope of the query that has it, the mean that of all four, averaged.
+    maximum passes on the slope of the winning query, the mean the average of all four.
 
     Args:
         input: floating point tensor of shape ``(N, C, H_in, W_in)``.
         alpha: floating point tensor of shape ``(2,)``: ``(alpha_h, alpha_w) = 1 / scale``; or
             two numbers, for a fixed scale.
-        output_size: ``(H_out, W_out)`` when the caller knows it already; it saves reading
-            ``alpha`` back from the device, and ``torch.compile`` a break of its graph. Default:
+        output_size: ``(H_out, W_out)`` if the caller knows it already; saves reading ``alpha``
+            back from the device, and a graph break of ``torch.compile``. Default:
             [`pooled_size`][mmseg_dynopool.ops.pooled_size] of `alpha`.
         anchor: reference point of alpha's gradient: `'local'`, the middle of the query's own
-            window; `'center'` or `'corner'` of the map; or `'none'`, with which `alpha` gets a
-            gradient of zeros.
+            window; `'center'` or `'corner'` of the map; or `'none'`, a gradient of zeros.
         window: length of a window of ``'local'`` in output cells, at least 1.
         reduce: ``'max'`` or ``'mean'`` of a cell's queries.
 
@@ -73,7 +72,7 @@ def dynopool2d(input: Tensor,
     else:
         size = pooled_size(input.shape[-2:], alpha)
     learns = isinstance(alpha, Tensor) and alpha.requires_grad
-    # A trace holds operators alone, and alpha as a constant.
+    # A trace holds only operators, and alpha as a constant.
     if torch.jit.is_tracing() or not torch.is_grad_enabled() or not (
             learns or input.requires_grad):
         return reduce_queries(read_queries(input, size), reduce)
@@ -100,7 +99,7 @@ def read_queries(input: Tensor, output_size: tuple[int, int]) -> Tensor:
 def reduce_queries(queries: Tensor, reduce: str) -> Tensor:
     """The output, ``(N, C, H_out, W_out)``.
 
-    Eager code calls it without gradients: torch.maximum would share that of equal queries.
+    Eager code calls it without gradients: torch.maximum would split one between equal queries.
     """
     if reduce == 'mean':
         return F.avg_pool2d(queries, 2)
@@ -113,8 +112,8 @@ def reduce_queries(queries: Tensor, reduce: str) -> Tensor:
 def reduce_with_winners(queries: Tensor, reduce: str) -> tuple[Tensor, Tensor | None]:
     """The output, and which query of each cell has the maximum; None for the mean.
 
-    As bytes: 0 and 1 stand for the upper left and right query, 2 and 3 for those below; of equal
-    ones it is the first, as in ``max_pool2d``.
+    As bytes: 0 and 1 are the upper left and right query, 2 and 3 those below; the first of equal
+    ones wins, as in ``max_pool2d``.
     """
     if reduce == 'mean':
         return F.avg_pool2d(queries, 2), None
@@ -134,24 +133,24 @@ def reduce_with_winners(queries: Tensor, reduce: str) -> tuple[Tensor, Tensor | 
 
 
 def with_zero_gradient(features: Tensor, parameter: Tensor) -> Tensor:
-    """``features``, whose backward pass gives ``parameter`` zeros: DDP waits for a gradient."""
+    """``features``, whose backward pass gives ``parameter`` zeros, since DDP waits for those."""
     return _WithZeroGradient.apply(features, parameter)
 
 
 @torch.compiler.disable
 def read_size(size: Sequence[int], alpha: Tensor) -> tuple[int, int]:
-    """`pooled_size` of a tensor, which may be on another device.
+    """`pooled_size` for an ``alpha`` on any device.
 
-    Compiled code calls this as it is. So it sees sizes, integers that may change from call to
+    Never compiled, so that compiled code sees only sizes, integers that may change from call to
     call, and not alpha, whose value changes with every step.
     """
     return pooled_size(size, alpha.tolist())
 
 
 def check_input(input: Tensor) -> None:
-    """Refuse what is no batch of feature maps or images with a ValueError."""
+    """Raise a ValueError unless this is a batch of feature maps or images."""
     if isinstance(input, torch.fx.Proxy):
-        return  # of which nothing is known
+        return  # nothing is known of it
     if not isinstance(input, Tensor):
         raise ValueError(f'input must be a tensor, got {type(input).__name__}')
     if input.dim() != 4:
@@ -166,7 +165,7 @@ def check_input(input: Tensor) -> None:
 
 
 def check_output_size(size: Sequence[int]) -> tuple[int, int]:
-    """Refuse what is not two whole numbers of at least 1 with a ValueError."""
+    """Raise a ValueError unless this is two whole numbers of at least 1."""
     traced = torch.jit.is_tracing()
     if not isinstance(size, Sequence) or len(size) != 2 or any(
             not isinstance(n, (int, torch.SymInt)) or n < 1
@@ -176,7 +175,7 @@ def check_output_size(size: Sequence[int]) -> tuple[int, int]:
 
 
 def check_anchor(anchor: str, window: float) -> None:
-    """Refuse unknown anchors and windows with a ValueError."""
+    """Raise a ValueError for an unknown anchor or a malformed window."""
     if anchor not in (*ANCHORS, 'none'):
         raise ValueError(f"anchor must be one of {(*ANCHORS, 'none')}, got {anchor!r}")
     if isinstance(window, bool) or not isinstance(window, (int, float)) or not window >= 1:
@@ -184,7 +183,7 @@ def check_anchor(anchor: str, window: float) -> None:
 
 
 def check_reduce(reduce: str) -> None:
-    """Refuse unknown reductions with a ValueError."""
+    """Raise a ValueError for an unknown reduction."""
     if reduce not in REDUCTIONS:
         raise ValueError(f'reduce must be one of {REDUCTIONS}, got {reduce!r}; '
                          "'max' replaces a stride or a maximum, 'mean' an average pooling")

@@ -25,20 +25,20 @@ def shape_adaptor2d(input: Tensor,
 
     ``(1 - w) * resize(F1(input), size) + w * resize(F2(input), size)`` with the target ratio
     ``s = r1 + (r2 - r1) * w``, one for both axes. ``F1`` pools to ``r1``, ``F2`` to ``r2``, where
-    ``r2 = 1`` is the identity; ``resize`` is bilinear. ``weight`` gets a gradient through the mix
-    alone: the size is rounded.
+    ``r2 = 1`` is the identity; ``resize`` is bilinear. ``weight`` gets a gradient only through the
+    mix: the size is rounded.
 
     Args:
         input: floating point tensor of shape ``(N, C, H_in, W_in)``.
         weight: ``w``, a floating point tensor with one value, or a number; 0 to 1.
-        output_size: ``(H_out, W_out)`` when the caller knows it already; it saves reading
-            `weight` back from the device. Default:
+        output_size: ``(H_out, W_out)`` if the caller knows it already; saves reading ``weight``
+            back from the device. Default:
             [`pooled_size`][mmseg_dynopool.ops.pooled_size] at the target ratio.
         ratios: ``(r1, r2)`` with ``0 < r1 < r2 <= 1``.
         pooling: ``'max'`` or ``'mean'``; a branch divides its input into equal windows, at
             ``r1 = 0.5`` and even sides into 2 x 2 pixels.
-        align_corners: as in `torch.nn.functional.interpolate`. The authors' code has True,
-            with which the two branches do not lie over each other; False keeps them aligned.
+        align_corners: as in `torch.nn.functional.interpolate`. The authors' code has True, which
+            misaligns the two branches; False keeps them aligned.
 
     Returns:
         Tensor of shape ``(N, C, H_out, W_out)`` with the dtype of ``input``.
@@ -72,15 +72,15 @@ def shape_adaptor2d(input: Tensor,
 def shape_adaptor_alpha(weight: Tensor, ratios: Sequence[float]) -> Tensor:
     """``(1 / s, 1 / s)`` of the target ratio ``s = r1 + (r2 - r1) * w``, differentiable.
 
-    Computed in double and rounded to single precision. So a weight that stands for a ratio such
-    as 0.5, itself rounded, gives exactly 2 and the sizes of a strided convolution.
+    Computed in double, then rounded to single precision: the rounded weight of a ratio such as 0.5
+    gives exactly 2, and so the sizes of a strided convolution.
     """
     low, high = ratios
     return (1 / (low + (high - low) * weight.double())).float().reshape(1).expand(2)
 
 
 def check_ratios(ratios: Sequence[float]) -> tuple[float, float]:
-    """Refuse ratios that are not ``0 < r1 < r2 <= 1`` with a ValueError."""
+    """Raise a ValueError unless ``0 < r1 < r2 <= 1``."""
     pair = tuple(ratios) if isinstance(ratios, Sequence) and not isinstance(ratios, str) else ()
     if len(pair) != 2 or not all(map(is_number, pair)) or not 0 < pair[0] < pair[1] <= 1:
         raise ValueError('ratios must be two numbers (r1, r2) with 0 < r1 < r2 <= 1, got '
@@ -89,7 +89,7 @@ def check_ratios(ratios: Sequence[float]) -> tuple[float, float]:
 
 
 def check_pooling(pooling: str, align_corners: bool) -> None:
-    """Refuse unknown options of the branches with a ValueError."""
+    """Raise a ValueError for a malformed option of the branches."""
     if pooling not in (*POOLINGS, 'average'):  # its name in 0.3
         raise ValueError(f'pooling must be one of {POOLINGS}, got {pooling!r}')
     if not isinstance(align_corners, bool):

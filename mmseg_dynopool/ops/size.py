@@ -8,21 +8,21 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
-_LONGEST = 40  # bits of an alpha's ratio, which 64 hold times any size
+_LONGEST = 40  # bits of an alpha's numerator and denominator: times any size they fit into 64
 
 
 def pooled_size(size: Sequence[int], alpha: Sequence[float]) -> tuple[int, int]:
     """Size of the output of a DynOPool: ``round(size / alpha)``, at least 1.
 
-    A tie rounds up. So ``alpha = 2`` gives ``ceil(size / 2)``, the size that a strided 3 x 3
-    convolution gives: a network at its initial scale keeps the stock network's sizes.
+    Ties round up, so ``alpha = 2`` gives ``ceil(size / 2)``, as a strided 3 x 3 convolution does:
+    a network at its initial scale keeps the stock network's sizes.
 
     Args:
         size: ``(H_in, W_in)`` in pixels; symbols or tensors while a network is traced.
         alpha: ``(alpha_h, alpha_w) = (1 / r_h, 1 / r_w)`` as Python numbers.
 
     Returns:
-        ``(H_out, W_out)`` in pixels, of the kind of ``size``.
+        ``(H_out, W_out)`` in pixels, of the type of ``size``.
 
     Raises:
         ValueError: an alpha is not a positive, finite number.
@@ -50,7 +50,7 @@ def aligned_size(size: Sequence[int], alpha: Sequence[float], multiple: int) -> 
     Args:
         size: ``(H_in, W_in)`` in pixels.
         alpha: ``(alpha_h, alpha_w)`` as Python numbers.
-        multiple: of pixels, for both axes.
+        multiple: in pixels, for both axes.
 
     Returns:
         ``(H_out, W_out)`` in pixels.
@@ -71,31 +71,31 @@ def aligned_size(size: Sequence[int], alpha: Sequence[float], multiple: int) -> 
 def _round_quotient(n: int, alpha: float) -> int:
     """``floor(n / alpha + 1 / 2)`` in integers, at least 1: exact, also where ``n`` is a symbol.
 
-    An exported program would compute it in single precision, and miss the size near a tie.
+    An exported program would compute floats in single precision, and miss the size near a tie.
     """
     numerator, denominator = alpha.as_integer_ratio()
     if isinstance(n, Tensor) and max(numerator, denominator) >> _LONGEST:
-        n = int(n)  # else a tensor's integers overflow, of an alpha in double precision
+        n = int(n)  # the tensor's integers would overflow, for an alpha in double precision
     rounded = (2 * n * denominator + numerator) // (2 * numerator)
     return rounded.clamp(min=1) if isinstance(rounded, Tensor) else max(1, rounded)
 
 
 def is_number(value: object) -> bool:
-    """Whether it is a finite number, and no bool."""
+    """Whether this is a finite number and not a bool."""
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def equal_sizes(size: Sequence[int], other: Sequence[int]) -> bool:
     """Whether two sizes are equal; symbols, or tensors in a trace, only if they always are.
 
-    Else a compiled, exported or traced program would hold for this case alone.
+    Otherwise a compiled, exported or traced program would be valid for this case only.
     """
     return all(a is b or (not isinstance(a, Tensor) and not isinstance(b, Tensor)
                           and statically_known_true(a == b)) for a, b in zip(size, other))
 
 
 def resize(input: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
-    """Resize bilinearly; ``input`` itself where it has that size, which keeps infinities."""
+    """Resize bilinearly; ``input`` itself if it has that size, which keeps infinities."""
     if equal_sizes(input.shape[-2:], size):
         return input
     output = F.interpolate(input, list(size), mode='bilinear', align_corners=align_corners)
