@@ -15,13 +15,13 @@ from torch import nn
 
 from mmseg_dynopool.installed import config_path
 
-# Where what a class does is known.
+# Packages whose classes are known to behave as documented.
 OPENMMLAB = ('mmengine.', 'mmcv.', 'mmseg.', 'mmdet.', 'mmpretrain.', 'mmseg_dynopool.')
 
 
 def read_config(path: str, options: dict | None = None, needs: Sequence[str] = ('model', )
                 ) -> Config:
-    """Read a config with the settings of ``needs``; ``options`` override others.
+    """Read a config, which must have the settings ``needs``; ``options`` override settings.
 
     ``path`` may be the name of one of the package's own, with or without ``configs/`` before it.
     """
@@ -54,23 +54,20 @@ def read_config(path: str, options: dict | None = None, needs: Sequence[str] = (
 
 
 def enter_scope(cfg: Config) -> None:
-    """Look up names where a config's ``default_scope`` says; ``None`` leaves that as it is."""
+    """Enter a config's ``default_scope``, by default mmseg's; ``None`` leaves it as it is."""
     scope = cfg.get('default_scope', 'mmseg')
     if scope is not None:
         init_default_scope(scope)
 
 
 def type_name(node: Any) -> str:
-    """The name of the type of settings, without its scope or package; of an object, its class's.
-
-    A config names a type by text, or holds the class.
-    """
+    """The name of a node's type, a name or a class, without scope or package; or an object's."""
     kind = node.get('type', '') if isinstance(node, (dict, Config)) else type(node)
     return str(getattr(kind, '__name__', kind)).rpartition('.')[2]
 
 
 def find_type(registry: Registry, node: Any) -> Any:
-    """The type of settings, by the registry if it is a name; None where there is none."""
+    """The type of a node, looked up in the registry if it is a name; None if there is none."""
     kind = node.get('type') if isinstance(node, (dict, Config)) else type(node)
     if not isinstance(kind, str):
         return kind
@@ -90,7 +87,7 @@ def is_segmentor(model_cfg: dict) -> bool:
 
 
 def metrics_of(evaluator: Any) -> list[dict]:
-    """The settings of the metrics of an evaluator: of one, of several, or of an ``Evaluator``."""
+    """The settings of an evaluator's metrics: of one, a list, or a dict with ``metrics``."""
     if isinstance(evaluator, dict) and 'metrics' in evaluator:
         evaluator = evaluator['metrics']
     evaluators = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
@@ -100,8 +97,8 @@ def metrics_of(evaluator: Any) -> list[dict]:
 def dynopool_parts(model_cfg: dict) -> dict[str, dict]:
     """The parts of a config's ``model`` that take ``dynopool`` options, by their dotted paths.
 
-    These are each ``DynOPoolBackbone`` and ``DynOPoolHRNet``, the settings themselves. The short
-    form, ``model.dynopool``, gives the ``DynOPoolBackbone`` that it stands for.
+    The values are the settings themselves of each ``DynOPoolBackbone`` and ``DynOPoolHRNet``; for
+    the short form, ``model.dynopool``, the ``DynOPoolBackbone`` that it stands for.
     """
     parts = dict(_parts_in(model_cfg, ''))
     if model_cfg.get('dynopool') is not None:
@@ -151,13 +148,13 @@ def hook_options(cfg: Config) -> dict:
 
 
 def how_to_run(cfg: Config) -> dict:
-    """``forward`` and ``in_channels``, as the config's hook has them: how its network runs."""
+    """The options ``forward`` and ``in_channels`` of the config's hook: how its network runs."""
     return {name: value for name, value in hook_options(cfg).items()
             if name in ('forward', 'in_channels')}
 
 
 def adapt_to_devices(cfg: Config) -> Config:
-    """On a machine without GPU, replace what needs one, in place.
+    """On a machine without a GPU, replace what needs one, in place.
 
     - SyncBN, which cannot run among several processes on CPUs, becomes BN.
     - AmpOptimWrapper, which mmengine refuses there, becomes CPUAmpOptimWrapper.

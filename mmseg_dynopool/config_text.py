@@ -1,4 +1,4 @@
-"""A config as Python text that is read back as it was, whatever its values contain."""
+"""A config as Python text that reads back unchanged, whatever its values contain."""
 
 import builtins
 import keyword
@@ -15,13 +15,13 @@ _INDENT = '    '
 
 
 def config_text(cfg: Config) -> str:
-    """The settings of a config as Python text, which mmengine reads back as they are.
+    """The settings of a config as Python text that mmengine reads back unchanged.
 
-    ``{{ ... }}`` in a value stays what it is; in mmengine's own ``pretty_text`` it is replaced.
+    ``{{ ... }}`` in a value is kept; from mmengine's own ``pretty_text`` it comes back replaced.
     Classes and functions become their names, paths text, arrays lists.
 
     Raises:
-        ValueError: a value is no Python literal; the message names it.
+        ValueError: a value cannot be written as Python; the message names it.
 
     Examples:
         >>> from mmengine.config import Config
@@ -36,7 +36,7 @@ def config_text(cfg: Config) -> str:
     for key, value in sorted(cfg.to_dict().items(),
                              key=lambda item: (hasattr(builtins, str(item[0])), str(item[0]))):
         text = _source(value, str(key))
-        # A name of no variable, e.g. by --cfg-options my-key=1.
+        # Not every key can name a variable, e.g. --cfg-options my-key=1.
         lines.append(f'{key} = {text}' if _is_name(key) else f'locals()[{_quoted(key)}] = {text}')
     return ''.join(f'{line}\n' for line in lines)
 
@@ -56,7 +56,7 @@ def _source(value: Any, path: str, depth: int = 0) -> str:
     if isinstance(value, PurePath):
         value = str(value)
     if isinstance(value, (str, bytes)):
-        return _quoted(value[:])  # of an Enum's text the text alone
+        return _quoted(value[:])  # without the class of a str Enum
     if value is None or isinstance(value, (bool, range, slice)):
         return repr(value)
     if isinstance(value, int):
@@ -84,7 +84,7 @@ def _source(value: Any, path: str, depth: int = 0) -> str:
 
 
 def _joined(left: str, items: list[str], right: str, depth: int) -> str:
-    """On one line if that is short, else each item on its own."""
+    """On one line if that is short, else one item per line."""
     line = left + ', '.join(items) + right
     if len(line) + len(_INDENT) * depth <= _WIDTH and '\n' not in line:
         return line

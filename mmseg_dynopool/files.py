@@ -9,7 +9,7 @@ import numpy as np
 
 
 def check_folder(path: str | Path) -> Path:
-    """Check that a folder can be written, or made where it is not there; make none yet."""
+    """Check that a folder can be written to, or made if it is missing, without making it."""
     path = Path(path)
     there = next(part for part in (path, *path.parents, Path()) if os.path.lexists(part))
     if not there.is_dir():
@@ -25,7 +25,7 @@ def check_folder(path: str | Path) -> Path:
 
 
 def check_png(path: str | Path) -> None:
-    """Raise a ValueError where no PNG file of this name can be written, before it is computed."""
+    """Raise an error if no PNG file of this name can be written, before it is computed."""
     path = Path(path)
     if path.suffix.lower() != '.png' or path.is_dir():
         raise ValueError(f'--out must name a .png file, got {str(path)!r}')
@@ -33,7 +33,7 @@ def check_png(path: str | Path) -> None:
 
 
 def make_folder(path: str | Path) -> Path:
-    """Make a folder and its parents, where they are not there yet; see `check_folder`."""
+    """Make a folder and its parents if they are missing; see `check_folder`."""
     path = check_folder(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def write_file(path: str | Path, content: bytes) -> None:
 
 
 def replace_file(new: str | Path, path: str | Path) -> None:
-    """Give a new file, whole and beside its place, the name ``path``."""
+    """Rename a complete file in the same folder to ``path``, atomically."""
     try:
         os.replace(new, path)
     except OSError as error:

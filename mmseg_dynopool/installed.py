@@ -18,11 +18,11 @@ def installed_folder(name: str) -> Path:
 
 
 def config_path(name: str) -> str:
-    """Path of a config that the package brings, for mmengine's ``Config`` or as a ``_base_``.
+    """Path of a config that the package ships, for mmengine's ``Config`` or as a ``_base_``.
 
     Args:
-        name: a file's name, as ``hrnet_w48_dynopool_cityscapes.py``, or its path in ``configs/``,
-            with or without that, as ``_base_/schedules/iters_80k.py``.
+        name: a file's name, e.g. ``hrnet_w48_dynopool_cityscapes.py``, or its path, with or
+            without ``configs/``, e.g. ``_base_/schedules/iters_80k.py``.
 
     Raises:
         FileNotFoundError: there is no such config, or the package was installed without configs.
