@@ -16,7 +16,7 @@ PAPER_WEIGHT = 7e-5  # supplement, section 1.2
 def cost_of(model: nn.Module, cost: Cost) -> Tensor:
     """The cost at a network's current alphas, sizes not rounded; differentiable in them.
 
-    Constants, too: something may have frozen a pooling since the cost became known.
+    Constants count, too: a pooling may have been frozen since the cost was probed.
     """
     device = next(model.parameters()).device
     return cost({name: _whole(pool.bounded_alpha()).to(device)
@@ -35,8 +35,8 @@ def add_cost_gradient(model: nn.Module, cost: Cost, weight: float = PAPER_WEIGHT
         model: the network.
         cost: its cost, made before FSDP2 shards the network.
         weight: lambda, per unit of the cost.
-        loss_scale: by what the gradients are multiplied.
-        only: ``id`` of the parameters that get it, where several optimizers hold them.
+        loss_scale: the factor by which the gradients are multiplied (mixed precision).
+        only: ``id`` of the parameters that get it, if several optimizers hold them.
 
     Returns:
         ``weight * cost``, a scalar, to log.
@@ -65,5 +65,5 @@ def add_cost_gradient(model: nn.Module, cost: Cost, weight: float = PAPER_WEIGHT
 
 
 def _whole(alpha: Any) -> Tensor:
-    """Of an alpha that FSDP2 has sharded, all of it."""
+    """An alpha, gathered if FSDP2 has sharded it."""
     return alpha.full_tensor() if hasattr(alpha, 'full_tensor') else alpha

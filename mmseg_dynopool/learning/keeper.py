@@ -26,7 +26,7 @@ _TRIALS, _FAR = 60, 0.1  # of all of them, in log(alpha)
 
 @dataclass(frozen=True)
 class Plan:
-    """The cost from which a training leads to which, and the phases, as in `Budget`."""
+    """The cost from ``start`` to ``target``, and the phases of a `Budget`."""
 
     start: float
     target: float
@@ -35,7 +35,7 @@ class Plan:
     settle: float = 0.85
 
     def wanted(self, progress: float) -> float:
-        """The cost after a share ``progress`` of the training; even in its logarithm."""
+        """The cost after a share ``progress`` of the training; its logarithm is linear."""
         ramp = min(1.0, max(0.0, (progress - self.begin) / (self.reach - self.begin)))
         return math.exp((1 - ramp) * math.log(self.start) + ramp * math.log(self.target))
 
@@ -56,7 +56,7 @@ class BudgetKeeper:
     Attributes:
         plan: the wanted cost at each moment, from the cost of the current scales on.
         limits: where the scales may lie.
-        settled: where they settled, ``(n,)``, or None before.
+        settled: where they settled, ``(n,)`` in log(alpha); None before.
         counted: the cost there, rounded sizes included; None before.
         measured: the same as measured; None where a count is the truth.
 
@@ -106,7 +106,7 @@ class BudgetKeeper:
                 "bounds, or let an HRNet's stem learn, too (backbone.dynopool.stem=True)")
 
     def _begin_at(self, start: np.ndarray, cost: float | None = None) -> None:
-        """Let the plan begin at the scales ``start``, ``(n,)``, or, of 0.3, at another cost."""
+        """Begin the plan at the scales ``start``, ``(n,)``; ``cost`` is a start cost of 0.3."""
         self._start, self._old_start = start, cost
         self.limits = self.scales.limits(self.maps, self.smallest, start)
         self.plan = replace(self.plan, start=cost or math.exp(self.log_cost(start)[0]))
@@ -132,7 +132,7 @@ class BudgetKeeper:
         self.settled = None if state['settled'] is None else np.array(state['settled'])
 
     def keep(self, model: nn.Module, values: np.ndarray, progress: float) -> np.ndarray:
-        """The nearest to ``values`` ``(n,)`` at which the cost is as planned, or the settled ones.
+        """The scales nearest to ``values`` ``(n,)`` at the planned cost, or the settled ones.
 
         ``progress`` is the share of the training that is done; ``model`` is counted when the scales
         settle.
@@ -153,11 +153,11 @@ class BudgetKeeper:
 
     @property
     def is_coarse(self) -> bool:
-        """Whether the scales settled beside the target, for want of sizes nearer to it."""
+        """Whether the scales settled off the target, as no sizes come nearer to it."""
         return self.counted is not None and not self._outcome_at(self.counted).is_met
 
     def describe_settled(self) -> str:
-        """At what the scales have settled, in a line, for logs."""
+        """A log line about where the scales have settled."""
         measured = '' if self.measured is None else f', {self.measured:.4g} as measured'
         coarse = ('. No sizes that the network can have come nearer: let more levels learn, make '
                   "the image's `multiple` smaller, or choose another target"
@@ -166,9 +166,9 @@ class BudgetKeeper:
                 f'{measured}; wanted were {self.plan.target:.4g}{coarse}')
 
     def _settle(self, model: nn.Module, values: np.ndarray) -> np.ndarray:
-        """Where the cost is nearest to the target: as counted, or as measured where it can be.
+        """The scales whose cost, measured if possible, else counted, is nearest to the target.
 
-        Where the measured cost misses, again by as much further.
+        If the measured cost misses, the aim is moved by as much, and tried again.
         """
         target = aim = self.plan.target
         counted = self.cost.counted(model)
@@ -189,9 +189,8 @@ class BudgetKeeper:
                          ) -> np.ndarray:
         """The scales whose counted cost, rounded sizes included, is nearest to ``wanted``.
 
-        First among the projections onto smooth costs. Where the steps of the rounded sizes are too
-        high there, as on small maps, each scale on its own is moved by a few per cent, and then
-        all of them at random.
+        First among the projections onto smooth costs. If the rounded sizes are too coarse there,
+        as on small maps, each scale is moved by a few per cent, and then all of them at random.
         """
         known: dict[bytes, float] = {}
 

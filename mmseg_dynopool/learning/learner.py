@@ -24,34 +24,33 @@ from .two_passes import TwoPasses, mean_over_ranks
 _logger = logging.getLogger(__name__)
 _CUT = 2.0  # standard deviations of the jitter
 _JITTER = 0.1
-_SHORT = 500  # steps, too few for weights to learn the neighbourhood, too
+_SHORT = 500  # steps; in fewer, weights cannot learn neighbouring scales, too
 _HOPELESS = 20  # estimates in a row without a finite loss
 
 
 class ScaleLearner:
     """Learns scales from measured losses, at a planned cost, whatever the optimizer does.
 
-    In the first half of the training each pass runs at scales drawn around the present ones. Every
-    few steps the loss's slope along one pooling is measured; the scales move against the means of
-    these slopes, and then the shortest way to where the cost is as planned. All of it in
-    log(alpha). What an optimizer does to the alphas is overwritten, and they get gradients of
-    zeros.
+    Until ``reach``, each pass runs at scales drawn around the current ones (jitter). Every few
+    steps the loss's slope along one pooling is measured; the scales move against the means of
+    these slopes, then to the nearest point of the planned cost, all in log(alpha). What an
+    optimizer does to the alphas is overwritten; their gradients are zeros.
 
     Args:
         model: a network with DynOPools, unwrapped (of DDP its ``module``).
         steps: length of the training, in steps of the optimizer.
         cost: what the network costs; None for no budget and no weight.
         target: wanted cost at the end relative to the initial scales; None for no budget.
-        weight: lambda, by which the cost is added to the loss, per unit of it, without a budget.
+        weight: lambda, the weight of the cost in the loss, per unit of cost; not with a target.
         begin: share of the training after which the cost moves from where it began.
         reach: share after which it is at the target.
         settle: share after which the scales stay, also without a budget.
         travel: how far, in log(scale), a lasting slope of usual size takes a scale in the whole
             training.
-        every: steps from one estimate to the next; default: 2, and a thousandth of a training of
-            more than 2,000 steps.
+        every: steps from one estimate to the next; default: 2, or a thousandth of the training if
+            that is more.
         jitter: standard deviation, in log(scale), of the scales at which a pass runs, until
-            ``reach``; default: 0.1, in trainings of fewer than 500 steps 0.
+            ``reach``; default: 0.1, or 0 in trainings of fewer than 500 steps.
         estimator: measures the slope; default [`TwoPasses`][mmseg_dynopool.learning.TwoPasses].
         smallest: cells that each height and width of a learned map keeps at least, at the cost's
             shape; a map that has fewer at the start is left alone.
@@ -62,7 +61,7 @@ class ScaleLearner:
         scales: the scales that learn.
         values: where they are, ``(n,)`` in log(alpha).
         done: steps that are done.
-        keeper: of the budget, or None.
+        keeper: the `BudgetKeeper`, or None.
         slopes: running means of the slopes.
         skipped: estimates that were not finite.
 
@@ -150,7 +149,7 @@ class ScaleLearner:
         step's batch and returns the loss, a scalar.
 
         Raises:
-            FloatingPointError: the loss was not finite in the last estimates, all of them.
+            FloatingPointError: the loss was not finite in 20 estimates in a row.
         """
         self.measure(loss)
         self.begin_pass()
@@ -161,7 +160,7 @@ class ScaleLearner:
         self.advance()
 
     def measure(self, loss: Callable[[], Tensor | float]) -> None:
-        """Measure a slope if the step that comes next needs one still; see `step`."""
+        """Measure a slope if the next step still needs one; see `step`."""
         if self._measured or self.settled or self.done + 1 not in self._weights:
             return
         self.scales.write_(self.values)
@@ -186,7 +185,7 @@ class ScaleLearner:
                 'a lower lr')
 
     def begin_pass(self) -> None:
-        """Let the passes that follow run at scales around the present ones, until `end_pass`."""
+        """Let the passes that follow run at scales around the current ones, until `end_pass`."""
         self.scales.write_(self.values)
         values = self.values
         if self.jitter and self.done < self.reach * self.steps and not self.settled:
@@ -197,7 +196,7 @@ class ScaleLearner:
         self.scales.start_trial_(values)
 
     def end_pass(self) -> None:
-        """Let passes run at the present scales."""
+        """Let passes run at the current scales."""
         self.scales.end_trial_()
 
     def advance(self) -> None:
@@ -225,7 +224,7 @@ class ScaleLearner:
         return {name: tuple(axes[part]) for name, part in self.scales.parts.items()}
 
     def slope_per_percent(self) -> float | None:
-        """By how much the loss changes per one per cent of the cost; None without a budget."""
+        """Change of the loss per 1 % of the cost; None without a budget."""
         if self.keeper is None:
             return None
         return self.slopes.per_percent(self.keeper.log_cost(self.values)[1])
@@ -262,23 +261,23 @@ class ScaleLearner:
 
 
 def has_own_gradient(pools: Iterable[ResizingPool]) -> bool:
-    """Whether they are ShapeAdaptors, whose gradient is exact, without an image that learns."""
+    """Whether there are ShapeAdaptors, whose gradient is exact, and no image that learns."""
     pools = list(pools)
     return any(p.tied for p in pools) and not any(isinstance(p, ImageResize) for p in pools)
 
 
 def default_jitter(steps: int) -> float:
-    """The jitter of a training of that length."""
+    """The jitter of a training of ``steps``."""
     return _JITTER if steps >= _SHORT else 0.0
 
 
 def default_every(steps: int) -> int:
-    """Steps from one estimate to the next in a training of that length, at most a thousand."""
+    """Steps from one estimate to the next, for at most about 1,000 estimates in a training."""
     return max(2, -(-steps // 1000))
 
 
 def step_weights(steps: int, every: int, settle: float) -> dict[int, float]:
-    """Shares of the travel that go to each estimate's step: those of a poly schedule, sum 1."""
+    """The share of the travel in each estimate's step: a poly schedule with the sum 1."""
     weights = {step: (1 - step / steps)**0.9
                for step in range(every, steps, every) if step < settle * steps}
     total = sum(weights.values())

@@ -18,7 +18,7 @@ def project(point: np.ndarray, log_cost: LogCost, wanted: float, limits: Limits)
 
     Newton's method on the conditions of the minimum: the cost's logarithm, which is convex in
     ``v`` and nearly linear, is replaced by its tangent plane, and the nearest point on that is
-    found exactly; a few rounds do. A cost outside of `reachable` gives the nearest there is.
+    found exactly; a few rounds do. If the cost is not `reachable`, the nearest there is.
     """
     target = math.log(wanted)
     values = nearest(point, limits)
@@ -35,12 +35,12 @@ def project(point: np.ndarray, log_cost: LogCost, wanted: float, limits: Limits)
         if found is None:
             break
         moved = np.abs(found - values).max()
-        # Where the rounds come to no rest, smaller ones do.
+        # If the rounds do not converge, halved ones do.
         values = found if must_fall or step < _STEPS // 3 else (values + found) / 2
         log, slope = log_cost(values)
         if abs(log - target) < _EXACT and moved < 1e-7:
             break
-    for _ in range(20):  # remove what is left of the error, along the cost's gradient
+    for _ in range(20):  # remove the remaining error, along the cost's gradient
         log, slope = log_cost(values)
         error = log - target
         if abs(error) < _EXACT:
@@ -95,8 +95,8 @@ def _on_tangent(point: np.ndarray, values: np.ndarray, limits: Limits, slope: np
                 error: float, sign: float) -> np.ndarray | None:
     """The nearest to ``point`` on the plane ``slope @ (x - values) = -error``.
 
-    ``sign`` is positive where the cost has to fall from ``point`` to the plane. Where that lies
-    outside the limits, as a tangent may where the cost has to rise, the nearest as far as they go.
+    ``sign`` is positive if the cost has to fall from ``point`` to the plane. If the plane lies
+    outside the limits, as it may if the cost has to rise, a nearer parallel plane counts.
     """
     if sign < 0:  # lower alphas are always allowed
         furthest = slope @ (np.where(slope < 0, limits.low, values) - values)

@@ -36,12 +36,12 @@ class LearnedScales:
     """The scales that a training moves, as a vector ``v = log(alpha)`` of ``n`` numbers in double.
 
     Height and width of each pooling in turn; a pooling of tied axes has one number. Poolings that
-    are frozen (their parameter does not require a gradient) or whose bounds are equal are no part
-    of it, and the cost sees them as they are.
+    are frozen (their parameter does not require a gradient) or whose bounds are equal are left
+    out, and the cost sees them as they are.
 
     Attributes:
         pools: all its poolings that learn, by name.
-        parts: ``{name: slice}``, the place of each that moves.
+        parts: ``{name: slice}``, the place in the vector of each that moves.
         coarseness: ``(n,)``, the change that moves an image's aligned size by one step; else 0.
 
     Examples:
@@ -63,7 +63,7 @@ class LearnedScales:
         self.coarseness = np.zeros(self.size)
 
     def read(self) -> np.ndarray:
-        """The current values, inside their bounds, in one read from the device."""
+        """The current values ``(n,)``, inside their bounds, in one read from the device."""
         if not self.parts:
             return np.zeros(0)
         alphas = torch.stack([self.pools[name].bounded_alpha().detach().double()
@@ -87,7 +87,7 @@ class LearnedScales:
 
     @contextmanager
     def at(self, values: np.ndarray) -> Iterator[None]:
-        """The network at other scales; its parameters have the same bits afterwards."""
+        """Put the network at other scales; its parameters are restored exactly."""
         before = {name: self.pools[name].parameter.detach().clone() for name in self.parts}
         self.write_(values)
         try:
@@ -128,8 +128,8 @@ class LearnedScales:
                start: np.ndarray | None = None) -> Limits:
         """The bounds of the scales, and of the sizes of maps, the outputs of the poolings.
 
-        A height or width keeps ``smallest`` cells at least, but where it has fewer at ``start``,
-        the vector at which the training began (default: the current one).
+        A height or width keeps at least ``smallest`` cells, unless it has fewer at ``start``, the
+        vector at which the training began (default: the current one).
         """
         low, high = np.zeros(self.size), np.zeros(self.size)
         for name, part in self.parts.items():
@@ -150,7 +150,7 @@ class LearnedScales:
                     log_size -= exponent * (math.log(pool.read_alpha()[axis]) - initial)
             room = log_size - math.log(smallest)
             is_held = ((limits.rows == row).all(1) & (limits.most <= room)).any()
-            # A hair below: a side that has just so many cells is not left alone.
+            # With a tolerance: a side with exactly that many cells is limited, too.
             if row.any() and row @ now <= room + 1e-6 and not is_held:
                 limits = limits.and_below(row, max(room, row @ now))
         return limits

@@ -28,7 +28,7 @@ class SlopeEstimator(Protocol):
     def __call__(self, model: nn.Module, loss: Callable[[], Tensor | float],
                  scales: LearnedScales, values: np.ndarray, direction: np.ndarray,
                  limits: Limits, turn: int) -> float:
-        """``d loss / dt`` at ``values + t * direction``, t = 0; NaN where it cannot be told.
+        """``d loss / dt`` at ``values + t * direction``, t = 0; NaN if it is unknown.
 
         Args:
             model: the network.
@@ -64,7 +64,7 @@ class SlopeMeans:
     def __init__(self, scales: LearnedScales, shrink: bool = True):
         self.shrink = shrink
         self.turn = 0
-        # Of pooling p in rounds of both kinds; of tied axes the second direction is not there.
+        # Of each pooling in both kinds of rounds; tied axes lack the second direction.
         self._directions = np.zeros((len(scales.parts), 2, scales.size))
         for directions, part in zip(self._directions, scales.parts.values()):
             directions[0, part] = 1
@@ -91,7 +91,7 @@ class SlopeMeans:
 
     @property
     def direction(self) -> np.ndarray:
-        """Along which the next slope is to be measured, ``(n,)``."""
+        """The direction ``(n,)`` along which the next slope is to be measured."""
         return self._directions[self._place]
 
     def add(self, slope: float) -> bool:
@@ -107,15 +107,14 @@ class SlopeMeans:
 
     def step(self, cost_slope: np.ndarray | None = None, added: np.ndarray | None = None
              ) -> np.ndarray:
-        """Where the scales are to go, ``(n,)``: against the slopes, in units of their usual size.
+        """The step of the scales ``(n,)``: against the slopes, in units of their usual size.
 
         Each is shrunk by the share of noise in it, 1 - noise^2 / mean^2 (James and Stein), so
         that pure noise moves nothing. The usual size is one number for all poolings, which keeps
         their relations.
 
         Args:
-            cost_slope: the gradient of the cost's logarithm, where a projection takes what lies
-                along it.
+            cost_slope: the gradient of the cost's logarithm, if a projection undoes steps along it.
             added: a slope that is known exactly, such as that of a cost in the loss.
         """
         mean, variance = self._axes()
@@ -136,12 +135,12 @@ class SlopeMeans:
         return -mean / size
 
     def per_percent(self, cost_slope: np.ndarray) -> float:
-        """Slope of the loss per one per cent of the cost, along the cost's gradient."""
+        """Slope of the loss per 1 % of the cost, along the cost's gradient."""
         mean, norm = self._axes()[0], np.linalg.norm(cost_slope)
         return 0.01 * float(mean @ cost_slope) / float(norm**2) if norm > 0 else 0.0
 
     def axes(self) -> list[Slope | None]:
-        """Of each number of the vector, by log(scale), which is -log(alpha); None if unknown."""
+        """The slope by log(scale), -log(alpha), of each number of the vector; None if unknown."""
         mean, variance = self._axes()
         return [Slope(-m, math.sqrt(v)) if math.isfinite(v) else None
                 for m, v in zip(mean.tolist(), variance.tolist())]
@@ -160,7 +159,7 @@ class SlopeMeans:
         return (mean[..., None] * shares).sum((0, 1)), parts.sum((0, 1))
 
     def _usual_size(self) -> float:
-        """Root of the mean square of what one estimate tells of an axis."""
+        """Root mean square of what one estimate tells about an axis."""
         counts = self._count.sum(1, keepdims=True)
         with np.errstate(divide='ignore', invalid='ignore'):
             squares = self._count / counts * (

@@ -17,17 +17,17 @@ from .scales import LearnedScales, Limits
 
 
 class TwoPasses:
-    """A difference of two losses: what the scales do to whatever stands behind them, it sees.
+    """A difference of two losses, which sees what the scales do to everything behind them.
 
-    The straight-through gradient follows the positions that one pooling reads; how the layers
-    behind it, their kernels and the upsampling take another density of cells, it does not see.
+    The straight-through gradient only follows the positions that one pooling reads, not how the
+    kernels and the upsampling behind it take another density of cells.
 
     Both passes draw the same random numbers (dropout). Buffers (running statistics), random states
-    and gradients are afterwards as they were.
+    and gradients are left as they were.
 
     Args:
-        step: by how much the logarithm of a scale is changed, up and down. It should move the
-            sizes of the coarsest map. An image in coarser steps is moved by one at least.
+        step: change of log(scale), up and down. It should move the sizes of the coarsest map. An
+            image whose sizes are coarser is moved by at least one step of them.
 
     Raises:
         ValueError: ``step`` is out of range.
@@ -79,14 +79,14 @@ class TwoPasses:
             excess = row @ centre + step * abs(row @ direction) - most
             part = moved & (row > 0)
             if excess > 0 and part.any():
-                # Back along the axes that are measured; what stands below them stays.
+                # Back along the measured axes only.
                 centre[part] -= excess / row[part].sum()
         return np.maximum(centre, np.where(moved, limits.low + step, -np.inf)), step
 
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Keep the buffers of a model and all random states."""
+    """Restore the buffers of a model and all random states afterwards."""
     buffers = list(model.buffers())
     before = [buffer.detach().clone() for buffer in buffers]
     states = random.getstate(), np.random.get_state()
@@ -109,7 +109,7 @@ def seed_all(seed: int) -> None:
 
 
 def mean_over_ranks(loss: Tensor | float, device: torch.device) -> Tensor | float:
-    """A loss as all processes of a distributed training have it, in the mean."""
+    """The mean of a loss over the processes of a distributed training."""
     if not is_one_of_several():
         return loss
     value = torch.as_tensor(loss, device=device).detach().clone()
@@ -120,9 +120,7 @@ def mean_over_ranks(loss: Tensor | float, device: torch.device) -> Tensor | floa
 def measure_alpha_gradient(model: nn.Module, pools: Mapping[str, DynOPool],
                            loss: Callable[[], Tensor], turn: int,
                            step: float = 0.1) -> dict[str, Tensor]:
-    """What version 0.3 measured the gradient of ``loss`` by the alphas with; for one version.
-
-    [`ScaleLearner`][mmseg_dynopool.learning.ScaleLearner] makes more of `TwoPasses`.
+    """Version 0.3's gradient of ``loss`` by the alphas, kept for one version.
 
     The ``pools`` take turns; returned is ``{name: estimate (2,)}``, zeros for those whose ``turn``
     (0, 1, 2, ...) it is not. ``step`` is the change of ``log(alpha)``.
