@@ -1,4 +1,4 @@
-"""Any network becomes one whose resolutions are learned; needs torch alone."""
+"""Any network becomes one whose resolutions are learned; needs no mmseg."""
 
 from .convert import convert_dynopool, plan_conversion
 from .plan import ConversionPlan

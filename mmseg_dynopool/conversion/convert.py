@@ -43,7 +43,7 @@ def plan_conversion(model: nn.Module, rule: str = 'before',
     The arguments are those of [`convert_dynopool`][mmseg_dynopool.conversion.convert_dynopool].
 
     Returns:
-        The plan. Of a network that cannot be converted it says why, in its `refusals`.
+        The plan; its `refusals` say why a network cannot be converted.
 
     Raises:
         ValueError: an option is malformed, there is nothing to convert, or the network cannot be
@@ -80,7 +80,7 @@ def plan_conversion(model: nn.Module, rule: str = 'before',
 
     plan, pixels = plan_at(multiple)
     while not plan.refusals and _try(model, plan, pixels, forward):
-        # It takes no sides of odd multiples: UNet checks that more divides them.
+        # Sides of odd multiples fail: UNet, e.g., checks for a larger divisor.
         assert plan.multiple is not None
         if multiple is not None or plan.multiple >= MOST_MULTIPLE:
             break
@@ -89,7 +89,7 @@ def plan_conversion(model: nn.Module, rule: str = 'before',
 
 
 def _try(model: nn.Module, plan: ConversionPlan, pixels: Tensor, forward: Callable) -> bool:
-    """Try a plan on a copy; whether images of odd multiples are what it does not take."""
+    """Try a plan on a copy; True if it fails on images whose sides are odd multiples."""
     copied = to_meta_copy(model)
     trial = Trial(copied, plan, pixels, forward)
     fixed: dict[str, ResizingPool] = {
@@ -114,8 +114,8 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
     Strided convolutions get the stride 1, and layers that lead from one resolution to another
     share one DynOPool; pooling layers become DynOPools (rule 1). The stock network's checkpoints
     load: the only new keys are ``dynopools.*.alpha``. Modules keep their names; their classes
-    become subclasses. Layers that resize by a fixed factor, as in decoders, lead back to the size
-    from which the DynOPool started.
+    become subclasses. Layers that resize by a fixed factor, as in decoders, return to the size
+    that entered the DynOPool.
 
     Args:
         model: a network that takes an image ``(N, C, H, W)``.
@@ -125,7 +125,7 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
             [`ImageResize`][mmseg_dynopool.layers.ImageResize] in front of its layers, 1 at the
             start, at which the network is the stock one bit for bit.
         scale: initial scale, one number or ``(scale_h, scale_w)``, or a dict of them by level;
-            None, and a level that the dict omits: the network's own.
+            None, or a level that the dict omits: the network's own.
         bounds: lowest and highest scale, also by level; default: from a quarter of the network's
             own to 1, with ``'keep'`` from a quarter to 1, of the image from a quarter to 4. A
             plain pair is not the image's.
@@ -134,19 +134,19 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
         type: ``'DynOPool'``, the name of a subclass of it that your project imports, or
             ``'ShapeAdaptor'``, with ``bounds`` as its ratios (default: from half of the network's
             own scale to 1), and an image of one scale for both axes.
-        merge: two resizings in a row, the second a pooling, become one of r = 0.25 (supplement,
-            section 1.1); default: with rule ``'after'``.
+        merge: whether two resizings in a row, the second a pooling, become one of r = 0.25
+            (supplement, section 1.1); default: only with rule ``'after'``.
         skip: names or patterns (``'layer4.*'``) of modules that stay as they are, and with them
             the layers that share their resolution.
         learn: False makes the scales constants, as in a frozen network; also by level.
-        in_channels: of the image; default: as the first convolution tells.
+        in_channels: of the image; default: as the data preprocessor or the first convolution tells.
         forward: ``forward(network, image)`` runs the network; default ``network(image)``.
-        image: the image's own size is the first level, ``'image'``: an
+        image: whether the image's own size is the first level, ``'image'``: an
             [`ImageResize`][mmseg_dynopool.layers.ImageResize], 1 at the start. Layers that read the
             image keep their strides, and outputs of the image's size are brought back to it.
-        multiple: of pixels, to which the sides of the resized image are rounded; default: the
+        multiple: pixels to whose multiples the resized image's sides are rounded; default: the
             strides that stay in front of the first level.
-        levels: ``'all'``, or ``'image'`` for the image's alone, of any network that takes images
+        levels: ``'all'``, or ``'image'`` for the image's alone, in any network that takes images
             of other sizes.
 
     Returns:
@@ -202,7 +202,7 @@ def convert_dynopool(model: nn.Module, rule: str = 'before',
 
 
 def _multiple(plan: ConversionPlan, name: str) -> int | None:
-    """Of what an `ImageResize` at this level rounds to; None where a DynOPool stands."""
+    """The multiple to which an `ImageResize` at this level rounds; None for a DynOPool."""
     if name == IMAGE:
         return plan.multiple
     return KEPT_MULTIPLE if plan.rule == 'keep' else None

@@ -54,9 +54,8 @@ class Levels:
 
     Attributes:
         left: ``{module: reason}`` of strided layers that stay as they are.
-        refusals: what stands against the conversion.
-        follows: modules that resize by a fixed factor, with the level whose input they lead
-            back to.
+        refusals: why the network cannot be converted.
+        follows: modules that resize by a fixed factor, with the level to whose input they return.
         above: the levels that a resolution depends on.
     """
 
@@ -121,7 +120,7 @@ def group_steps(trace: Tracer, merge: bool, skipped: Callable[[str], bool], imag
 
 
 def _unite_calls(trace: Tracer) -> None:
-    """Unite what one convolution makes of one resolution, as in siamese networks."""
+    """Unite the outputs of one convolution for one resolution, as in siamese networks."""
     first: dict[tuple[str, Resolution], Resolution] = {}
     for step in trace.steps:
         if step.kind == 'conv':
@@ -129,10 +128,7 @@ def _unite_calls(trace: Tracer) -> None:
 
 
 def _unite_parallel_chains(trace: Tracer) -> None:
-    """Unite chains side by side, from one resolution by equal ratios, that meet later.
-
-    Such are the chains of HRNet's fusion beside its streams.
-    """
+    """Unite parallel chains, from one resolution by equal ratios, that meet later, as in HRNet."""
     steps = [step for step in trace.steps if step.reduces]
 
     def reached(resolution: Resolution) -> set[Resolution]:
@@ -240,7 +236,7 @@ def _check_lost(trace: Tracer, found: Levels) -> None:
 
 
 def _find_following(trace: Tracer, found: Levels, skipped: Callable[[str], bool]) -> None:
-    """Find the resizings that have to follow, and refuse those that cannot."""
+    """Find the resizings that have to follow a level; refuse those that cannot."""
     reduced = {step.ends[1] for step in trace.steps if step.reduces} | {trace.image}
     for step in trace.steps:
         source, target = step.ends

@@ -47,12 +47,11 @@ class Converted(Variant):
         sizes: dict[str, tuple[int, ...]] = {}
         if torch.compiler.is_compiling() and any(p.learns for p in self.dynopools.values()):
             if self.size_chain is not None or IMAGE in self.dynopools:
-                # One read, and here: a break of the graph inside of a call is several.
+                # One read, and here: one graph break inside a call becomes several.
                 shapes = sizes_for_compiler(self._sizes, leaves[index].shape[-2:])
                 sizes = {name: tuple(shape.shape) for name, shape in shapes.items()}
         else:
-            # Every forward pass reads the alphas anew: moving averages swap parameters without
-            # leaving a trace that a cache could see.
+            # Read in every forward pass: moving averages swap parameters unseen by any cache.
             alphas = read_alphas(self.dynopools)
         if IMAGE not in self.dynopools:
             return self._run_with_pools(args, kwargs, alphas, sizes)
@@ -102,7 +101,7 @@ class Converted(Variant):
                         sizes: Mapping[str, Sequence[int]]) -> Any:
         """The stock network, with what is known of its poolings."""
         self._begin(alphas, sizes)
-        if not alphas:  # it is being compiled, where a try admits no break of the graph
+        if not alphas:  # it is being compiled; no graph break is possible inside a try
             outputs = super().forward(*args, **kwargs)
             self._begin()
         else:
@@ -125,8 +124,8 @@ class Converted(Variant):
                       ) -> dict[str, tuple[int, int]]:
         """``(H, W)`` behind each DynOPool, for an image of ``(H, W)`` pixels.
 
-        ``alphas`` are ``{level: (alpha_h, alpha_w)}``, by default the current ones. A ValueError is
-        raised where the sizes follow from more than the image's.
+        ``alphas`` are ``{level: (alpha_h, alpha_w)}``, by default the current ones. A ValueError if
+        the sizes depend on more than the image's.
         """
         if self.size_chain is None:
             raise ValueError('the sizes of this network depend on more than the size of the image')
@@ -152,13 +151,13 @@ class Converted(Variant):
             shared.begin(alphas.get(name), sizes.get(name), stays)
 
     def _forget_sizes(self) -> None:
-        """Those of a trace are symbols, which mean nothing beyond it."""
+        """Drop the sizes of a trace, symbols that mean nothing outside it."""
         for shared in self.shared_pools.values():
             shared.entered = None
 
 
 class ConvertedContainer(Converted):
-    """Of a network that is a container of its layers: its poolings are none of them."""
+    """A converted ``nn.Sequential`` or ``nn.ModuleDict``, whose poolings are none of its layers."""
 
     def _layers(self) -> dict[str, nn.Module | None]:
         return {name: module for name, module in self._modules.items() if name != 'dynopools'}
@@ -187,12 +186,12 @@ class ConvertedContainer(Converted):
 
 
 def carry_parameters(image: Tensor, parameters: Sequence[Tensor]) -> Tensor:
-    """The image. So a graph of torch.fx holds the scales, although modules read them unseen."""
+    """The image; makes a torch.fx graph hold the scales, which modules read unseen by it."""
     return image
 
 
 def restore_like(outputs: Any, image: Tensor, resized: Tensor) -> Any:
-    """`restore_size` of tensors' sizes."""
+    """`restore_size`, given tensors instead of sizes."""
     if image.shape == resized.shape:
         return outputs
     return restore_size(outputs, resized.shape[-2:], image.shape[-2:])

@@ -1,9 +1,9 @@
 """Where the DynOPools of the levels stand, and what becomes of each module.
 
-Rule 2's place is behind the activation that follows the convolution, or behind the norm, where no
-activation follows. What folds a norm into the convolution before it is not to meet a DynOPool
-between them: where a weight of the norm is negative, the maximum before it is not the one behind
-it. Norms hold none: others replace them, as by SyncBatchNorm.
+Rule 2 pools behind the activation that follows the convolution, or behind the norm if none follows.
+No DynOPool should stand between a convolution and a norm that may be folded into it: if a weight of
+the norm is negative, the maximum before it is another than behind it. Norms hold no DynOPool, as
+others replace them, e.g. by SyncBatchNorm.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def module_changes(trace: Tracer, found: Levels, rule: str) -> list[Change]:
                 changes.append(Change(step.module, level.name, 'gone', padding))
                 padding = None
         changes.append(Change(module, level.name, place, padding))
-    # Of a pooling that stands at several levels every call counts: it takes turns.
+    # A pooling module at several levels takes turns, so each of its calls counts.
     poolings = {step.module for step in owners if step.kind != 'conv'}
     kinds = Counter(change.module for change in set(changes))
     return [change for i, change in enumerate(changes) if change not in changes[:i]
@@ -76,7 +76,7 @@ def module_changes(trace: Tracer, found: Levels, rule: str) -> list[Change]:
 
 
 def _same_padding(conv: nn.Module) -> tuple[int, ...]:
-    """What a convolution lacks to keep the size at stride 1."""
+    """The padding that a convolution lacks to keep the size at stride 1."""
     assert isinstance(conv, nn.Conv2d)  # else it was refused
     unstrided = copy.deepcopy(conv)
     unstrided.stride = (1, 1)
@@ -120,7 +120,7 @@ def _behind_activation(trace: Tracer, step: Step) -> tuple[str, str]:
         return 'behind', place
     if not activated and not norm:
         return 'behind', step.module
-    # An activation that is used at many places, or a norm, of which it cannot be a part.
+    # The activation is used in several places, or a norm comes last, which cannot hold a DynOPool.
     readers = [user.module for user in value.users]
     reader = _common(readers)
     if reader in readers and not (trace.calls[reader] == 1 and isinstance(
@@ -141,7 +141,7 @@ def _behind_activation(trace: Tracer, step: Step) -> tuple[str, str]:
 
 
 def norm_behind(trace: Tracer, module: str) -> str:
-    """The norm that could be folded into a convolution, as it alone reads it; else ``''``."""
+    """The norm that could be folded into a convolution, being its only reader; else ``''``."""
     for (name, _), value in trace.results.items():
         if name == module and len(value.users) == 1 and isinstance(
                 trace.network.get_submodule(value.users[0].module), _BatchNorm):
@@ -150,7 +150,7 @@ def norm_behind(trace: Tracer, module: str) -> str:
 
 
 def _common(names: list[str]) -> str:
-    """The innermost module that holds all of these, or is them; ``''`` for the network."""
+    """The innermost module that is or holds all of these; ``''`` for the network."""
     parts: list[str] = []
     for column in zip(*(name.split('.') for name in names)):
         if len(set(column)) > 1:

@@ -48,8 +48,8 @@ class ConversionPlan:
         frozen: levels at whose resolution a layer with frozen weights runs: they do not learn.
         reused: levels at which one tensor is pooled more than once.
         size_chain: how the levels' sizes follow from the image's; None if from more than that.
-        multiple: of pixels, to which the resized image's sides are rounded; None without one.
-        norms: ``{norm: convolution}`` that a DynOPool stands between: not to be folded.
+        multiple: pixels to whose multiples the resized image's sides are rounded, or None.
+        norms: ``{norm: convolution}`` with a DynOPool between them: not to be folded.
 
     Examples:
         >>> from mmseg_dynopool.conversion import plan_conversion
@@ -96,7 +96,7 @@ class ConversionPlan:
 
 def trace_network(model: nn.Module, in_channels: int | None, forward: Callable
                   ) -> tuple[Tracer, torch.Tensor]:
-    """Run a copy of the network on the meta device; the trace of its resolutions, and the image."""
+    """Run a copy of the network on the meta device; return the trace and the image."""
     image = _meta_image(model, in_channels)
     trace = Tracer(to_meta_copy(model, strip=False))
     try:
@@ -210,7 +210,7 @@ def _strides(module: nn.Module) -> bool:
 
 
 def _stride_in_front(trace: Tracer, found: Levels) -> int:
-    """The strides that stay in front of the first levels, or where there are none of them all."""
+    """The total stride that stays in front of the first levels, or all of it without levels."""
     in_front = {level.source.find() for level in found.levels
                 if not found.above.get(level.source.find())}
     if not in_front:

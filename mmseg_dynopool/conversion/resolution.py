@@ -43,7 +43,7 @@ class Resolution:
 class LevelName(NamedTuple):
     """A level's total strides in the stock network, and its number among those of equal strides.
 
-    Example:
+    Examples:
         >>> str(LevelName((4, 2), 2))
         'stride4x2_2'
         >>> LevelName.parse('stride8')
@@ -59,7 +59,7 @@ class LevelName(NamedTuple):
 
     @classmethod
     def parse(cls, name: str) -> LevelName | None:
-        """None where it is no name of a level."""
+        """The inverse of ``str``; None for another name."""
         found = re.fullmatch(r'stride(\d+)(?:x(\d+))?(?:_(\d+))?', name)
         if found is None:
             return None

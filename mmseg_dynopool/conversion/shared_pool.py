@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmseg_dynopool.layers import ResizingPool
 
-# Of a DynOPool that gets a tensor more than once: in HRNet's fusion one other comes between.
+# Outputs that a DynOPool keeps: in HRNet's fusion one other tensor comes between equal ones.
 _REMEMBERED = 2
 
 
@@ -47,7 +47,7 @@ class SharedPool:
         self._pooled: list[tuple[tuple[object, ...], Tensor, Tensor]] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        # What a backward pass left behind is no part of a copy, nor could it be copied.
+        # What a backward pass left behind could not be copied.
         return dict(self.__dict__, _pooled=[])
 
     def __call__(self, x: Tensor, reduce: str = 'max') -> Tensor:
@@ -61,7 +61,7 @@ class SharedPool:
             return self.pool(x, size, reduce)
         # Checkpointed layers run again in the backward pass, where they have to do the same.
         backward = torch._C._current_graph_task_id()
-        if self._alpha is None and backward == -1:  # nobody says when the forward pass ends
+        if self._alpha is None and backward == -1:  # nothing tells when the forward pass ends
             return self.pool(x, size, reduce)
         key = (id(x), x._version, torch.is_grad_enabled(), reduce, backward)
         for known, _, output in self._pooled:
@@ -94,7 +94,7 @@ class CallOrder:
         return pool
 
     def _take_again(self, shape: torch.Size) -> SharedPool | None:
-        """Of a checkpointed layer that runs again in the backward pass, in another order."""
+        """The same for a checkpointed layer that runs again in the backward pass, in any order."""
         again = list(dict.fromkeys(pool for known, pool in self._taken if known == shape))
         if len(again) != 1:
             raise RuntimeError(

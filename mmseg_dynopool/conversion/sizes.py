@@ -81,7 +81,7 @@ class SizeChain:
 
 
 def _positions(n: int, kernel: int, stride: int, padding: int, dilation: int, up: bool) -> int:
-    """Of a window that slides over ``n`` pixels."""
+    """How many positions a window has that slides over ``n`` pixels."""
     free = n + 2 * padding - dilation * (kernel - 1) - 1
     if not up:
         return free // stride + 1

@@ -1,7 +1,7 @@
 """Find where a network changes its resolution, by one forward pass on the meta device.
 
-Resolutions are recognized by size. The image is as large as costs nothing and its sides, 11 x 13
-times a power of two, are no usual number of channels at any stride.
+Resolutions are recognized by size. The image is large, which costs nothing there, and its sides, 11
+and 13 times a multiple of 64, are no usual number of channels at any stride.
 """
 
 from collections import defaultdict
@@ -20,7 +20,7 @@ from mmseg_dynopool.costs.meta_copy import run_on_meta
 from .resolution import LostResolution, Resolution, Step, Value, Window
 
 _POOLINGS = {'max_pool2d_with_indices': 'max', 'max_pool2d': 'max', 'avg_pool2d': 'mean'}
-# What remains has no height and width, and is not to have: gates, heads, attention maps.
+# Their outputs have no height and width, and need none: gates, heads, attention maps.
 _REDUCTIONS = {'mean', 'sum', 'amax', 'amin', 'max', 'min', 'std', 'var', 'var_mean', 'logsumexp',
                'linalg_vector_norm', '_adaptive_avg_pool2d', 'adaptive_avg_pool2d',
                'adaptive_max_pool2d', 'topk'}
@@ -81,7 +81,7 @@ class Tracer(TorchDispatchMode):
         for name, module in network.named_modules():
             if isinstance(module, torch.jit.ScriptModule):  # it takes no hooks
                 continue
-            # Functions, which copies of a module share; a method would be copied with all of this.
+            # Functions, which copies of a module share; a method would be copied with the tracer.
             module.register_forward_pre_hook(
                 lambda module, args, name=name: self._enter(name, args))
             module.register_forward_hook(lambda module, args, output: self._leave(output))

@@ -40,11 +40,11 @@ class Trial:
         self._stock = self._shapes(self._whole)
         try:
             self._stock_odd: _Shapes | None = self._shapes(self._odd)
-        except Exception:  # from any network: it takes no such images
+        except Exception:  # the network takes no such images
             self._stock_odd = None
 
     def run(self) -> bool:
-        """Try the converted copy; whether images of odd multiples are what it does not take."""
+        """Try the converted copy; True if it fails on images whose sides are odd multiples."""
         self._running = note_running(self._network)
         self._pooled: dict[str, tuple[int, int]] = {}
         self._pools = cast(Mapping[str, FixedDynOPool], self._network.dynopools)
@@ -86,7 +86,7 @@ class Trial:
         return False
 
     def _at_an_odd_multiple(self) -> bool:
-        """Whether it takes an image of which more than the multiple is no divisor."""
+        """Whether it takes an image whose sides are odd multiples of the plan's multiple."""
         multiple = self._plan.multiple or 1
         sizes = [multiple * (round(0.8 * n / multiple) // 2 * 2 + 1) for n in self._whole.shape[2:]]
         self._set_scales(dict(self._plan.stock_scales, **{IMAGE: [
@@ -118,7 +118,7 @@ class Trial:
         return shapes
 
     def _fit(self, shapes: _Shapes) -> bool:
-        """Whether nothing but height and width changed, and a map of the image's size is one."""
+        """Whether only height and width changed, and a map of the image's size still has it."""
         size = tuple(self._whole.shape[2:])
 
         def fits(shape: tuple[int, ...], stock: tuple[int, ...]) -> bool:

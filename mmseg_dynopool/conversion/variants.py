@@ -21,19 +21,19 @@ from .shared_pool import CallOrder, SharedPool
 
 if TYPE_CHECKING:
     _Mixin = nn.Module
-else:  # what the class of a module gets, which is one already
+else:  # mixed into the class of a module
     _Mixin = object
 
 
 class Variant(_Mixin):
-    """Base of what is mixed into a module's class. Such classes are made, so not importable."""
+    """Base of what is mixed into a module's class. Such classes are made on the fly."""
 
     prefix = ''
     mixed_in: ClassVar[tuple[type[Variant], ...]]
     stock_class: ClassVar[Any]  # a type
 
     def _positional(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        """The arguments of a call, the first by position, whose input may be given by its name."""
+        """The arguments of a call, with the input by position even if it was given by name."""
         if args:
             return args, kwargs
         bound = inspect.signature(type(self).stock_class.forward).bind(self, **kwargs)
@@ -65,7 +65,7 @@ def _restore(mixed_in: tuple[type[Variant], ...], stock_class: type) -> Any:
 
 
 def mix_in(module: nn.Module, mixin: type[Variant], **state: Any) -> None:
-    """Change the class of ``module`` to one of its kind and of ``mixin``; set attributes."""
+    """Change the class of ``module`` to a subclass of its own and ``mixin``; set attributes."""
     mixed_in: tuple[type[Variant], ...] = ()
     stock_class: type = type(module)
     if isinstance(module, Variant):
@@ -108,8 +108,8 @@ class PooledModule(Variant):
 class PooledConv(PooledModule):
     """An ``nn.Conv2d`` that pools where it convolves.
 
-    So it does for those, too, who call ``_conv_forward`` with a norm folded into the weight, past
-    ``forward``, as mmengine's ``efficient_conv_bn_eval``.
+    So it pools even if ``_conv_forward`` is called past ``forward``, with a norm folded into the
+    weight, as by mmengine's ``efficient_conv_bn_eval``.
     """
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
@@ -134,7 +134,7 @@ class DynOPooling(Variant):
 
 
 class ResizedPooling(DynOPooling):
-    """A pooling module of which what comes in is resized first."""
+    """A pooling module whose input is resized first."""
 
     prefix = 'Resized'
 
@@ -146,7 +146,7 @@ class ResizedPooling(DynOPooling):
 
 
 class Following(Variant):
-    """A module of a fixed factor that now leads to the size from which a DynOPool started."""
+    """A module that resized by a fixed factor, now to the size that entered a DynOPool."""
 
     prefix = 'Following'
     back_to: SharedPool
