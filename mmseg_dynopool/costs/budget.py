@@ -26,7 +26,7 @@ class Outcome(NamedTuple):
 
     @property
     def is_met(self) -> bool:
-        """Whether the cost is the wanted one, but for the steps of rounded sizes."""
+        """Whether the cost is the wanted one, up to the rounding of sizes."""
         return abs(math.log(self.cost / self.wanted)) <= _NEAR
 
     def __str__(self) -> str:
@@ -39,12 +39,11 @@ class Outcome(NamedTuple):
 class Budget(ABC):
     """A wanted cost, and when a training reaches it.
 
-    A subclass names its ``cost_type``, and has a field ``target_<unit>``, the wanted cost in that.
+    A subclass names its ``cost_type``, and has a field ``target_<unit>``, the cost in that unit.
 
     Attributes:
         target: wanted cost relative to that at the config's initial scales, e.g. 0.6, whatever
-            scales a run loads: a network that was trained to 0.6 and is fine-tuned with 0.6 keeps
-            its cost.
+            scales a run loads: a network trained to 0.6 and fine-tuned with 0.6 keeps its cost.
         begin: share of the training until which the scales keep the cost with which it began.
         reach: share until which the cost runs to the target, evenly in its logarithm.
         settle: share at which the scales move to where the counted cost, rounded sizes included,
@@ -89,7 +88,7 @@ class Budget(ABC):
 
     @classmethod
     def from_options(cls: type[_Kind], options: dict) -> _Kind:
-        """The budget of a config's ``dict(...)``; a ValueError if one is unknown or malformed."""
+        """The budget of a config's ``dict(...)``; a ValueError for unknown or malformed options."""
         if not isinstance(options, dict):
             raise ValueError(f'{cls.option} must be a dict such as dict(target=0.6), '
                              f'got {options!r}')

@@ -28,12 +28,12 @@ class LearnedMap(NamedTuple):
 class Cost(ABC):
     """What a network costs, as a function of its alphas.
 
-    A kind of cost is a subclass, and a [`Budget`][mmseg_dynopool.costs.Budget] that makes it of a
+    Each kind is a subclass, and has a [`Budget`][mmseg_dynopool.costs.Budget] that makes it for a
     network.
 
     Attributes:
         name: of the kind, as in ``gmacs_budget`` and in logs (``gmacs_ratio``).
-        scalar: under which it is logged.
+        scalar: the name under which it is logged.
         unit: its unit, in messages.
         shape: input size ``(H, W)`` in pixels at which it counts.
 
@@ -66,7 +66,7 @@ class Cost(ABC):
         """A function that tells the cost of ``model`` at alphas as numbers, sizes rounded."""
 
     def measured(self, model: nn.Module, alphas: Alphas) -> float | None:
-        """The cost of ``model`` in truth, where a count is an estimate; else None."""
+        """The measured cost of ``model``, if a count is only an estimate; else None."""
         return None
 
     def maps(self) -> list[LearnedMap]:
@@ -121,7 +121,7 @@ class Posynomial:
         return float(self._coefficients.sum())
 
     def parts(self, alphas: Mapping[str, Tensor]) -> Tensor:
-        """Its terms at ``{instance: alpha (2,)}``, float64 ``(T,)``, differentiable."""
+        """Its terms at ``{instance: alpha (2,)}``: float64, one per coefficient, differentiable."""
         stacked = torch.cat([alphas[name] for name in self.initial_scales]).double()
         coefficients, exponents, log_initial = (
             tensor.to(stacked.device, non_blocking=True)

@@ -37,8 +37,8 @@ def check_shape(shape: Sequence[int], name: str = 'shape') -> None:
 class GMACsCounter:
     """Counts the multiply-adds of a network at any alphas, on a copy.
 
-    The copy has shapes alone. Where the network cannot run so, since it reads values (``.item()``,
-    numpy), it has numbers, on the network's device, and one random image. A DynOPool counts as
+    The copy has only shapes. If the network reads values (``.item()``, numpy) and so cannot run,
+    the copy has numbers, on the network's device, and one random image. A DynOPool counts as
     bilinear interpolation, proportional to its output.
 
     Args:
@@ -49,7 +49,7 @@ class GMACsCounter:
 
     Attributes:
         pools: the copy's poolings by their dotted names, `FixedDynOPool` all of them.
-        on_meta: whether the copy has shapes alone; known after the first count.
+        on_meta: whether the copy has only shapes; known after the first count.
 
     Raises:
         ValueError: ``shape`` is not two positive sizes.
@@ -110,7 +110,7 @@ class GMACsCounter:
             gpus = [weight.device] if weight.is_cuda else []
         self._counter.calls = []
         self._running.clear()
-        # The training's random numbers stay; attention is counted by its products of matrices.
+        # A training's random state stays; attention counts as its matrix products.
         with (torch.no_grad(), torch.random.fork_rng(gpus), sdpa_kernel(SDPBackend.MATH),
               self._counter):
             self._forward(self._network, image)

@@ -19,7 +19,7 @@ from .meta_copy import run_plainly, to_fixed_copy
 from .multiply_adds import probe_complexity
 from .timing import device_name, time_alternately
 
-# Of the initial scales; the multiply-adds of three levels below each other vary 50-fold.
+# Relative to the initial scales; the multiply-adds below three levels vary 50-fold.
 _LEAST, _MOST = 0.6, 1.3
 _FEWEST, _MOST_TURNS, _SECONDS = 8, 100, 20.0
 
@@ -29,15 +29,15 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
                 repeats: int | None = None, batch: int = 1, seed: int = 0) -> LatencyModel:
     """Time a network at random scales on its device, and fit a latency model.
 
-    A copy with fixed scales runs in evaluation mode, at the initial and the random scales by
-    turns; medians of the times relative to the initial scales' in the same turn count. The fit
-    minimizes relative errors of the random settings, with no negative weight. The initial scales
-    are no part of it: at 0.5 on even sizes a DynOPool has nothing to resample. The first arguments
-    are those of a [`GMACsCounter`][mmseg_dynopool.costs.GMACsCounter].
+    A copy with fixed scales runs in evaluation mode, at the initial and the random scales in
+    turns; what counts are medians of the times relative to the initial scales' in the same turn.
+    The fit minimizes relative errors, with no negative weight. It leaves the initial scales out: at
+    0.5 on even sizes a DynOPool has nothing to resample. The first arguments are those of a
+    [`GMACsCounter`][mmseg_dynopool.costs.GMACsCounter].
 
     Args:
-        settings: number of random settings; default: 16, or twice the number of levels.
-        repeats: turns; default: at least 8, of fast networks up to 100, in 20 seconds.
+        settings: number of random settings; default: 16, or twice the number of levels if more.
+        repeats: turns; default: as many as take 20 seconds, from 8 to 100.
         batch: images per forward pass.
         seed: of the settings.
 
@@ -94,7 +94,7 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
 def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[int],
                     in_channels: int = 3, forward: Callable | None = None,
                     repeats: int | None = None, batch: int = 1) -> np.ndarray:
-    """Time a network at several settings of its scales, by turns.
+    """Time a network at several settings of its scales, in turns.
 
     Args:
         model: a network with at least one DynOPool; it is neither run nor changed.
@@ -102,7 +102,7 @@ def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[i
         shape: input size `(H, W)` in pixels.
         in_channels: channels of the input.
         forward: `forward(copy, input)` runs the copy, whatever it returns; default `copy(input)`.
-        repeats: turns; default: at least 8, of fast networks up to 100, in 20 seconds.
+        repeats: turns; default: as many as take 20 seconds, from 8 to 100.
         batch: images per forward pass.
 
     Returns:
@@ -126,7 +126,7 @@ def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[i
     device = weight.device
     network = to_fixed_copy(model)
     pools = cast(dict[str, FixedDynOPool], all_pools(network))
-    # A generator of its own: a training's random numbers stay what they are.
+    # A generator of its own: a training's random state stays.
     image = torch.rand(batch, in_channels, *shape, generator=torch.Generator().manual_seed(0))
     image = image.to(device, weight.dtype)
 
@@ -134,7 +134,6 @@ def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[i
         for name, pair in tried[int(setting)].items():
             pools[name].set_scale_(pair)
 
-    # The forward pass alone is timed, whatever it returns.
     runs = {str(i): partial(forward or run_plainly, network, image) for i in range(len(tried))}
     with torch.no_grad():
         if repeats is None:
@@ -148,11 +147,11 @@ def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[i
 def measure_again(found: LatencyModel, model: nn.Module, scales: Scales, in_channels: int = 3,
                   forward: Callable | None = None, repeats: int | None = None
                   ) -> tuple[float, float]:
-    """Time a network at ``scales``, and beside them at those that its latency model began with.
+    """Time a network at ``scales`` and, in turns, at the start scales of its latency model.
 
     Returns:
         Milliseconds at ``scales``, as if the machine were as fast as when the model was made; and
-        those that ``found.start_scales`` take now.
+        those at ``found.start_scales`` now.
     """
     seconds = measure_latency(model, [found.start_scales, scales], found.shape, in_channels,
                               forward, repeats, found.batch)
@@ -160,10 +159,10 @@ def measure_again(found: LatencyModel, model: nn.Module, scales: Scales, in_chan
 
 
 def relative_times(seconds: np.ndarray) -> np.ndarray:
-    """Times relative to the first setting's, ``(settings,)``, of `measure_latency`'s.
+    """Times ``(settings,)`` relative to the first setting's, from those of `measure_latency`.
 
-    Medians over turns in one order and over turns in the other, averaged: a steady drift of the
-    machine's speed favours in one what comes late, in the other what comes early.
+    Medians over turns in one order and in the other, averaged: a steady drift of the machine's
+    speed favours late settings in one and early ones in the other.
     """
     ratios = seconds / seconds[0]
     return (np.median(ratios[:, ::2], axis=1) + np.median(ratios[:, 1::2], axis=1)) / 2

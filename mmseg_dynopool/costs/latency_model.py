@@ -31,8 +31,8 @@ class LatencyModel:
     Attributes:
         initial_scales: ``{instance: (scale_h, scale_w)}``.
         gmacs: GMACs of each level at the initial scales, ``{exponents: number}``.
-        weights: milliseconds of each level at the initial scales. Those of the level of no
-            exponents include what costs time and no multiply-adds.
+        weights: milliseconds of each level at the initial scales. The level with no exponents
+            includes what takes time but no multiply-adds.
         start_scales: scales that were timed in each turn.
         start_ms: their time, which may be less than the weights' sum.
         shape: input size ``(H, W)`` in pixels.
@@ -110,7 +110,7 @@ class LatencyModel:
         return count
 
     def told_from(self, cost: ComplexityModel) -> 'LatencyModel':
-        """The same model, told from the initial scales of the network whose cost is ``cost``.
+        """The same model relative to the initial scales of the network whose cost is ``cost``.
 
         Raises:
             ValueError: it is of another network, or counted at another shape.

@@ -1,4 +1,4 @@
-"""What the processes of a distributed training find out, so that none waits for one that failed."""
+"""Results that the processes of a training share, so that none waits for one that failed."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -9,12 +9,12 @@ _Result = TypeVar('_Result')
 
 
 def on_main_process(function: Callable[[], _Result]) -> _Result:
-    """Its result in the first process, for all: a file, a device or a time may differ elsewhere.
+    """Call it in the first process, for all: a file, a device or a time may differ elsewhere.
 
-    With NCCL it moves through the current GPU of each process.
+    With NCCL its result moves through the current GPU of each process.
 
     Raises:
-        RuntimeError: it failed in the first process; in that, its own error.
+        RuntimeError: it failed in the first process, which raises its own error.
     """
     if not is_one_of_several():
         return function()
@@ -25,10 +25,10 @@ def on_main_process(function: Callable[[], _Result]) -> _Result:
 
 
 def on_each_process(function: Callable[[], _Result]) -> _Result:
-    """Its result in each process, of its own; where it fails in one, it fails in all.
+    """Call it in each process; if it fails in one, it fails in all.
 
     Raises:
-        RuntimeError: it failed in another process; where it failed, its own error.
+        RuntimeError: it failed in another process, which raises its own error.
     """
     if not is_one_of_several():
         return function()

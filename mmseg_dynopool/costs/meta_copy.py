@@ -1,4 +1,4 @@
-"""A copy of a network that has shapes but no numbers."""
+"""Copies of a network for counting and timing: with shapes but no numbers, or with set scales."""
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mmseg_dynopool.layers import ResizingPool, learned_pools
 from mmseg_dynopool.layers.find import all_pools, copy_replacing, tensors_held_by
 
-# They cost no multiply-adds and keep the size, and on the meta device much of the time.
+# They cost no multiply-adds and keep the size, but take much of the time on the meta device.
 _FREE = (nn.BatchNorm2d, nn.SyncBatchNorm, nn.LayerNorm, nn.GroupNorm, nn.ReLU, nn.ReLU6, nn.SiLU,
          nn.GELU, nn.Hardswish, nn.LeakyReLU, nn.Dropout)
 _HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
@@ -26,9 +26,9 @@ class Stripped(nn.Identity):
 def to_meta_copy(model: nn.Module, strip: bool = True) -> nn.Module:
     """A copy in evaluation mode whose weights are on the meta device.
 
-    A `FixedDynOPool`, which takes any scale, stands for each pooling that learns. Hooks stay
-    behind: they would take a probe for an image, and hold what may not be copied. With ``strip``
-    norms and activations are left out. A ValueError of a network that FSDP2 has sharded.
+    A `FixedDynOPool`, which takes any scale, stands for each pooling that learns. Hooks are not
+    copied: they would mistake a probe for an image, or hold what cannot be copied. With ``strip``
+    norms and activations are left out. A ValueError for a network that FSDP2 has sharded.
     """
     _check_whole(model)
     pairs: list[tuple[object, object]] = [
@@ -44,9 +44,9 @@ def to_meta_copy(model: nn.Module, strip: bool = True) -> nn.Module:
 
 
 def to_fixed_copy(model: nn.Module, pools: Mapping[str, ResizingPool] | None = None) -> nn.Module:
-    """A copy in evaluation mode, with numbers, whose scales can be set; hooks stay behind.
+    """A copy in evaluation mode, with numbers, whose scales can be set; hooks are not copied.
 
-    ``pools`` stand for its poolings; default: the frozen forms of those that learn, which a
+    ``pools`` replace its poolings; default: the frozen forms of those that learn, which a
     ShapeAdaptor lacks (ValueError).
     """
     _check_whole(model)
@@ -85,7 +85,7 @@ def note_running(network: nn.Module, running: list[str] | None = None) -> list[s
         noted.pop()
 
     for name, module in network.named_modules():
-        if not isinstance(module, torch.jit.ScriptModule):  # which takes no hooks
+        if not isinstance(module, torch.jit.ScriptModule):  # it takes no hooks
             module.register_forward_pre_hook(lambda module, args, name=name: noted.append(name))
             module.register_forward_hook(leave)
     return noted
@@ -97,10 +97,10 @@ def run_plainly(network: nn.Module, image: Tensor) -> Any:
 
 
 def run_on_meta(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
-    """Run an operator, on tensors of the meta device quicker, for a dispatch mode."""
+    """Run an operator for a dispatch mode, faster on the meta device."""
     if (func._overloadpacket is torch.ops.aten.upsample_bilinear2d and args[1] is not None
             and args[0].is_meta):
-        # PyTorch's way to its shape takes long.
+        # PyTorch is slow to find this shape.
         return args[0].new_empty(*args[0].shape[:2], *args[1])
     return func(*args, **(kwargs or {}))
 

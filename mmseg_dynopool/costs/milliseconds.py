@@ -21,7 +21,7 @@ _POOR = 0.1
 class LatencyCost(Cost):
     """Milliseconds of one forward pass, by a [`LatencyModel`][mmseg_dynopool.costs.LatencyModel].
 
-    On the device that was measured, the settled network is timed in truth.
+    On the device that was measured, the settled network itself is timed.
 
     Args:
         found: the latency model.
@@ -92,7 +92,7 @@ class LatencyCost(Cost):
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyBudget(Budget):
-    """A budget of time, ``latency_budget=dict(...)``: of one image's forward pass.
+    """A budget of time for one image's forward pass, ``latency_budget=dict(...)``.
 
     Attributes:
         target_ms: wanted time in milliseconds.
@@ -130,7 +130,7 @@ class LatencyBudget(Budget):
 
         In a distributed training the first process reads or measures for all.
         """
-        # A run that is resumed with another file or shape looks there.
+        # A run that is resumed with another file or shape does not use the saved model.
         source = [self.model, None if self.shape is None else list(self.shape)]
         timed = tuple(self.shape or shape)
 

@@ -19,8 +19,8 @@ from .budget import Budget
 from .cost import Alphas, Cost, LearnedMap, Posynomial
 from .count import Call, GMACsCounter
 
-# Probes run on enlarged meta tensors, where rounding a size moves no exponent: also those of a
-# network with a total stride of 64 on an image of 25 pixels.
+# Probes run on enlarged meta tensors, where rounding a size moves no exponent, even with a total
+# stride of 64 on an image of 25 pixels.
 _ENLARGE = 64
 
 
@@ -113,7 +113,7 @@ class ComplexityModel(Cost):
         return self.counter(model).gmacs
 
     def maps(self) -> list[LearnedMap]:
-        """The outputs of the poolings; those of equal sizes that follow equal scales once."""
+        """The outputs of the poolings; equal ones of a pooling once."""
         found = {(layer.module, layer.size, *layer.exponents.items()): LearnedMap(
             layer.module, layer.size, layer.exponents)
             for layer in self.layers if layer.op == 'dynopool' and layer.size}
@@ -131,12 +131,9 @@ def probe_complexity(model: nn.Module, shape: Sequence[int], in_channels: int = 
                      forward: Callable | None = None) -> ComplexityModel:
     """Find how the cost of ``model`` depends on the scale of each DynOPool in it.
 
-    Of a network in which no scale learns, the fixed ones are probed.
-
-    Runs shape-only forwards of a copy on the meta device, with one scale changed at a time; a
-    network that cannot run so gets numbers, as in
-    [`GMACsCounter`][mmseg_dynopool.costs.GMACsCounter].
-    ``model`` itself is neither run nor changed.
+    If no scale learns, the fixed ones are probed. A copy runs with one scale changed at a time, by
+    shapes alone if it can, as in [`GMACsCounter`][mmseg_dynopool.costs.GMACsCounter]. ``model``
+    itself is neither run nor changed.
 
     Args:
         model: a network with at least one `DynOPool`.
@@ -203,9 +200,9 @@ def probe_complexity(model: nn.Module, shape: Sequence[int], in_channels: int = 
 
 
 def _enlarged(counter: GMACsCounter, at_shape: list[Call]) -> tuple[int, list[Call]]:
-    """By how much the probes' inputs are enlarged, and the calls at the initial scales then.
+    """The factor that enlarges the probes' inputs, and the calls at the initial scales then.
 
-    Not where the network runs on numbers, or takes no such images.
+    1 if the network runs on numbers, or takes no such images.
     """
     if not counter.on_meta:
         return 1, at_shape

@@ -1,4 +1,4 @@
-"""Which cost a training has, by the options of a config."""
+"""The cost of a training, from the options of a config."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -28,7 +28,7 @@ class CostOptions(NamedTuple):
     def of(cls, gmacs_weight: float | None = None, gmacs_budget: dict | None = None,
            latency_budget: dict | None = None, budget: Budget | None = None,
            gmacs_shape: Sequence[int] | None = None) -> 'CostOptions':
-        """From the options of a config; one of weight and budgets at most.
+        """From the options of a config, at most one of weight and budgets.
 
         Raises:
             ValueError: a value is malformed, or there are several.

@@ -13,15 +13,15 @@ from rich.progress import track
 def time_alternately(runs: Mapping[str, Callable[[], object]], repeats: int,
                      device: torch.device | str, warm_up: int = 2, description: str = 'timing',
                      prepare: Callable[[str], object] | None = None) -> dict[str, list[float]]:
-    """Run programs by turns, each round in the reverse order of the one before.
+    """Run programs in turns, each round in the reverse order of the one before.
 
     Args:
         runs: programs without arguments, by name.
         repeats: rounds that count.
-        device: a GPU is waited for before and after each run.
-        warm_up: rounds before, which do not count.
-        description: beside the progress bar.
-        prepare: called with the name before each run of it, and not timed.
+        device: if it is a GPU, it is synchronized before and after each run.
+        warm_up: rounds before those, which do not count.
+        description: text beside the progress bar.
+        prepare: called with a program's name before each of its runs; not timed.
 
     Returns:
         Seconds of each run by name, ``repeats`` each.
