@@ -54,7 +54,7 @@ class Checkpoint:
 
     @classmethod
     def read(cls, path: str | Path) -> 'Checkpoint':
-        """Read a checkpoint without running code of it.
+        """Read a checkpoint without running code from it.
 
         Raises:
             ValueError: it cannot be read, holds more than a training writes, or no weights.
@@ -90,8 +90,8 @@ class Checkpoint:
         """Check that the checkpoint fills every weight of ``model``; mmengine loads what fits.
 
         Missing scales are allowed: a stock network's checkpoint fits. Scales of poolings that the
-        network has not, and those of another kind of pooling, are refused. Learned ones fit a
-        network of constant scales and the reverse.
+        network lacks, or of another kind of pooling, are refused. Learned scales fit a network of
+        constant ones, and vice versa.
 
         Args:
             model: the network.
@@ -99,8 +99,8 @@ class Checkpoint:
                 head may differ.
             resume: check, too, that a training can go on from it.
             scales: check, too, that it holds the learned scales of a network that has some.
-            partly: as long as some weights fit, the others, as of an image with more channels,
-                are none but a warning.
+            partly: if some weights fit, only warn of the others, such as the first layer's for an
+                image with more channels.
 
         Raises:
             ValueError: the checkpoint is of another architecture or at other scales, or its
@@ -129,9 +129,9 @@ class Checkpoint:
                              'earlier checkpoint, and train on with a lower lr')
 
     def load_into(self, model: nn.Module) -> None:
-        """Load the weights; what is missing stays, and mmengine names it.
+        """Load the weights; what is missing stays, and mmengine logs it.
 
-        Scales are not named where there are none, as in a stock network's weights.
+        Scales are not logged if all are missing, as in a stock network's weights.
         """
         model = unwrap(model)
         scales = _scales(_named_pools(model))
@@ -142,7 +142,7 @@ class Checkpoint:
 
     def _verify_poolings(self, pools: Mapping[str, ResizingPool], unknown: Collection[str]
                          ) -> None:
-        """Scales that are not loaded would leave the network at others."""
+        """Refuse scales that would not be loaded, and so leave the network at others."""
         for key in unknown:
             name = key.rpartition('.')[0]
             if name in pools:
@@ -157,7 +157,7 @@ class Checkpoint:
                                  'or the config.py that tools/freeze.py wrote beside it')
 
     def _verify_frozen_by_old_versions(self, model: nn.Module) -> None:
-        """Up to version 0.3, frozen weights noted their scales in the meta alone."""
+        """Up to version 0.3, frozen weights noted their scales only in the meta."""
         frozen = self.meta.get('dynopool_scales')
         scales = {k: pool.scale.tolist() for k, pool in by_short_name(all_pools(model)).items()}
         if frozen and (frozen.keys() != scales.keys() or not np.allclose(
@@ -195,13 +195,13 @@ def read_pretrained(model: nn.Module) -> None:
     """Read the local files that a network is going to start from, and fetch those of URLs.
 
     These are its modules' ``init_cfg=dict(type='Pretrained', checkpoint=...)``, which
-    ``pretrained=...`` becomes, too. mmengine reads them again, and would run code of them; of two
-    URLs that end in one name it would take the first one's weights for both.
+    ``pretrained=...`` becomes, too. mmengine reads them again, and would run code in them; for two
+    URLs with the same file name it would take the first one's weights.
     """
     for module in model.modules():
         reader = getattr(type(module), 'init_weights', None)
         if reader is None or not reader.__module__.startswith(OPENMMLAB):
-            continue  # what it reads, and how, is its own affair
+            continue  # it reads in its own way
         given = getattr(module, 'init_cfg', None)
         for settings in given if isinstance(given, (list, tuple)) else [given]:
             if not isinstance(settings, dict) or not settings.get('checkpoint') or type_name(

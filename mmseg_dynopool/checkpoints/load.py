@@ -1,4 +1,4 @@
-"""Build a trained network from what a user has: a config and a file of weights."""
+"""Build a trained network from a config and a file of weights."""
 
 import copy
 
@@ -44,7 +44,7 @@ def load_network(cfg: Config, checkpoint: Checkpoint | str | None, device: str =
     """
     if not isinstance(checkpoint, Checkpoint | None):
         checkpoint = Checkpoint.read(checkpoint)
-    cfg = copy.deepcopy(cfg)  # which is changed
+    cfg = copy.deepcopy(cfg)  # it is changed here
     if cfg.get('data_preprocessor') is not None:  # at the top level, as mmpretrain has it
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     model = _build(cfg)
@@ -68,8 +68,7 @@ def _build(cfg: Config) -> BaseModel:
 
 
 def _dataset_meta(checkpoint: Checkpoint, cfg: Config) -> dict:
-    """Classes and palette: the checkpoint's, else the test set's; of a segmentor, else Cityscapes'.
-    """
+    """Classes and palette of the checkpoint, else the test set, else (segmentors) Cityscapes."""
     meta = checkpoint.meta
     if meta.get('dataset_meta'):
         return meta['dataset_meta']

@@ -1,7 +1,7 @@
 """Read a checkpoint file without running what it holds.
 
-A pickle can call any function. PyTorch reads tensors and plain containers alone; allowed here, too,
-is what mmengine's runner writes beside them.
+A pickle can call any function. PyTorch by default reads only tensors and plain containers; what
+mmengine's runner writes beside them is allowed here, too.
 """
 
 import re
@@ -25,7 +25,7 @@ TRUST = 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
 
 
 def _history_statistic(owner: object, name: str) -> Callable:
-    """The one use that a HistoryBuffer makes of ``getattr``: to name its own statistics."""
+    """The only ``getattr`` that a pickled HistoryBuffer needs: of its own statistics."""
     if owner is not HistoryBuffer or name not in ('min', 'max', 'current', 'mean'):
         raise ValueError(f'getattr({owner!r}, {name!r})')
     return getattr(owner, name)
@@ -44,7 +44,7 @@ def _training_types() -> list:
 def read_file(path: str) -> Any:
     """The content of a checkpoint, its tensors on the CPU.
 
-    Of a file, or a URL: of http, or of another scheme that mmengine knows; those such as
+    ``path`` is a file or a URL, of http or another scheme that mmengine knows; schemes such as
     ``open-mmlab://`` name files of their own projects, which are trusted.
     """
     if path.endswith('.onnx'):
@@ -72,10 +72,10 @@ def read_file(path: str) -> Any:
 
 
 def fetch(url: str) -> Path:
-    """The file of a URL of http, downloaded to torch.hub's cache.
+    """The file at an http URL, downloaded to torch.hub's cache.
 
-    That names files by the end of their URLs alone, so each gets a name of its own here. Where it
-    cannot be downloaded, a file of torch.hub's name is taken, as on machines without a network.
+    torch.hub names files by the end of their URLs alone, so each gets a hash in its name here. If
+    the download fails, as without a network, a file of torch.hub's name is taken.
     """
     cached = Path(torch.hub.get_dir(), 'checkpoints', Path(urlsplit(url).path).name)
     own = cached.with_name(f'{sha256(url.encode()).hexdigest()[:12]}-{cached.name}')

@@ -18,7 +18,7 @@ from .checkpoint import Checkpoint
 def build_runner(cfg: Config) -> runner.Runner:
     """The runner of a config: a `Runner`, or of its ``runner_type``.
 
-    The copy of the config in the work dir is one that is read back as it is.
+    The copy of the config in the work dir is written so that it reads back unchanged.
     """
     built = RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)
     copied = Path(built.work_dir, Path(built.cfg.filename or f'{built.timestamp}.py').name)
@@ -36,7 +36,7 @@ class Runner(runner.Runner):
     `load_from` and `resume` load a [`Checkpoint`][mmseg_dynopool.checkpoints.Checkpoint].
 
     Attributes:
-        checkpoint: one that was read already, used when its path is asked for, then dropped.
+        checkpoint: one that was read already; used if its path is loaded next, then dropped.
 
     Examples:
         >>> from tempfile import TemporaryDirectory

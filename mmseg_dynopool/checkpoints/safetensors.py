@@ -1,4 +1,4 @@
-"""Weights as safetensors: numbers and names, nothing that a reader would have to execute."""
+"""Weights as safetensors: numbers and names, nothing that a reader would execute."""
 
 import json
 import re
@@ -38,7 +38,7 @@ def save_safetensors(state: dict, path: str | Path, meta: dict | None = None) ->
         from safetensors.torch import save
     except ImportError as error:
         raise ImportError(_MISSING) from error
-    # Clones: the format has no shared memory.
+    # Clones: the format does not allow shared memory.
     state = {key: value.detach().cpu().clone().contiguous() for key, value in state.items()}
     text = json.dumps(meta or {}, default=lambda value: np.asarray(value).tolist())  # a palette
     write_file(path, save(state, {'format': 'pt', 'meta': text}))
@@ -46,15 +46,15 @@ def save_safetensors(state: dict, path: str | Path, meta: dict | None = None) ->
 
 def load_from_safetensors(filename: str,
                           map_location: str | torch.device | Callable | None = 'cpu') -> dict:
-    """Load such a file, wherever mmengine takes a checkpoint, as a dict of `state_dict` and `meta`.
+    """Load a safetensors file as a dict of `state_dict` and `meta`; mmengine's loaders do so, too.
 
     Args:
         filename: path or URL.
-        map_location: device of the tensors; what is no device leaves them on the CPU.
+        map_location: device of the tensors; anything but a device leaves them on the CPU.
 
     Raises:
         ImportError: the package safetensors is not installed.
-        ValueError: it is no safetensors file, or cut off.
+        ValueError: it is not a safetensors file, or cut off.
 
     Examples:
         >>> from tempfile import TemporaryDirectory
@@ -83,7 +83,7 @@ def load_from_safetensors(filename: str,
 
 
 def _with_whole_keys(entries: dict) -> dict:
-    """JSON's keys are texts; a data set's label map goes from number to number."""
+    """Turn JSON's text keys into numbers, as in a data set's label map."""
     if all(re.fullmatch(r'-?\d+', key) for key in entries):
         return {int(key): value for key, value in entries.items()}
     return entries

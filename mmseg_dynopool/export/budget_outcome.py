@@ -16,9 +16,8 @@ from mmseg_dynopool.models.whole_network import network_forward
 def budget_outcome(cfg: Config, model: nn.Module, checkpoint: Checkpoint) -> Outcome | None:
     """The cost of a trained network, sizes rounded, and that of its config's budget.
 
-    ``model`` has the weights of ``checkpoint``, and ``cfg`` is of its training. None where there is
-    no budget, or where its time was measured in the training and the checkpoint holds weights
-    alone.
+    ``model`` has the weights of ``checkpoint``, and ``cfg`` is of its training. None if there is no
+    budget, or if time was measured in the training and the checkpoint holds weights alone.
     """
     options = HOOKS.build(hook_options(cfg)).options if hook_options(cfg) else CostOptions()
     of_model = getattr(model, 'cost_options', {})

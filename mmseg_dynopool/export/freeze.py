@@ -18,7 +18,7 @@ _HOOKS = ('DynOPoolHook', 'GMACsBudgetHook', 'LatencyBudgetHook', 'MeasuredGradi
 
 
 def plain_model(model_cfg: ConfigDict) -> ConfigDict:
-    """The stock segmentor or classifier in the place of ours, without cost and initial weights.
+    """The config of the stock segmentor or classifier, without cost and initial weights.
 
     A user's own class stays; what is converted becomes a ``DynOPoolBackbone``.
     """
@@ -40,22 +40,22 @@ def plain_model(model_cfg: ConfigDict) -> ConfigDict:
 
 
 def _is_openmmlabs(node: dict) -> bool:
-    """Whether a ``pretrained`` names weights; a backbone of one's own may mean anything by it."""
-    while isinstance(node.get('backbone'), dict):  # to which it is handed down
+    """Whether ``pretrained`` names weights; a user's own backbone may mean anything by it."""
+    while isinstance(node.get('backbone'), dict):  # ``pretrained`` is handed down to it
         node = node['backbone']
     module = getattr(find_type(MODELS, node), '__module__', '')
     return not module or module.startswith(OPENMMLAB)
 
 
 def _name_as(named: object, kind: Any) -> str:
-    """The name of a class: with its module, unless another type is named without a scope."""
+    """The name of a class, with its module unless ``named`` is a name without a scope."""
     if isinstance(named, str) and '.' not in named:
         return kind.__name__
     return f'{kind.__module__}.{kind.__qualname__}'
 
 
 def _without_classes(node: object) -> Any:
-    """Settings with names in the place of classes, which mmengine writes as no Python."""
+    """Settings with names instead of classes, which mmengine does not write as Python."""
     if isinstance(node, dict):
         return {key: _without_classes(value) for key, value in node.items()}
     if isinstance(node, (list, tuple)):
@@ -76,8 +76,8 @@ def freeze_config(cfg: Config, model: BaseModel) -> Config:
         model: the trained network of ``cfg``.
 
     Raises:
-        ValueError: no part takes ``dynopool`` options, nothing learns, or something learns that
-            is no such part.
+        ValueError: no part takes ``dynopool`` options, nothing learns, or something learns outside
+            of these parts.
 
     Examples:
         >>> from mmengine import Config

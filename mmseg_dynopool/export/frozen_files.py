@@ -1,4 +1,4 @@
-"""The files of a frozen network, proven before they get their names."""
+"""The files of a frozen network, verified before they get their names."""
 
 import warnings
 from pathlib import Path
@@ -33,8 +33,8 @@ def freeze_checkpoint(cfg: Config, checkpoint: str | Checkpoint, out: str | Path
     """Write the config and the weights of a trained network with constant scales.
 
     The network of the written files is compared with the trained one before they get their names.
-    A warning says where it does not cost what its config's budget wants, as of a best checkpoint
-    from before the scales settled.
+    A warning says if it misses its config's budget, as a best checkpoint from before the scales
+    settled does.
 
     Args:
         cfg: the config of the trained network.
@@ -108,7 +108,7 @@ def freeze_checkpoint(cfg: Config, checkpoint: str | Checkpoint, out: str | Path
 
 @torch.no_grad()
 def _compare_outputs(model: BaseModel, written: BaseModel, **how_to_run: Any) -> None:
-    """On random images, of the sizes that the network takes; an AssertionError tells of a bit."""
+    """Compare on random images of sizes that the network takes; AssertionError if a bit differs."""
     generator = torch.Generator().manual_seed(0)
     for size in _TRIALS:
         if not takes(model, size, **how_to_run):

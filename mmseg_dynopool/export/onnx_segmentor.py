@@ -20,16 +20,16 @@ class OnnxSegmentor(EncoderDecoder):
     """A segmentor for ``mmseg.apis.inference_model`` whose network is an ONNX file.
 
     Pipeline, normalization, sliding windows and post-processing are those of the network's config.
-    A segmentor class of one's own is built for its ``predict`` and ``postprocess_result``, which
-    are to need no weights. Where the program takes resized images, the image is resized as the
-    network does, and the logits to the image's size.
+    A user's own segmentor class is built for its ``predict`` and ``postprocess_result``, which must
+    not need weights. If the program takes resized images, the image is resized as by the network,
+    and the logits to the image's size.
 
     Args:
         path: file that [`export_program`][mmseg_dynopool.export.export_program] wrote.
         cfg: the config of the exported network.
 
     Raises:
-        ValueError: the file is no such ONNX file.
+        ValueError: the file is not such an ONNX file.
         ImportError: onnxruntime is missing.
 
     Examples:
@@ -93,7 +93,7 @@ class OnnxSegmentor(EncoderDecoder):
             self.__dict__['predict'] = own.predict  # no submodule of this one
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Logits ``(N, classes, H, W)`` of normalized images ``(N, 3, H, W)``.
+        """Logits ``(N, classes, H, W)`` of normalized images ``(N, C, H, W)``.
 
         Raises:
             ValueError: the file was exported for one size, and this is another.

@@ -1,4 +1,4 @@
-"""Export a trained network and prove that the file computes what PyTorch does."""
+"""Export a trained network and verify that the file computes what PyTorch does."""
 
 import copy
 import json
@@ -36,11 +36,11 @@ class InferenceNetwork(nn.Module):
         resized_input: leave the resizing of the image out, for images that are resized already.
 
     Attributes:
-        resize: what was left out; it takes ``resize(image)`` then. None if nothing was.
+        resize: the resizing that was left out: it then takes ``resize(image)``; else None.
 
     Raises:
         ValueError: it holds a ShapeAdaptor, which has no form with a constant scale; or
-            ``resized_input``, and it does not resize the image.
+            ``resized_input`` is set and it does not resize the image.
 
     Examples:
         >>> import torch
@@ -81,7 +81,7 @@ class InferenceNetwork(nn.Module):
         """Logits ``(N, classes, H, W)``, of a classifier ``(N, classes)``, as float32.
 
         Args:
-            image: ``(N, 3, H, W)``, what the data preprocessor returns.
+            image: ``(N, C, H, W)``, what the data preprocessor returns.
             size: ``(H, W)`` of a segmentor's logits; default: that of ``image``.
         """
         if not isinstance(self.network, BaseSegmentor):
@@ -91,9 +91,9 @@ class InferenceNetwork(nn.Module):
 
 
 class _Enlarge(nn.Module):
-    """mmseg's Upsample by a whole factor, as a program of open sizes can have it.
+    """mmseg's Upsample by a whole factor, for a program of open sizes.
 
-    The original takes ``int`` of a product of numbers, which binds the program to one size.
+    The original calls ``int`` on a size times the factor, which binds the program to one size.
     """
 
     def __init__(self, upsample: Upsample):
@@ -111,15 +111,15 @@ def export_program(model: BaseModel, path: str | Path, shape: Sequence[int],
                    ) -> list[dict]:
     """Write ``model`` as a program for other runtimes, then run and compare it.
 
-    The program maps ``image`` ``(N, 3, H, W)``, normalized, to ``logits`` ``(N, classes, H, W)``,
-    of a classifier ``(N, classes)``, float32. An ONNX file has ordinary operators only. Its
-    metadata ``mmseg_dynopool``, JSON, tell its channels and classes, how labels follow from the
-    logits (``'argmax'``, with one channel as ``'sigmoid > 0.3'``), and what
+    The program maps ``image`` ``(N, C, H, W)``, normalized, to ``logits`` ``(N, classes, H, W)``,
+    of a classifier ``(N, classes)``, float32. An ONNX file has ordinary operators only. Its JSON
+    metadata ``mmseg_dynopool`` has its channels and classes, how labels follow from the logits
+    (``'argmax'``, or with one channel ``'sigmoid > 0.3'``), and what
     [`OnnxSegmentor`][mmseg_dynopool.export.OnnxSegmentor] needs.
 
     Args:
         model: a segmentor or classifier.
-        path: file to write, ``.onnx`` or ``.pt2``; written when the comparison has succeeded.
+        path: file to write, ``.onnx`` or ``.pt2``; written once the comparison has succeeded.
         shape: height and width of the image in pixels.
         format: ``'onnx'`` or ``'torch-export'`` (a file for ``torch.export.load``).
         dynamic: leave batch, height and width open; else they are 1 and ``shape``.
@@ -128,7 +128,7 @@ def export_program(model: BaseModel, path: str | Path, shape: Sequence[int],
 
     Returns:
         The comparisons: ``dict(shape, image, max_difference, max_logit)`` each, with the shapes of
-        what the program takes and, before it is resized, of the image.
+        what the program takes and of the image before it is resized.
 
     Raises:
         ValueError: an option is malformed, or the program's logits are not those of PyTorch.
