@@ -39,19 +39,19 @@ STATE = 'dynopool'  # in checkpoints
 
 @HOOKS.register_module()
 class DynOPoolHook(Hook):
-    """Makes the scales of a network learn, at the cost that is wanted.
+    """Makes the scales of a network learn, at a wanted cost.
 
     With a budget the scales have a learner of their own
     ([`ScaleLearner`][mmseg_dynopool.learning.ScaleLearner]); the training ends at the budget, and
     each ``EMAHook`` takes over the settled scales. With ``gmacs_weight``, the paper's lambda, they
     learn in the optimizer by the straight-through gradient, to which the cost's is added right
-    before the step; give them an lr by ``paramwise_cfg``. Without both there is no cost, but for
-    one of our segmentors, which has version 0.3's lambda of 7e-5 then.
+    before the step; give them an lr by ``paramwise_cfg``. With neither there is no cost, except in
+    our segmentors and classifier, which then have version 0.3's lambda of 7e-5.
 
-    Brings along [`ShapeLogHook`][mmseg_dynopool.hooks.ShapeLogHook], and logs the cost (``gmacs``,
+    Registers a [`ShapeLogHook`][mmseg_dynopool.hooks.ShapeLogHook], and logs the cost (``gmacs``,
     ``gmacs_ratio``; with a budget in time also ``latency_ms``, ``latency_ratio``), its plan
-    (``gmacs_plan``), the loss's slope per one per cent of it (``gmacs_slope``) and, with
-    ``gmacs_weight``, ``loss_gmacs``, which is part of ``loss``.
+    (``gmacs_plan``), the loss's slope per 1 % of it (``gmacs_slope``) and, with ``gmacs_weight``,
+    ``loss_gmacs``, which is part of ``loss``.
 
     Args:
         gmacs_budget: ``dict(target=0.6)``, or ``dict(target_gmacs=100.)``, see
@@ -63,22 +63,22 @@ class DynOPoolHook(Hook):
         gmacs_weight: lambda, per 1e9 multiply-adds.
         gmacs_shape: input size ``(H, W)`` at which the cost counts; default: the data
             preprocessor's ``size``, else the size of the first training batch.
-        gradient: ``'learner'`` or ``'straight_through'``; default: the learner with a budget, of
-            DynOPools, and of ShapeAdaptors where the image's scale learns, too. ``dict(type=...)``
-            is the learner with another
-            [`SlopeEstimator`][mmseg_dynopool.learning.SlopeEstimator] of ``TASK_UTILS``.
+        gradient: ``'learner'`` or ``'straight_through'``; default: the learner with a budget, but
+            for ShapeAdaptors only if the image's scale learns, too. ``dict(type=...)`` is the
+            learner with another [`SlopeEstimator`][mmseg_dynopool.learning.SlopeEstimator] of
+            ``TASK_UTILS``.
         travel: how far, in log(scale), a lasting slope of usual size takes a scale.
-        every: steps of the optimizer from one estimate to the next; default: 2, and a thousandth of
-            a training of more than 2,000 steps. Two forward passes are about two thirds of a
+        every: steps of the optimizer from one estimate to the next; default: 2, or a thousandth of
+            the training if that is more. An estimate is two forward passes, about two thirds of a
             training step.
-        step: by how much the logarithm of a scale is changed for an estimate, up and down.
+        step: change of log(scale) for an estimate, up and down.
         jitter: standard deviation, in log(scale), of the scales at which the training's passes run
-            until the budget's ``reach``, half of the training without one; default: 0.1, in
-            trainings of fewer than 500 steps 0.
+            until the budget's ``reach``, without one for half of the training; default: 0.1, or 0
+            in trainings of fewer than 500 steps.
         smallest: rows and columns that a learned map keeps at least at the training crop.
         forward: ``forward(network, image)`` runs the model on an image ``(N, C, H, W)`` when its
             cost is counted or timed: a function, its dotted path, or its name in mmengine's
-            ``FUNCTIONS``. Default: what runs of backbone and heads without postprocessing, else
+            ``FUNCTIONS``. Default: backbone and heads without postprocessing if they run, else
             ``predict``, else the backbone alone, with a warning.
         in_channels: of that image; default: as the data preprocessor's means or the first
             convolution tell.
@@ -86,11 +86,11 @@ class DynOPoolHook(Hook):
             best checkpoint from before would miss the budget.
 
     Attributes:
-        learner: of the scales; None with the straight-through gradient.
-        keeper: of the budget, or None.
-        cost: of the budget or weight; None before it is known.
-        gmacs: the multiply-adds, whatever the budget is of; None before they are known.
-        shape: input size ``(H, W)`` at which it counts.
+        learner: the `ScaleLearner`; None with the straight-through gradient.
+        keeper: the `BudgetKeeper`, or None.
+        cost: that of the budget or weight; None before it is known.
+        gmacs: the multiply-adds, whatever the kind of budget; None before they are known.
+        shape: input size ``(H, W)`` in pixels at which the cost counts.
 
     Raises:
         ValueError: the model holds no DynOPool, an argument is malformed, a budget is out of
@@ -104,7 +104,7 @@ class DynOPoolHook(Hook):
         75.0
     """
 
-    # Before all others: its passes' scales are gone before another hook looks at the network.
+    # Before all others, which then see the network at its own scales, not at a pass's.
     priority = 'HIGHEST'
 
     def __init__(self, gmacs_budget: dict | None = None, latency_budget: dict | None = None,

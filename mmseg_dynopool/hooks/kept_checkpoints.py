@@ -1,4 +1,4 @@
-"""What a run keeps, beside its budget."""
+"""The checkpoints that a run keeps, compared with its budget."""
 
 from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.runner import Runner
@@ -55,7 +55,7 @@ class KeptCheckpoints:
                     averaged[name].set_alpha_(alpha)
 
     def tell(self, runner: Runner, keeper: BudgetKeeper, progress: float) -> None:
-        """Log what the kept checkpoints cost beside the budget, and where they miss it the mend."""
+        """Log what the kept checkpoints cost, and what to do if they miss the budget."""
         outcome = _outcome(runner, keeper)
         if outcome is None:
             return
@@ -83,7 +83,7 @@ class KeptCheckpoints:
 
 
 def _outcome(runner: Runner, keeper: BudgetKeeper) -> Outcome | None:
-    """What the network costs; a run does not die of a network that can no longer be counted."""
+    """What the network costs; only a warning, and None, if it can no longer be counted."""
     try:
         return keeper.outcome(unwrap(runner.model))
     except Exception as error:  # from any network, of any type

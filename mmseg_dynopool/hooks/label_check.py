@@ -14,8 +14,8 @@ from mmseg_dynopool.models.whole_network import unwrap
 class LabelCheckHook(Hook):
     """Stops at the first batch with a label that is no class, and names value and file.
 
-    Warns, once, where no loss of mmseg would fail on it: in a validation or test, and where the
-    loss takes other labels. Heads that compute their loss in their own way are left alone.
+    Warns, once, if no loss of mmseg would fail on it: in a validation or test, or if the loss takes
+    other labels. Heads that compute their loss in their own way are left alone.
 
     Raises:
         ValueError: a label is out of range.

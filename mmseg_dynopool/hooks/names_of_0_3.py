@@ -9,9 +9,9 @@ from .dynopool_hook import DynOPoolHook
 
 @HOOKS.register_module(['GMACsBudgetHook', 'LatencyBudgetHook'])
 class GMACsBudgetHook(Hook):
-    """Now [`DynOPoolHook`][mmseg_dynopool.hooks.DynOPoolHook], which it brings where none is."""
+    """Registers a [`DynOPoolHook`][mmseg_dynopool.hooks.DynOPoolHook] if there is none."""
 
-    priority = 'HIGHEST'  # before the hook that it may bring, whose turn is then to come
+    priority = 'HIGHEST'  # before the hook that it may register, whose turn is then to come
 
     def before_run(self, runner: Runner) -> None:
         if not any(isinstance(hook, DynOPoolHook) for hook in runner.hooks):

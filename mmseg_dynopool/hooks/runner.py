@@ -57,7 +57,7 @@ def groups_of(runner: Runner, pools: Mapping[str, ResizingPool]) -> list[tuple[O
 
 
 def loss_scale(optimizer: Optimizer) -> Tensor | int:
-    """By what the gradients are still multiplied right before a step.
+    """The factor that is still in the gradients right before a step.
 
     A fused optimizer gets them scaled, and the scale with them.
     """
@@ -76,12 +76,12 @@ def shape_of(model: BaseModel, data_batch: Any) -> tuple[int, int]:
         raise ValueError('the size of an image cannot be told from a batch '
                          f'({type(error).__name__}: {error}); give DynOPoolHook '
                          'gmacs_shape=(H, W)') from error
-    broadcast_object_list(shape)  # ranks may begin with unlike images
+    broadcast_object_list(shape)  # ranks may begin with images of other sizes
     return shape[0]
 
 
 def loss_on(runner: Runner, data_batch: Any) -> Callable[[], Tensor]:
-    """A function that tells the task's loss on a batch, as the training has it.
+    """A function that returns the task's loss on a batch, as in the training.
 
     The batch is copied: preprocessors pad labels in place, and Mixup writes into them.
     """

@@ -37,7 +37,7 @@ class GradientNoise(NamedTuple):
 
     @classmethod
     def of(cls, values: Iterable[float]) -> GradientNoise | None:
-        """Of the finite ones among ``values``; None of less than two."""
+        """Of the finite ``values``; None if they are fewer than two."""
         values = [value for value in values if math.isfinite(value)]
         if len(values) < 2:
             return None
@@ -93,15 +93,15 @@ class ShapeLogHook(Hook):
     - ``dynopool/<instance>/grad_mean_h``, ``grad_std_h``, ``grad_snr_h``: mean and sample standard
       deviation of alpha's gradient, as the optimizer gets it, over its steps since the last log
       line, and |mean| / std. Noise alone gives about 0.8 / sqrt(steps): a ratio that stays there
-      says that the shape no longer learns, but wanders. A window with less than two steps goes on
+      says that the shape no longer learns, but wanders. A window with fewer than two steps goes on
       to the next line. A ShapeAdaptor, whose alpha is no parameter, has none;
     - ``dynopool/input/size_h``, the training crop in pixels (``gmacs_shape`` where that is
       set), and ``dynopool/<instance>/size_h``, the rounded size of the features behind each
-      DynOPool there, of an HRNet's ``stream0``, too. Not where the crop is not known, or sizes
+      DynOPool there, of an HRNet's ``stream0``, too. Omitted if the crop is not known, or if sizes
       depend on more than it (networks whose ``feature_sizes`` raises a ValueError);
     - ``dynopool/lr``, the learning rate of the alphas' parameter group.
 
-    Where the scales have a learner, it has in the place of gradient and lr
+    If the scales have a learner, gradient and lr are replaced by
 
     - ``dynopool/<instance>/slope_h``, ``slope_noise_h``: running mean of the loss's slope by
       log(scale), and its standard error; not before it is known, nor once the scales have settled.
@@ -152,7 +152,7 @@ class ShapeLogHook(Hook):
         learner = self.hook and self.hook.learner
         logged = runner.message_hub.log_scalars
         if learner is not None and learner.settled:
-            # Slopes are known no more, and mmengine repeats what was logged last.
+            # Slopes are no longer known, and mmengine would repeat the last ones.
             of_cost = learner.cost and f'train/{learner.cost.name}_slope'
             for key in list(logged):
                 shape = ShapeScalar.parse(key)
@@ -166,7 +166,7 @@ class ShapeLogHook(Hook):
                 runner.message_hub.update_scalar(f'train/{key}', value)
 
     def _shapes(self, runner: Runner, pools: dict[str, ResizingPool]) -> dict[str, float]:
-        """What a line tells of the shapes."""
+        """The scalars of the shapes for a line."""
         learner = self.hook and self.hook.learner
         values = [torch.stack([pool.bounded_alpha().detach() for pool in pools.values()])]
         if self._gradients is not None and len(self._gradients) > 1:
@@ -202,7 +202,7 @@ class ShapeLogHook(Hook):
 
 
 def cost_scalars(hook: DynOPoolHook, runner: Runner) -> dict[str, Any]:
-    """What is logged of the cost, at the scales with which an iteration begins."""
+    """The scalars of the cost, at the scales with which an iteration begins."""
     scalars: dict[str, Any] = {}
     learner, keeper = hook.learner, hook.keeper
     if learner is not None and learner.skipped:

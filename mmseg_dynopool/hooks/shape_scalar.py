@@ -44,7 +44,7 @@ class ShapeScalar(NamedTuple):
 
 @LOG_PROCESSORS.register_module()
 class DynOPoolLogProcessor(LogProcessor):
-    """mmengine's line with one short entry per DynOPool in the place of a dozen.
+    """mmengine's line with one short entry per DynOPool instead of a dozen.
 
     ``stream1: 0.458 x 0.461 (18 x 18)``: the learned scales and, where they are logged, the
     feature size, height first. Only the text is shorter: the visualizer's backends, and with them
@@ -79,7 +79,7 @@ class DynOPoolLogProcessor(LogProcessor):
 
     def _collect_scalars(self, custom_cfg: list[dict], runner: Runner, mode: str,
                          reserve_prefix: bool = False) -> dict:
-        """Of these mmengine makes the line."""
+        """The scalars of which mmengine makes the line."""
         scalars = super()._collect_scalars(custom_cfg, runner, mode, reserve_prefix)
         return {key: value for key, value in scalars.items() if not ShapeScalar.parse(key)}
 

@@ -1,4 +1,4 @@
-"""What moves a run's scales, made of its hook's options once the shape of its images is known."""
+"""What moves a run's scales, made from its hook's options once the images' shape is known."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def steer(hook: DynOPoolHook, runner: Runner, shape: Sequence[int] | None, state
         Cost | None, ComplexityModel | None, BudgetKeeper | None, ScaleLearner | None]:
     """The hook's ``cost``, ``gmacs``, ``keeper`` and ``learner`` at a shape ``(H, W)``.
 
-    As ``state``, what the hook saved in a checkpoint, left them.
+    They go on from ``state``, what the hook saved in a checkpoint.
     """
     model, budget = unwrap(runner.model), hook.options.budget
     cost: Cost | None = None
@@ -104,7 +104,7 @@ def keep_in_bounds(runner: Runner, keeper: BudgetKeeper | None) -> None:
     """Keep the alphas that an optimizer has moved in their bounds, and at the plan."""
     pools = named_pools(runner)
     try:
-        read_alphas(pools)  # the values after the projection, or what it would hide
+        read_alphas(pools)  # raises an error that the projection would hide
     except ValueError as error:
         raise ValueError(f'iteration {runner.iter + 1}: {error}. No checkpoint was written '
                          'since') from error
@@ -143,7 +143,7 @@ def state_of_0_3(checkpoint: dict) -> dict | None:
 def check_optimizer(runner: Runner, checkpoint: dict) -> None:
     """Raise a ValueError if a config has lost the line that gave the alphas an lr of their own."""
     state = checkpoint.get('optimizer')
-    optimizer = getattr(runner.optim_wrapper, 'optimizer', None)  # several have none of theirs
+    optimizer = getattr(runner.optim_wrapper, 'optimizer', None)  # an OptimWrapperDict has none
     if not getattr(runner, '_resume', False) or not isinstance(
             optimizer, Optimizer) or not isinstance(state, dict) or 'param_groups' not in state:
         return

@@ -34,12 +34,12 @@ def count_network_gmacs(network: nn.Module, shape: Sequence[int],
     """Multiply-adds in 1e9 of one image at the current sizes, rounding included.
 
     Args:
-        network: a model of any class, stock or with DynOPools; backbone and heads count, without
-            postprocessing where they run without. Where the whole does not run its backbone alone
-            counts, with a warning.
-        shape: `(H, W)` of the image.
-        forward: `forward(network, image)` runs the network, where it takes other inputs; a function
-            or its name in mmengine's `FUNCTIONS`, or its dotted path.
+        network: a model of any class, stock or with DynOPools; backbone and heads count, if
+            possible without postprocessing. If the whole does not run, its backbone alone counts,
+            with a warning.
+        shape: `(H, W)` of the image in pixels.
+        forward: `forward(network, image)` runs a network that takes other inputs; a function, its
+            dotted path, or its name in mmengine's `FUNCTIONS`.
         in_channels: of the image; default: as the data preprocessor or the first convolution tells.
 
     Raises:

@@ -45,7 +45,7 @@ class DynOPoolHRNet(HRNet):
             - ``image`` (False): the image's own size is the first level, ``'image'``, of scale 1 at
               the start and bounds (0.25, 4); see
               [`ImageResize`][mmseg_dynopool.layers.ImageResize]. Not together with ``stem``;
-            - ``multiple`` (4): of pixels, to which the sides of the resized image are rounded;
+            - ``multiple`` (4): pixels to whose multiples the resized image's sides are rounded;
             - ``stem`` (False): the stem's two strided convolutions, too, become DynOPools,
               ``stem1`` and ``stem2``;
             - ``learn`` (True): False makes the scales constants, as ``tools/freeze.py`` does;
@@ -107,7 +107,7 @@ class DynOPoolHRNet(HRNet):
                 self.dynopools[name].requires_grad_(False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Features of every stream for an image batch ``(N, 3, H, W)``.
+        """Features of every stream, ``(N, C_k, H_k, W_k)``, for an image batch ``(N, C, H, W)``.
 
         Raises:
             ValueError: ``x`` is not 4-D, has an empty side or holds integers, or an alpha is
@@ -141,14 +141,13 @@ class DynOPoolHRNet(HRNet):
         Args:
             image_size: ``(H, W)`` of the image in pixels.
             alphas: ``{instance: (alpha_h, alpha_w)}`` as Python numbers inside their bounds;
-                default: the current ones, in one read from the device.
+                default: the current ones, with one read from the device.
 
         Returns:
             ``{'image', 'stem1', 'stem2' (those that learn), 'stream0', 'stream1', ...: (h, w)}``.
         """
         pools: Any = self.dynopools
-        # Every forward pass reads the alphas anew: moving averages swap parameters without
-        # leaving a trace that a cache could see.
+        # Read in every forward pass: moving averages swap parameters unseen by any cache.
         alphas = alphas or read_alphas(pools)
         height, width = image_size
         sizes = {}

@@ -30,9 +30,9 @@ def unstride_(module: _Module) -> _Module:
 class PooledFeatures:
     """A stream's features, reduced, for the convolutions that read them.
 
-    A convolution would keep its input for the backward pass. A DynOPool, whose values depend on
-    the sizes alone, pools it again there instead, once for all of them: that is cheap, and the
-    features themselves are kept anyway, by the pooling or by the ReLU that made them.
+    A convolution would keep its input for the backward pass. Instead a DynOPool, whose values
+    depend on the sizes alone, pools it again there, once for all of them: that is cheap, and the
+    features are kept anyway, by the pooling or by the ReLU that made them.
     """
 
     def __init__(self, pool: Pool, features: Tensor):
@@ -56,7 +56,7 @@ class PooledFeatures:
 
 
 class _Again:
-    """Hooks of saved tensors that pool again. They live as long as the graph does."""
+    """Hooks of saved tensors that pool again; they live as long as the graph."""
 
     def __init__(self, features: Tensor, output: Tensor):
         self.features, self.version = features, features._version

@@ -9,7 +9,7 @@ from mmseg_dynopool.layers.options import by_instance, make_pool, pooling_class
 
 
 def build_dynopools(options: dict | None, streams: int) -> nn.ModuleDict:
-    """Make the ``dynopools`` of a `DynOPoolHRNet` from its options; each stream but one gets one.
+    """Make the ``dynopools`` of a `DynOPoolHRNet`; each stream but the first gets one.
 
     A ValueError names an option that is unknown or malformed.
     """

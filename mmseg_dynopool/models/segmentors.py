@@ -39,7 +39,7 @@ class LearnedNetwork(_Model):
                        latency_budget=latency_budget, gmacs_shape=gmacs_shape)
         CostOptions.of(**options)  # type: ignore[arg-type]
         if dynopool is not None:
-            # Whose attributes the stock class may set, as of its config: a top-level pretrained.
+            # A ConfigDict, as the stock class sets a top-level pretrained as its attribute.
             kwargs['backbone'] = ConfigDict(type='DynOPoolBackbone', backbone=kwargs['backbone'],
                                             dynopool=dynopool)
         super().__init__(*args, **kwargs)
@@ -110,7 +110,7 @@ class DynOPoolEncoderDecoder(LearnedNetwork, EncoderDecoder):
 
 @MODELS.register_module()
 class DynOPoolCascadeEncoderDecoder(LearnedNetwork, CascadeEncoderDecoder):
-    """mmseg's ``CascadeEncoderDecoder`` (e.g. HRNet+OCR), likewise.
+    """mmseg's ``CascadeEncoderDecoder`` (e.g. HRNet+OCR) whose backbone learns its resolutions.
 
     Its options beside those of ``CascadeEncoderDecoder`` are those of
     [`DynOPoolEncoderDecoder`][mmseg_dynopool.models.DynOPoolEncoderDecoder].

@@ -16,7 +16,7 @@ from mmseg_dynopool.costs.meta_copy import run_plainly
 from mmseg_dynopool.layers import ResizingPool, learned_pools
 from mmseg_dynopool.layers.find import input_channels
 
-# A size of which every usual stride is a divisor, and parts of the initial scales.
+# A size that every usual stride divides, and factors of the initial scales.
 _SHAPE = (704, 832)
 _PARTS = (0.9, 0.7)
 
@@ -44,7 +44,7 @@ def forward_without_postprocessing(network: nn.Module, image: Tensor) -> Any:
 
 
 def predict(network: nn.Module, image: Tensor) -> Any:
-    """Run a model's own ``predict``, of whole images, with samples that are made up."""
+    """Run a model's own ``predict`` on whole images, with made-up samples."""
     size = tuple(image.shape[-2:])
     meta = dict(img_shape=size, ori_shape=size, pad_shape=size, batch_input_shape=size,
                 scale_factor=(1.0, 1.0), padding_size=[0] * 4)
@@ -54,7 +54,7 @@ def predict(network: nn.Module, image: Tensor) -> Any:
 
 
 def run_backbones(network: nn.Module, image: Tensor) -> list[Any]:
-    """Run what owns the DynOPools, or of a network without any its ``backbone``."""
+    """Run what owns the DynOPools, or the ``backbone`` of a network without any."""
     owners = {name.rpartition('.')[0].removesuffix('dynopools').removesuffix('.')
               for name, module in network.named_modules() if isinstance(module, ResizingPool)}
     return [network.get_submodule(name)(image) for name in sorted(owners or {'backbone'})]
@@ -63,11 +63,11 @@ def run_backbones(network: nn.Module, image: Tensor) -> list[Any]:
 def network_forward(network: nn.Module, shape: Sequence[int],
                     forward: str | Callable | None = None, in_channels: int | None = None
                     ) -> NetworkForward:
-    """Find out how a network, unwrapped, runs, by trying.
+    """Find out how an unwrapped network runs, by trying.
 
-    Backbone and heads without postprocessing where that can run; else the network's own
-    ``predict`` with samples that are made up; else what owns the DynOPools alone, with a warning.
-    The arguments are those of `count_network_gmacs`.
+    Backbone and heads without postprocessing if they run; else the network's own ``predict`` with
+    made-up samples; else only what owns the DynOPools, with a warning. The arguments are those of
+    `count_network_gmacs`.
 
     Raises:
         ValueError: ``forward`` or ``in_channels`` is malformed, or nothing of the network runs.
@@ -128,7 +128,7 @@ def tensors_of(outputs: Any) -> list[Tensor]:
 
 
 def find_function(function: str | Callable) -> Callable:
-    """A function, or that of a name, as of `count_network_gmacs`; a ValueError where none is."""
+    """A function, or the one of a name, see `count_network_gmacs`; a ValueError if none is."""
     found: Any = function
     if isinstance(function, str):
         with suppress(RuntimeError):  # mmengine's, of a path that leads nowhere
@@ -144,11 +144,11 @@ def check_other_sizes(network: nn.Module, shape: Sequence[int] | None = None,
                       ) -> None:
     """Check that the heads take features of whatever size the backbone's scales give.
 
-    Of a network that does not run at its initial scales nothing is known. ``shape`` is that of an
-    image that it takes, tried where a common one does not run; for the rest see `network_forward`.
+    A network that does not run at its initial scales passes. ``shape`` is that of an image that it
+    takes, tried if a common one does not run; for the rest see `network_forward`.
 
     Raises:
-        ValueError: one does not.
+        ValueError: a head does not.
     """
     for tried in filter(None, (_SHAPE, shape)):
         try:

@@ -83,7 +83,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     @contextmanager
     def _removing_afterwards(self) -> Iterator[None]:
-        """Postpone what the parent removes, which it does before it writes."""
+        """Postpone what the parent removes before it writes."""
         outdated: list[str] = []
         backend = self.file_backend
         self.file_backend = copy.copy(backend)

@@ -1,6 +1,6 @@
 """A run that was killed and resumed ends as if nothing had happened.
 
-mmengine saves weights, optimizer, schedulers and counters, but no state of random numbers. So each
+mmengine saves weights, optimizer, schedulers and counters, but no random states. So each random
 number becomes a function of the seed, the rank and the place in the training.
 """
 
@@ -48,7 +48,7 @@ def make_resumable(cfg: Config) -> Config:
         print_log('the training data come without a sampler, or with a batch_sampler: their '
                   'random augmentation will not repeat when the run is resumed', 'current')
     cfg.default_hooks = cfg.get('default_hooks') or {}
-    # mmengine adds a hook of its own where the key is absent, none where it is None.
+    # mmengine adds its own hook if the key is absent, none if it is None.
     checkpoint = cfg.default_hooks.setdefault(
         'checkpoint', dict(type='SafeCheckpointHook', interval=1))
     if isinstance(checkpoint, dict) and find_type(HOOKS, checkpoint) is CheckpointHook:

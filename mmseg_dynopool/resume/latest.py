@@ -1,4 +1,4 @@
-"""Where a run goes on, and whether two runs stand at the same point."""
+"""Where a run resumes, and whether two runs are at the same point."""
 
 import re
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
 """Random augmentation as a function of a sample's place in the training.
 
-The generators of stock loaders depend on all that came before, in each worker process apart. Here
-every sample is drawn with a seed of its own: the data of iteration k are the same whether the run
-was interrupted or not, and whatever the number of workers.
+The generators of stock loaders depend on all that came before, separately in each worker process.
+Here every sample is drawn with a seed of its own: the data of iteration k are the same whether or
+not the run was interrupted, and whatever the number of workers.
 """
 
 import random
@@ -43,7 +43,7 @@ class SeededSampler(Sampler):
 
     def __init__(self, dataset: Dataset, sampler: dict, seed: int | None = None):
         self.seed = sync_random_seed() if seed is None else seed
-        if isinstance(dataset, SeededDataset):  # it may ask for the kind of its data set
+        if isinstance(dataset, SeededDataset):  # a sampler may look at its data set's type
             dataset = dataset.dataset
         self.sampler = DATA_SAMPLERS.build(
             sampler, default_args=dict(dataset=dataset, seed=self.seed))
@@ -78,8 +78,8 @@ class SeededSampler(Sampler):
 class SeededDataset(Dataset):
     """The data set of a config, each sample drawn with the seed beside its index.
 
-    The indices are those of [`SeededSampler`][mmseg_dynopool.resume.SeededSampler]. Whatever else
-    is read or set of it is the data set's own.
+    The indices are those of [`SeededSampler`][mmseg_dynopool.resume.SeededSampler]. All other
+    attributes are read from, and set on, the data set.
 
     Args:
         dataset: the data set or its config.
@@ -126,7 +126,7 @@ class SeededDataset(Dataset):
 
 
 def _attribute_of(owner: object, inner: str, name: str) -> Any:
-    """An attribute of what is wrapped, but none of Python's or PyTorch's protocols."""
+    """An attribute of what is wrapped, unless it is of one of Python's or PyTorch's protocols."""
     if name.startswith('__') or inner not in owner.__dict__:  # as before it is unpickled
         raise AttributeError(f'{type(owner).__name__} has no attribute {name!r}')
     return getattr(owner.__dict__[inner], name)
