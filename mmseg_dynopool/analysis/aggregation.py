@@ -23,7 +23,7 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Aggregation:
-    """What an operator makes an output bin of: ``weights (H_out, W_out, H, W)``."""
+    """The ``weights (H_out, W_out, H, W)`` of the input bins in each output bin of an operator."""
 
     title: str
     weights: np.ndarray
@@ -43,7 +43,7 @@ def _jacobian(operator: Callable[[Tensor], Tensor], size: Sequence[int]) -> np.n
 
 def compute_aggregations(size: Sequence[int], scale: float,
                          ratios: Sequence[float] = (0.5, 1.0)) -> list[Aggregation]:
-    """DynOPool and Shape Adaptor, of branches of ``ratios``, at one target ratio of both axes.
+    """DynOPool and Shape Adaptor, with branches of ``ratios``, at one target ratio for both axes.
 
     ``size`` is ``(H, W)`` of the input in bins.
 
@@ -70,7 +70,7 @@ def compute_aggregations(size: Sequence[int], scale: float,
 
 
 def check_cell(cell: Sequence[int], output_size: Sequence[int]) -> tuple[int, int]:
-    """The row and column of an output bin; a ValueError where there is none."""
+    """The row and column of an output bin; a ValueError if there is no such bin."""
     if any(not 0 <= k < n for k, n in zip(cell, output_size, strict=True)):
         raise ValueError(f'--cell {tuple(cell)} lies outside of the output of {output_size[0]} x '
                          f'{output_size[1]} bins; rows and columns count from 0')

@@ -49,8 +49,8 @@ class MeasuredCost:
 def stock_model(model_cfg: ConfigDict, is_stock: bool = False) -> ConfigDict | None:
     """The same network with the strides of the stock HRNet, or of what was converted.
 
-    Equal for equal networks, whether types have a scope or are classes; None where no stock network
-    is known. ``is_stock``: the network is known to hold no DynOPool.
+    Equal for equal networks, whether types have a scope or are classes; None if no stock network is
+    known. ``is_stock``: the network is known to hold no DynOPool.
     """
     backbone = model_cfg.get('backbone')
     is_hrnet = isinstance(backbone, dict) and type_name(backbone) == 'HRNet'
@@ -85,7 +85,7 @@ def measure(models: dict[str, BaseModel], shape: Sequence[int], repeats: int,
             parts: Sequence[str] = ('backbone', )) -> dict[str, MeasuredCost]:
     """Count and time networks in evaluation mode on the same random image of ``shape = (H, W)``.
 
-    ``parts`` are the dotted paths of those whose feature maps are noted, where a network has them.
+    ``parts`` are dotted paths of the modules whose feature maps' sizes are noted.
     """
     check_shape(shape)
     first = next(iter(models.values()))
@@ -112,7 +112,7 @@ def _sizes(model: BaseModel, image: Tensor, parts: Sequence[str]) -> list[tuple[
 
 
 def resized_images(model: nn.Module, shape: Sequence[int]) -> list[tuple[int, int]]:
-    """``(H, W)`` to which a network resizes an image of ``shape`` first, of each of its parts."""
+    """``(H, W)`` to which a network resizes an image of ``shape`` first, for each of its parts."""
     return [pool.output_size(shape) for pool in image_levels(model).values()]
 
 

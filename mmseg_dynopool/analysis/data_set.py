@@ -93,7 +93,7 @@ def image_scale(stretch: float, bounds: Sequence[float] = (0.25, 4.0)
                 ) -> tuple[float, float]:
     """The scale ``(scale_h, scale_w)`` of the image that undoes a stretch.
 
-    It keeps the image's area, where the ``bounds`` (lowest and highest scale) allow that.
+    It keeps the image's area, if the ``bounds`` (lowest and highest scale) allow that.
 
     Raises:
         ValueError: ``stretch`` is not positive and finite.
@@ -115,7 +115,7 @@ def starting_scales(stretch: float, streams: int = 3, bounds: Sequence[float] = 
                     ) -> dict[str, tuple[float, float]]:
     """Scales that undo a stretch as early as a stream can, at the cost of 0.5 x 0.5.
 
-    Of a network whose image keeps its size; else see `image_scale`.
+    For a network whose image keeps its size; else see `image_scale`.
 
     Returns:
         ``{instance: (scale_h, scale_w)}``, each with the product 0.25. What the ``bounds`` (lowest
@@ -194,7 +194,7 @@ def _finite(value: float) -> float | None:
 
 
 def _log_stretch(parts: list[_Curves], without: int | None = None) -> float:
-    """Mean logarithm of the parts' stretch, one image left out; NaN where it cannot be told."""
+    """Mean logarithm of the parts' stretch, one image left out; NaN if it is unknown."""
     logs = []
     for part in parts:
         chosen = [curves for i, curves in enumerate(part.difference) if i != without]

@@ -59,9 +59,9 @@ class Evaluation:
         return float(np.nanmean(self.totals()['IoU']))
 
     def behind(self, other: 'Evaluation', draws: int = 200) -> tuple[float, float]:
-        """Another's score on the same images less this one, and its standard error (bootstrap).
+        """By how much another's score on the same images is higher, and its standard error.
 
-        Of one image the error is infinite.
+        The error is by bootstrap; for a single image it is infinite.
         """
         def score(evaluation: 'Evaluation', images: np.ndarray) -> float:
             areas = {name: getattr(evaluation, name)[images] for name in AREAS}
@@ -89,7 +89,7 @@ class Evaluation:
 
 
 class ImageEvaluation(Evaluation):
-    """Of a classifier: an image counts as one pixel of its class."""
+    """Evaluation of a classifier: an image counts as one pixel of its class."""
 
     score_name = 'Top-1 accuracy'
     class_score_name = 'Accuracy'
@@ -99,12 +99,12 @@ class ImageEvaluation(Evaluation):
     dtype = torch.uint8
 
     def score(self) -> float:
-        """Share of all images that were recognized, in percent."""
+        """Top-1 accuracy over all images, in percent."""
         return float(self.totals()['aAcc'])
 
 
 def evaluation_type(cfg: Config) -> type[Evaluation]:
-    """That of a config's network."""
+    """The kind of evaluation for a config's network."""
     return Evaluation if is_segmentor(cfg.model) else ImageEvaluation
 
 

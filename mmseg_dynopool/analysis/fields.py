@@ -23,9 +23,9 @@ class ReceptiveField:
     Attributes:
         size: ``(H, W)`` of the feature map.
         gradient: absolute gradient ``(H, W)`` of the sum of the unit's channels (or of one logit),
-            averaged over the image's channels, divided by its sum; zeros of a unit that is off.
-        effective, core: the middle 95 % and 50 % of it along each axis; None of zeros.
-        theoretical: the pixels that the unit can depend on; None of a logit.
+            averaged over the image's channels, divided by its sum; zeros if the unit is off.
+        effective, core: the middle 95 % and 50 % of it along each axis; None if it is zero.
+        theoretical: the pixels that the unit can depend on; None for a logit.
     """
 
     name: str
@@ -46,7 +46,7 @@ def measure_fields(network: nn.Module, image: Tensor,
     Args:
         network: returns one or more feature maps.
         image: ``(1, C, H, W)``, normalized, on the network's device.
-        head: makes logits of the features; that which is highest in the centre is ``'logit'``.
+        head: makes logits of the features; the highest one in the centre is ``'logit'``.
 
     Raises:
         ValueError: ``image`` is not one image, a gradient is not finite; or see
@@ -86,7 +86,7 @@ def _measure(name: str, output: Tensor, unit: Tensor, image: Tensor, box: Box | 
 
 
 def _middle(profile: np.ndarray, mass: float) -> tuple[int, int]:
-    """First pixel, and the one behind the last, of the middle of a profile of sum 1."""
+    """First pixel, and the one behind the last, of the middle ``mass`` of a profile of sum 1."""
     tail = (1 - mass) / 2
     ahead, behind = np.cumsum(profile), np.cumsum(profile[::-1])
     return int((ahead <= tail).sum()), len(profile) - int((behind <= tail).sum())
@@ -95,9 +95,9 @@ def _middle(profile: np.ndarray, mass: float) -> tuple[int, int]:
 def compare_fields(model: BaseSegmentor, image: Tensor) -> dict[str, list[ReceptiveField]]:
     """Fields of a segmentor's feature maps and centre logit, ``'learned'`` and ``'r = 0.5'``.
 
-    The latter has the same weights at the stock network's sizes (``'stock scales'`` where not all
+    The latter has the same weights at the stock network's sizes (``'stock scales'`` if not all
     are halves); its own theoretical field is a little smaller: strided convolutions do not pool.
-    ``image (1, 3, H, W)`` is as the data preprocessor returns it.
+    ``image (1, C, H, W)`` is as the data preprocessor returns it.
 
     Raises:
         ValueError: the backbone holds no DynOPool; see `measure_fields`.

@@ -1,4 +1,4 @@
-"""Feature sizes of networks, by a log or a model, beside the stock network's."""
+"""Feature sizes of networks, from a log or a model, beside the stock network's."""
 
 import re
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ _STREAM = re.compile(r'stream(\d)')
 class NetworkSizes:
     """Sizes ``(h, w)`` by ``'image'``, ``'stem1'`` (if they learn), ``'stream0'``, ...
 
-    Of a converted network by ``'stride2'``, ``'stride4'``, ... What several parts of a network
-    have has its whole name, ``'backbone.dynopools.stride2'``.
+    For a converted network by ``'stride2'``, ``'stride4'``, ...; names that several parts of a
+    network share are whole, ``'backbone.dynopools.stride2'``.
     """
 
     name: str
@@ -33,7 +33,7 @@ class NetworkSizes:
 
     @classmethod
     def of_log(cls, run: RunLog) -> 'NetworkSizes | None':
-        """By the last line of a log; None where sizes were not logged."""
+        """From the last line of a log; None if sizes were not logged."""
         sizes = run.last_sizes()
         return cls(run.name, sizes.pop('input'), sizes) if sizes else None
 

@@ -94,7 +94,7 @@ def stretch_between(along_h: np.ndarray, along_w: np.ndarray) -> float:
     """How many times as long in height as in width an image's contents are.
 
     The factor between the lags of two structure functions: the mean, over a range of levels, of
-    the shift of their logarithms. NaN where nothing changes along an axis.
+    the shift of their logarithms. NaN if nothing changes along an axis.
     """
     noise = min(_pixel_noise(along_h), _pixel_noise(along_w))
     along_h, along_w = along_h - noise, along_w - noise

@@ -50,8 +50,8 @@ def theoretical_field(network: nn.Module, size: Sequence[int]) -> list[Box]:
 
     Args:
         network: takes images ``(N, C, H, W)`` and returns one or more feature maps.
-        size: ``(H, W)`` of the image, at which sizes are rounded. Its borders are not regarded: a
-            field may lie outside of it.
+        size: ``(H, W)`` of the image in pixels, at which sizes are rounded. Its borders are
+            ignored: a field may lie outside of it.
 
     Raises:
         ValueError: a layer is of a kind whose field is not known, the network takes no narrow
@@ -90,7 +90,7 @@ class _MeanPool(FixedDynOPool):
 
 
 class _NothingCancels(TorchFunctionMode):
-    """In this context functions of a network have a gradient wherever they read."""
+    """In this context the functions that a network calls have a gradient wherever they read."""
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (),
                            kwargs: Mapping[str, Any] | None = None) -> Any:

@@ -31,13 +31,13 @@ RUN, STOCK, BASELINE = 'this run', 'stock network', 'baseline'
 
 
 def heading(title: str) -> str:
-    """The title of a baseline at the begin of a text; the name of a work dir stays as it is."""
+    """The title of a baseline at the beginning of a text; a work dir's name stays as it is."""
     return title.capitalize() if title == BASELINE else title
 
 
 @dataclass
 class Trained:
-    """A training, and its last checkpoint on the validation images, whose sizes are ``seen``.
+    """A training, and its last checkpoint's result on validation images, whose sizes are ``seen``.
 
     ``scales`` are the learned ``(r_h, r_w)`` by DynOPool, empty for a stock network.
     """
@@ -68,7 +68,7 @@ class Report:
         shape: ``(H, W)`` at which ``costs`` and sizes count.
         costs: by network: ``'this run'``, ``'stock network'``, those of the baselines.
         stock: the one in ``costs`` with the stock strides, which may be a baseline.
-        resized: to which ``(H, W)`` networks resize the image first, where they do.
+        resized: ``(H, W)`` to which networks resize the image first, if they do.
         outcome: the cost of this run's network beside its budget.
     """
 
@@ -126,14 +126,14 @@ def _evaluate(run: Run, device: str) -> Trained:
 
 
 def _parts(model: nn.Module) -> list[str]:
-    """The names of what holds the DynOPools, of a stock network of its backbone."""
+    """The names of the modules that hold the DynOPools; for a stock network ``backbone``."""
     return [name for name, module in model.named_modules()
             if hasattr(module, 'dynopools')] or ['backbone']
 
 
 def _networks(ours: Trained, baselines: dict[str, Trained], device: str
               ) -> tuple[dict[str, nn.Module], str | None]:
-    """The networks to compare, and which is the stock one; that is not measured twice."""
+    """The networks to compare, and the name of the stock one, which is not measured twice."""
     networks, stock = {RUN: ours.model}, stock_model(ours.run.cfg.model)
     named = None
     if stock is not None:

@@ -1,4 +1,4 @@
-"""An image beside label maps that are painted on it."""
+"""An image beside label maps painted on it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What runs logged, drawn over the iterations: in one figure for all, or a figure per panel."""
+"""What runs logged, drawn over the iterations: one figure for all, or one per panel."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -95,7 +95,7 @@ class Panel:
         return f'{self.title}: {"; ".join(parts)}'
 
     def draw(self, axis: Axes) -> None:
-        """Heights and widths have their colours everywhere."""
+        """Draw the curves; heights and widths have the same colors everywhere."""
         for curve in self.curves:
             steps, values = zip(*curve.points)
             axis.plot(steps, values, label=curve.label, color=curve.color, linestyle=curve.style,
@@ -122,7 +122,7 @@ class Panel:
 
 
 def report_panels(run: RunLog, baselines: Mapping[str, RunLog] | None = None) -> list[Panel]:
-    """A run beside its baselines, by title; panels of what no run logged are omitted."""
+    """Panels of a run beside its baselines, by title; those that no run logged are omitted."""
     others = list(zip((baselines or {}).items(), STYLES[1:]))
 
     def panel(title: str, quantity: str, more: Sequence[Curve] = ()) -> Panel:
@@ -174,7 +174,7 @@ def _plan(run: RunLog, cost: str) -> Curve:
 
 
 def _share_limits(panels: Sequence[Panel], margin: float = 0.0) -> None:
-    """To compare them, with their levels in sight."""
+    """Give panels the same limits, with their levels in sight."""
     ends = [panel.level[0] for panel in panels if panel.level]
     ends += [value for panel in panels for curve in panel.curves
              for end in curve.band() for value in end.tolist()]
@@ -233,7 +233,7 @@ def evolution_size(runs: Sequence[RunLog]) -> tuple[float, float]:
 
 
 def draw_evolution(figure: Figure | SubFigure, runs: Sequence[RunLog]) -> None:
-    """Draw `evolution`: a column per instance, h and w in two colours, a style per run.
+    """Draw `evolution`: a column per instance, h and w in two colors, a style per run.
 
     The figure, or a part of one, has ``layout='constrained'``; names of runs differ.
     """
@@ -274,6 +274,6 @@ def _legend_entries(runs: Sequence[RunLog]) -> list[Line2D]:
 
 
 def _legend_columns(runs: Sequence[RunLog], inches: float) -> int:
-    """As many as fit, by the longest name."""
+    """As many columns as fit, by the longest name."""
     names = [str(entry.get_label()) for entry in _legend_entries(runs)]
     return max(1, min(6, len(names), int(inches / (0.095 * max(map(len, names)) + 0.75))))

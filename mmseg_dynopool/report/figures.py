@@ -1,5 +1,4 @@
-"""What all pictures share: Okabe and Ito's colours, which the colour-blind can tell apart, legends,
-and how a picture becomes a file."""
+"""What all pictures share: Okabe and Ito's colors for the color-blind, legends, and files."""
 
 import base64
 import io
@@ -19,7 +18,7 @@ AXIS_COLORS = dict(h=BLUE, w=VERMILION)
 
 
 def draw_legend(figure: FigureBase, **options: Any) -> None:
-    """A legend below a figure, in which names of runs and classes are no formulas."""
+    """A legend below a figure, in which names of runs and classes are not parsed as formulas."""
     for text in figure.legend(loc='outside lower center', **options).get_texts():
         text.set_parse_math(False)
 
@@ -37,5 +36,5 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = 100) -> None:
 
 
 def data_url(png: bytes) -> str:
-    """The content of a PNG file as the source of an image of a page."""
+    """The content of a PNG file as the source of an image on a page."""
     return f'data:image/png;base64,{base64.b64encode(png).decode()}'

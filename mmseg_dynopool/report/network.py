@@ -41,7 +41,7 @@ class _Layout:
         self.width, self.height = x, y + 0.6
 
     def text(self, name: str, stream: str, size: Size) -> str:
-        """``'13 x 40'``, of a learned size with its area relative to the stock one's."""
+        """``'13 x 40'``; for a learned size followed by its area relative to the stock one's."""
         text = '{} x {}'.format(*size)
         if name == STOCK:
             return text
@@ -68,7 +68,6 @@ def draw_network(figure: FigureBase, networks: Sequence[NetworkSizes]) -> None:
             _draw_map(axis, layout, name, stream, size)
     for stream, top in layout.top.items():
         axis.text(0, top, stream, fontsize=10, va='top')
-    # A bar that shows the scale.
     length = max(n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
                  if n <= max(1, layout.widest / 2))
     y = layout.height - 0.35

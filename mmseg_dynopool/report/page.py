@@ -98,7 +98,7 @@ def _charts(report: Report) -> Iterator[tuple[Figure, str]]:
 
 
 def _number(value: float | None, form: str = '.2f') -> str:
-    """``12.34``, or ``-`` for what is not known."""
+    """``12.34``, or ``-`` if it is unknown."""
     return '-' if value is None or math.isnan(value) else format(value, form)
 
 
@@ -135,15 +135,15 @@ def _classes(report: Report) -> list[dict]:
 
 
 def _columns(titles: Iterable[str], *forms: str) -> list[str]:
-    """Headings of columns, of each baseline in turn."""
+    """Headings of columns, for each baseline in turn."""
     return [form.format(title) for title in titles for form in forms]
 
 
 def _feature_maps(report: Report) -> tuple[dict[str, str], list[dict[str, tuple[int, int]]]]:
     """What is drawn to scale: this run, the stock network, learned baselines.
 
-    ``{kind: label}``, and ``{kind: (H, W)}`` of each of the backbone's outputs. The kind is the
-    class of a rectangle on the page.
+    ``{kind: label}``, and ``{kind: (H, W)}`` for each of the backbone's outputs; ``kind`` is the
+    CSS class of a rectangle.
     """
     drawn = {'run': (RUN, RUN)}
     if report.ours.scales and report.stock:

@@ -36,7 +36,7 @@ def prepare_image(model: BaseSegmentor, packed: dict) -> tuple[np.ndarray, Tenso
     """What an `ImagePipeline` made of an image, as a picture and as the network gets it.
 
     Returns:
-        The resized image ``(H, W, 3)``, BGR, 8 bits, and the normalized, possibly padded batch
+        The resized image ``(H, W, 3)``, BGR, 8 bits, and the normalized, maybe padded batch
         ``(1, C, H, W)`` on the network's device.
     """
     shown = to_picture(packed['inputs'].permute(1, 2, 0).numpy())
