@@ -12,7 +12,7 @@ from mmengine.registry import TRANSFORMS
 
 
 class _Resize(BaseTransform):
-    """Resize the image by ``down`` and ``right``, bilinearly."""
+    """Resize the image's height by ``down`` and its width by ``right``, bilinearly."""
 
     def __init__(self, down: float, right: float):
         for factor in (down, right):
@@ -91,11 +91,11 @@ class TileImage(BaseTransform):
     Changes ``img`` ``(H, W, C)`` and ``img_shape``.
 
     Args:
-        rows: how often it stands below itself.
-        columns: how often it stands beside itself.
+        rows: number of copies from top to bottom.
+        columns: number of copies from left to right.
 
     Raises:
-        ValueError: one is no whole number >= 1.
+        ValueError: one is not a whole number >= 1.
 
     Examples:
         >>> import numpy as np

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 @MODELS.register_module()
 class NarrowVGG(BaseModule):
-    """Stages of 3 x 3 convolutions with a maximum pooling between two of them.
+    """Stages of 3 x 3 convolutions with max pooling between them.
 
     Args:
         in_channels: of the image.

@@ -26,7 +26,7 @@ from mmseg_dynopool.files import make_folder
 
 
 class ConfigOptions(DictAction):
-    """mmengine's ``KEY=VALUE`` options, with a message for what is none."""
+    """mmengine's ``KEY=VALUE`` options, with a message for malformed ones."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
                  values: Sequence[str], option_string: str | None = None) -> None:
@@ -79,7 +79,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def check_device(device: str) -> str:
-    """Exit where a device cannot hold a tensor; else return it."""
+    """Exit if a device cannot hold a tensor; else return it."""
     try:
         torch.empty(0, device=device)
     except Exception as error:  # RuntimeError, AssertionError or others, by device and build
@@ -90,7 +90,7 @@ def check_device(device: str) -> str:
 
 
 def input_shape(args: argparse.Namespace, cfg: Config) -> tuple[int, int]:
-    """``--shape``, else the config's training crop; exit where neither is known."""
+    """``--shape``, else the config's training crop; exit if neither is known."""
     shape = args.shape or counted_shape(cfg)
     if shape is None:
         raise SystemExit('the config names no training crop; give --shape H W')
@@ -99,7 +99,7 @@ def input_shape(args: argparse.Namespace, cfg: Config) -> tuple[int, int]:
 
 
 def check_segmentor(cfg: Config, command: str) -> None:
-    """Exit where the config of a command is a classifier's."""
+    """Exit if the config of a command is a classifier's."""
     if not is_segmentor(cfg.model):
         raise SystemExit(f'{command} takes segmentors, and this config is of a classifier')
 
@@ -148,7 +148,7 @@ def end_distributed_run() -> None:
 
 
 def enable_amp(cfg: Config) -> None:
-    """Train in mixed precision: as mmseg does on GPUs, in bfloat16 on a machine without."""
+    """Train in mixed precision: as mmseg does on GPUs, in bfloat16 without a GPU."""
     wrapper = cfg.optim_wrapper
     kind = type_name(wrapper) or 'OptimWrapper'
     if kind in ('AmpOptimWrapper', 'CPUAmpOptimWrapper'):

@@ -1,4 +1,4 @@
-"""Runs a command line of ``tools/`` so that an error of its user's is one line."""
+"""Runs a command line of ``tools/`` so that a user's error is one line."""
 
 import sys
 import traceback

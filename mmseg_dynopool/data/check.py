@@ -90,13 +90,13 @@ class _Check:
         print_log(f'{self.name}: {text}', 'current', level)
 
     def _warn(self, kind: str, text: str) -> None:
-        """Once for each kind."""
+        """Warn once for each kind."""
         if kind not in self.warned:
             self._note(text, logging.WARNING)
         self.warned.add(kind)
 
     def _failure(self, index: int) -> Exception | None:
-        """What the run would meet."""
+        """The error that the run would meet."""
         try:
             self.dataset[index]
         except Exception as error:  # of many types
@@ -121,7 +121,7 @@ class _Check:
                                      f'{shown}{more}') from error
 
     def _check_classes(self, infos: list[dict]) -> None:
-        """Of a classifier."""
+        """Check the labels of a classifier."""
         classes = self.dataset.metainfo.get('classes')
         head = self.cfg.get('model', {}).get('head') or {}
         expected = head.get('num_classes')
@@ -141,7 +141,7 @@ class _Check:
             self._warn('labels', problem)
 
     def _check_sample(self, index: int, info: dict, allowed: LabelRange | None) -> str:
-        """Read a sample; what is odd of its label map's size, if anything."""
+        """Read a sample; return what is odd about its label map's size, if anything."""
         path = info.get('seg_map_path')
         try:
             image, label = load_sample(self.dataset, index)

@@ -26,7 +26,7 @@ def find_images(path: str | Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> l
 
 
 def check_image(path: str | Path) -> None:
-    """Refuse what OpenCV would not notice of an image file, or fill in, as a JPEG's missing end."""
+    """Raise a ValueError for damage that OpenCV ignores or fills in, as a JPEG's missing end."""
     try:
         if not Path(path).stat().st_size:
             raise ValueError(f'the image {path} is empty; copy it again')
@@ -47,8 +47,8 @@ def check_image(path: str | Path) -> None:
 def to_picture(image: np.ndarray) -> np.ndarray:
     """What a person can look at: any image ``(H, W)`` or ``(H, W, C)`` as ``(H, W, 3)``, 8 bits.
 
-    Of more channels than three the first three; of fewer the first one, as gray. Whole numbers
-    from 0 to 255 stay as they are, others are stretched to them, but for the outer 2 % at each end.
+    Of three channels or more the first three; of fewer the first one, as gray. Whole numbers from 0
+    to 255 stay as they are, others are stretched to that range, but for the outer 2 % at each end.
     """
     image = np.asarray(image)
     image = image.reshape(*image.shape[:2], -1)

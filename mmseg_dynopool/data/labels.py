@@ -44,8 +44,8 @@ class LabelRange(NamedTuple):
 def label_range(model: dict | nn.Module) -> LabelRange | None:
     """What the (last) decode head of a segmentor or its config allows.
 
-    None without such a head, and where code of one's own stands between labels and loss: it may
-    take others.
+    None without such a head, and if a user's own code stands between labels and loss: it may take
+    others.
     """
     head = _get(model, 'decode_head')
     if isinstance(head, (list, tuple, nn.ModuleList)) and head:

@@ -65,7 +65,7 @@ def without_wrappers(settings: dict) -> list[dict]:
 
 
 def dataset_of(loader: Any) -> dict:
-    """The settings of a data loader's data set, of several the first; empty where it has none."""
+    """The settings of a data loader's data set, of several the first; empty if it has none."""
     settings = loader.get('dataset') if isinstance(loader, dict) else None
     return without_wrappers(settings or {})[0]
 
@@ -92,8 +92,8 @@ def spread(count: int, chosen: int) -> list[int]:
 def load_sample(dataset: BaseDataset, index: int) -> tuple[np.ndarray | None, np.ndarray | None]:
     """An image ``(H, W, C)`` and its label map ``(H, W)``, as the data set's pipeline loads them.
 
-    Its transforms run until both are there, so before any augmentation. None where none gives an
-    ``img``, or a ``gt_seg_map``.
+    Its transforms run until both are there, so before any augmentation. None if no transform gives
+    an ``img``, or a ``gt_seg_map``.
     """
     sample, found = dataset.get_data_info(index), {}
     for step in steps_of(dataset):

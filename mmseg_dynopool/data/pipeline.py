@@ -1,4 +1,4 @@
-"""The test pipeline of a config, run on files: what they are, its own loader decides."""
+"""The test pipeline of a config, run on files, which its own loader reads."""
 
 import inspect
 from pathlib import Path
@@ -68,7 +68,7 @@ class ImagePipeline:
 
 
 def _image_suffix(dataset: dict) -> str:
-    """What the names of a data set's images end in; empty where that is unknown."""
+    """What the names of a data set's images end in; empty if that is unknown."""
     if dataset.get('img_suffix'):
         return dataset['img_suffix']
     kind = find_type(DATASETS, dataset)

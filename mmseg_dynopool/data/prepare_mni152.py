@@ -24,7 +24,7 @@ def prepare_mni152(out_dir: str | Path, plane: str = 'axial', thick: int | None 
     """Write PNG files to ``images/{train,val}`` and ``labels/{train,val}`` in ``out_dir``.
 
     Labels: 0 background, 1 grey matter, 2 white matter. Every fourth block of slices is for
-    validation. Slices of an earlier call go.
+    validation. Slices of an earlier call are removed.
 
     Args:
         out_dir: folder of the new data set.

@@ -26,8 +26,8 @@ _EACH = 2  # images, at least, that hold a class
 def draw_batches(cfg: Config, count: int, seed: int = 0) -> list[Any]:
     """Batches of a config's training data, augmented once, in which no class is missing.
 
-    Of four times as many images those are taken first that hold the rarest classes; the rest by
-    chance. A data set that has fewer images gives fewer batches.
+    Of four times as many images, those with the rarest classes are taken first, the rest at
+    random. A data set with fewer images gives fewer batches.
 
     Raises:
         ValueError: there are no training data.
@@ -47,7 +47,7 @@ def draw_batches(cfg: Config, count: int, seed: int = 0) -> list[Any]:
 
 
 def classes_in(sample: dict) -> set[int]:
-    """The labels of a packed sample; none where they are of another kind."""
+    """The labels of a packed sample; empty if they are of another kind."""
     truth = sample.get('data_samples', {})
     if 'gt_sem_seg' in truth:
         return set(truth.gt_sem_seg.data.unique().tolist())
@@ -55,7 +55,7 @@ def classes_in(sample: dict) -> set[int]:
 
 
 def choose(classes: list[set[int]], wanted: int, seed: int) -> list[int]:
-    """Numbers of images among which each class occurs as often as it can, twice at least."""
+    """Indices of images among which each class occurs at least twice, if it can."""
     images_of = Counter(c for held in classes for c in held)
     chosen: list[int] = []
     for rare, _ in sorted(images_of.items(), key=lambda pair: (pair[1], pair[0])):
@@ -68,7 +68,7 @@ def choose(classes: list[set[int]], wanted: int, seed: int) -> list[int]:
 
 
 def loss_of(amp: bool = False) -> Callable[[nn.Module, Any], Tensor]:
-    """A function that gives the loss of mmengine's models on a batch, as a training has it."""
+    """A function that returns the loss of mmengine's models on a batch, as in a training."""
 
     def loss(model: BaseModel, batch: Any) -> Tensor:
         device = next(model.parameters()).device.type

@@ -92,15 +92,15 @@ class Tuned:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """The name of its folder."""
         return str(self.size).replace(' x ', 'x').replace(', ', '_').replace(' by ', '_')
 
 
 @dataclass
 class Fitting:
-    """The stages of a fit of a stock network; what each leaves in ``out``, a second call reads.
+    """The stages of fitting a stock network; what each writes to ``out``, a second call reads.
 
-    ``checkpoint`` holds the weights of the network of ``cfg``, which has its training, too.
+    ``checkpoint`` holds the weights of the network of ``cfg``, a config with its training.
     """
 
     cfg: Config
@@ -115,7 +115,7 @@ class Fitting:
         self._check_same_fit()
 
     def _check_same_fit(self) -> None:
-        """Raise a ValueError where results of another network or other settings lie there."""
+        """Raise a ValueError if ``out`` holds results of another network or other settings."""
         path = self.out / 'fit.json'
         options = asdict(self.options)
         for name in ('unit', 'device', 'candidates', 'baseline'):  # no result depends on them
@@ -138,7 +138,7 @@ class Fitting:
 
     @cached_property
     def weights(self) -> Checkpoint:
-        """The trained network's."""
+        """The checkpoint of the trained network."""
         return Checkpoint.read(self.checkpoint)
 
     @cached_property
@@ -149,7 +149,7 @@ class Fitting:
 
     @property
     def multiple(self) -> int:
-        """Of pixels, of which the image's sides are multiples."""
+        """The pixels of which the image's sides are multiples."""
         level, = image_levels(self.model).values()
         return level.multiple
 
@@ -184,7 +184,7 @@ class Fitting:
             name: [1.0, 1.0] for name in learned_pools(self.model)})
 
     def scales(self, size: ImageSize | None = None) -> dict[str, tuple[float, float]]:
-        """Of all levels at a size, or of the trained network."""
+        """The scales of all levels at a size, or, without one, of the trained network."""
         scales = dict.fromkeys(learned_pools(self.model), (1.0, 1.0))
         image, = image_levels(self.model)
         return scales if size is None else scales | {image: size.scale, **size.inner}
@@ -195,7 +195,7 @@ class Fitting:
         return resized_config(self.cfg, size.scale, self.multiple, inner)
 
     def size(self, sides: Sequence[int]) -> ImageSize:
-        """A size of the image that is given, ``(H, W)``.
+        """The size of an image with the given sides ``(H, W)``, its cost unknown (0).
 
         Raises:
             ValueError: the network cannot have it.
@@ -214,7 +214,7 @@ class Fitting:
 
     def search(self, target: float, on_round: Callable[[int, int], None] | None = None
                ) -> SearchResult:
-        """Sizes at a target, by forward passes; see `search_sizes`."""
+        """Find sizes at a target, by forward passes; see `search_sizes`."""
         if not self.cfg.get('val_dataloader'):
             raise ValueError('the config has no val_dataloader, on whose images the report '
                              'compares both networks; add one')
@@ -240,7 +240,7 @@ class Fitting:
     @cached_property
     def _batches(self) -> list[Any]:
         cfg = self.cfg
-        if self.options.held is not None:  # what is judged on is not searched on
+        if self.options.held is not None:  # images to judge by are not searched on
             cfg = fine_tuning_config(cfg, self.checkpoint, 1, held=self.options.held)
         return draw_batches(cfg, self.options.batches, self.options.seed)
 
@@ -297,7 +297,7 @@ class Fitting:
         return make_folder(self.out / 'candidates' / tuned.name)
 
     def evaluate(self, cfg: Config, checkpoint: str | Path, held: float | None) -> Evaluation:
-        """A network on images: held back ones, or those of the config's validation."""
+        """Evaluate a network on held-back images, or on those of the config's validation."""
         if held is not None:
             cfg = fine_tuning_config(cfg, str(checkpoint), self.iterations, held=held)
         return evaluate(load_network(cfg, str(checkpoint), self.options.device), cfg)
@@ -336,8 +336,7 @@ class Fitting:
     def finish(self, tuned: Tuned) -> str | Path:
         """Fine-tune one to its end; returns its checkpoint.
 
-        Where the untouched network is ahead of it by more than a standard error, that is the
-        trained one.
+        If the untouched network is ahead by more than a standard error, the trained one instead.
         """
         job = self.job(tuned, whole=True)
         if not job.is_done:

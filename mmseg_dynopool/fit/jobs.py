@@ -35,12 +35,12 @@ class Job(NamedTuple):
 
     @property
     def command(self) -> list[str]:
-        """It goes on from its folder's last checkpoint, if there is one."""
+        """It resumes from its folder's last checkpoint, if there is one."""
         return [sys.executable, '-m', 'mmseg_dynopool', 'train', str(self.config.resolve()),
                 '--work-dir', str(self.folder.resolve()), '--resume', '--debug']
 
     def run(self, **environment: str) -> None:
-        """Run it; a RuntimeError names the file of what it printed where it failed."""
+        """Run it; if it fails, a RuntimeError names the file of what it printed."""
         log = self.folder / f'{self.config.stem}.log'
         with log.open('w') as printed:
             done = subprocess.run(self.command, stdout=printed, stderr=subprocess.STDOUT,

@@ -28,7 +28,7 @@ from .page import Fitted, make_page
 from .settings import resized_config, test_pipeline
 
 FILES = ('config.py', 'checkpoint.pth', 'weights.safetensors', 'report.html', 'fitted.json')
-_PICTURES = 2  # of images that lost, and as many of others
+_PICTURES = 2  # of images that lost most, and as many of those that gained most
 
 
 def write_fitted(fitting: Fitting, target: float, found: SearchResult, tuned: list[Tuned],

@@ -44,7 +44,7 @@ class ImageSize(NamedTuple):
 
 
 class ImageSizes:
-    """Sizes of an image at a cost, whose shape is that of the whole image.
+    """Finds image sizes of a wanted cost; the cost's shape is that of the whole image.
 
     ``count`` gives the cost at alphas, as `Cost.counted` does; ``image`` is the name of its level,
     whose sides are multiples of ``multiple`` pixels within the ``bounds`` of its scale.
@@ -60,10 +60,10 @@ class ImageSizes:
 
     def at(self, target: float, inner: Scales | None = None,
            aspects: Sequence[float] = _ASPECTS) -> list[ImageSize]:
-        """Sizes that cost no more than a target, of which no other is as high and as wide.
+        """Sizes that cost no more than a target, none of them as high and as wide as another.
 
-        From the lowest to the highest, near each of the `ImageSize.aspect`s, where inner levels
-        resize by ``inner``.
+        From the lowest to the highest, near each of the `ImageSize.aspect`s, with inner levels at
+        the scales ``inner``.
 
         Raises:
             ValueError: no size within the bounds costs so little, or all of them cost less.
@@ -81,7 +81,7 @@ class ImageSizes:
         for aspect in aspects:
             scale = math.exp(aspect / 2), math.exp(-aspect / 2)
             height = self.steps[0] * scale[0] * self._factor(scale, inner, target)
-            # Of many the nearest alone: each takes counts.
+            # If there are many steps, only the nearest: each takes counts.
             near = [round(height)] if height >= _MANY else [math.floor(height), math.ceil(height)]
             heights |= {min(max(low, rows), high) for rows in near}
         found: list[ImageSize] = []
@@ -117,7 +117,7 @@ class ImageSizes:
 
     def _factor(self, scale: Sequence[float], inner: Scales, target: float,
                 powers: tuple[int, int] = (1, 1)) -> float:
-        """By how much a scale can grow, by powers along its axes, without rounding.
+        """The factor by which a scale can grow, to the ``powers`` along its axes, by smooth costs.
 
         A count would take a forward pass.
         """

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import t  # type: ignore[import-untyped]
 
-_SURE = 0.975  # one-sided, that a difference is none by chance
+_SURE = 0.975  # one-sided confidence that a difference is not chance
 
 
 class Racer(NamedTuple):
@@ -16,7 +16,7 @@ class Racer(NamedTuple):
     Attributes:
         losses: of the batches that it has seen, in their order.
         behind: mean difference to the winner on the batches that both have seen.
-        noise: standard error of that difference; infinite of a single batch.
+        noise: standard error of that difference; infinite for a single batch.
     """
 
     losses: tuple[float, ...]
@@ -30,7 +30,7 @@ class Racer(NamedTuple):
 
 
 class Race:
-    """The worst half drops out as batches are added, until the rest is wanted or told apart.
+    """The worst half drops out as batches are added, until none are left or the rest is told apart.
 
     Differences of two candidates on the same batch have a fraction of the noise that either loss
     has.
@@ -70,7 +70,7 @@ class Race:
         self.losses: list[list[float]] = [[] for _ in range(candidates)]
 
     def run(self) -> list[int]:
-        """The candidates, the best first; those that dropped out later are ahead of others."""
+        """The candidates, the best first; those that dropped out later come before others."""
         alive, out = list(range(len(self.losses))), list[int]()
         seen = min(self.first, self.batches)
         while True:

@@ -41,7 +41,7 @@ class SearchResult:
 
     @property
     def best(self) -> ImageSize:
-        """The size at which the network loses least."""
+        """The size of the lowest loss."""
         return self.tried[0]
 
 
@@ -49,15 +49,15 @@ def search_sizes(model: nn.Module, loss: Callable[[nn.Module, Any], Tensor | flo
                  batches: Sequence[Any], cost: Cost, target: float, first: int = 2, keep: int = 3,
                  seed: int = 0, on_round: Callable[[int, int], None] | None = None
                  ) -> SearchResult:
-    """Find the sizes at which a trained network loses least, at a given cost.
+    """Find the sizes at which a trained network has the lowest loss, at a given cost.
 
-    Those of its image; of a network with levels behind it, too, one of them at a time, beside
-    images that are larger by what that saves.
+    They are sizes of its image; if there are inner levels, one of these may resize, too, with an
+    image that is larger by what that saves.
 
-    No weight changes. The same batches and random numbers serve all sizes. Norms go by the
-    statistics of the batch: the running ones belong to the size at which the network was trained.
-    The loss of the untouched network ranks sizes of equal cost much as their fine-tunings do;
-    sizes close to each other it does not tell apart.
+    No weight changes. The same batches and random numbers serve all sizes. Norms use the batch's
+    statistics: the running ones belong to the size at which the network was trained. The loss of
+    the untouched network ranks sizes of equal cost much as their fine-tunings do, but does not tell
+    apart sizes close to each other.
 
     Args:
         model: with an `ImageResize` of its image, ``convert_dynopool(network, levels='image')``;
@@ -70,7 +70,7 @@ def search_sizes(model: nn.Module, loss: Callable[[nn.Module, Any], Tensor | flo
         first: batches of the race's first round.
         keep: sizes that stay in to the end.
         seed: of random numbers, such as dropout's.
-        on_round: is told the passes that are done, and the batches, after each round.
+        on_round: gets the passes that are done, and the batches, after each round.
 
     Raises:
         ValueError: the model has no such level, there are no batches, or the target is out of
@@ -147,7 +147,7 @@ def search_sizes(model: nn.Module, loss: Callable[[nn.Module, Any], Tensor | flo
 
 @contextmanager
 def norms_by_batch(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation, but for its norms, which take the statistics of the batch."""
+    """The model in evaluation mode, except its norms, which use the batch's statistics."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     for module in modes:
