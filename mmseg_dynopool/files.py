@@ -44,7 +44,7 @@ def make_folder(path: str | Path) -> Path:
 
 
 def write_file(path: str | Path, content: bytes) -> None:
-    """Write a file through a hidden one beside it: ``path`` is whole, or as it was before."""
+    """Write a file atomically, through a hidden one in its folder; a kill leaves ``path`` whole."""
     path = Path(path)
     part = make_folder(path.parent) / f'.{path.name}.part'
     try:

@@ -1,4 +1,4 @@
-"""Where the configs and tools are: in the wheel, or beside the package in a clone."""
+"""Where the configs and tools are: in the wheel, or next to the package in a clone."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -52,5 +52,5 @@ def config_path(name: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known names that are most like a misspelt one, for a message."""
+    """The known names closest to a misspelt one, for a message."""
     return ', '.join(get_close_matches(name, known, cutoff=0))

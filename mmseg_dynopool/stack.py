@@ -7,7 +7,7 @@ STACK_PROBLEM = f'these are not installed: {", ".join(_MISSING)}' if _MISSING el
 
 
 def require_stack(name: str, problem: str = STACK_PROBLEM) -> None:
-    """Raise an ImportError where there is a ``problem`` with what ``name`` needs."""
+    """Raise an ImportError if there is a ``problem`` with what ``name`` needs."""
     if problem:
         raise ImportError(
             f'{name} needs mmsegmentation with its mmcv and mmengine, and {problem}. Install them '

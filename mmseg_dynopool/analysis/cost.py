@@ -25,9 +25,7 @@ from mmseg_dynopool.models.whole_network import forward_without_postprocessing, 
 
 @dataclass
 class MeasuredCost:
-    """An evaluation pass of one image through backbone and head: multiply-adds in 1e9, ``(H, W)``
-    of the feature maps that the measured parts return, seconds of each timed pass.
-    """
+    """One image through backbone and head: multiply-adds in 1e9, ``(H, W)`` of feature maps."""
 
     params: int
     gmacs: float

@@ -58,7 +58,7 @@ class RunLog:
 
 
 def read_logs(paths: Sequence[str | Path]) -> list[RunLog]:
-    """Read several runs that learned; where two have one name, folders tell them apart.
+    """Read several runs that learned scales; folders tell apart those of one name.
 
     Raises:
         ValueError: a run is given twice; see `read_log`.
@@ -80,7 +80,7 @@ def read_log(path: str | Path, name: str | None = None, learned: bool = True) ->
     iteration on, also where it began anew.
 
     Raises:
-        ValueError: there is no log of mmengine's, or it lacks the scales of a DynOPool (with
+        ValueError: there is no mmengine log, or it lacks the scales of a DynOPool (with
             ``learned=False``: a training loss).
     """
     rows: list[tuple[int, dict]] = []
@@ -134,7 +134,7 @@ def _run_folder(path: Path) -> Path:
 def _read_lines(file: Path) -> list[tuple[int, dict]]:
     """Lines with their iteration.
 
-    A validation may count in epochs: it stands no earlier than the training step before it.
+    A validation may count in epochs: it gets at least the step of the training line before it.
     """
     lines = [line for line in file.read_text(errors='replace').splitlines() if line.strip()]
     parsed, step = [], 0

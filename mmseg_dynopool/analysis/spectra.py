@@ -54,7 +54,7 @@ def cumulative_energy(array: np.ndarray, axis: int) -> np.ndarray:
     for channel in np.moveaxis(lines, 2, 0):  # one at a time: labels may have many classes
         power = np.abs(np.fft.rfft(channel * window, axis=1))**2
         spectrum += power.sum(0, dtype=np.float64)
-    # A real signal has each frequency twice, but for the first and, at even lengths, the last.
+    # A real signal has each frequency twice, except the first and, at even lengths, the last.
     spectrum[1:(length + 1) // 2] *= 2
     total = spectrum.sum()
     if not total > 1e-12:

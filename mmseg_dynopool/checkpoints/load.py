@@ -21,7 +21,7 @@ def load_network(cfg: Config, checkpoint: Checkpoint | str | None, device: str =
         cfg: the config.
         checkpoint: its weights, or their file or URL. None leaves the network untrained.
         device: e.g. ``'cuda:0'``.
-        scales: require the learned scales of a network that has some; without, a stock network's
+        scales: require the learned scales of a network that has some; otherwise a stock network's
             checkpoint fits, too.
 
     Returns:

@@ -50,7 +50,7 @@ class Refusal:
 
 @dataclass
 class Levels:
-    """The levels of a network, by total stride, and what was found beside them.
+    """The levels of a network, by total stride, and what else was found.
 
     Attributes:
         left: ``{module: reason}`` of strided layers that stay as they are.

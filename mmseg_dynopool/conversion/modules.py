@@ -29,7 +29,7 @@ class Converted(Variant):
     """The network: reads every alpha once in a forward pass, and hands it to the poolings."""
 
     prefix = 'Converted'
-    dynopools: Mapping[str, ResizingPool]  # by level; a ModuleDict, which is no Mapping by type
+    dynopools: Mapping[str, ResizingPool]  # by level; a ModuleDict, typed as a Mapping
     shared_pools: Mapping[str, SharedPool]
     all_turns: Sequence[CallOrder]
     size_chain: SizeChain | None

@@ -33,8 +33,8 @@ class Change:
         place: of the DynOPool: ``'before'`` or ``'behind'`` the module, or ``'instead'`` of it;
             ``'mean'``: instead of an average; ``'gone'``: the module only loses its stride;
             ``'follows'``: it resizes to what entered the DynOPool.
-        padding: with which the convolution keeps the size without its stride; None where it
-            keeps its stride, or is no strided convolution.
+        padding: keeps the size of a convolution without its stride; None if the module keeps its
+            stride, or is not a strided convolution.
     """
 
     module: str

@@ -24,14 +24,14 @@ class Resolution:
         return '{} x {}'.format(*self.size)
 
     def find(self) -> Resolution:
-        """The one that stands for all that were united with it."""
+        """The one that represents all that were united with it."""
         resolution = self
         while resolution._united is not None:
             resolution = resolution._united
         return resolution
 
     def unite(self, other: Resolution) -> None:
-        """The two are one from now on; the older, ``self``, stands for both."""
+        """Make the two one from now on, represented by ``self``, the older."""
         if self.find() is not other.find():
             other.find()._united = self.find()
 
@@ -90,7 +90,7 @@ class Value:
     """One tensor of the traced forward pass.
 
     Attributes:
-        resolution: None where it has no height and width, or they are not known.
+        resolution: None if it has no height and width, or they are unknown.
         ancestors: the resolutions of what it was computed from, by size.
         lost: where its resolution was lost, if it was.
         module, call, op: what computed it: the module, the number of its call, the operator.

@@ -1,4 +1,4 @@
-"""A network's DynOPool as its modules hold it, and whose turn it is where it changes."""
+"""A network's DynOPool as its modules hold it, and whose turn it is if a module has several."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class SharedPool:
 
 
 class CallOrder:
-    """Whose turn it is where one pooling module stands at several levels."""
+    """Whose turn it is if one pooling module serves several levels."""
 
     def __init__(self, pools: Sequence[SharedPool | None]):
         self.pools = list(pools)

@@ -20,9 +20,9 @@ class SizeChain:
 
     Attributes:
         links: ``(resolution, its source, rule)``. The resolutions are numbers, 0 the image's. The
-            rule is a level's name, or the window of a fixed convolution or pooling, or None where
+            rule is a level's name, the window of a fixed convolution or pooling, or None if
             nothing changes.
-        multiple: of pixels, to which the levels' sizes are rounded.
+        multiple: cells to whose multiples the levels' sizes are rounded.
     """
 
     links: tuple[tuple[int, int, str | Window | None], ...]
@@ -30,7 +30,7 @@ class SizeChain:
 
     @classmethod
     def of(cls, trace: Tracer, found: Levels, kept: int | None) -> SizeChain | None:
-        """None where a level's size depends on more, such as an interpolation to a given size.
+        """None if a level's size depends on more, such as an interpolation to a given size.
 
         ``kept`` is the multiple of levels in front of layers that keep their strides.
         """

@@ -108,8 +108,8 @@ class PooledModule(Variant):
 class PooledConv(PooledModule):
     """An ``nn.Conv2d`` that pools where it convolves.
 
-    So it pools even if ``_conv_forward`` is called past ``forward``, with a norm folded into the
-    weight, as by mmengine's ``efficient_conv_bn_eval``.
+    So it pools even if ``_conv_forward`` is called directly with a norm folded into the weight, as
+    mmengine's ``efficient_conv_bn_eval`` does.
     """
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:

@@ -126,7 +126,7 @@ def measure_latency(model: nn.Module, tried: Sequence[Scales], shape: Sequence[i
     device = weight.device
     network = to_fixed_copy(model)
     pools = cast(dict[str, FixedDynOPool], all_pools(network))
-    # A generator of its own: a training's random state stays.
+    # A separate generator leaves a training's random state alone.
     image = torch.rand(batch, in_channels, *shape, generator=torch.Generator().manual_seed(0))
     image = image.to(device, weight.dtype)
 

@@ -20,7 +20,7 @@ _HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_
 
 
 class Stripped(nn.Identity):
-    """In the place of a norm or activation whose values do not matter."""
+    """Replaces a norm or activation whose values do not matter."""
 
 
 def to_meta_copy(model: nn.Module, strip: bool = True) -> nn.Module:
@@ -92,7 +92,7 @@ def note_running(network: nn.Module, running: list[str] | None = None) -> list[s
 
 
 def run_plainly(network: nn.Module, image: Tensor) -> Any:
-    """The ``forward`` of probes where none is given."""
+    """The default ``forward`` of probes."""
     return network(image)
 
 

@@ -26,7 +26,7 @@ class LatencyCost(Cost):
     Args:
         found: the latency model.
         complexity: the network's multiply-adds at the same shape.
-        source: where the model comes from, for a run that is resumed.
+        source: file and shape of the model, for a run that is resumed.
 
     Examples:
         >>> import torch

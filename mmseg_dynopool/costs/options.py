@@ -15,7 +15,7 @@ class CostOptions(NamedTuple):
     """The cost of a training.
 
     Attributes:
-        weight: lambda, per 1e9 multiply-adds; None with a budget, or where there is no cost.
+        weight: lambda, per 1e9 multiply-adds; None with a budget, or if there is no cost.
         budget: the wanted cost, or None.
         shape: input size ``(H, W)`` at which it counts; None for the training crop.
     """

@@ -1,4 +1,4 @@
-"""Where the multiply-adds of a network with learned sizes are, beside its stock counterpart."""
+"""Where a network with learned sizes spends its multiply-adds, beside its stock counterpart."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ def summarize(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
         model: a network with DynOPools, at the scales to report.
         shape, in_channels, forward: see `probe_complexity`.
         stock: the stock network, whose modules have the same names. Default: the network itself
-            at its ``stock_scale``s without the DynOPools' own cost, which is the same but for
+            at its ``stock_scale``s without the DynOPools' own cost, which is the same except with
             rule ``'after'``.
 
     Returns:

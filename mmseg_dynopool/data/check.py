@@ -30,9 +30,8 @@ def check_data(cfg: Config, *dataloaders: str) -> None:
 
     A few samples of each are read, as its own pipeline loads them. A label map with other values
     than the classes and ``ignore_index``, of another size than its image, with several channels or
-    16 bits is a ValueError where the loss or the metric would fail, else a warning. Of data sets of
-    other kinds than mmengine's, the log says that they were not looked at. ``dataloaders`` are
-    names in the config.
+    16 bits is a ValueError if the loss or the metric would fail, else a warning. Data sets that are
+    not mmengine's are not looked at, as the log says. ``dataloaders`` are names in the config.
     """
     enter_scope(cfg)
     for name in dataloaders:
@@ -66,7 +65,7 @@ class _Check:
             return
         try:
             infos = [dict(self.dataset.get_data_info(i)) for i in range(len(self.dataset))]
-        except Exception as error:  # from a data set of one's own, of any type
+        except Exception as error:  # from a user's own data set, of any type
             self._note(f'its list of samples was not looked at ({type(error).__name__}: {error})')
             return
         self._check_files(infos)
@@ -113,7 +112,7 @@ class _Check:
                      if i not in missing and not Path(path).stat().st_size}
             for found, problem in ((missing, f'{lack}; missing'),
                                    (empty, 'files have no content, copy them again')):
-                # The names of a data set of one's own, or of an archive, are no files.
+                # Paths of a user's own data set, or inside an archive, need not be files.
                 if found and (error := self._failure(next(iter(found)))):
                     more = f' and {len(found) - _SHOWN} more' if len(found) > _SHOWN else ''
                     shown = ', '.join(map(str, list(found.values())[:_SHOWN]))

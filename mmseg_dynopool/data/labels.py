@@ -1,7 +1,7 @@
-"""Label values that are no class: named before the loss indexes with them.
+"""Label values that are not a class: named before the loss indexes with them.
 
 On a GPU such a value ends the process by a device-side assertion that names neither value nor
-file; in an evaluation mmseg leaves it out of the metric without a word.
+file; in an evaluation mmseg silently leaves it out of the metric.
 """
 
 from typing import Any, NamedTuple

@@ -87,7 +87,7 @@ class OnnxSegmentor(EncoderDecoder):
         kind = find_type(MODELS, cfg.model)
         if any(getattr(kind, name, None) not in (None, getattr(EncoderDecoder, name))
                for name in ('predict', 'inference', 'postprocess_result')):
-            own = MODELS.build(copy.deepcopy(cfg.model)).to('meta')  # weights that are no numbers
+            own = MODELS.build(copy.deepcopy(cfg.model)).to('meta')  # without the weights' numbers
             own.eval()
             own.encode_decode = self.encode_decode
             self.__dict__['predict'] = own.predict  # no submodule of this one

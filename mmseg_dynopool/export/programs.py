@@ -33,7 +33,7 @@ class InferenceNetwork(nn.Module):
 
     Args:
         model: a segmentor or classifier.
-        resized_input: leave the resizing of the image out, for images that are resized already.
+        resized_input: omit the resizing of the image, for images that are resized already.
 
     Attributes:
         resize: the resizing that was left out: it then takes ``resize(image)``; else None.
@@ -123,8 +123,8 @@ def export_program(model: BaseModel, path: str | Path, shape: Sequence[int],
         shape: height and width of the image in pixels.
         format: ``'onnx'`` or ``'torch-export'`` (a file for ``torch.export.load``).
         dynamic: leave batch, height and width open; else they are 1 and ``shape``.
-        resized_input: leave the resizing of the image out of the program. It takes images of
-            ``ImageResize.output_size(shape)``, and its logits have the size of what it takes.
+        resized_input: omit the resizing of the image. The program then takes images of
+            ``ImageResize.output_size(shape)``, and its logits have their size.
 
     Returns:
         The comparisons: ``dict(shape, image, max_difference, max_logit)`` each, with the shapes of

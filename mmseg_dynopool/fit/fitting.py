@@ -149,7 +149,7 @@ class Fitting:
 
     @property
     def multiple(self) -> int:
-        """The pixels of which the image's sides are multiples."""
+        """The image's sides are multiples of this many pixels."""
         level, = image_levels(self.model).values()
         return level.multiple
 

@@ -1,4 +1,4 @@
-"""Label values that are no class, found batch by batch."""
+"""Label values that are not a class, found batch by batch."""
 
 from mmengine.hooks import Hook
 from mmengine.hooks.hook import DATA_BATCH
@@ -12,7 +12,7 @@ from mmseg_dynopool.models.whole_network import unwrap
 
 @HOOKS.register_module()
 class LabelCheckHook(Hook):
-    """Stops at the first batch with a label that is no class, and names value and file.
+    """Stops at the first batch with a label that is not a class, and names value and file.
 
     Warns, once, if no loss of mmseg would fail on it: in a validation or test, or if the loss takes
     other labels. Heads that compute their loss in their own way are left alone.

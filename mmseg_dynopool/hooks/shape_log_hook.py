@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class GradientNoise(NamedTuple):
-    """Mean, sample standard deviation and ``|mean| / std`` (None where that is 0) of a gradient."""
+    """Mean, sample standard deviation, and ``|mean| / std`` (None if std is 0) of a gradient."""
 
     mean: float
     std: float
@@ -50,7 +50,7 @@ class GradientWindow:
 
     They are noted right before its step: there gradients are accumulated over the micro-batches,
     averaged over the ranks (DDP), free of the loss scale and clipped, and a step that a loss
-    scaler skips does not count. Nothing is attached to the parameters, which are copied as before.
+    scaler skips does not count. The parameters are left alone, so copies of them are as before.
     """
 
     def __init__(self, optimizer: Optimizer, alphas: Sequence[Tensor]):
@@ -94,8 +94,8 @@ class ShapeLogHook(Hook):
       deviation of alpha's gradient, as the optimizer gets it, over its steps since the last log
       line, and |mean| / std. Noise alone gives about 0.8 / sqrt(steps): a ratio that stays there
       says that the shape no longer learns, but wanders. A window with fewer than two steps goes on
-      to the next line. A ShapeAdaptor, whose alpha is no parameter, has none;
-    - ``dynopool/input/size_h``, the training crop in pixels (``gmacs_shape`` where that is
+      to the next line. A ShapeAdaptor, whose alpha is not a parameter, has none;
+    - ``dynopool/input/size_h``, the training crop in pixels (``gmacs_shape`` if that is
       set), and ``dynopool/<instance>/size_h``, the rounded size of the features behind each
       DynOPool there, of an HRNet's ``stream0``, too. Omitted if the crop is not known, or if sizes
       depend on more than it (networks whose ``feature_sizes`` raises a ValueError);

@@ -15,8 +15,8 @@ class DynOPoolConv2d(nn.Conv2d):
 
     Branches that must agree in resolution share one pooling. One module registers it, so that
     ``state_dict``, optimizers and moving averages see each alpha once; the others hold it with
-    ``shared=True``, as an attribute that is no submodule. ``copy.deepcopy`` and pickling of the
-    whole network keep the sharing.
+    ``shared=True``, as a plain attribute. ``copy.deepcopy`` and pickling of the whole network keep
+    the sharing.
 
     Args:
         pool: a [`ResizingPool`][mmseg_dynopool.layers.ResizingPool], such as a `DynOPool`.

@@ -20,8 +20,8 @@ class ResizingPool(nn.Module):
 
     A subclass defines ``forward(input, output_size=None, reduce='max')``, `bounded_alpha` and
     `set_alpha_`; one that learns also ``bounds`` and `parameter`. ``reduce`` is an argument of the
-    call as layers that share an instance may differ in what they replace: ``'max'`` stands for a
-    stride or a max pooling, ``'mean'`` for an average pooling, which stays an average.
+    call because layers that share an instance may replace different things: ``'max'`` a stride or a
+    max pooling, ``'mean'`` an average pooling, which stays an average.
 
     Attributes:
         learns: whether the scale is learned, by one parameter.
@@ -65,7 +65,7 @@ class ResizingPool(nn.Module):
     def bounded_alpha(self) -> Tensor:
         """``(1 / scale_h, 1 / scale_w)`` in use, inside the bounds; with the parameter's gradient.
 
-        Not finite where the parameter is not.
+        Not finite if the parameter is not.
         """
         raise NotImplementedError
 
@@ -90,7 +90,7 @@ class ResizingPool(nn.Module):
         raise NotImplementedError
 
     def read_alpha(self) -> tuple[float, float]:
-        """`bounded_alpha` as Python numbers; reads the device where the scale is learned."""
+        """`bounded_alpha` as Python numbers; reads the device if the scale is learned."""
         return tuple(self.bounded_alpha().tolist())
 
     @property

@@ -1,4 +1,4 @@
-"""The paper's way: a cost in the loss, whose gradient the alphas get beside the task's."""
+"""The paper's way: a cost in the loss, whose gradient is added to that of the alphas."""
 
 from collections.abc import Container
 from typing import Any

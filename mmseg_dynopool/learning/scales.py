@@ -169,7 +169,7 @@ class LearnedScales:
         return alphas.to(self.pools[next(iter(self.parts))].parameter.dtype)
 
     def _on_device(self, values: np.ndarray) -> dict[str, Tensor]:
-        """The alphas of those that move, brought to their device at once."""
+        """The alphas of those that move, in one copy to their device."""
         if not self.parts:
             return {}
         device = self.pools[next(iter(self.parts))].parameter.device

@@ -23,9 +23,9 @@ from .options import build_dynopools
 class DynOPoolHRNet(HRNet):
     """HRNet whose streams are reduced by DynOPool and stride-1 convolutions.
 
-    Stream k is reached from stream k - 1 always through the same DynOPool instance: in the
+    Stream k is always reached from stream k - 1 through the same DynOPool instance, in the
     transition layers and in every step of every fuse chain. At the initial scale of 0.5 sizes,
-    parameters (but for the alphas) and multiply-adds are those of the stock network, and its
+    parameters (except the alphas) and multiply-adds are those of the stock network, and its
     checkpoints load: the only new keys are ``dynopools.*.alpha``.
 
     Args:
@@ -136,7 +136,7 @@ class DynOPoolHRNet(HRNet):
 
     def feature_sizes(self, image_size: Sequence[int], alphas: dict | None = None
                       ) -> dict[str, tuple[int, int]]:
-        """Size of each stream's features, and of the image and the stem where they learn.
+        """Size of each stream's features, and of the image and the stem if they learn.
 
         Args:
             image_size: ``(H, W)`` of the image in pixels.
@@ -176,7 +176,7 @@ class DynOPoolHRNet(HRNet):
 
 
 def _pool_like(pool: nn.Module, shape: Tensor, x: Tensor) -> Tensor:
-    return pool(x, tuple(shape.shape))  # here: read any earlier, it is a graph of its own
+    return pool(x, tuple(shape.shape))  # here: read any earlier, they make a graph of their own
 
 
 def _run_transition(transition: nn.ModuleList, features: list[Tensor], pools: Sequence[Pool]

@@ -13,7 +13,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from mmseg_dynopool.layers import DynOPool, FixedDynOPool
 from mmseg_dynopool.ops import dynopool2d
 
-# Reduces stream k to stream k + 1: the shared DynOPool with its size for this forward pass.
+# The shared DynOPool that reduces stream k to stream k + 1, with its size in this forward pass.
 Pool = Callable[[Tensor], Tensor]
 
 _Module = TypeVar('_Module', bound=nn.Module)

@@ -13,7 +13,7 @@ from mmseg_dynopool.layers.find import all_pools
 
 from .cost import count_network_gmacs
 
-if TYPE_CHECKING:  # the class of mmseg or mmpretrain that stands behind it
+if TYPE_CHECKING:  # the class of mmseg or mmpretrain that it is mixed into
     from mmengine.model import BaseModel as _Model
 else:
     _Model = object

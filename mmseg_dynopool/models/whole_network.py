@@ -109,7 +109,7 @@ def _problem_of(counter: GMACsCounter) -> str:
             pool.set_scale_([_PARTS[0] / a for a in pool.read_alpha()])
         try:
             others = counter.calls()
-        except Exception:  # at other sizes alone: `check_other_sizes`
+        except Exception:  # it fails only at other sizes: see `check_other_sizes`
             return ''
         if [(c.module, c.op) for c in calls] != [(c.module, c.op) for c in others]:
             return 'runs other operators at other sizes'

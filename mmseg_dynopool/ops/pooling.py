@@ -121,7 +121,7 @@ def reduce_with_winners(queries: Tensor, reduce: str) -> tuple[Tensor, Tensor | 
         output, indices = F.max_pool2d(queries, 2, return_indices=True)
         row = indices // queries.shape[3]
         return output, ((row & 1) * 2 + (indices & 1)).to(torch.uint8)
-    # max_pool2d vectorizes over channels alone, and only where these come last in memory.
+    # max_pool2d vectorizes only over channels, and only if these come last in memory.
     left, right = queries[..., 0::2], queries[..., 1::2]
     is_right = (right > left).view(torch.uint8)
     rows = torch.maximum(left, right)

@@ -29,9 +29,9 @@ def run_report(work_dir: str | Path, baseline: str | Path | Sequence[str | Path]
                options: dict | None = None) -> Path:
     """Write the report of a training, finished or not, and nothing else; returns its path.
 
-    The last checkpoint is evaluated anew on the validation images, and timed beside the stock
-    network on this machine. The arguments are the options of ``tools/report.py``; ``options``
-    override settings of the configs, e.g. where the data are now.
+    The last checkpoint is evaluated anew on the validation images, and timed on this machine with
+    the stock network. The arguments are the options of ``tools/report.py``; ``options`` override
+    settings of the configs, e.g. where the data are now.
 
     Raises:
         ValueError: the data are not there; or see `read_run`.

@@ -15,9 +15,9 @@ from mmseg_dynopool.checkpoints import Checkpoint
 def latest_checkpoint(*folders: str | Path) -> str | None:
     """The checkpoint to resume from, or None.
 
-    mmengine notes its name in the file ``last_checkpoint``. Where that note is cut off, or names a
+    mmengine notes its name in the file ``last_checkpoint``. If that note is cut off, or names a
     file that was moved, the ``iter_*.pth`` or ``epoch_*.pth`` of the highest number counts; if
-    there is none, the note stands, and loading it says that the file is gone.
+    there is none, the note is returned, and loading it says that the file is gone.
 
     Args:
         *folders: the work dir, and where else its checkpoints may be.
@@ -46,8 +46,8 @@ def latest_checkpoint(*folders: str | Path) -> str | None:
 def resume_from_latest(cfg: Config) -> Checkpoint | None:
     """Make a config resume from the latest checkpoint in its work dir, in place.
 
-    Without one the training starts, from the weights of ``load_from`` if any. A run without a seed
-    of its own goes on with the one it was started with, so that its data keep their order.
+    Without one the training starts, from the weights of ``load_from`` if any. A config without a
+    seed gets the checkpoint's, so that the data keep their order.
 
     Returns:
         The checkpoint, read; None without one.

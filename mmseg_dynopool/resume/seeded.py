@@ -76,7 +76,7 @@ class SeededSampler(Sampler):
 
 @DATASETS.register_module()
 class SeededDataset(Dataset):
-    """The data set of a config, each sample drawn with the seed beside its index.
+    """The data set of a config, each sample drawn with the seed that comes with its index.
 
     The indices are those of [`SeededSampler`][mmseg_dynopool.resume.SeededSampler]. All other
     attributes are read from, and set on, the data set.

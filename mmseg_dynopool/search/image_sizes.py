@@ -10,7 +10,7 @@ from mmseg_dynopool.costs import Cost
 from mmseg_dynopool.costs.cost import Alphas
 
 _ROOM = 0.01  # by which a cost may lie above the target
-_MANY = 16  # steps of a side, of which one more or less makes no difference
+_MANY = 16  # steps of a side; from here one more or less makes no difference
 # Logarithms of height to width, relative to the image's own: from 1/8 to 8.
 _ASPECTS = tuple(math.log(8) * n / 12 for n in range(-12, 13))
 

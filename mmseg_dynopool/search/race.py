@@ -30,7 +30,7 @@ class Racer(NamedTuple):
 
 
 class Race:
-    """The worst half drops out as batches are added, until none are left or the rest is told apart.
+    """The worst half drops out as batches are added, until all are used or the rest is told apart.
 
     Differences of two candidates on the same batch have a fraction of the noise that either loss
     has.
