@@ -141,6 +141,15 @@ def counted_shape(cfg: Config) -> tuple[int, int] | None:
     return next((tuple(shape) for shape in (*shapes, crop) if shape), None)
 
 
+def input_shape(cfg: Config, given: Sequence[int] | None = None) -> tuple[int, int]:
+    """``(H, W)``: the ``given`` one, else `counted_shape`; a ValueError if neither is known."""
+    shape = given or counted_shape(cfg)
+    if shape is None:
+        raise ValueError('the config names no training crop; give --shape H W')
+    height, width = shape
+    return height, width
+
+
 def hook_options(cfg: Config) -> dict:
     """The options of a config's ``DynOPoolHook``; none where it has no such hook."""
     return next((dict(hook, type='DynOPoolHook') for hook in cfg.get('custom_hooks') or []

@@ -12,4 +12,4 @@ def require_stack(name: str, problem: str = STACK_PROBLEM) -> None:
         raise ImportError(
             f'{name} needs mmsegmentation with its mmcv and mmengine, and {problem}. Install them '
             "with pip install 'mmseg_dynopool[mmlab]'. On PyTorch alone there are "
-            'mmseg_dynopool.ops, .layers, .complexity, .latency and .conversion')
+            'mmseg_dynopool.ops, .layers, .costs, .conversion, .learning and .search')

@@ -14,18 +14,14 @@ from dataclasses import asdict
 from mmseg.registry import MODELS
 
 from mmseg_dynopool.analysis.cost import stock_model
-from mmseg_dynopool.cli.options import (
-    add_cfg_options,
-    add_shape,
-    input_shape,
-    result_on_stdout,
-)
+from mmseg_dynopool.cli.options import add_cfg_options, add_shape, result_on_stdout
 from mmseg_dynopool.cli.run import run_tool
 from mmseg_dynopool.config import (
     adapt_to_devices,
     dynopool_parts,
     enter_scope,
     how_to_run,
+    input_shape,
     is_segmentor,
     read_config,
     type_name,
@@ -48,7 +44,7 @@ def takes_other_sizes(part, options):
 def plan(args):
     """The plan by name, and the lines that tell it."""
     cfg = adapt_to_devices(read_config(args.config, args.cfg_options))
-    shape = input_shape(args, cfg)
+    shape = input_shape(cfg, args.shape)
     given = {name: getattr(args, name) for name in ('rule', 'image', 'merge', 'skip')
              if getattr(args, name) is not None}
     parts = dynopool_parts(cfg.model)

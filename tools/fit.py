@@ -143,7 +143,8 @@ def main():
         fitted = write_fitted(fitting, target, found, tuned, fitting.finish(tuned[0]), folder,
                               args.onnx, args.resized_input)
         print(verdict(fitted))
-        print(f'mIoU {fitted.before.score():.2f} before, {fitted.after.score():.2f} after; time '
+        print(f'{fitted.after.score_name} {fitted.before.score():.2f} before, '
+              f'{fitted.after.score():.2f} after; time '
               f'{fitted.ms:.4g} ms before, {fitted.ms * fitted.time:.4g} ms after '
               f'({fitted.time:.3f})')
         print(f'ok: {", ".join(FILES)} in {folder}')

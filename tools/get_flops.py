@@ -10,15 +10,9 @@ from rich.console import Console
 
 from mmseg_dynopool.analysis.cost import build, stock_model
 from mmseg_dynopool.checkpoints import load_network
-from mmseg_dynopool.cli.options import (
-    add_cfg_options,
-    add_shape,
-    input_shape,
-    result_on_stdout,
-    table,
-)
+from mmseg_dynopool.cli.options import add_cfg_options, add_shape, result_on_stdout, table
 from mmseg_dynopool.cli.run import run_tool
-from mmseg_dynopool.config import how_to_run, read_config
+from mmseg_dynopool.config import how_to_run, input_shape, read_config
 from mmseg_dynopool.costs.summary import summarize
 from mmseg_dynopool.layers.find import all_pools
 from mmseg_dynopool.models.cost import count_network_gmacs
@@ -46,7 +40,7 @@ def show(result, console):
 def count(args):
     """What is printed, by name."""
     model = load_network(read_config(args.config, args.cfg_options), args.checkpoint)
-    shape = input_shape(args, model.cfg)
+    shape = input_shape(model.cfg, args.shape)
     how = how_to_run(model.cfg)
     if not all_pools(model):
         return dict(shape=list(shape), params=sum(p.numel() for p in model.parameters()),

@@ -20,12 +20,11 @@ from mmseg_dynopool.cli.options import (
     add_cfg_options,
     add_device,
     add_shape,
-    input_shape,
     positive_int,
     table,
 )
 from mmseg_dynopool.cli.run import run_tool
-from mmseg_dynopool.config import how_to_run, read_config
+from mmseg_dynopool.config import how_to_run, input_shape, read_config
 from mmseg_dynopool.costs import LatencyModel, device_name, fit_latency, probe_complexity
 from mmseg_dynopool.costs.latency_fit import measure_again
 from mmseg_dynopool.files import check_folder
@@ -111,7 +110,7 @@ def main():
     if args.against:
         compare(model, LatencyModel.load(args.against), args)
         return
-    shape = input_shape(args, model.cfg)
+    shape = input_shape(model.cfg, args.shape)
     found = fit_latency(model, shape, *network_forward(model, shape, **how_to_run(model.cfg)),
                         args.settings, args.repeats, args.batch, args.seed)
     found.save(args.out)

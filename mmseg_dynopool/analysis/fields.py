@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from mmseg_dynopool.layers import FixedDynOPool, freeze_pools
 from mmseg_dynopool.layers.find import all_pools
+from mmseg_dynopool.models.whole_network import tensors_of
 
-from .theoretical_field import Box, centre, outputs_of, theoretical_field
+from .theoretical_field import Box, centre, theoretical_field
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def measure_fields(network: nn.Module, image: Tensor,
     network = copy.deepcopy(network).requires_grad_(False)
     network.eval()
     image = image.detach().clone().requires_grad_()
-    outputs = outputs_of(network, image)
+    outputs = tensors_of(network(image))
     boxes: list[Box | None] = [*theoretical_field(network, image.shape[2:])]
     kind = 'stream' if 'stream1' in getattr(network, 'dynopools', ()) else 'output'
     units = [(f'{kind} {k}', output, centre(output).sum()) for k, output in enumerate(outputs)]

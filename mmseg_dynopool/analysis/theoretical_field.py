@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from mmseg_dynopool.layers import FixedDynOPool, FixedImageResize, ImageResize
 from mmseg_dynopool.layers.find import all_pools, copy_replacing
+from mmseg_dynopool.models.whole_network import tensors_of
 
 _KNOWN = (nn.Conv2d, _NormBase, nn.GroupNorm, nn.LayerNorm, nn.PReLU)  # with parameters
 _NEUTRAL = {'batch_norm', 'instance_norm', 'group_norm', 'layer_norm', 'relu', 'relu_', 'relu6',
@@ -66,12 +67,6 @@ def theoretical_field(network: nn.Module, size: Sequence[int]) -> list[Box]:
     network = _at_ratios(copy_replacing(network, []), size)
     axes = [_axis_fields(network, size[axis], axis) for axis in (0, 1)]
     return [Box(*rows, *columns) for rows, columns in zip(*axes, strict=True)]
-
-
-def outputs_of(network: nn.Module, image: Tensor) -> list[Tensor]:
-    """The feature maps that a network returns, whether one or more."""
-    outputs = network(image)
-    return [outputs] if isinstance(outputs, Tensor) else list(outputs)
 
 
 def centre(output: Tensor) -> Tensor:
@@ -159,7 +154,7 @@ def _fields_on_canvas(network: nn.Module, length: int, axis: int) -> list[tuple[
         canvas = _canvas(network, *((length, width) if axis == 0 else (width, length)))
         try:
             with _NothingCancels():
-                outputs = outputs_of(network, canvas.requires_grad_())
+                outputs = tensors_of(network(canvas.requires_grad_()))
             break
         except Exception as error:  # from any network, of any type
             failure = error

@@ -10,14 +10,15 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
 
+from mmseg_dynopool.ops.size import check_whole, is_number
+
 
 class _Resize(BaseTransform):
     """Resize the image's height by ``down`` and its width by ``right``, bilinearly."""
 
     def __init__(self, down: float, right: float):
         for factor in (down, right):
-            if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not (
-                    0 < factor < float('inf')):
+            if not is_number(factor) or factor <= 0:
                 raise ValueError(f'factor must be a finite number > 0, e.g. 2.0, got {factor!r}')
         self.down, self.right = down, right
 
@@ -107,8 +108,7 @@ class TileImage(BaseTransform):
 
     def __init__(self, rows: int = 2, columns: int = 2):
         for name, count in (('rows', rows), ('columns', columns)):
-            if not isinstance(count, int) or count < 1:
-                raise ValueError(f'{name} must be a whole number >= 1, got {count!r}')
+            check_whole(name, count)
         self.rows, self.columns = rows, columns
 
     def transform(self, results: dict) -> dict:

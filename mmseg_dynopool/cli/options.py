@@ -15,13 +15,7 @@ import torch.distributed
 from mmengine.config import Config, DictAction
 from rich.table import Table
 
-from mmseg_dynopool.config import (
-    adapt_to_devices,
-    counted_shape,
-    is_segmentor,
-    read_config,
-    type_name,
-)
+from mmseg_dynopool.config import adapt_to_devices, is_segmentor, read_config, type_name
 from mmseg_dynopool.files import make_folder
 
 
@@ -62,7 +56,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def add_shape(parser: argparse.ArgumentParser) -> None:
-    """Add ``--shape``; see `input_shape`."""
+    """Add ``--shape``; see `config.input_shape`."""
     parser.add_argument('--shape', type=positive_int, nargs=2, metavar=('H', 'W'),
                         help="input size; default: the config's training crop")
 
@@ -87,15 +81,6 @@ def check_device(device: str) -> str:
         raise SystemExit(f'--device {device!r} cannot be used here ({reason}); give cpu, cuda or '
                          'cuda:NUMBER') from error
     return device
-
-
-def input_shape(args: argparse.Namespace, cfg: Config) -> tuple[int, int]:
-    """``--shape``, else the config's training crop; exit if neither is known."""
-    shape = args.shape or counted_shape(cfg)
-    if shape is None:
-        raise SystemExit('the config names no training crop; give --shape H W')
-    height, width = shape
-    return height, width
 
 
 def check_segmentor(cfg: Config, command: str) -> None:

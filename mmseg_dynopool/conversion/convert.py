@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from mmseg_dynopool.costs.meta_copy import run_plainly, to_meta_copy
 from mmseg_dynopool.layers import DynOPool, FixedDynOPool, FixedImageResize, ResizingPool
-from mmseg_dynopool.layers.image import DOES_NOT_LEARN, IMAGE, check_multiple
+from mmseg_dynopool.layers.image import DOES_NOT_LEARN, IMAGE
 from mmseg_dynopool.layers.options import by_instance, make_pool, pooling_class
+from mmseg_dynopool.ops.size import check_whole
 
 from .modules import Converted, ConvertedContainer
 from .plan import (
@@ -65,7 +66,7 @@ def plan_conversion(model: nn.Module, rule: str = 'before',
     if levels not in LEVELS:
         raise ValueError(f'levels must be one of {LEVELS}, got {levels!r}')
     if multiple is not None:
-        check_multiple(multiple)
+        check_whole('multiple', multiple, ' of pixels')
         if not image and levels != 'image':
             raise ValueError(f'multiple={multiple} is of the image, whose size does not learn; set '
                              'image=True, too, or leave it out')

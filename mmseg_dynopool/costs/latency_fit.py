@@ -60,7 +60,8 @@ def fit_latency(model: nn.Module, shape: Sequence[int], in_channels: int = 3,
                 "give it a gmacs_budget, or use dynopool=dict(type='DynOPool')")
     cost = probe_complexity(model, shape, in_channels, forward)
     base = dict(cost.terms.coefficients)
-    settings = settings or max(16, 2 * len(base))
+    if settings is None:
+        settings = max(16, 2 * len(base))
     if settings < len(base) + 2:
         raise ValueError(f'settings must be at least {len(base) + 2}, got {settings!r}: the '
                          f'network has {len(base)} levels')

@@ -175,7 +175,7 @@ class _Check:
             return ''
         if final.ndim != 3 or len(final) != 1:
             if self.trains or self.is_measured:
-                raise ValueError(f'{self.name}: {odd}')
+                raise ValueError(f'{self.name}: {odd or allowed.problem(label, path)}')
         elif problem := allowed.problem(final, path):
             if self.trains and allowed.is_index:
                 raise ValueError(f'{self.name}: {problem}')

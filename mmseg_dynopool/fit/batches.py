@@ -1,18 +1,14 @@
 """Training batches for a search: the same for all sizes, with every class in them."""
 
-import copy
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.model import BaseModel
 from mmseg.registry import DATASETS
 from rich.progress import track
-from torch import Tensor, nn
+from torch import nn
 
 from mmseg_dynopool.config import enter_scope
 from mmseg_dynopool.learning.two_passes import seed_all, undisturbed
@@ -65,15 +61,3 @@ def choose(classes: list[set[int]], wanted: int, seed: int) -> list[int]:
     chosen = chosen[:wanted]
     chosen += [i for i in range(len(classes)) if i not in chosen][:wanted - len(chosen)]
     return np.random.default_rng(seed).permutation(chosen).tolist()
-
-
-def loss_of(amp: bool = False) -> Callable[[nn.Module, Any], Tensor]:
-    """A function that returns the loss of mmengine's models on a batch, as in a training."""
-
-    def loss(model: BaseModel, batch: Any) -> Tensor:
-        device = next(model.parameters()).device.type
-        with torch.autocast(device, torch.bfloat16, enabled=amp):
-            data = model.data_preprocessor(copy.deepcopy(batch), True)
-            return model.parse_losses(model._run_forward(data, mode='loss'))[0]
-
-    return loss

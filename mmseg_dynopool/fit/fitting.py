@@ -11,24 +11,27 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
+from torch import Tensor
 
 from mmseg_dynopool.analysis.evaluation import AREAS, Evaluation, evaluate, evaluation_type
 from mmseg_dynopool.checkpoints import Checkpoint, load_network
-from mmseg_dynopool.config import adapt_to_devices, counted_shape, enter_scope, how_to_run
+from mmseg_dynopool.config import adapt_to_devices, enter_scope, how_to_run, input_shape
 from mmseg_dynopool.config_text import config_text
 from mmseg_dynopool.costs import Cost, LatencyModel, fit_latency, probe_complexity
 from mmseg_dynopool.costs.milliseconds import LatencyCost
 from mmseg_dynopool.files import make_folder, write_file
 from mmseg_dynopool.layers.find import learned_pools
 from mmseg_dynopool.layers.image import image_levels
-from mmseg_dynopool.models.whole_network import network_forward
+from mmseg_dynopool.models.whole_network import loss_of, network_forward
+from mmseg_dynopool.ops.size import check_whole
 from mmseg_dynopool.search.image_sizes import ImageSize
 from mmseg_dynopool.search.race import Racer
 from mmseg_dynopool.search.search import SearchResult, search_sizes
 
-from .batches import draw_batches, loss_of
+from .batches import draw_batches
 from .jobs import Job, run_jobs
 from .settings import fine_tuning_config, resized_config, sizable, training_iterations
 
@@ -66,10 +69,9 @@ class FittingOptions:
             if value is not None and not 0 < value < below:
                 raise ValueError(f'{name} must be above 0 and below {below}, e.g. 0.1, '
                                  f'got {value!r}')
-        for name in ('batches', 'candidates', 'iterations'):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f'{name} must be at least 1, got {value!r}')
+        for name in ('batches', 'candidates', 'iterations', 'multiple'):
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name))
 
 
 @dataclass
@@ -156,10 +158,7 @@ class Fitting:
     @cached_property
     def shape(self) -> tuple[int, int]:
         """``(H, W)`` of the whole image."""
-        shape = self.options.shape or counted_shape(self.cfg)
-        if shape is None:
-            raise ValueError('the config names no training crop; give --shape H W')
-        return shape
+        return input_shape(self.cfg, self.options.shape)
 
     @cached_property
     def cost(self) -> Cost:
@@ -224,7 +223,7 @@ class Fitting:
         if key not in known:
             relative = target / self.whole if self.options.unit == 'ms' else target
             found = search_sizes(
-                self.model, loss_of(self.options.amp), self._batches, self.cost, relative,
+                self.model, self._loss, self._batches, self.cost, relative,
                 keep=max(3, self.options.candidates), seed=self.options.seed, on_round=on_round)
             tried = [size._asdict() | racer._asdict()
                      for size, racer in zip(found.tried, found.racers)]
@@ -236,6 +235,11 @@ class Fitting:
             sizes.append(ImageSize(tuple(one['size']), tuple(one['scale']), one['cost'], inner))
             racers.append(Racer(tuple(one['losses']), one['behind'], one['noise']))
         return SearchResult(tuple(sizes), tuple(racers), known[key]['plain'])
+
+    def _loss(self, model: BaseModel, batch: Any) -> Tensor:
+        device = next(model.parameters()).device.type
+        with torch.autocast(device, torch.bfloat16, enabled=self.options.amp):
+            return loss_of(model, batch)
 
     @cached_property
     def _batches(self) -> list[Any]:

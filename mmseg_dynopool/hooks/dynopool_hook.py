@@ -15,11 +15,11 @@ from torch.utils.hooks import RemovableHandle
 from mmseg_dynopool.costs import ComplexityModel, Cost
 from mmseg_dynopool.costs.options import CostOptions
 from mmseg_dynopool.layers import ImageResize, learned_pools
-from mmseg_dynopool.layers.find import check_channels
 from mmseg_dynopool.learning import BudgetKeeper, ScaleLearner, TwoPasses, add_cost_gradient
 from mmseg_dynopool.learning.cost_gradient import PAPER_WEIGHT
 from mmseg_dynopool.learning.learner import check_options, has_own_gradient
 from mmseg_dynopool.models.whole_network import find_function, unwrap
+from mmseg_dynopool.ops.size import check_whole
 
 from .kept_checkpoints import KeptCheckpoints
 from .runner import (
@@ -118,7 +118,8 @@ class DynOPoolHook(Hook):
             raise ValueError("gradient must be 'learner', 'straight_through' or the dict(type=...) "
                              f'of an estimator, got {gradient!r}')
         check_options(travel, every, jitter, smallest)
-        check_channels(in_channels)
+        if in_channels is not None:
+            check_whole('in_channels', in_channels)
         self._given = dict(gmacs_weight=gmacs_weight, gmacs_budget=gmacs_budget,
                            latency_budget=latency_budget, gmacs_shape=gmacs_shape,
                            budget=build(budget))

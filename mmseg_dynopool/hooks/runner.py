@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from mmseg_dynopool.layers import ResizingPool, learned_pools
 from mmseg_dynopool.layers.find import by_short_name
 from mmseg_dynopool.learning.two_passes import undisturbed
-from mmseg_dynopool.models.whole_network import unwrap
+from mmseg_dynopool.models.whole_network import loss_of, unwrap
 
 
 def named_pools(runner: Runner) -> dict[str, ResizingPool]:
@@ -81,24 +81,12 @@ def shape_of(model: BaseModel, data_batch: Any) -> tuple[int, int]:
 
 
 def loss_on(runner: Runner, data_batch: Any) -> Callable[[], Tensor]:
-    """A function that returns the task's loss on a batch, as in the training.
-
-    The batch is copied: preprocessors pad labels in place, and Mixup writes into them.
-    """
+    """A function that returns the task's loss on a batch, as in the training."""
     model: BaseModel = unwrap(runner.model)
     wrapper = _wrappers(runner)[0]
 
     def loss() -> Tensor:
         with wrapper.optim_context(model):
-            data = model.data_preprocessor(copy.deepcopy(data_batch), True)
-            try:
-                losses = model._run_forward(data, mode='loss')
-            except TypeError as error:
-                raise ValueError(
-                    f"{type(model).__name__} does not give its losses by forward(..., mode='loss') "
-                    f'as mmengine has it ({error}), so what a scale does to them cannot be '
-                    "measured; let it, or set DynOPoolHook's gradient='straight_through'"
-                ) from error
-        return model.parse_losses(losses)[0]
+            return loss_of(model, data_batch)
 
     return loss

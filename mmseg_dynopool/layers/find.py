@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
+from mmseg_dynopool.ops.size import check_whole
+
 from .pool import ResizingPool
 
 _ATOMIC = (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType, types.CodeType)
@@ -117,19 +119,14 @@ def freeze_pools(model: nn.Module) -> nn.Module:
     return copy_replacing(model, [(pool, pool.freeze()) for pool in learned_pools(model).values()])
 
 
-def check_channels(in_channels: int | None) -> None:
-    """Raise a ValueError unless this is None or a number of channels."""
-    if in_channels is not None and not (type(in_channels) is int and in_channels >= 1):
-        raise ValueError(f'in_channels must be a whole number >= 1, got {in_channels!r}')
-
-
 def input_channels(model: nn.Module, given: int | None = None) -> int:
     """Channels of the image that ``model`` takes: those ``given``, else found.
 
     They are as many as its data preprocessor has means, else those of the first convolution of
     what owns its DynOPools, or of the whole. A ValueError if it has neither, or takes volumes.
     """
-    check_channels(given)
+    if given is not None:
+        check_whole('in_channels', given)
     if given is not None:
         return given
     check_takes_images(model)

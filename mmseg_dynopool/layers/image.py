@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_map
 
 from mmseg_dynopool.ops import aligned_size, image_resize2d
 from mmseg_dynopool.ops.pooling import with_zero_gradient
+from mmseg_dynopool.ops.size import check_whole
 
 from .dynopool import DynOPool, FixedDynOPool, check_bounds
 from .find import all_pools
@@ -69,7 +70,8 @@ class ImageResize(_Resize, DynOPool):
         if not low <= 1 <= high:
             raise ValueError(f"the bounds of the image's scale must hold 1, got {bounds!r}")
         super().__init__(scale, bounds)
-        self.multiple = check_multiple(multiple)
+        check_whole('multiple', multiple, ' of pixels')
+        self.multiple = multiple
         self.tied = tied
         if tied and self.initial_scale[0] != self.initial_scale[1]:
             raise ValueError("the image's scale must be one for both axes beside ShapeAdaptors, "
@@ -107,7 +109,8 @@ class FixedImageResize(_Resize, FixedDynOPool):
 
     def __init__(self, scale: float | Sequence[float] = 1.0, multiple: int = 1):
         super().__init__(scale)
-        self.multiple = check_multiple(multiple)
+        check_whole('multiple', multiple, ' of pixels')
+        self.multiple = multiple
 
     def extra_repr(self) -> str:
         return f'{super().extra_repr()}, multiple={self.multiple}'
@@ -166,10 +169,3 @@ def _are_equal(size: Sequence[int], other: Sequence[int]) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', torch.jit.TracerWarning)
         return [int(n) for n in size] == [int(n) for n in other]
-
-
-def check_multiple(multiple: int) -> int:
-    """Raise a ValueError unless this is a whole number of at least 1."""
-    if isinstance(multiple, bool) or not isinstance(multiple, int) or multiple < 1:
-        raise ValueError(f'multiple must be a whole number of pixels >= 1, got {multiple!r}')
-    return multiple

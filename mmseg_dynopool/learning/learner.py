@@ -13,7 +13,7 @@ from mmseg_dynopool.costs import Cost
 from mmseg_dynopool.costs.budget import check_phases
 from mmseg_dynopool.costs.cost import LearnedMap
 from mmseg_dynopool.layers import ImageResize, ResizingPool
-from mmseg_dynopool.ops.size import is_number
+from mmseg_dynopool.ops.size import check_whole, is_number
 
 from .keeper import BudgetKeeper
 from .projection import nearest
@@ -291,7 +291,6 @@ def check_options(travel: float, every: int | None, jitter: float | None, smalle
         raise ValueError(f'travel must be a number >= 0, e.g. 3, got {travel!r}')
     for name, value, unit in (('every', 1 if every is None else every, 'steps'),
                               ('smallest', smallest, 'cells'), ('steps', steps, 'steps')):
-        if type(value) is not int or value < 1:
-            raise ValueError(f'{name} must be a whole number of {unit} >= 1, got {value!r}')
+        check_whole(name, value, f' of {unit}')
     if jitter is not None and (not is_number(jitter) or not 0 <= jitter < 1):
         raise ValueError(f'jitter must be at least 0 and below 1, e.g. 0.1, got {jitter!r}')

@@ -1,5 +1,6 @@
 """How a network of any project runs on one image, for counts and probes."""
 
+import copy
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -125,6 +126,22 @@ def tensors_of(outputs: Any) -> list[Tensor]:
     elif not isinstance(outputs, (list, tuple)):
         return []
     return [tensor for output in outputs for tensor in tensors_of(output)]
+
+
+def loss_of(model: BaseModel, batch: Any) -> Tensor:
+    """The loss of one of mmengine's models on a batch of its data loader, as in a training.
+
+    The batch is copied: preprocessors pad labels in place, and Mixup writes into them.
+    """
+    data = model.data_preprocessor(copy.deepcopy(batch), True)
+    try:
+        losses = model._run_forward(data, mode='loss')
+    except TypeError as error:
+        raise ValueError(
+            f"{type(model).__name__} does not give its losses by forward(..., mode='loss') as "
+            f'mmengine has it ({error}), so what a scale does to them cannot be measured; let it, '
+            "or set DynOPoolHook's gradient='straight_through'") from error
+    return model.parse_losses(losses)[0]
 
 
 def find_function(function: str | Callable) -> Callable:

@@ -85,6 +85,13 @@ def is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def check_whole(name: str, value: object, unit: str = '') -> None:
+    """Raise a ValueError unless this is a whole number of at least 1; ``unit`` as ``' of steps'``.
+    """
+    if type(value) is not int or value < 1:
+        raise ValueError(f'{name} must be a whole number{unit} >= 1, got {value!r}')
+
+
 def equal_sizes(size: Sequence[int], other: Sequence[int]) -> bool:
     """Whether two sizes are equal; symbols, or tensors in a trace, only if they always are.
 

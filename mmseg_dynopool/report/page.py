@@ -14,6 +14,7 @@ from mmseg_dynopool.analysis.work_dir import Run, read_run
 from mmseg_dynopool.cli.options import check_device
 from mmseg_dynopool.config_text import config_text
 from mmseg_dynopool.files import check_folder, write_file
+from mmseg_dynopool.ops.size import check_whole
 
 from .collect import BASELINE, RUN, STOCK, Report, collect, heading
 from .curves import STYLES, draw_report_panel, report_panels
@@ -37,8 +38,7 @@ def run_report(work_dir: str | Path, baseline: str | Path | Sequence[str | Path]
         ValueError: the data are not there; or see `read_run`.
     """
     for name, value in (('images', images), ('repeats', repeats)):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f'{name} must be a whole number >= 1, got {value!r}')
+        check_whole(name, value)
     out = Path(work_dir, 'report.html') if out is None else Path(out)
     if out.is_dir():
         raise ValueError(f'{str(out)!r} is a folder; give the file to write, e.g. '

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from mmseg_dynopool.analysis.logs import read_logs
 from mmseg_dynopool.analysis.network_sizes import NetworkSizes
 from mmseg_dynopool.checkpoints import load_network
-from mmseg_dynopool.cli.options import add_cfg_options, positive_int
-from mmseg_dynopool.config import counted_shape, read_config
+from mmseg_dynopool.cli.options import add_cfg_options, add_shape
+from mmseg_dynopool.config import input_shape, read_config
 from mmseg_dynopool.files import check_folder
 
 from .curves import draw_evolution, evolution_size
@@ -29,9 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help='work dirs of trainings, or their TIMESTAMP/vis_data/scalars.json')
     parser.add_argument('--config', help='config of a network to draw to scale')
     parser.add_argument('--checkpoint', help='its checkpoint; default: the initial scales')
-    parser.add_argument('--shape', type=positive_int, nargs=2, metavar=('H', 'W'),
-                        help='with --config: input size; default: gmacs_shape, else the training '
-                        'crop')
+    add_shape(parser)
     add_cfg_options(parser)
     parser.add_argument('--out', required=True, metavar='DIR_OR_FILE',
                         help='folder for evolution.png and network.png, or one file '
@@ -87,7 +85,5 @@ def _names_a_file(out: str) -> bool:
 def _load_sizes(args: argparse.Namespace) -> NetworkSizes:
     cfg = read_config(args.config, args.cfg_options)
     model = load_network(cfg, args.checkpoint, scales=True)
-    shape = args.shape or counted_shape(model.cfg)
-    if shape is None:
-        raise ValueError(f'the config {args.config!r} names no training crop; give --shape H W')
-    return NetworkSizes.of_model(Path(args.checkpoint or args.config).name, model, shape)
+    return NetworkSizes.of_model(Path(args.checkpoint or args.config).name, model,
+                                 input_shape(model.cfg, args.shape))

@@ -22,10 +22,9 @@ from mmseg.structures import SegDataSample
 
 from mmseg_dynopool.costs import probe_complexity
 from mmseg_dynopool.files import write_file
-from mmseg_dynopool.fit.batches import loss_of
 from mmseg_dynopool.fit.fitting import sizable
 from mmseg_dynopool.layers.find import learned_pools
-from mmseg_dynopool.models.whole_network import network_forward
+from mmseg_dynopool.models.whole_network import loss_of, network_forward
 from mmseg_dynopool.search.image_sizes import ImageSizes
 from mmseg_dynopool.search.search import norms_by_batch
 
@@ -74,7 +73,7 @@ def row(path):
         with torch.no_grad(), norms_by_batch(model):
             for size in (sizes[0], plain, sizes[-1]):
                 level.set_alpha_([1 / s for s in size.scale])
-                loss_of()(model, batch(SIZE))
+                loss_of(model, batch(SIZE))
     except Exception as error:
         return [path.stem, '-', f'refused: {first_line(error)}', '-', '-']
     try:
