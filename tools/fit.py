@@ -124,7 +124,7 @@ def main():
         print(f'ok: {args.out / "config.py"}; its weights are those of {args.checkpoint}, which a '
               'fine-tuning makes better')
         return
-    print(f'the network costs {fitting.whole:.4g} {fitting.cost.unit} at an image of '
+    print(f'the network costs {fitting.stock_cost:.4g} {fitting.cost.unit} at an image of '
           '{} x {}'.format(*fitting.shape))
     done, planned = [], []
     for target in targets:

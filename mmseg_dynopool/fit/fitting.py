@@ -177,7 +177,7 @@ class Fitting:
         return LatencyCost(LatencyModel.load(path), complexity)
 
     @cached_property
-    def whole(self) -> float:
+    def stock_cost(self) -> float:
         """What the stock network costs, in the cost's unit."""
         return self.cost.counted(self.model)({
             name: [1.0, 1.0] for name in learned_pools(self.model)})
@@ -221,13 +221,14 @@ class Fitting:
         known = json.loads(path.read_text()) if path.is_file() else {}
         key = f'{target:g} {self.options.unit}'
         if key not in known:
-            relative = target / self.whole if self.options.unit == 'ms' else target
+            relative = target / self.stock_cost if self.options.unit == 'ms' else target
             found = search_sizes(
                 self.model, self._loss, self._batches, self.cost, relative,
                 keep=max(3, self.options.candidates), seed=self.options.seed, on_round=on_round)
             tried = [size._asdict() | racer._asdict()
                      for size, racer in zip(found.tried, found.racers)]
-            known[key] = dict(plain=found.plain, whole=self.whole, unit=self.cost.unit, tried=tried)
+            known[key] = dict(plain=found.plain, stock_cost=self.stock_cost,
+                              unit=self.cost.unit, tried=tried)
             write_file(path, json.dumps(known, indent=1).encode())
         sizes, racers = [], []
         for one in known[key]['tried']:

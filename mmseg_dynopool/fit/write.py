@@ -60,7 +60,7 @@ def write_fitted(fitting: Fitting, target: float, found: SearchResult, tuned: li
     write_file(folder / 'report.html', make_page(fitted).encode())
     write_file(folder / 'fitted.json', json.dumps(dict(
         target=target, unit=fitting.options.unit, size=size.size, scale=size.scale,
-        cost=size.cost, whole=fitting.whole, untouched=fitted.untouched,
+        cost=size.cost, stock_cost=fitting.stock_cost, untouched=fitted.untouched,
         score_before=before.score(), score_after=after.score(), time=fitted.time,
         judged={str(one.size): one.score for one in tuned}), indent=1).encode())
     if onnx:  # which may be refused
