@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from study.image_runs import SENSITIVITY
 from study.overview import write_page
 from support.toys import ROOT
 from support.welch import welch
@@ -57,6 +58,23 @@ def test_the_other_verdicts_hold():
     others = [scores for scores in others if scores]
     assert len(others) >= 2 and len(learned) >= 2
     assert all(sum(learned) / len(learned) > max(scores) for scores in others)
+    dear = mious('demo', 'mni152_coronal_5', 'learner', 4., **JITTERED, **slices)
+    strides = mious('demo', 'mni152_coronal_5', 'spaced', 1., **slices)  # at 4 times the cost
+    assert min(len(dear), len(strides)) >= 2 and min(dear) > max(strides)
+
+
+def test_no_other_setting_is_ahead_of_the_defaults():
+    """On either half; and those that the page calls worse are behind."""
+    def scores(half, **options):
+        return [line[half] for line in LINES if line['options'] == {**LEARNED, **options} and (
+            line['network'], line['data'], line['method'], line['target_ratio']) == (
+                'hrnet', 'stretched_h', 'learner', 0.5)]
+
+    for half in ('miou', 'miou_test'):
+        for (name, value), in SENSITIVITY:
+            mean, error = welch(scores(half, **{name: value}), scores(half))
+            assert mean < error, (half, name, value)
+            assert mean < -error or (name, value) != ('begin', 0.)
 
 
 def test_the_readmes_figures_are_the_tables():

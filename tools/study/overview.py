@@ -36,6 +36,8 @@ def write_page(docs: Path) -> None:
 class Overview:
     """Tables, differences and figures of the page."""
 
+    UNIFORM = UNIFORM
+
     def __init__(self, docs: Path):
         done = {name: read_lines(docs / name / 'runs.jsonl')
                 for name in ('evidence', 'image_level', 'fit')}
@@ -62,6 +64,12 @@ class Overview:
                             LONG if long else (), old)
         return difference(self.learned(network, data, long, ratio), others)
 
+    def changed(self, option: str, value: object) -> str:
+        """The learned HRNet on stretched scenes with an option changed, less the defaults."""
+        changed = self.group('hrnet', 'stretched_h', 'learner', 0.5,
+                             (*LEARNED, (option, value)))
+        return difference(changed, self.learned('hrnet', 'stretched_h'))
+
     def learning(self, network: str, data: str) -> str:
         """What learning adds: less the same networks and plan with scales that do not learn."""
         return difference(self.learned(network, data),
@@ -80,7 +88,6 @@ class Overview:
 
     def slices(self) -> str:
         """Thick slices, at the cost of the stock network unless another is named."""
-        learned = ['learner', JITTERED[1]]
         rows = [['stock network', 'stock'],
                 ['stock sizes, jitter as augmentation', 'learner', *STRAIGHT],
                 *([f'image of {size.replace("x", " x ")}', 'shaped', ('size', size)]
@@ -88,11 +95,11 @@ class Overview:
                 ["nnU-Net's rule for strides", 'spaced'],
                 ["nnU-Net's rule, image halved", 'spaced', ('image', 0.5)],
                 ['image + DynOPool, no jitter', 'learner', ('jitter', 0.)],
-                ['**image + DynOPool, learned**', *learned]]
+                ['**image + DynOPool, learned**', 'learner', JITTERED[1]]]
         groups = [(f'{NAMES[network]}, {name}', self.slice_group(*run, network=network))
                   for network in ('demo', 'unet') for name, *run in rows]
         groups += [(f"{NAMES['demo']}, **learned** at {ratio:g} of the cost",
-                    self.slice_group(*learned, ratio=ratio)) for ratio in (0.5, 2., 4.)]
+                    self.slice_learned(ratio)) for ratio in (0.5, 2., 4.)]
         return markdown(['', 'mIoU', 'cost', 'seeds'], (
             [name, group.spread('miou'), f'{group.mean("gmacs_ratio"):.2f}', len(group.lines)]
             for name, group in groups if group.lines))
@@ -102,6 +109,10 @@ class Overview:
         """Of the thick slices."""
         options = THICK if method == 'learner' else THICK[1:]
         return self.group(network, SLICES, method, ratio, (*options, *more))
+
+    def slice_learned(self, ratio: float = 1.) -> Group:
+        """The learned networks of the thick slices."""
+        return self.slice_group('learner', JITTERED[1], ratio=ratio)
 
     def best_shape(self) -> Group:
         """The image's shape that is best by hand at about the stock network's cost."""
