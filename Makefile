@@ -6,7 +6,7 @@
 # make docs: the documentation site, in site/.
 # make test-docs: the docstrings' examples, the notebook, the site, in a browser if there is one.
 # make gallery: the pictures of docs/gallery anew.
-# make test-upstream: the suite on upstream's last OpenMMLab releases; compiles mmcv for minutes.
+# make test-upstream: make test on upstream's last OpenMMLab releases; compiles mmcv for minutes.
 # make test-networks: conversion of the networks of torchvision, timm and segmentation_models.
 # make test-classification: the classifiers, with mmpretrain.
 # make networks-table, make table3: docs/networks.md and docs/table3.md anew.

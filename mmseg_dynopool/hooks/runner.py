@@ -87,6 +87,13 @@ def loss_on(runner: Runner, data_batch: Any) -> Callable[[], Tensor]:
 
     def loss() -> Tensor:
         with wrapper.optim_context(model):
-            return loss_of(model, data_batch)
+            try:
+                return loss_of(model, data_batch)
+            except TypeError as error:
+                raise ValueError(
+                    f"{type(model).__name__} does not give its losses by forward(..., mode='loss') "
+                    f'as mmengine has it ({error}), so what a scale does to them cannot be '
+                    "measured; let it, or set DynOPoolHook's gradient='straight_through'"
+                ) from error
 
     return loss

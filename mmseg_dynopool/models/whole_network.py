@@ -134,14 +134,7 @@ def loss_of(model: BaseModel, batch: Any) -> Tensor:
     The batch is copied: preprocessors pad labels in place, and Mixup writes into them.
     """
     data = model.data_preprocessor(copy.deepcopy(batch), True)
-    try:
-        losses = model._run_forward(data, mode='loss')
-    except TypeError as error:
-        raise ValueError(
-            f"{type(model).__name__} does not give its losses by forward(..., mode='loss') as "
-            f'mmengine has it ({error}), so what a scale does to them cannot be measured; let it, '
-            "or set DynOPoolHook's gradient='straight_through'") from error
-    return model.parse_losses(losses)[0]
+    return model.parse_losses(model._run_forward(data, mode='loss'))[0]
 
 
 def find_function(function: str | Callable) -> Callable:

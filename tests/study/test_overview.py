@@ -13,6 +13,7 @@ from support.welch import welch
 PAGE = (ROOT / 'docs' / 'evidence.md').read_text()
 LINES = [json.loads(text) for name in ('evidence', 'image_level') for text in
          (ROOT / 'docs' / name / 'runs.jsonl').read_text().splitlines()]
+FITS = [json.loads(text) for text in (ROOT / 'docs/fit/runs.jsonl').read_text().splitlines()]
 LEARNED = dict(image=True, jitter=0.)
 JITTERED = dict(image=True, jitter=0.1)
 
@@ -63,8 +64,8 @@ def test_the_other_verdicts_hold():
     assert min(len(dear), len(strides)) >= 2 and min(dear) > max(strides)
 
 
-def test_no_other_setting_is_ahead_of_the_defaults():
-    """On either half; and those that the page calls worse are behind."""
+def test_no_other_setting_is_shown_to_be_better_than_the_defaults():
+    """On either half; and the one that the page calls worse is behind."""
     def scores(half, **options):
         return [line[half] for line in LINES if line['options'] == {**LEARNED, **options} and (
             line['network'], line['data'], line['method'], line['target_ratio']) == (
@@ -74,21 +75,20 @@ def test_no_other_setting_is_ahead_of_the_defaults():
         for (name, value), in SENSITIVITY:
             mean, error = welch(scores(half, **{name: value}), scores(half))
             assert mean < error, (half, name, value)
-            assert mean < -error or (name, value) != ('begin', 0.)
+            assert half != 'miou' or (name, value) != ('begin', 0.) or mean < -error
 
 
 def test_the_readmes_figures_are_the_tables():
     readme = ' '.join((ROOT / 'README.md').read_text().split())
-    said = (r'keeps ([\d.]+) of its ([\d.]+) mIoU on .*? and ([\d.]+) on a smaller input; at three '
-            r'quarters it reaches (\d+\.\d); on brain slices of 5 mm ([\d.]+), the same network at '
-            r'the same cost ([\d.]+) ')
-    slices = dict(iterations=1200)
-    kept, whole, smaller, more, thick, stock = re.search(said, readme).groups()
-    for said, seeds, scores in (
-            (kept, 5, mious('hrnet', 'stretched_h', 'learner', **LEARNED)),
-            (whole, 5, mious('hrnet', 'stretched_h', 'stock', 1.)),
-            (smaller, 5, mious('hrnet', 'stretched_h', 'input')),
-            (more, 3, mious('hrnet', 'stretched_h', 'learner', 0.75, **LEARNED)),
-            (thick, 3, mious('demo', 'mni152_coronal_5', 'learner', 1., **JITTERED, **slices)),
-            (stock, 3, mious('demo', 'mni152_coronal_5', 'stock', 1., **slices))):
-        assert len(scores) == seeds and said == f'{sum(scores) / len(scores):.1f}'
+    said = (r'keeps ([\d.]+) of its ([\d.]+) mIoU on .*? and ([\d.]+) on a smaller input; on brain '
+            r'slices of 5 mm it has ([\d.]+), the stock network at the same cost ([\d.]+) ')
+    long, slices = dict(iterations=900), dict(iterations=1200)
+    trained = [line['scores']['stock'][0] for line in FITS if (
+        line['network'], line['data'], line['target_ratio'], line['method']) == (
+            'hrnet', 'stretched_h', 0.5, 'gmacs')]
+    for found, scores in zip(re.search(said, readme).groups(), (
+            mious('hrnet', 'stretched_h', 'learner', **JITTERED, **long), trained,
+            mious('hrnet', 'stretched_h', 'aligned', **long),
+            mious('demo', 'mni152_coronal_5', 'learner', 1., **JITTERED, **slices),
+            mious('demo', 'mni152_coronal_5', 'stock', 1., **slices)), strict=True):
+        assert len(scores) == 3 and found == f'{sum(scores) / 3:.1f}'

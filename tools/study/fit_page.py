@@ -74,9 +74,9 @@ def column(lines: list[dict], name: str, half: int) -> str:
     return spread([line['scores'][name][half] for line in lines if name in line['scores']], 1)
 
 
-def ahead(lines: list[dict], half: int) -> str:
-    """The fitted networks less the plain smaller inputs, by pairs."""
-    pairs = [line['scores']['fit'][half] - line['scores']['plain'][half] for line in lines]
+def ahead(lines: list[dict], half: int, of: str = 'plain') -> str:
+    """The fitted networks less the plain smaller inputs, or others, by pairs."""
+    pairs = [line['scores']['fit'][half] - line['scores'][of][half] for line in lines]
     if len(pairs) < 2:
         return f'{pairs[0]:+.1f}'
     width = t.ppf(0.975, len(pairs) - 1) * statistics.stdev(pairs) / sqrt(len(pairs))

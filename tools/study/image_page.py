@@ -59,8 +59,9 @@ def tables(done: dict[str, dict], done_0_3: dict[str, dict]) -> str:
                 ('image + DynOPool, learned', 'learner', JITTERED, 0.5),
                 ('learned with a third of the estimates', 'learner',
                  (*JITTERED, ('every', 6)), 0.5))]
-    if any(group.lines for _, group in long):
-        parts += ['Three times as long, HRNet on stretched_h at cost 0.5 (stock: 1):',
+    long = [(name, group) for name, group in long if group.lines]
+    if long:
+        parts += ['Three times as long, HRNet on stretched_h at cost 0.5:',
                   markdown([name for name, _ in long], [[_score(group, 0.5) for _, group in long]])]
     sensitivity = list(_sensitivity(found))
     if len(sensitivity) > 1:
@@ -79,7 +80,8 @@ def tables(done: dict[str, dict], done_0_3: dict[str, dict]) -> str:
     sizes, parities = _sizes(found), _parities(found)
     if sizes:
         parts += ['Validation images of other sizes than in the training, not padded, labels in '
-                  'full:', markdown(sizes[0], sizes[1:])]
+                  'full (trained anew; a seed does not repeat a training bit for bit on another '
+                  'day):', markdown(sizes[0], sizes[1:])]
     if parities:
         parts += ['A trained stock network in which one map is resized in front of the layer that '
                   'strides: mIoU at heights of the other parity (3 rows more and less than in its '

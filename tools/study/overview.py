@@ -6,7 +6,7 @@ from . import fit_page, fit_runs, image_runs, runs
 from .figures import draw_groups, study_figure
 from .image_runs import JITTERED, LEARNED, LONG, SHAPES, STRAIGHT, THICK, UNIFORM
 from .lines import read_lines
-from .tables import NAMES, Group, Results, difference, markdown, score, spread
+from .tables import NAMES, Group, Results, difference, markdown, score
 from .template import render
 
 # Label, whether a run of version 0.3's study, method, options.
@@ -14,6 +14,7 @@ SERIES = (
     ('smaller input', True, 'input', ()),
     ('smaller input, multiples of 8', False, 'aligned', ()),
     ('smaller input, begun at full size', False, 'planned', ()),
+    ('narrower network', True, 'narrow', ()),
     ('squeezed, stretch known', True, 'squeezed', ()),
     ('image + DynOPool, uniform', False, 'learner', UNIFORM),
     ('DynOPool, version 0.3', True, 'measured', ()),
@@ -58,22 +59,22 @@ class Overview:
         return self.group(network, data, 'learner', ratio, JITTERED + LONG if long else LEARNED)
 
     def ahead(self, network: str, data: str, method: str, old: bool = False, long: bool = False,
-              ratio: float = 0.5) -> str:
-        """The learned networks less others."""
-        others = self.group(network, data, method, 1. if method == 'stock' else ratio,
-                            LONG if long else (), old)
+              ratio: float = 0.5, others_ratio: float | None = None) -> str:
+        """The learned networks less others, which may have another cost."""
+        others = self.group(network, data, method, 1. if method == 'stock' else
+                            others_ratio or ratio, LONG if long else (), old)
         return difference(self.learned(network, data, long, ratio), others)
 
-    def changed(self, option: str, value: object) -> str:
+    def changed(self, option: str, value: object, half: str = 'miou') -> str:
         """The learned HRNet on stretched scenes with an option changed, less the defaults."""
         changed = self.group('hrnet', 'stretched_h', 'learner', 0.5,
                              (*LEARNED, (option, value)))
-        return difference(changed, self.learned('hrnet', 'stretched_h'))
+        return difference(changed, self.learned('hrnet', 'stretched_h'), half)
 
-    def learning(self, network: str, data: str) -> str:
+    def learning(self, network: str, data: str, half: str = 'miou') -> str:
         """What learning adds: less the same networks and plan with scales that do not learn."""
         return difference(self.learned(network, data),
-                          self.group(network, data, 'learner', 0.5, UNIFORM))
+                          self.group(network, data, 'learner', 0.5, UNIFORM), half)
 
     def costs(self) -> str:
         """mIoU at half of the multiply-adds."""
@@ -87,7 +88,8 @@ class Overview:
                          'learned less smaller input'], rows)
 
     def slices(self) -> str:
-        """Thick slices, at the cost of the stock network unless another is named."""
+        """Thick slices; costs are relative to the demo's stock network."""
+        whole = self.slice_group('stock').mean('gmacs')
         rows = [['stock network', 'stock'],
                 ['stock sizes, jitter as augmentation', 'learner', *STRAIGHT],
                 *([f'image of {size.replace("x", " x ")}', 'shaped', ('size', size)]
@@ -101,7 +103,7 @@ class Overview:
         groups += [(f"{NAMES['demo']}, **learned** at {ratio:g} of the cost",
                     self.slice_learned(ratio)) for ratio in (0.5, 2., 4.)]
         return markdown(['', 'mIoU', 'cost', 'seeds'], (
-            [name, group.spread('miou'), f'{group.mean("gmacs_ratio"):.2f}', len(group.lines)]
+            [name, group.spread('miou'), f'{group.mean("gmacs") / whole:.2f}', len(group.lines)]
             for name, group in groups if group.lines))
 
     def slice_group(self, method: str, *more: tuple, network: str = 'demo',
@@ -123,19 +125,23 @@ class Overview:
         """Trainings of 900 iterations."""
         rows = []
         for network in ('hrnet', 'deeplab'):
-            rows.append([NAMES[network], self.long_stock(network),
+            rows.append([NAMES[network], score(self.long_stock(network)),
                          score(self.group(network, 'stretched_h', 'aligned', 0.5, LONG)),
                          score(self.learned(network, 'stretched_h', long=True)),
                          score(self.group(network, 'stretched_h', 'learner', 0.5, LEARNED + LONG))])
         return markdown(['stretched_h', 'stock, cost 1', 'smaller input, multiples of 8',
                          'image + DynOPool, learned', 'the same, no jitter'], rows)
 
-    def long_stock(self, network: str) -> str:
-        """The stock networks of such trainings, with their number; those that are fitted, too."""
-        stock = self.group(network, 'stretched_h', 'stock', 1., LONG)
+    def long_stock(self, network: str) -> Group:
+        """The stock networks of such trainings: those that are fitted."""
         trained = self.fits.get(('gmacs', network, 'stretched_h'), [])
-        return score(stock) if stock.lines else (
-            f'{spread([line["scores"]["stock"][0] for line in trained])} ({len(trained)})')
+        return Group(tuple(dict(miou=line['scores']['stock'][0]) for line in trained),
+                     len(trained))
+
+    def less_long_stock(self, network: str) -> str:
+        """The learned networks of such trainings less the stock ones."""
+        return difference(self.learned(network, 'stretched_h', long=True),
+                          self.long_stock(network))
 
     def fit(self) -> str:
         """Trained networks, fitted."""
@@ -145,10 +151,14 @@ class Overview:
         return markdown(['', 'as trained', 'plain smaller input', 'fit', 'fit less plain',
                          'seeds'], rows)
 
-    def fit_ahead(self, network: str, data: str) -> str:
-        """Of trained networks at half of their multiply-adds: fitted less plain smaller input."""
-        lines = self.fits.get(('gmacs', network, data))
-        return fit_page.ahead(lines, 0) if lines else '-'
+    def fitted(self, network: str, data: str) -> str:
+        """Trained networks, fitted to half of their multiply-adds."""
+        return fit_page.column(self.fits.get(('gmacs', network, data), []), 'fit', 0)
+
+    def fit_ahead(self, network: str, data: str, unit: str = 'gmacs', of: str = 'plain') -> str:
+        """Trained networks, fitted, less the plain smaller input or the stock network."""
+        lines = self.fits.get((unit, network, data))
+        return fit_page.ahead(lines, 0, of) if lines else '-'
 
     @staticmethod
     def time(group: Group) -> str:
