@@ -170,7 +170,7 @@ class Overview:
         stock = self.group(network, data, 'stock', 1., old=True)
         with study_figure(path, 1, 2, figsize=(7.2, 3.2), sharey=True) as panels:
             for axes, (name, label) in zip(panels, PANELS):
-                for number, (title, old, method, options) in enumerate(SERIES):
+                for number, (title, old, method, options) in enumerate(reversed(SERIES)):
                     groups = [stock, *(self.group(network, data, method, ratio, options, old)
                                        for ratio in (0.75, 0.5, 0.35))]
                     groups = [group for group in groups if group.lines]
