@@ -98,9 +98,11 @@ def _settings(found: Results, old: Results) -> Iterator[tuple[str, list[Group], 
     for ratio, shown in ((0.5, [*places, ('hrnet', 'mixed')]), (0.75, places[:2]),
                          (0.35, places[:1])):
         for network, data in shown:
-            groups = [(old if is_old else found).found(
-                network, data, method, 1. if method == 'stock' else ratio, **dict(options))
-                      for _, method, options, is_old in COLUMNS]
+            groups = []
+            for _, method, options, is_old in COLUMNS:
+                place = network, data, method, 1. if method == 'stock' else ratio
+                group = (old if is_old else found).found(*place, **dict(options))
+                groups.append(group if group.lines else found.found(*place, **dict(options)))
             if groups[-1].lines:
                 yield f'{NAMES[network]}, {data}, {ratio:g}', groups, ratio
 
