@@ -53,6 +53,12 @@ def test_what_is_concatenated_shares_its_level():
     assert sizes['c'] == [(11, 16)]  # 10.8, 16.2
 
 
+@pytest.mark.parametrize('kernel, learns', [(4, True), (5, False)])
+def test_an_average_whose_windows_overlap_by_more_than_half_is_left_alone(kernel, learns):
+    net = nn.Sequential(conv(3, 4, 3, 2), nn.AvgPool2d(kernel, 2, kernel // 2 - 1 + kernel % 2))
+    assert [module for _, module, _ in changes(net)] == ['0', '1'][:1 + learns]
+
+
 @pytest.mark.parametrize('meet', [torch.mul, torch.sub, torch.maximum,
                                   lambda a, b: a * b.sigmoid()])
 def test_what_is_combined_otherwise_shares_its_level(meet):

@@ -57,6 +57,20 @@ def test_nearest_as_the_solver_finds_it(seed):
     assert expected is None or distance == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
+def test_a_few_rounds_do():
+    def counted(v):
+        rounds.append(v)
+        return log_cost(v)
+
+    needed = []
+    for seed in range(40):
+        log_cost, point, limits, _ = random_case(seed)
+        rounds = []
+        project(point, counted, 0.9 * math.exp(log_cost(point)[0]), limits)
+        needed.append(len(rounds))
+    assert max(needed) <= 10
+
+
 @pytest.mark.parametrize('seed', range(40))
 def test_a_small_rise_is_the_nearest_too(seed):
     """As a plan asks for: a larger cost, within a few per cent. Far away there may be several."""
