@@ -29,7 +29,7 @@ _YLABELS = {
     'grad_snr': "alpha's gradient\n|mean| / std",
     'slope': 'slope of the loss\nby log(scale)',
     'gmacs': 'GMACs ($10^9$ multiply-adds)\nbefore rounding of sizes',
-    'gmacs_ratio': 'GMACs / GMACs at the initial scales',
+    'gmacs_ratio': 'GMACs / GMACs\nat the initial scales',
     'latency_ms': 'time by the latency model (ms)',
     'latency_ratio': 'time by the latency model\n/ time at the initial scales',
     'task_loss': 'loss',
@@ -83,7 +83,7 @@ class Panel:
         if self.quantity.endswith('_slope'):
             return 'slope of the loss\nper 1 % of the cost'
         return _YLABELS.get(self.quantity) or re.sub(
-            '_ratio$', ', relative to the initial scales', self.quantity)
+            '_ratio$', ', relative\nto the initial scales', self.quantity)
 
     def describe(self) -> str:
         """The panel in words, for those who cannot see it."""
@@ -148,7 +148,7 @@ def report_panels(run: RunLog, baselines: Mapping[str, RunLog] | None = None) ->
     logs = [run, *(log for (_, log), _ in others)]
     for cost in dict.fromkeys(cost for log in logs for cost in log.costs()):
         panels += [
-            panel(f'{_COSTS.get(cost, cost)}, relative to the initial scales', f'{cost}_ratio',
+            panel(f'{_COSTS.get(cost, cost)}, share of initial', f'{cost}_ratio',
                   [_plan(run, cost)]),
             panel(f'Slope of the loss per 1 % of the cost ({cost})', f'{cost}_slope')]
     scales = of_instances('Scale of {}', 'scale')

@@ -102,7 +102,7 @@ def test_titles_labels_and_legend():
     assert [axis.get_ylabel() for axis in figure.axes] == [
         'scale r = 1 / alpha', '', 'feature size (pixels)', '', "alpha's gradient\n|mean| / std",
         '', 'GMACs ($10^9$ multiply-adds)\nbefore rounding of sizes',
-        'GMACs / GMACs at the initial scales']
+        'GMACs / GMACs\nat the initial scales']
     # Scales and gradients of the instances are drawn to one axis, sizes each to its own.
     shared = [a.get_shared_y_axes().joined(a, b) for a, b in zip(*[iter(figure.axes)] * 2)]
     assert shared == [True, False, True, False]
@@ -288,7 +288,7 @@ def test_a_cost_of_another_kind():
     run = learned(cost='pixels')
     panels = {panel.quantity: panel for panel in report_panels(run)}
     ratio = panels['pixels_ratio']
-    assert ratio.title == 'pixels, relative to the initial scales'
+    assert ratio.title == 'pixels, share of initial'
     assert [(curve.label, curve.points) for curve in ratio.curves] == [
         ('this run', run.get('pixels_ratio')), ('plan', run.get('pixels_plan'))]
     assert panels['pixels_slope'].title == 'Slope of the loss per 1 % of the cost (pixels)'
@@ -297,7 +297,7 @@ def test_a_cost_of_another_kind():
         ('pixels', ''), ('pixels_ratio', ''), ('pixels_slope', '')]
     axes = draw([run]).axes[-3:]
     assert [axis.get_ylabel() for axis in axes] == [
-        'pixels', 'pixels, relative to the initial scales',
+        'pixels', 'pixels, relative\nto the initial scales',
         'slope of the loss\nper 1 % of the cost']
     assert list(zip(*axes[0].get_lines()[0].get_data())) == [(10, 70), (20, 60), (30, 50)]
 
@@ -310,7 +310,7 @@ def test_logs_of_0_3():
                        ShapeScalar('stream1', 'grad_mean', 'h').key: [(10, 0.1)],
                        ShapeScalar('stream1', 'grad_std', 'h').key: [(10, 0.3)]})
     titles = ['Task loss (without the cost)',
-              'Multiply-adds before rounding, relative to the initial scales', 'Scale of stream1',
+              'Multiply-adds before rounding, share of initial', 'Scale of stream1',
               'Scale of stream2']
     panels = report_panels(run)
     assert [panel.title for panel in panels] == titles
@@ -318,7 +318,7 @@ def test_logs_of_0_3():
     run.series.update(latency_ms=[(10, 30.0), (20, 21.0)], latency_ratio=[(10, 1.0), (20, 0.7)],
                       latency_lambda=[(10, 0.1), (20, 0.2)], loss_latency=run.get('loss_gmacs'))
     del run.series['loss_gmacs']
-    titles.insert(2, 'Time by the latency model, relative to the initial scales')
+    titles.insert(2, 'Time by the latency model, share of initial')
     panels = report_panels(run)
     assert [panel.title for panel in panels] == titles
     assert panels[0].curves[0].points == [(10, 2.0), (20, 3.0)]

@@ -156,7 +156,7 @@ def test_headings_and_words_for_pictures(both):
     alts = [image['alt'] for image in page.all('img')]
     assert any(re.match(r'Validation during training: this run from \S+ to \S+ at iteration 20; '
                         'baseline from', alt) for alt in alts)
-    cost, = (alt for alt in alts if alt.startswith('Multiply-adds before rounding, relative to'))
+    cost, = (alt for alt in alts if alt.startswith('Multiply-adds before rounding, share of'))
     reached = re.search(r': this run from 1 to (\S+) at iteration 20; plan from 1 to 0.98 at '
                         'iteration 20$', cost)
     assert float(reached[1]) == pytest.approx(0.98, rel=0.02)
