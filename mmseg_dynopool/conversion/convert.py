@@ -66,7 +66,7 @@ def plan_conversion(model: nn.Module, rule: str = 'before',
     if levels not in LEVELS:
         raise ValueError(f'levels must be one of {LEVELS}, got {levels!r}')
     if multiple is not None:
-        check_whole('multiple', multiple, ' of pixels')
+        check_whole('multiple', multiple, 'pixels')
         if not image and levels != 'image':
             raise ValueError(f'multiple={multiple} is of the image, whose size does not learn; set '
                              'image=True, too, or leave it out')

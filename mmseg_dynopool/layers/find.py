@@ -127,7 +127,6 @@ def input_channels(model: nn.Module, given: int | None = None) -> int:
     """
     if given is not None:
         check_whole('in_channels', given)
-    if given is not None:
         return given
     check_takes_images(model)
     means = getattr(getattr(model, 'data_preprocessor', None), 'mean', None)

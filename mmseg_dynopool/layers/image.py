@@ -70,7 +70,7 @@ class ImageResize(_Resize, DynOPool):
         if not low <= 1 <= high:
             raise ValueError(f"the bounds of the image's scale must hold 1, got {bounds!r}")
         super().__init__(scale, bounds)
-        check_whole('multiple', multiple, ' of pixels')
+        check_whole('multiple', multiple, 'pixels')
         self.multiple = multiple
         self.tied = tied
         if tied and self.initial_scale[0] != self.initial_scale[1]:
@@ -109,7 +109,7 @@ class FixedImageResize(_Resize, FixedDynOPool):
 
     def __init__(self, scale: float | Sequence[float] = 1.0, multiple: int = 1):
         super().__init__(scale)
-        check_whole('multiple', multiple, ' of pixels')
+        check_whole('multiple', multiple, 'pixels')
         self.multiple = multiple
 
     def extra_repr(self) -> str:

@@ -291,6 +291,6 @@ def check_options(travel: float, every: int | None, jitter: float | None, smalle
         raise ValueError(f'travel must be a number >= 0, e.g. 3, got {travel!r}')
     for name, value, unit in (('every', 1 if every is None else every, 'steps'),
                               ('smallest', smallest, 'cells'), ('steps', steps, 'steps')):
-        check_whole(name, value, f' of {unit}')
+        check_whole(name, value, unit)
     if jitter is not None and (not is_number(jitter) or not 0 <= jitter < 1):
         raise ValueError(f'jitter must be at least 0 and below 1, e.g. 0.1, got {jitter!r}')

@@ -86,10 +86,10 @@ def is_number(value: object) -> bool:
 
 
 def check_whole(name: str, value: object, unit: str = '') -> None:
-    """Raise a ValueError unless this is a whole number of at least 1; ``unit`` as ``' of steps'``.
-    """
+    """Raise a ValueError unless this is a whole number, of a unit, of at least 1."""
     if type(value) is not int or value < 1:
-        raise ValueError(f'{name} must be a whole number{unit} >= 1, got {value!r}')
+        of = f' of {unit}' if unit else ''
+        raise ValueError(f'{name} must be a whole number{of} >= 1, got {value!r}')
 
 
 def equal_sizes(size: Sequence[int], other: Sequence[int]) -> bool:

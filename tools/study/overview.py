@@ -37,8 +37,6 @@ def write_page(docs: Path) -> None:
 class Overview:
     """Tables, differences and figures of the page."""
 
-    UNIFORM = UNIFORM
-
     def __init__(self, docs: Path):
         done = {name: read_lines(docs / name / 'runs.jsonl')
                 for name in ('evidence', 'image_level', 'fit')}
@@ -73,8 +71,11 @@ class Overview:
 
     def learning(self, network: str, data: str, half: str = 'miou') -> str:
         """What learning adds: less the same networks and plan with scales that do not learn."""
-        return difference(self.learned(network, data),
-                          self.group(network, data, 'learner', 0.5, UNIFORM), half)
+        return difference(self.learned(network, data), self.uniform(network, data), half)
+
+    def uniform(self, network: str, data: str) -> Group:
+        """The networks whose scales shrink evenly along the same plan."""
+        return self.group(network, data, 'learner', 0.5, UNIFORM)
 
     def costs(self) -> str:
         """mIoU at half of the multiply-adds."""
@@ -112,9 +113,9 @@ class Overview:
         options = THICK if method == 'learner' else THICK[1:]
         return self.group(network, SLICES, method, ratio, (*options, *more))
 
-    def slice_learned(self, ratio: float = 1.) -> Group:
+    def slice_learned(self, ratio: float = 1., network: str = 'demo') -> Group:
         """The learned networks of the thick slices."""
-        return self.slice_group('learner', JITTERED[1], ratio=ratio)
+        return self.slice_group('learner', JITTERED[1], network=network, ratio=ratio)
 
     def best_shape(self) -> Group:
         """The image's shape that is best by hand at about the stock network's cost."""
@@ -133,7 +134,10 @@ class Overview:
                          'image + DynOPool, learned', 'the same, no jitter'], rows)
 
     def long_stock(self, network: str) -> Group:
-        """The stock networks of such trainings: those that are fitted."""
+        """The stock networks of such trainings; those that are fitted, too."""
+        stock = self.group(network, 'stretched_h', 'stock', 1., LONG)
+        if stock.lines:
+            return stock
         trained = self.fits.get(('gmacs', network, 'stretched_h'), [])
         return Group(tuple(dict(miou=line['scores']['stock'][0]) for line in trained),
                      len(trained))
