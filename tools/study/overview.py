@@ -71,11 +71,8 @@ class Overview:
 
     def learning(self, network: str, data: str, half: str = 'miou') -> str:
         """What learning adds: less the same networks and plan with scales that do not learn."""
-        return difference(self.learned(network, data), self.uniform(network, data), half)
-
-    def uniform(self, network: str, data: str) -> Group:
-        """The networks whose scales shrink evenly along the same plan."""
-        return self.group(network, data, 'learner', 0.5, UNIFORM)
+        return difference(self.learned(network, data),
+                          self.group(network, data, 'learner', 0.5, UNIFORM), half)
 
     def costs(self) -> str:
         """mIoU at half of the multiply-adds."""
