@@ -7,7 +7,7 @@ import runpy
 import sys
 from pathlib import Path
 
-COMMANDS = ('fashion_scenes', 'evidence', 'classification_evidence', 'fit_models', 'models',
+COMMANDS = ('fashion_scenes', 'spoken_numbers', 'evidence', 'classification_evidence', 'fit_models', 'models',
             'table3', 'gallery', 'draw_dynopool', 'real_sizes', 'training_time', 'size_steps',
             'resume_soak')
 

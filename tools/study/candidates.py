@@ -15,6 +15,7 @@ from mmseg_dynopool.models.cost import count_network_gmacs, network_counter
 from . import kernels, spaced  # noqa: F401, they are registered
 from .fashion_scenes import VARIANTS
 from .runs import NETWORKS, Run
+from .spoken_numbers import BANDS, CLASSES, FRAMES
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 STRETCH = dict(stretched_h=3., stretched_w=1 / 3)  # height to width
@@ -22,6 +23,10 @@ STRETCH = dict(stretched_h=3., stretched_w=1 / 3)  # height to width
 ALPHA_LR = dict(adaptor=0.1, dynopool=0.1)
 # Data of coronal slices, by `mni152.py --plane coronal`, and the images' sizes.
 THICK = dict(mni152_coronal_5=(32, 160), mni152_coronal_3=(48, 160))
+SPOKEN = dict(spoken_numbers=(BANDS, FRAMES))
+# By hand, of the first two layers: nnU-Net's rule, and what is usual for speech.
+STRIDES = dict(mni152_coronal_5=((1, 2), (1, 2)), mni152_coronal_3=((1, 2), (2, 2)),
+               spoken_numbers=((2, 1), (2, 1)))
 ALIGNED = 8  # pixels: a size that no strided layer shifts
 # In the place of the demo's HRNet.
 UNET = {
@@ -79,7 +84,17 @@ def _data(run: Run) -> Iterable[tuple[str, object]]:
             dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'),
             dict(type='RandomFlip', prob=0.5), dict(type='PackSegInputs')]
     elif run.network in ('hrnet', 'deeplab'):
-        yield 'model.data_preprocessor.size', VARIANTS[run.data].shape
+        yield 'model.data_preprocessor.size', (VARIANTS[run.data].shape if run.data in VARIANTS
+                                               else SPOKEN[run.data])
+    if run.data in SPOKEN:
+        yield 'model.decode_head.num_classes', len(CLASSES)
+        yield 'model.decode_head.loss_decode.class_weight', None
+        for loader in ('train', 'val', 'test'):
+            dataset = dict(
+                type='BaseSegDataset', img_suffix='.png', seg_map_suffix='.png', metainfo=dict(
+                    classes=CLASSES, palette=[[36 * n] * 3 for n in range(len(CLASSES))]))
+            yield from ((f'{loader}_dataloader.dataset.{name}', value)
+                        for name, value in dataset.items())
 
 
 def _target(run: Run, overrides: dict) -> float:
@@ -201,10 +216,11 @@ def _shaped(run, overrides, scales):
 
 
 def _spaced(run, overrides, scales):
-    """Strides by nnU-Net's rule; the option ``'image'`` scales the image first, to the cost."""
-    size = (n * dict(run.options).get('image', 1.) for n in THICK[run.data])
-    return _in_network(run, overrides, size,
-                       type='SpacedUNet' if run.network == 'unet' else 'SpacedHRNet')
+    """The axes' strides by hand; the option ``'image'`` scales the image first, to the cost."""
+    size = (n * dict(run.options).get('image', 1.) for n in (THICK | SPOKEN)[run.data])
+    kind = dict(type='SpacedUNet') if run.network == 'unet' else dict(
+        type='SpacedHRNet', stem_strides=STRIDES[run.data])
+    return _in_network(run, overrides, size, **kind)
 
 
 def _squeezed(run, overrides, scales):

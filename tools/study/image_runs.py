@@ -1,5 +1,7 @@
 """The runs of docs/image_level.md: what the image as the first level brings, beside opponents."""
 
+from collections.abc import Iterator
+
 from .runs import Run, _seeds
 
 IMAGE = (('image', True), )
@@ -15,6 +17,9 @@ THICK = (*IMAGE, ('iterations', 1200))
 # Of the thick slices, at about the stock network's cost, but for the last.
 SHAPES = ('48x104', '64x80', '72x72', '88x56', '160x160')
 STRAIGHT = (*IMAGE, ('iterations', 1200), ('travel', 0.), ('jitter', 0.1))  # at the stock sizes
+SPOKEN = (*IMAGE, ('iterations', 600), ('jitter', 0.1))
+SPOKEN_STRAIGHT = (*IMAGE, ('iterations', 600), ('travel', 0.), ('jitter', 0.1))
+SPOKEN_SHAPES = ('32x256', )  # at the stock network's cost
 LONG = (('iterations', 900), )
 KERNEL_PLACES = (('hrnet', 'stretched_h'), ('deeplab', 'stretched_h'), ('demo', 'mni152'))
 PROBE = (('probe', True), )
@@ -76,7 +81,31 @@ def all_runs() -> list[Run]:
     for ratio in (0.5, 2., 4.):  # 4: what nnU-Net's strides cost
         runs += _seeds(3, 'demo', 'mni152_coronal_5', 'learner', ratio,
                        options=(*JITTERED, *THICK[1:]))
+    for seed in range(5):
+        runs += [Run('hrnet', 'spoken_numbers', method, ratio, seed, options)
+                 for method, ratio, options in _spoken()]
+    for seed in range(3):
+        runs += [Run('demo', 'mni152_coronal_3', *rest, seed, options)
+                 for *rest, options in (
+                     ('stock', 1., THICK[1:]), ('learner', 1., (*JITTERED, *THICK[1:])),
+                     ('spaced', 1., (*THICK[1:], ('image', 0.5))))]
     for method, options in (('learner', (*JITTERED, *THICK[1:])), ('stock', THICK[1:]),
                             ('shaped', (*THICK[1:], ('size', '64x80'))), ('spaced', THICK[1:])):
         runs += _seeds(3, 'unet', 'mni152_coronal_5', method, 1., options=options)
     return list(dict.fromkeys(runs))
+
+
+def _spoken() -> Iterator[tuple[str, float, tuple]]:
+    """Method, cost and options of the spoken numbers."""
+    iterations = SPOKEN[1:2]
+    yield 'stock', 1., iterations
+    yield 'learner', 1., SPOKEN
+    yield 'spaced', 1., (*iterations, ('image', 0.5))
+    for size in SPOKEN_SHAPES:
+        yield 'shaped', 1., (*iterations, ('size', size))
+    yield 'learner', 1., SPOKEN_STRAIGHT
+    yield 'learner', 0.5, SPOKEN
+    yield 'aligned', 0.5, iterations
+    yield 'learner', 0.5, SPOKEN_STRAIGHT
+    yield 'spaced', 1., iterations  # at 4 times the cost
+    yield 'learner', 4., SPOKEN

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from .fashion_scenes import VARIANTS
+
 NETWORKS = dict(
     hrnet='evidence_hrnet_fashion.py',
     deeplab='evidence_deeplabv3plus_r18_fashion.py',
@@ -29,7 +31,7 @@ class Run:
 
     Attributes:
         network: one of ``NETWORKS``.
-        data: a variant of the scenes, ``'mni152'``, or ``'mni152_coronal_5'``.
+        data: a variant of the scenes, or a folder in ``data``, such as ``'mni152_coronal_5'``.
         method: one of ``METHODS``.
         ratio: counted cost relative to the stock network; of the method ``'latency'`` the time
             of inference relative to the start.
@@ -55,7 +57,7 @@ class Run:
     @property
     def folder(self) -> str:
         """Where its data lie."""
-        folder = '' if self.data.startswith('mni152') else 'fashion_scenes/'
+        folder = 'fashion_scenes/' if self.data in VARIANTS else ''
         return f'data/{folder}{self.data}'
 
     @property

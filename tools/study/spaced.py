@@ -1,8 +1,9 @@
-"""Networks for images whose pixels are higher than they are wide.
+"""Networks whose axes are strided apart by hand.
 
 nnU-Net's rule: an axis is pooled while its spacing is less than twice the finest (Isensee et al.,
 Nature Methods 2021). Of slices of 5 mm with pixels of 1 mm the first two levels pool the width
-alone.
+alone, of 3 mm the first one. Networks that listen stride the frequencies alone, by (2, 1)
+(BC-ResNet: Kim et al., Interspeech 2021).
 """
 
 from mmseg.models import HRNet, UNet
@@ -12,11 +13,11 @@ from torch import nn
 
 @MODELS.register_module()
 class SpacedHRNet(HRNet):
-    """The stem pools the width alone."""
+    """The two layers of the stem have the strides ``stem_strides``, height and width."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, stem_strides=((1, 2), (1, 2)), **kwargs):
         super().__init__(**kwargs)
-        self.conv1.stride = self.conv2.stride = (1, 2)
+        self.conv1.stride, self.conv2.stride = map(tuple, stem_strides)
 
 
 @MODELS.register_module()

@@ -50,7 +50,7 @@ def finish(run: Run, work_dir: Path, scales: dict | None = None) -> dict:
             'work_dir': str(folder), 'experiment_name': run.key, 'visualizer.name': run.key,
             'visualizer.vis_backends': [], 'default_hooks.checkpoint': None,
             'log_level': 'WARNING'})
-        halves = len(list(Path(run.folder, 'images', 'val').glob('scene_*.png'))) >= 2 * VAL
+        halves = len(list(Path(run.folder, 'images', 'val').glob('*.png'))) >= 2 * VAL
         if halves:  # nothing is chosen on the second one
             config.val_dataloader.dataset.indices = VAL
             config.test_dataloader.dataset.indices = list(range(VAL, 2 * VAL))

@@ -1,0 +1,185 @@
+"""Make spectrograms of spoken numbers, and label who sounds when: vowels, plosives, nasals.
+
+    python tools/study spoken_numbers
+
+Debian's package espeak-ng speaks; it names each phoneme and the sample at which it begins.
+"""
+
+import argparse
+import ctypes
+from pathlib import Path
+
+import numpy as np
+
+from mmseg_dynopool.cli.options import positive_int
+from mmseg_dynopool.files import make_folder, write_image
+
+# By espeak-ng's names of phonemes in English, whose first letters tell; the rest are vowels.
+CLASSES = ('silence', 'front vowel', 'other vowel', 'plosive', 'fricative', 'nasal', 'approximant')
+_STARTS = {'_': 0, **dict.fromkeys('iIeEa', 1), **dict.fromkeys('pbtdkg?', 3),
+           **dict.fromkeys('fvTDszSZhxC', 4), **dict.fromkeys('nmN', 5),
+           **dict.fromkeys('wlrj*', 6)}
+# No voice of the validation speaks in the training.
+ACCENTS = ('en', 'en-us', 'en-gb-scotland')
+VOICES = dict(train=('m1', 'm3', 'm4', 'm6', 'm7', 'f1', 'f3', 'f4'), val=('m2', 'm5', 'f2', 'f5'))
+BANDS, FRAMES = 64, 128  # of an image: height and width
+HOP_MS, WINDOW_MS = 10, 25
+TOP_HZ = 8000.0
+RANGE_DB = 60.0  # from black to white
+NOISE_DB = (10.0, 30.0)  # how far the noise is below the speech
+
+
+def prepare_spoken_numbers(out_dir: str | Path, train: int = 1000, val: int = 400, seed: int = 0
+                           ) -> dict[str, int]:
+    """Write PNG files to ``images/{train,val}`` and ``labels/{train,val}`` in ``out_dir``.
+
+    An image of 64 x 128 pixels is 1.28 s of a spoken number in white noise: a row is one of 64
+    bands of equal width in mel, the highest frequency on top, a column is 10 ms, and 8 bits hold
+    the 60 dB below the loudest pixel. All rows of a label map say the same. The same arguments
+    give the same files; those of an earlier call go.
+
+    Args:
+        out_dir: folder of the new data set.
+        train: number of training images.
+        val: number of validation images, which other voices speak.
+        seed: of numbers, voices, speeds, pitches and noise.
+
+    Returns:
+        Images by split.
+
+    Raises:
+        OSError: espeak-ng is not installed.
+    """
+    speaker = Speaker()
+    make_folder(out_dir)
+    counts = dict(train=train, val=val)
+    for number, (split, count) in enumerate(counts.items()):
+        for old in Path(out_dir).glob(f'*/{split}/number_*.png'):
+            old.unlink()
+        for index in range(count):
+            # A generator for each image: more images leave the first ones as they are.
+            image, label = draw_number(speaker, VOICES[split],
+                                       np.random.default_rng((seed, number, index)))
+            for folder, array in (('images', image), ('labels', label)):
+                write_image(Path(out_dir, folder, split, f'number_{index:04d}.png'), array)
+    return counts
+
+
+def draw_number(speaker: 'Speaker', voices: tuple[str, ...], rng: np.random.Generator
+                ) -> tuple[np.ndarray, np.ndarray]:
+    """A spectrogram and its label map, both ``(64, 128)``, 8 bits."""
+    waveform, phonemes = speaker.say(
+        str(rng.integers(10_000, 1_000_000)), f'{rng.choice(ACCENTS)}+{rng.choice(voices)}',
+        int(rng.integers(130, 230)), int(rng.integers(30, 70)))
+    begin = rng.integers(max(1, len(waveform) - FRAMES * speaker.hop))
+    loudness = np.sqrt(np.mean(waveform ** 2))
+    noise = rng.normal(0, loudness * 10 ** (-rng.uniform(*NOISE_DB) / 20), len(waveform))
+    columns = begin + speaker.hop * np.arange(FRAMES)
+    names = [name for _, name in phonemes]
+    starts = [start for start, _ in phonemes]
+    spoken = np.searchsorted(starts, columns + speaker.hop // 2, 'right') - 1
+    label = np.array([class_of(names[n]) if n >= 0 else 0 for n in spoken], np.uint8)
+    return (log_mel(waveform + noise, columns, speaker.rate),
+            np.repeat(label[None], BANDS, axis=0))
+
+
+def class_of(phoneme: str) -> int:
+    """Index in ``CLASSES``, of espeak-ng's name of a phoneme."""
+    return _STARTS.get(phoneme[:1], 2)
+
+
+def log_mel(waveform: np.ndarray, columns: np.ndarray, rate: int) -> np.ndarray:
+    """Spectrogram ``(bands, columns)`` of 8 bits, around the samples ``columns``."""
+    length = WINDOW_MS * rate // 1000
+    padded = np.pad(waveform, (length // 2, FRAMES * HOP_MS * rate // 1000 + length))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, length)[columns]
+    power = np.abs(np.fft.rfft(windows * np.hanning(length), 1024)) ** 2
+    # Triangles between points that lie evenly in mel (Stevens and Volkmann, 1940).
+    top = 2595 * np.log10(1 + TOP_HZ / 700)
+    edges = 700 * (10 ** (np.linspace(0, top, BANDS + 2) / 2595) - 1)
+    hertz = np.fft.rfftfreq(1024, 1 / rate)
+    low, middle, high = (edges[n:n + BANDS, None] for n in range(3))
+    filters = np.minimum((hertz - low) / (middle - low), (high - hertz) / (high - middle))
+    decibels = 10 * np.log10(filters.clip(0) @ power.T + 1e-9)[::-1]
+    scaled = 255 * (1 + (decibels - decibels.max()) / RANGE_DB)
+    return scaled.clip(0, 255).round().astype(np.uint8)
+
+
+class _Event(ctypes.Structure):
+    """espeak_EVENT of speak_lib.h."""
+
+    _fields_ = (('type', ctypes.c_int), ('identifier', ctypes.c_uint), ('text', ctypes.c_int),
+                ('length', ctypes.c_int), ('audio_ms', ctypes.c_int), ('sample', ctypes.c_int),
+                ('user', ctypes.c_void_p), ('phoneme', ctypes.c_char * 8))
+
+
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int,
+                             ctypes.POINTER(_Event))
+_END, _PHONEME = 0, 7  # types of events
+_SYNCHRONOUS, _PHONEME_EVENTS, _UTF8 = 2, 1, 1
+_RATE, _PITCH = 1, 3  # parameters
+
+
+class Speaker:
+    """espeak-ng's library; one at a time in a process.
+
+    Raises:
+        OSError: it is not installed.
+    """
+
+    def __init__(self):
+        try:
+            self._library = ctypes.CDLL('libespeak-ng.so.1')
+        except OSError as error:
+            raise OSError(f"espeak-ng is not there ({error}); install Debian's package espeak-ng"
+                          ) from error
+        self.rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, None, _PHONEME_EVENTS)
+        self.hop = HOP_MS * self.rate // 1000
+        self._callback = _Callback(self._take)  # the library keeps no reference
+        self._library.espeak_SetSynthCallback(self._callback)
+        self._parts, self._phonemes = [], []
+
+    def say(self, text: str, voice: str, speed: int, pitch: int
+            ) -> tuple[np.ndarray, list[tuple[int, str]]]:
+        """Samples of a text, and ``(first sample, name)`` of each phoneme.
+
+        Args:
+            text: to be spoken.
+            voice: such as ``'en-us+f2'``.
+            speed: words per minute.
+            pitch: 0 to 100.
+        """
+        self._parts, self._phonemes = [], []
+        if self._library.espeak_SetVoiceByName(voice.encode()):
+            raise ValueError(f'espeak-ng has no voice {voice!r}')
+        self._library.espeak_SetParameter(_RATE, speed, 0)
+        self._library.espeak_SetParameter(_PITCH, pitch, 0)
+        content = text.encode()
+        self._library.espeak_Synth(content, len(content) + 1, 0, 0, 0, _UTF8, None, None)
+        return np.concatenate(self._parts).astype(np.float64), self._phonemes
+
+    def _take(self, samples, count, events):
+        if count:
+            self._parts.append(np.ctypeslib.as_array(samples, (count, )).copy())
+        number = 0
+        while events[number].type != _END:
+            event = events[number]
+            if event.type == _PHONEME:
+                self._phonemes.append((event.sample, event.phoneme.decode(errors='replace')))
+            number += 1
+        return 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('-o', '--out-dir', type=Path, default=Path('data/spoken_numbers'))
+    parser.add_argument('--train', type=positive_int, default=1000, help='number of images')
+    parser.add_argument('--val', type=positive_int, default=400, help='number of images')
+    parser.add_argument('--seed', type=int, default=0)
+    args = parser.parse_args()
+    counts = prepare_spoken_numbers(args.out_dir, args.train, args.val, args.seed)
+    print(f'{args.out_dir}: ' + ', '.join(f'{n} {split} images' for split, n in counts.items()))
+
+
+if __name__ == '__main__':
+    main()
