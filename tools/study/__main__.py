@@ -7,9 +7,10 @@ import runpy
 import sys
 from pathlib import Path
 
-COMMANDS = ('fashion_scenes', 'spoken_numbers', 'evidence', 'classification_evidence', 'fit_models', 'models',
-            'table3', 'gallery', 'draw_dynopool', 'real_sizes', 'training_time', 'size_steps',
-            'resume_soak')
+COMMANDS = ('fashion_scenes', 'spoken_numbers', 'evidence', 'classification_evidence', 'fit_models',
+            'models', 'table3', 'gallery', 'draw_dynopool', 'real_sizes', 'training_time',
+            'size_steps', 'resume_soak')
+
 
 if __name__ == '__main__':
     name = sys.argv[1] if len(sys.argv) > 1 else ''

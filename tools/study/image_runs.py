@@ -68,7 +68,7 @@ def all_runs() -> list[Run]:
             runs += _seeds(3, network, data, method, ratio, options=options + PROBE)
     for data in ('stretched_h', 'isotropic'):
         for method, options in SETTINGS:
-            runs += _seeds(5, 'hrnet', data, method, 0.75, options=options)
+            runs += _seeds(3, 'hrnet', data, method, 0.75, options=options)
     for ratio, data in ((0.35, 'stretched_h'), (0.5, 'mixed')):
         for method, options in (('learner', LEARNED), ('aligned', ()), ('learner', UNIFORM)):
             runs += _seeds(3, 'hrnet', data, method, ratio, options=options)
@@ -84,6 +84,8 @@ def all_runs() -> list[Run]:
     for seed in range(5):
         runs += [Run('hrnet', 'spoken_numbers', method, ratio, seed, options)
                  for method, ratio, options in _spoken()]
+    runs += _seeds(3, 'hrnet', 'spoken_numbers', 'spaced', 1., options=SPOKEN[1:2])
+    runs += _seeds(3, 'hrnet', 'spoken_numbers', 'learner', 4., options=SPOKEN)  # at their cost
     for seed in range(3):
         runs += [Run('demo', 'mni152_coronal_3', *rest, seed, options)
                  for *rest, options in (
@@ -107,5 +109,3 @@ def _spoken() -> Iterator[tuple[str, float, tuple]]:
     yield 'learner', 0.5, SPOKEN
     yield 'aligned', 0.5, iterations
     yield 'learner', 0.5, SPOKEN_STRAIGHT
-    yield 'spaced', 1., iterations  # at 4 times the cost
-    yield 'learner', 4., SPOKEN

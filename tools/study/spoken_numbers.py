@@ -7,6 +7,7 @@ Debian's package espeak-ng speaks; it names each phoneme and the sample at which
 
 import argparse
 import ctypes
+import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -27,82 +28,6 @@ HOP_MS, WINDOW_MS = 10, 25
 TOP_HZ = 8000.0
 RANGE_DB = 60.0  # from black to white
 NOISE_DB = (10.0, 30.0)  # how far the noise is below the speech
-
-
-def prepare_spoken_numbers(out_dir: str | Path, train: int = 1000, val: int = 400, seed: int = 0
-                           ) -> dict[str, int]:
-    """Write PNG files to ``images/{train,val}`` and ``labels/{train,val}`` in ``out_dir``.
-
-    An image of 64 x 128 pixels is 1.28 s of a spoken number in white noise: a row is one of 64
-    bands of equal width in mel, the highest frequency on top, a column is 10 ms, and 8 bits hold
-    the 60 dB below the loudest pixel. All rows of a label map say the same. The same arguments
-    give the same files; those of an earlier call go.
-
-    Args:
-        out_dir: folder of the new data set.
-        train: number of training images.
-        val: number of validation images, which other voices speak.
-        seed: of numbers, voices, speeds, pitches and noise.
-
-    Returns:
-        Images by split.
-
-    Raises:
-        OSError: espeak-ng is not installed.
-    """
-    speaker = Speaker()
-    make_folder(out_dir)
-    counts = dict(train=train, val=val)
-    for number, (split, count) in enumerate(counts.items()):
-        for old in Path(out_dir).glob(f'*/{split}/number_*.png'):
-            old.unlink()
-        for index in range(count):
-            # A generator for each image: more images leave the first ones as they are.
-            image, label = draw_number(speaker, VOICES[split],
-                                       np.random.default_rng((seed, number, index)))
-            for folder, array in (('images', image), ('labels', label)):
-                write_image(Path(out_dir, folder, split, f'number_{index:04d}.png'), array)
-    return counts
-
-
-def draw_number(speaker: 'Speaker', voices: tuple[str, ...], rng: np.random.Generator
-                ) -> tuple[np.ndarray, np.ndarray]:
-    """A spectrogram and its label map, both ``(64, 128)``, 8 bits."""
-    waveform, phonemes = speaker.say(
-        str(rng.integers(10_000, 1_000_000)), f'{rng.choice(ACCENTS)}+{rng.choice(voices)}',
-        int(rng.integers(130, 230)), int(rng.integers(30, 70)))
-    begin = rng.integers(max(1, len(waveform) - FRAMES * speaker.hop))
-    loudness = np.sqrt(np.mean(waveform ** 2))
-    noise = rng.normal(0, loudness * 10 ** (-rng.uniform(*NOISE_DB) / 20), len(waveform))
-    columns = begin + speaker.hop * np.arange(FRAMES)
-    names = [name for _, name in phonemes]
-    starts = [start for start, _ in phonemes]
-    spoken = np.searchsorted(starts, columns + speaker.hop // 2, 'right') - 1
-    label = np.array([class_of(names[n]) if n >= 0 else 0 for n in spoken], np.uint8)
-    return (log_mel(waveform + noise, columns, speaker.rate),
-            np.repeat(label[None], BANDS, axis=0))
-
-
-def class_of(phoneme: str) -> int:
-    """Index in ``CLASSES``, of espeak-ng's name of a phoneme."""
-    return _STARTS.get(phoneme[:1], 2)
-
-
-def log_mel(waveform: np.ndarray, columns: np.ndarray, rate: int) -> np.ndarray:
-    """Spectrogram ``(bands, columns)`` of 8 bits, around the samples ``columns``."""
-    length = WINDOW_MS * rate // 1000
-    padded = np.pad(waveform, (length // 2, FRAMES * HOP_MS * rate // 1000 + length))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, length)[columns]
-    power = np.abs(np.fft.rfft(windows * np.hanning(length), 1024)) ** 2
-    # Triangles between points that lie evenly in mel (Stevens and Volkmann, 1940).
-    top = 2595 * np.log10(1 + TOP_HZ / 700)
-    edges = 700 * (10 ** (np.linspace(0, top, BANDS + 2) / 2595) - 1)
-    hertz = np.fft.rfftfreq(1024, 1 / rate)
-    low, middle, high = (edges[n:n + BANDS, None] for n in range(3))
-    filters = np.minimum((hertz - low) / (middle - low), (high - hertz) / (high - middle))
-    decibels = 10 * np.log10(filters.clip(0) @ power.T + 1e-9)[::-1]
-    scaled = 255 * (1 + (decibels - decibels.max()) / RANGE_DB)
-    return scaled.clip(0, 255).round().astype(np.uint8)
 
 
 class _Event(ctypes.Structure):
@@ -168,6 +93,89 @@ class Speaker:
                 self._phonemes.append((event.sample, event.phoneme.decode(errors='replace')))
             number += 1
         return 0
+
+
+def prepare_spoken_numbers(out_dir: str | Path, train: int = 1000, val: int = 400, seed: int = 0
+                           ) -> dict[str, int]:
+    """Write PNG files to ``images/{train,val}`` and ``labels/{train,val}`` in ``out_dir``.
+
+    An image of 64 x 128 pixels is 1.28 s of a spoken number in white noise: a row is one of 64
+    bands of equal width in mel, the highest frequency on top, a column is 10 ms, and 8 bits hold
+    the 60 dB below the loudest pixel. All rows of a label map say the same. The same arguments
+    give the same files; those of an earlier call go.
+
+    Args:
+        out_dir: folder of the new data set.
+        train: number of training images.
+        val: number of validation images, which other voices speak.
+        seed: of numbers, voices, speeds, pitches and noise.
+
+    Returns:
+        Images by split.
+
+    Raises:
+        OSError: espeak-ng is not installed.
+    """
+    Speaker()
+    make_folder(out_dir)
+    counts = dict(train=train, val=val)
+    # What espeak-ng says depends a little on what it said before: a process for each image.
+    fork = multiprocessing.get_context('fork')
+    for split, count in counts.items():
+        for old in Path(out_dir).glob(f'*/{split}/number_*.png'):
+            old.unlink()
+        with fork.Pool(maxtasksperchild=1) as pool:
+            drawn = pool.imap(_draw, ((seed, split, index) for index in range(count)))
+            for index, arrays in enumerate(drawn):
+                for folder, array in zip(('images', 'labels'), arrays):
+                    write_image(Path(out_dir, folder, split, f'number_{index:04d}.png'), array)
+    return counts
+
+
+def _draw(which: tuple[int, str, int]) -> tuple[np.ndarray, np.ndarray]:
+    seed, split, index = which
+    return draw_number(Speaker(), VOICES[split],
+                       np.random.default_rng((seed, list(VOICES).index(split), index)))
+
+
+def draw_number(speaker: Speaker, voices: tuple[str, ...], rng: np.random.Generator
+                ) -> tuple[np.ndarray, np.ndarray]:
+    """A spectrogram and its label map, both ``(64, 128)``, 8 bits."""
+    waveform, phonemes = speaker.say(
+        str(rng.integers(10_000, 1_000_000)), f'{rng.choice(ACCENTS)}+{rng.choice(voices)}',
+        int(rng.integers(130, 230)), int(rng.integers(30, 70)))
+    begin = rng.integers(max(1, len(waveform) - FRAMES * speaker.hop))
+    loudness = np.sqrt(np.mean(waveform ** 2))
+    noise = rng.normal(0, loudness * 10 ** (-rng.uniform(*NOISE_DB) / 20), len(waveform))
+    columns = begin + speaker.hop * np.arange(FRAMES)
+    names = [name for _, name in phonemes]
+    starts = [start for start, _ in phonemes]
+    spoken = np.searchsorted(starts, columns + speaker.hop // 2, 'right') - 1
+    label = np.array([class_of(names[n]) if n >= 0 else 0 for n in spoken], np.uint8)
+    return (log_mel(waveform + noise, columns, speaker.rate),
+            np.repeat(label[None], BANDS, axis=0))
+
+
+def class_of(phoneme: str) -> int:
+    """Index in ``CLASSES``, of espeak-ng's name of a phoneme."""
+    return _STARTS.get(phoneme[:1], 2)
+
+
+def log_mel(waveform: np.ndarray, columns: np.ndarray, rate: int) -> np.ndarray:
+    """Spectrogram ``(bands, columns)`` of 8 bits, around the samples ``columns``."""
+    length = WINDOW_MS * rate // 1000
+    padded = np.pad(waveform, (length // 2, FRAMES * HOP_MS * rate // 1000 + length))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, length)[columns]
+    power = np.abs(np.fft.rfft(windows * np.hanning(length), 1024)) ** 2
+    # Triangles between points that lie evenly in mel (Stevens and Volkmann, 1940).
+    top = 2595 * np.log10(1 + TOP_HZ / 700)
+    edges = 700 * (10 ** (np.linspace(0, top, BANDS + 2) / 2595) - 1)
+    hertz = np.fft.rfftfreq(1024, 1 / rate)
+    low, middle, high = (edges[n:n + BANDS, None] for n in range(3))
+    filters = np.minimum((hertz - low) / (middle - low), (high - hertz) / (high - middle))
+    decibels = 10 * np.log10(filters.clip(0) @ power.T + 1e-9)[::-1]
+    scaled = 255 * (1 + (decibels - decibels.max()) / RANGE_DB)
+    return scaled.clip(0, 255).round().astype(np.uint8)
 
 
 def main():
