@@ -17,9 +17,10 @@ THICK = (*IMAGE, ('iterations', 1200))
 # Of the thick slices, at about the stock network's cost, but for the last.
 SHAPES = ('48x104', '64x80', '72x72', '88x56', '160x160')
 STRAIGHT = (*IMAGE, ('iterations', 1200), ('travel', 0.), ('jitter', 0.1))  # at the stock sizes
+SPACED_3 = ('image', 0.7)  # strides by hand at the stock network's cost, slices of 3 mm
 SPOKEN = (*IMAGE, ('iterations', 600), ('jitter', 0.1))
 SPOKEN_STRAIGHT = (*IMAGE, ('iterations', 600), ('travel', 0.), ('jitter', 0.1))
-SPOKEN_SHAPES = ('32x256', )  # at the stock network's cost
+SPOKEN_SHAPE = '32x256'  # at the stock network's cost
 LONG = (('iterations', 900), )
 KERNEL_PLACES = (('hrnet', 'stretched_h'), ('deeplab', 'stretched_h'), ('demo', 'mni152'))
 PROBE = (('probe', True), )
@@ -90,7 +91,7 @@ def all_runs() -> list[Run]:
         runs += [Run('demo', 'mni152_coronal_3', *rest, seed, options)
                  for *rest, options in (
                      ('stock', 1., THICK[1:]), ('learner', 1., (*JITTERED, *THICK[1:])),
-                     ('spaced', 1., (*THICK[1:], ('image', 0.5))))]
+                     ('spaced', 1., (*THICK[1:], SPACED_3)))]
     for method, options in (('learner', (*JITTERED, *THICK[1:])), ('stock', THICK[1:]),
                             ('shaped', (*THICK[1:], ('size', '64x80'))), ('spaced', THICK[1:])):
         runs += _seeds(3, 'unet', 'mni152_coronal_5', method, 1., options=options)
@@ -103,8 +104,7 @@ def _spoken() -> Iterator[tuple[str, float, tuple]]:
     yield 'stock', 1., iterations
     yield 'learner', 1., SPOKEN
     yield 'spaced', 1., (*iterations, ('image', 0.5))
-    for size in SPOKEN_SHAPES:
-        yield 'shaped', 1., (*iterations, ('size', size))
+    yield 'shaped', 1., (*iterations, ('size', SPOKEN_SHAPE))
     yield 'learner', 1., SPOKEN_STRAIGHT
     yield 'learner', 0.5, SPOKEN
     yield 'aligned', 0.5, iterations

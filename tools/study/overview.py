@@ -4,7 +4,19 @@ from pathlib import Path
 
 from . import fit_page, fit_runs, image_runs, runs
 from .figures import draw_groups, study_figure
-from .image_runs import JITTERED, LEARNED, LONG, SHAPES, STRAIGHT, THICK, UNIFORM
+from .image_runs import (
+    JITTERED,
+    LEARNED,
+    LONG,
+    SHAPES,
+    SPACED_3,
+    SPOKEN,
+    SPOKEN_SHAPE,
+    SPOKEN_STRAIGHT,
+    STRAIGHT,
+    THICK,
+    UNIFORM,
+)
 from .lines import read_lines
 from .tables import NAMES, Group, Results, difference, markdown, score
 from .template import render
@@ -22,7 +34,6 @@ SERIES = (
 PLACES = (('hrnet', 'stretched_h'), ('deeplab', 'stretched_h'), ('hrnet', 'isotropic'),
           ('demo', 'mni152'))
 PANELS = (('gmacs_ratio', 'multiply-adds'), ('test_time_ratio', 'time of inference'))
-SLICES = 'mni152_coronal_5'
 
 
 def write_page(docs: Path) -> None:
@@ -32,6 +43,7 @@ def write_page(docs: Path) -> None:
         (docs / f'{name}.md').write_text(render(name, page=page))
     for network, data in PLACES:
         page.draw(network, data, docs / 'evidence' / f'{network}_{data}.png')
+    page.draw_unequal(docs / 'evidence' / 'unequal_axes.png')
 
 
 class Overview:
@@ -87,7 +99,6 @@ class Overview:
 
     def slices(self) -> str:
         """Thick slices; costs are relative to the demo's stock network."""
-        whole = self.slice_group('stock').mean('gmacs')
         rows = [['stock network', 'stock'],
                 ['stock sizes, jitter as augmentation', 'learner', *STRAIGHT],
                 *([f'image of {size.replace("x", " x ")}', 'shaped', ('size', size)]
@@ -100,19 +111,49 @@ class Overview:
                   for network in ('demo', 'unet') for name, *run in rows]
         groups += [(f"{NAMES['demo']}, **learned** at {ratio:g} of the cost",
                     self.slice_learned(ratio)) for ratio in (0.5, 2., 4.)]
-        return markdown(['', 'mIoU', 'cost', 'seeds'], (
-            [name, group.spread('miou'), f'{group.mean("gmacs") / whole:.2f}', len(group.lines)]
-            for name, group in groups if group.lines))
+        return _costs_apart(groups)
 
-    def slice_group(self, method: str, *more: tuple, network: str = 'demo',
-                    ratio: float = 1.) -> Group:
+    def thinner_slices(self) -> str:
+        """Slices of 3 mm."""
+        return _costs_apart([
+            ('stock network', self.slice_group('stock', mm=3)),
+            ("nnU-Net's rule for strides, smaller image",
+             self.slice_group('spaced', SPACED_3, mm=3)),
+            ('**image + DynOPool, learned**', self.slice_learned(mm=3))])
+
+    def spoken_numbers(self) -> str:
+        """Spectrograms."""
+        return _costs_apart([
+            ('stock network', self.spoken('stock')),
+            ('stock sizes, jitter as augmentation', self.spoken('learner', SPOKEN_STRAIGHT)),
+            (f'image of {SPOKEN_SHAPE.replace("x", " x ")}',
+             self.spoken('shaped', (SPOKEN[1], ('size', SPOKEN_SHAPE)))),
+            ('strides (2, 1) by hand, image halved',
+             self.spoken('spaced', (SPOKEN[1], ('image', 0.5)))),
+            ('**image + DynOPool, learned**', self.spoken_learned()),
+            ('smaller input, multiples of 8', self.spoken('aligned', ratio=0.5)),
+            ('image + DynOPool, uniform', self.spoken('learner', SPOKEN_STRAIGHT, 0.5)),
+            ('**image + DynOPool, learned**', self.spoken_learned(0.5)),
+            ('strides (2, 1) by hand', self.spoken('spaced')),
+            ('**image + DynOPool, learned**', self.spoken_learned(4.))], 'miou_test')
+
+    def spoken(self, method: str, options: tuple = SPOKEN[1:2], ratio: float = 1.) -> Group:
+        """Of the spectrograms."""
+        return self.group('hrnet', 'spoken_numbers', method, ratio, options)
+
+    def spoken_learned(self, ratio: float = 1.) -> Group:
+        """The learned networks of the spectrograms."""
+        return self.spoken('learner', SPOKEN, ratio)
+
+    def slice_group(self, method: str, *more: tuple, network: str = 'demo', ratio: float = 1.,
+                    mm: int = 5) -> Group:
         """Of the thick slices."""
         options = THICK if method == 'learner' else THICK[1:]
-        return self.group(network, SLICES, method, ratio, (*options, *more))
+        return self.group(network, f'mni152_coronal_{mm}', method, ratio, (*options, *more))
 
-    def slice_learned(self, ratio: float = 1., network: str = 'demo') -> Group:
+    def slice_learned(self, ratio: float = 1., network: str = 'demo', mm: int = 5) -> Group:
         """The learned networks of the thick slices."""
-        return self.slice_group('learner', JITTERED[1], network=network, ratio=ratio)
+        return self.slice_group('learner', JITTERED[1], network=network, ratio=ratio, mm=mm)
 
     def best_shape(self) -> Group:
         """The image's shape that is best by hand at about the stock network's cost."""
@@ -180,3 +221,44 @@ class Overview:
                 axes.set_xlabel(f'{label}, relative')
             panels[0].set_ylabel('mIoU')
             panels[0].legend(fontsize=6.5, frameon=False)
+
+    def draw_unequal(self, path: Path) -> None:
+        """mIoU over cost, where the axes of the images are not alike."""
+        panels = {
+            "slices of 5 mm, the demo's HRNet": (
+                ('stock', [self.slice_group('stock')]),
+                ('image shaped by hand', [self.best_shape()]),
+                ('strides by hand', [self.slice_group('spaced', ('image', 0.5)),
+                                     self.slice_group('spaced')]),
+                ('image + DynOPool, learned', [self.slice_learned(ratio)
+                                               for ratio in (0.5, 1., 2., 4.)])),
+            'spoken numbers, HRNet': (
+                ('stock, smaller input', [self.spoken('aligned', ratio=0.5),
+                                          self.spoken('stock')]),
+                ('image shaped by hand', [self.spoken('shaped', (
+                    SPOKEN[1], ('size', SPOKEN_SHAPE)))]),
+                ('strides by hand', [self.spoken('spaced', (SPOKEN[1], ('image', 0.5))),
+                                     self.spoken('spaced')]),
+                ('image + DynOPool, learned', [self.spoken_learned(ratio)
+                                               for ratio in (0.5, 1., 4.)]))}
+        with study_figure(path, 1, 2, figsize=(7.2, 3.2)) as both:
+            for axes, (title, series) in zip(both, panels.items()):
+                for number, (label, groups) in enumerate(reversed(series)):
+                    groups = [group for group in groups if group.lines]
+                    if groups:
+                        draw_groups(axes, groups, 'gmacs_ratio', number, label)
+                axes.set_title(title, fontsize=9)
+                axes.set_xscale('log', base=2)
+                axes.set_xlabel('multiply-adds, relative')
+                axes.legend(fontsize=6.5, frameon=False, loc='lower right')
+            both[0].set_ylabel('mIoU')
+
+
+def _costs_apart(groups: list[tuple[str, Group]], tested: str = '') -> str:
+    """A table of networks whose costs differ, relative to the first one's."""
+    whole = groups[0][1].mean('gmacs') if groups[0][1].lines else 1.
+    return markdown(
+        ['', 'mIoU', *(['test half'] if tested else []), 'cost', 'seeds'],
+        ([name, group.spread('miou'), *([group.spread(tested)] if tested else []),
+          f'{group.mean("gmacs") / whole:.2f}', len(group.lines)]
+         for name, group in groups if group.lines))
