@@ -5,8 +5,7 @@ from math import sqrt
 
 from scipy.stats import t
 
-from .fit_runs import PLACES, TARGETS, all_runs
-from .runs import Run, _seeds
+from . import fit_runs
 from .tables import NAMES, markdown, spread
 
 COLUMNS = dict(
@@ -46,7 +45,7 @@ def tables(done: dict[str, dict], _: dict[str, dict]) -> str:
               'for each of the fine-tunings, is part of them and dominates on networks this small '
               '(-: other work ran on the machine):',
               markdown(['', 'search', 'fine-tuning to a third', 'to the end'], seconds)]
-    missing = sum(run.key not in done for run in all_runs())
+    missing = sum(run.key not in done for run in fit_runs.all_runs())
     if missing:
         parts.append(f'Of the listed runs {missing} are missing: the tables are unfinished.')
     return '\n\n'.join(parts) + '\n'
@@ -55,12 +54,10 @@ def tables(done: dict[str, dict], _: dict[str, dict]) -> str:
 def places(done: dict[str, dict]) -> dict[tuple[str, str, str], list[dict]]:
     """The finished runs by target, network and data."""
     found = {}
-    for unit, target in TARGETS.items():
-        for network, data, options in PLACES:
-            runs: list[Run] = _seeds(3, network, data, unit, target, options=options)
-            lines = [done[run.key] for run in runs if run.key in done]
-            if lines:
-                found[unit, network, data] = lines
+    for place, runs in fit_runs.places():
+        lines = [done[run.key] for run in runs if run.key in done]
+        if lines:
+            found[place] = lines
     return found
 
 

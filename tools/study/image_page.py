@@ -51,14 +51,14 @@ def tables(done: dict[str, dict], done_0_3: dict[str, dict]) -> str:
         parts += ['What jitter does (thick slices: 5 mm, at the cost of the stock network, 1,200 '
                   'iterations):', markdown(['', *(f'jitter {j:g}' for j in image_runs.JITTERS),
                                             'stock'], jitters)]
-    long = [(name, found.group('hrnet', 'stretched_h', method, ratio, iterations=900,
+    long = [(name, found.group('hrnet', 'stretched_h', method, 0.5, iterations=900,
                                **dict(options)))
-            for name, method, options, ratio in (
-                ('stock', 'stock', (), 1.), ('squeezed', 'squeezed', (), 0.5),
-                ('smaller input, multiples of 8', 'aligned', (), 0.5),
-                ('image + DynOPool, learned', 'learner', JITTERED, 0.5),
+            for name, method, options in (
+                ('squeezed', 'squeezed', ()),
+                ('smaller input, multiples of 8', 'aligned', ()),
+                ('image + DynOPool, learned', 'learner', JITTERED),
                 ('learned with a third of the estimates', 'learner',
-                 (*JITTERED, ('every', 6)), 0.5))]
+                 (*JITTERED, ('every', 6))))]
     long = [(name, group) for name, group in long if group.lines]
     if long:
         parts += ['Three times as long, HRNet on stretched_h at cost 0.5:',
@@ -136,7 +136,7 @@ def _sensitivity(found: Results) -> Iterator[list[str]]:
 def _sizes(found: Results) -> list[list[str]]:
     """The head and the rows of networks at other sizes; empty where there are none."""
     rows: list[list[str]] = []
-    for network, data in KERNEL_PLACES[:2]:
+    for network, data in KERNEL_PLACES:
         for name, method, ratio, options in (
                 ('stock', 'stock', 1., ()), ('image + DynOPool, learned', 'learner', 0.5, LEARNED)):
             lines = found.group(network, data, method, ratio, **dict(options + PROBE)).lines
@@ -151,7 +151,7 @@ def _sizes(found: Results) -> list[list[str]]:
 def _parities(found: Results) -> list[list[str]]:
     """Of maps whose height has another parity than the training's."""
     rows: list[list[str]] = []
-    for network, data in KERNEL_PLACES[:2]:
+    for network, data in KERNEL_PLACES:
         lines = found.group(network, data, 'stock', 1., **dict(PROBE)).lines
         rows += [[f'{NAMES[network]} ({len(lines)})', f'{level} rows', spread(
             [other_less_same(line['miou_behind'][level]) for line in lines])]

@@ -55,6 +55,7 @@ class Overview:
         self.old = Results(done['evidence'], runs.all_runs())
         self.new = Results(done['image_level'], image_runs.all_runs())
         self.fits = fit_page.places(done['fit'])
+        self.spoken_steps = SPOKEN[1]
         self.places = [(network, data, f'{NAMES[network]}, {data}') for network, data in PLACES]
         self.missing = sum(run.key not in done['image_level'] for run in self.new.runs) + sum(
             run.key not in done['fit'] for run in fit_runs.all_runs())
@@ -172,10 +173,7 @@ class Overview:
                          'image + DynOPool, learned', 'the same, no jitter'], rows)
 
     def long_stock(self, network: str) -> Group:
-        """The stock networks of such trainings; those that are fitted, too."""
-        stock = self.group(network, 'stretched_h', 'stock', 1., LONG)
-        if stock.lines:
-            return stock
+        """The stock networks of such trainings: those that are fitted."""
         trained = self.fits.get(('gmacs', network, 'stretched_h'), [])
         return Group(tuple(dict(miou=line['scores']['stock'][0]) for line in trained),
                      len(trained))
@@ -201,6 +199,17 @@ class Overview:
         """Trained networks, fitted, less the plain smaller input or the stock network."""
         lines = self.fits.get((unit, network, data))
         return fit_page.ahead(lines, 0, of) if lines else '-'
+
+    def aligned_costs(self) -> str:
+        """Of the smaller inputs at half of the multiply-adds, least and most."""
+        costs = [cost for network, data in PLACES for method in ('aligned', 'planned')
+                 for cost in self.group(network, data, method).values('gmacs_ratio')]
+        return ' to '.join(f'{cost:.2f}'[1:] for cost in (min(costs), max(costs)))
+
+    @staticmethod
+    def cost(group: Group) -> str:
+        """Multiply-adds, relative to the stock network."""
+        return f'{group.mean("gmacs_ratio"):.2f}'[1:]
 
     @staticmethod
     def time(group: Group) -> str:
