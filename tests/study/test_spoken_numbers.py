@@ -77,6 +77,22 @@ def test_labels_follow_the_phonemes_begin():
             assert counts[classes == 1] in (49, 50, 51)
 
 
+def test_image_and_labels_agree_in_time():
+    """What is loud begins in the column whose label says so."""
+    class Bang(Tones):
+        def say(self, text, voice, speed, pitch):
+            waveform, _ = super().say(text, voice, speed, pitch)
+            waveform[:20_000] = 0
+            return waveform[:28_000], [(0, '_:'), (20_000, 'i:')]
+
+    for seed in range(5):
+        image, label = draw_number(Bang(), VOICES['val'], np.random.default_rng(seed))
+        row = image[:, -1].argmax()
+        begins = np.flatnonzero(label[0] == class_of('i:'))[0]
+        loud = np.flatnonzero(image[row] > 240)[0]
+        assert abs(int(begins) - int(loud)) <= 1
+
+
 def test_the_networks_of_the_study_stride_as_their_names_say():
     """At the stock network's cost: an image of half of the size, the frequencies strided by 4."""
     options = (('iterations', 600), ('image', 0.5))

@@ -1,4 +1,4 @@
-"""Make spectrograms of spoken numbers, and label who sounds when: vowels, plosives, nasals.
+"""Make spectrograms of spoken numbers, labelled by what sounds when: vowels, plosives.
 
     python tools/study spoken_numbers
 
@@ -15,7 +15,7 @@ import numpy as np
 from mmseg_dynopool.cli.options import positive_int
 from mmseg_dynopool.files import make_folder, write_image
 
-# By espeak-ng's names of phonemes in English, whose first letters tell; the rest are vowels.
+# By the first letters of espeak-ng's names of phonemes in English; the rest are vowels.
 CLASSES = ('silence', 'front vowel', 'other vowel', 'plosive', 'fricative', 'nasal', 'approximant')
 _STARTS = {'_': 0, **dict.fromkeys('iIeEa', 1), **dict.fromkeys('pbtdkg?', 3),
            **dict.fromkeys('fvTDszSZhxC', 4), **dict.fromkeys('nmN', 5),
@@ -147,10 +147,10 @@ def draw_number(speaker: Speaker, voices: tuple[str, ...], rng: np.random.Genera
     begin = rng.integers(max(1, len(waveform) - FRAMES * speaker.hop))
     loudness = np.sqrt(np.mean(waveform ** 2))
     noise = rng.normal(0, loudness * 10 ** (-rng.uniform(*NOISE_DB) / 20), len(waveform))
-    columns = begin + speaker.hop * np.arange(FRAMES)
+    columns = begin + speaker.hop * np.arange(FRAMES)  # samples in their middle
     names = [name for _, name in phonemes]
     starts = [start for start, _ in phonemes]
-    spoken = np.searchsorted(starts, columns + speaker.hop // 2, 'right') - 1
+    spoken = np.searchsorted(starts, columns, 'right') - 1
     label = np.array([class_of(names[n]) if n >= 0 else 0 for n in spoken], np.uint8)
     return (log_mel(waveform + noise, columns, speaker.rate),
             np.repeat(label[None], BANDS, axis=0))
