@@ -34,9 +34,9 @@ def main():
     elif args.command == 'run':
         missing = sorted({run.folder for run in runs if not Path(run.folder).is_dir()})
         if missing:
-            parser.error(f'{missing} are not there; tools/study fashion_scenes and spoken_numbers and '
-                         'tools/dataset_converters/mni152.py prepare them; start '
-                         "everything in the project's folder")
+            parser.error(f'{missing} are not there; tools/study fashion_scenes, tools/study '
+                         'spoken_numbers and tools/dataset_converters/mni152.py prepare them; '
+                         "start everything in the project's folder")
         from .train import finish, prepare_worker
         if args.study == 'fit':
             from .fits import finish
