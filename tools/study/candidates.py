@@ -24,9 +24,9 @@ ALPHA_LR = dict(adaptor=0.1, dynopool=0.1)
 # Data of coronal slices, by `mni152.py --plane coronal`, and the images' sizes.
 THICK = dict(mni152_coronal_5=(32, 160), mni152_coronal_3=(48, 160))
 SPOKEN = dict(spoken_numbers=(BANDS, FRAMES))
-# By hand, of the first two layers: nnU-Net's rule, and what is usual for speech.
+# By hand, of the first two layers: nnU-Net's rule, and frequencies more than time.
 STRIDES = dict(mni152_coronal_5=((1, 2), (1, 2)), mni152_coronal_3=((1, 2), (2, 2)),
-               spoken_numbers=((2, 1), (2, 1)))
+               spoken_numbers=((2, 1), (2, 2)))
 ALIGNED = 8  # pixels: a size that no strided layer shifts
 # In the place of the demo's HRNet.
 UNET = {
@@ -212,12 +212,18 @@ def _kernel(run, overrides, scales):
 
 def _shaped(run, overrides, scales):
     """An image of the size that the options name, `'64x80'`."""
-    return _in_network(run, overrides, map(int, dict(run.options)['size'].split('x')))
+    return _in_network(run, overrides, _named_size(run))
+
+
+def _named_size(run):
+    return map(int, dict(run.options)['size'].split('x'))
 
 
 def _spaced(run, overrides, scales):
-    """The axes' strides by hand; the option ``'image'`` scales the image first, to the cost."""
-    size = (n * dict(run.options).get('image', 1.) for n in (THICK | SPOKEN)[run.data])
+    """The axes' strides by hand; an image that fits the cost has its size, or scale `'image'`."""
+    options = dict(run.options)
+    size = _named_size(run) if 'size' in options else (
+        n * options.get('image', 1.) for n in THICK[run.data])
     kind = dict(type='SpacedUNet') if run.network == 'unet' else dict(
         type='SpacedHRNet', stem_strides=STRIDES[run.data])
     return _in_network(run, overrides, size, **kind)

@@ -206,6 +206,8 @@ class Overview:
                  for cost in self.group(network, data, method).values('gmacs_ratio')]
         return ' to '.join(f'{cost:.2f}'[1:] for cost in (min(costs), max(costs)))
 
+    apart = staticmethod(difference)
+
     @staticmethod
     def cost(group: Group) -> str:
         """Multiply-adds, relative to the stock network."""

@@ -2,8 +2,8 @@
 
 nnU-Net's rule: an axis is pooled while its spacing is less than twice the finest (Isensee et al.,
 Nature Methods 2021). Of slices of 5 mm with pixels of 1 mm the first two levels pool the width
-alone, of 3 mm the first one. Networks that listen stride the frequencies alone, by (2, 1)
-(BC-ResNet: Kim et al., Interspeech 2021).
+alone, of 3 mm the first one. Networks for speech stride frequencies more than time, by (2, 1), as
+in BC-ResNet (Kim et al., Interspeech 2021).
 """
 
 from mmseg.models import HRNet, UNet
@@ -15,7 +15,7 @@ from torch import nn
 class SpacedHRNet(HRNet):
     """The two layers of the stem have the strides ``stem_strides``, height and width."""
 
-    def __init__(self, stem_strides=((1, 2), (1, 2)), **kwargs):
+    def __init__(self, stem_strides, **kwargs):
         super().__init__(**kwargs)
         self.conv1.stride, self.conv2.stride = map(tuple, stem_strides)
 
