@@ -30,7 +30,7 @@ from .probes import at_other_sizes, behind_odd_maps
 from .runs import Run
 from .slopes import compare_slopes
 
-VAL = 200  # scenes; of `fashion_scenes --val 400` the others are a test half
+VAL = 200  # images; of 400, as by `fashion_scenes --val 400`, the others are a test half
 REPEATS = dict(train=7, test=21)
 
 
