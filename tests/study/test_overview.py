@@ -113,9 +113,9 @@ def test_no_other_setting_is_shown_to_be_better_than_the_defaults():
 
 def test_the_readmes_figures_are_the_tables():
     readme = ' '.join((ROOT / 'README.md').read_text().split())
-    said = (r'keeps ([\d.]+) of its ([\d.]+) mIoU on .*? and ([\d.]+) on a smaller input; on brain '
-            r'slices of 5 mm it has ([\d.]+), the stock network at the same cost ([\d.]+) ')
-    long, slices = dict(iterations=900), dict(iterations=1200)
+    said = (r'keeps ([\d.]+) of its ([\d.]+) mIoU on .*? and ([\d.]+) on a smaller input; at the '
+            r"stock network's cost it has ([\d.]+) for ([\d.]+) on .*? and ([\d.]+) for ([\d.]+) on ")
+    long, slices, spoken = (dict(iterations=n) for n in (900, 1200, 600))
     trained = [line['scores']['stock'][0] for line in FITS if (
         line['network'], line['data'], line['target_ratio'], line['method']) == (
             'hrnet', 'stretched_h', 0.5, 'gmacs')]
@@ -123,5 +123,7 @@ def test_the_readmes_figures_are_the_tables():
             mious('hrnet', 'stretched_h', 'learner', **JITTERED, **long), trained,
             mious('hrnet', 'stretched_h', 'aligned', **long),
             mious('demo', 'mni152_coronal_5', 'learner', 1., **JITTERED, **slices),
-            mious('demo', 'mni152_coronal_5', 'stock', 1., **slices)), strict=True):
-        assert len(scores) == 3 and found == f'{sum(scores) / 3:.1f}'
+            mious('demo', 'mni152_coronal_5', 'stock', 1., **slices),
+            mious('hrnet', 'spoken_numbers', 'learner', 1., **JITTERED, **spoken),
+            mious('hrnet', 'spoken_numbers', 'stock', 1., **spoken)), strict=True):
+        assert len(scores) >= 3 and found == f'{sum(scores) / len(scores):.1f}'

@@ -22,7 +22,7 @@ SPACED_3 = ('image', 0.7)
 SPOKEN_STEPS = ('iterations', 600)
 SPOKEN = (*IMAGE, SPOKEN_STEPS, ('jitter', 0.1))
 SPOKEN_STRAIGHT = (*IMAGE, SPOKEN_STEPS, ('travel', 0.), ('jitter', 0.1))
-# At the stock network's cost.
+# At about the stock network's cost.
 SPOKEN_SHAPES = ('32x256', '24x344', '16x512')
 SPOKEN_SPACED = (SPOKEN_STEPS, ('size', '32x128'))
 LONG = (('iterations', 900), )

@@ -267,8 +267,9 @@ class Overview:
                         draw_groups(axes, groups, 'gmacs_ratio', number, label)
                 axes.set_title(title, fontsize=9)
                 axes.set_xscale('log', base=2)
+                axes.xaxis.set_major_formatter('{x:g}')
                 axes.set_xlabel('multiply-adds, relative')
-                axes.legend(fontsize=6.5, frameon=False, loc='lower right')
+                axes.legend(fontsize=6.5, frameon=False)
             both[0].set_ylabel('mIoU')
 
 
