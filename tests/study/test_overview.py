@@ -114,7 +114,8 @@ def test_no_other_setting_is_shown_to_be_better_than_the_defaults():
 def test_the_readmes_figures_are_the_tables():
     readme = ' '.join((ROOT / 'README.md').read_text().split())
     said = (r'keeps ([\d.]+) of its ([\d.]+) mIoU on .*? and ([\d.]+) on a smaller input; at the '
-            r"stock network's cost it has ([\d.]+) for ([\d.]+) on .*? and ([\d.]+) for ([\d.]+) on ")
+            r"stock network's cost it has ([\d.]+) for ([\d.]+) on .*? and ([\d.]+) for ([\d.]+) on"
+            )
     long, slices, spoken = (dict(iterations=n) for n in (900, 1200, 600))
     trained = [line['scores']['stock'][0] for line in FITS if (
         line['network'], line['data'], line['target_ratio'], line['method']) == (
