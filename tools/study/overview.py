@@ -282,7 +282,7 @@ def _costs_apart(groups: list[tuple[str, Group]], tested: str = '') -> str:
     """A table of networks whose costs differ, relative to the first one's."""
     whole = groups[0][1].mean('gmacs') if groups[0][1].lines else 1.
     return markdown(
-        ['', 'mIoU', *(['test half'] if tested else []), 'cost', 'seeds'],
+        ['', 'mIoU', *(['test half'] if tested else []), 'cost', 'time', 'seeds'],
         ([name, group.spread('miou'), *([group.spread(tested)] if tested else []),
-          f'{group.mean("gmacs") / whole:.2f}', len(group.lines)]
+          f'{group.mean("gmacs") / whole:.2f}', Overview.time(group), len(group.lines)]
          for name, group in groups if group.lines))
