@@ -168,7 +168,7 @@ class Overview:
 
     def best_shape(self) -> Group:
         """The image's shape that is best by hand at about the stock network's cost."""
-        return _best(self.slice_group('shaped', ('size', size)) for size in SHAPES[:-1])
+        return _best(self.slice_group('shaped', ('size', size)) for size in SHAPES)
 
     def long(self) -> str:
         """Trainings of 900 iterations."""
