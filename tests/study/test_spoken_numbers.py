@@ -1,6 +1,6 @@
 """Spectrograms of spoken numbers: where a tone lies, what the labels say, and espeak-ng itself."""
 
-import ctypes
+from ctypes.util import find_library
 
 import cv2
 import numpy as np
@@ -46,14 +46,6 @@ class Bang(Tones):
         waveform, _ = super().say(*asked)
         waveform[:20_000] = 0
         return waveform[:28_000], [(0, '_:'), (18_000, 'i:')]
-
-
-def has_espeak():
-    try:
-        ctypes.CDLL('libespeak-ng.so.1')
-    except OSError:
-        return False
-    return True
 
 
 @pytest.mark.parametrize('hertz', [300, 1000, 4000])
@@ -141,7 +133,7 @@ def test_the_networks_of_the_study_stride_as_their_names_say():
     assert gmacs(*describe(run)) == pytest.approx(stock, rel=0.005)
 
 
-@pytest.mark.skipif(not has_espeak(), reason='needs the package espeak-ng')
+@pytest.mark.skipif(find_library('espeak-ng') is None, reason='needs the package espeak-ng')
 def test_numbers_are_spoken_the_same_each_time(tmp_path):
     """Whatever comes after them; what an earlier call left goes."""
     def files(name, *options):

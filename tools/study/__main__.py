@@ -11,7 +11,6 @@ COMMANDS = ('fashion_scenes', 'spoken_numbers', 'evidence', 'classification_evid
             'models', 'table3', 'gallery', 'draw_dynopool', 'real_sizes', 'training_time',
             'size_steps', 'resume_soak')
 
-
 if __name__ == '__main__':
     name = sys.argv[1] if len(sys.argv) > 1 else ''
     if name not in COMMANDS:

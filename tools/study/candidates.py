@@ -23,11 +23,14 @@ STRETCH = dict(stretched_h=3., stretched_w=1 / 3)  # height to width
 ALPHA_LR = dict(adaptor=0.1, dynopool=0.1)
 # Data of coronal slices, by `mni152.py --plane coronal`, and the images' sizes.
 THICK = dict(mni152_coronal_5=(32, 160), mni152_coronal_3=(48, 160))
-SPOKEN = dict(spoken_numbers=(BANDS, FRAMES))
 # By hand, of the first two layers: nnU-Net's rule, and frequencies more than time.
 STRIDES = dict(mni152_coronal_5=((1, 2), (1, 2)), mni152_coronal_3=((1, 2), (2, 2)),
                spoken_numbers=((2, 1), (2, 2)))
 ALIGNED = 8  # pixels: a size that no strided layer shifts
+# In the place of the scenes' data set.
+SPOKEN = dict(
+    type='BaseSegDataset', img_suffix='.png', seg_map_suffix='.png',
+    metainfo=dict(classes=CLASSES, palette=[[36 * n] * 3 for n in range(len(CLASSES))]))
 # In the place of the demo's HRNet.
 UNET = {
     'model.backbone': dict(
@@ -83,18 +86,15 @@ def _data(run: Run) -> Iterable[tuple[str, object]]:
         yield 'train_dataloader.dataset.pipeline', [
             dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'),
             dict(type='RandomFlip', prob=0.5), dict(type='PackSegInputs')]
-    elif run.network in ('hrnet', 'deeplab'):
-        yield 'model.data_preprocessor.size', (VARIANTS[run.data].shape if run.data in VARIANTS
-                                               else SPOKEN[run.data])
-    if run.data in SPOKEN:
+    elif run.data == 'spoken_numbers':
+        yield 'model.data_preprocessor.size', (BANDS, FRAMES)
         yield 'model.decode_head.num_classes', len(CLASSES)
         yield 'model.decode_head.loss_decode.class_weight', None
         for loader in ('train', 'val', 'test'):
-            dataset = dict(
-                type='BaseSegDataset', img_suffix='.png', seg_map_suffix='.png', metainfo=dict(
-                    classes=CLASSES, palette=[[36 * n] * 3 for n in range(len(CLASSES))]))
-            yield from ((f'{loader}_dataloader.dataset.{name}', value)
-                        for name, value in dataset.items())
+            for name, value in SPOKEN.items():
+                yield f'{loader}_dataloader.dataset.{name}', value
+    elif run.network in ('hrnet', 'deeplab'):
+        yield 'model.data_preprocessor.size', VARIANTS[run.data].shape
 
 
 def _target(run: Run, overrides: dict) -> float:

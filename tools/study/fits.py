@@ -22,7 +22,7 @@ from mmseg_dynopool.models.whole_network import network_forward
 
 from .candidates import STRETCH, describe, load
 from .runs import Run
-from .train import VAL, circumstances
+from .train import VAL, circumstances, has_test_half
 
 
 def finish(run: Run, work_dir: Path, scales: dict | None = None) -> dict:
@@ -133,8 +133,7 @@ def _learned(run: Run, fitting: Fitting) -> tuple[Config, Path]:
 def _scores(fitting: Fitting, cfg: Config, checkpoint: Path) -> list[float]:
     """mIoU on the validation half, and on the test half where there is one."""
     halves: list[list[int] | None] = [None]
-    folder = Path(cfg.val_dataloader.dataset.data_root, 'images', 'val')
-    if len(list(folder.glob('scene_*.png'))) >= 2 * VAL:
+    if has_test_half(cfg.val_dataloader.dataset.data_root):
         halves = [list(range(VAL)), list(range(VAL, 2 * VAL))]
     scores = []
     for half in halves:

@@ -1,7 +1,5 @@
 """The runs of docs/image_level.md: what the image as the first level brings, beside opponents."""
 
-from collections.abc import Iterator
-
 from .runs import Run, _seeds
 
 IMAGE = (('image', True), )
@@ -25,6 +23,13 @@ SPOKEN_STRAIGHT = (*IMAGE, SPOKEN_STEPS, ('travel', 0.), ('jitter', 0.1))
 # At about the stock network's cost.
 SPOKEN_SHAPES = ('32x256', '24x344', '16x512')
 SPOKEN_SPACED = (SPOKEN_STEPS, ('size', '32x128'))
+# Seeds, method, cost, options.
+SPOKEN_SETTINGS = (
+    (5, 'stock', 1., (SPOKEN_STEPS, )), (5, 'learner', 1., SPOKEN),
+    (5, 'spaced', 1., SPOKEN_SPACED),
+    *((3, 'shaped', 1., (SPOKEN_STEPS, ('size', size))) for size in SPOKEN_SHAPES),
+    (3, 'learner', 0.5, SPOKEN), (3, 'aligned', 0.5, (SPOKEN_STEPS, )),
+    (3, 'learner', 1., SPOKEN_STRAIGHT), (3, 'learner', 0.5, SPOKEN_STRAIGHT))
 LONG = (('iterations', 900), )
 KERNEL_PLACES = (('hrnet', 'stretched_h'), ('deeplab', 'stretched_h'))
 PROBE = (('probe', True), )
@@ -85,9 +90,8 @@ def all_runs() -> list[Run]:
     for ratio in (0.5, 2., 4.):  # 4: what nnU-Net's strides cost
         runs += _seeds(3, 'demo', 'mni152_coronal_5', 'learner', ratio,
                        options=(*JITTERED, *THICK[1:]))
-    for count, setting in _spoken():
-        method, ratio, options = setting
-        runs += _seeds(count, 'hrnet', 'spoken_numbers', method, ratio, options=options)
+    for seeds, method, ratio, options in SPOKEN_SETTINGS:
+        runs += _seeds(seeds, 'hrnet', 'spoken_numbers', method, ratio, options=options)
     for seed in range(3):
         runs += [Run('demo', 'mni152_coronal_3', *rest, seed, options)
                  for *rest, options in (
@@ -97,15 +101,3 @@ def all_runs() -> list[Run]:
                             ('spaced', THICK[1:])):
         runs += _seeds(3, 'unet', 'mni152_coronal_5', method, 1., options=options)
     return list(dict.fromkeys(runs))
-
-
-def _spoken() -> Iterator[tuple[int, tuple[str, float, tuple]]]:
-    """Seeds, and method, cost and options, of the spoken numbers."""
-    for setting in (('stock', 1., (SPOKEN_STEPS, )), ('learner', 1., SPOKEN),
-                    ('spaced', 1., SPOKEN_SPACED)):
-        yield 5, setting
-    for size in SPOKEN_SHAPES:
-        yield 3, ('shaped', 1., (SPOKEN_STEPS, ('size', size)))
-    for setting in (('learner', 0.5, SPOKEN), ('aligned', 0.5, (SPOKEN_STEPS, )),
-                    ('learner', 1., SPOKEN_STRAIGHT), ('learner', 0.5, SPOKEN_STRAIGHT)):
-        yield 3, setting

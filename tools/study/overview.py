@@ -104,8 +104,7 @@ class Overview:
         """Thick slices; costs are relative to the demo's stock network."""
         rows = [['stock network', 'stock'],
                 ['stock sizes, jitter as augmentation', 'learner', *STRAIGHT],
-                *([f'image of {size.replace("x", " x ")}', 'shaped', ('size', size)]
-                  for size in SHAPES),
+                *([_image_of(size), 'shaped', ('size', size)] for size in SHAPES),
                 ["nnU-Net's rule for strides", 'spaced'],
                 ["nnU-Net's rule, image halved", 'spaced', ('image', 0.5)],
                 ['image + DynOPool, no jitter', 'learner', ('jitter', 0.)],
@@ -128,14 +127,12 @@ class Overview:
         """Spectrograms."""
         return _costs_apart([
             ('stock network', self.spoken('stock')),
-            ('stock sizes, jitter as augmentation', self.spoken('learner', SPOKEN_STRAIGHT)),
-            *((f'image of {size.replace("x", " x ")}', self.spoken_shape(size))
-              for size in SPOKEN_SHAPES),
+            ('stock sizes, jitter as augmentation', self.spoken_uniform()),
+            *((_image_of(size), self.spoken_shape(size)) for size in SPOKEN_SHAPES),
             ('strides by hand, image of 32 x 128', self.spoken('spaced', SPOKEN_SPACED)),
             ('**image + DynOPool, learned**', self.spoken_learned()),
             ('smaller input, multiples of 8', self.spoken('aligned', ratio=0.5)),
-            ('image + DynOPool, uniform, with jitter',
-             self.spoken('learner', SPOKEN_STRAIGHT, 0.5)),
+            ('image + DynOPool, uniform, with jitter', self.spoken_uniform(0.5)),
             ('**image + DynOPool, learned**', self.spoken_learned(0.5))], 'miou_test')
 
     def spoken(self, method: str, options: tuple = (SPOKEN_STEPS, ), ratio: float = 1.) -> Group:
@@ -145,8 +142,7 @@ class Overview:
     def spoken_by_hand(self) -> dict[str, Group]:
         """Those that somebody would build who knows that time matters."""
         return dict(strides=self.spoken('spaced', SPOKEN_SPACED),
-                    shape=_best(self.spoken_shape(size) for size in SPOKEN_SHAPES),
-                    jitter=self.spoken('learner', SPOKEN_STRAIGHT))
+                    shape=_best(self.spoken_shape(size) for size in SPOKEN_SHAPES))
 
     def spoken_shape(self, size: str) -> Group:
         """Spectrograms resized to a shape by hand."""
@@ -155,6 +151,10 @@ class Overview:
     def spoken_learned(self, ratio: float = 1.) -> Group:
         """The learned networks of the spectrograms."""
         return self.spoken('learner', SPOKEN, ratio)
+
+    def spoken_uniform(self, ratio: float = 1.) -> Group:
+        """The same with scales that do not learn: jitter alone at the stock network's cost."""
+        return self.spoken('learner', SPOKEN_STRAIGHT, ratio)
 
     def slice_group(self, method: str, *more: tuple, network: str = 'demo', ratio: float = 1.,
                     mm: int = 5) -> Group:
@@ -271,6 +271,11 @@ class Overview:
                 axes.set_xlabel('multiply-adds, relative')
                 axes.legend(fontsize=6.5, frameon=False)
             both[0].set_ylabel('mIoU')
+
+
+def _image_of(size: str) -> str:
+    """How a table names a shape such as ``'64x80'``."""
+    return f'image of {size.replace("x", " x ")}'
 
 
 def _best(groups: Iterable[Group]) -> Group:

@@ -50,7 +50,7 @@ def finish(run: Run, work_dir: Path, scales: dict | None = None) -> dict:
             'work_dir': str(folder), 'experiment_name': run.key, 'visualizer.name': run.key,
             'visualizer.vis_backends': [], 'default_hooks.checkpoint': None,
             'log_level': 'WARNING'})
-        halves = len(list(Path(run.folder, 'images', 'val').glob('*.png'))) >= 2 * VAL
+        halves = has_test_half(run.folder)
         if halves:  # nothing is chosen on the second one
             config.val_dataloader.dataset.indices = VAL
             config.test_dataloader.dataset.indices = list(range(VAL, 2 * VAL))
@@ -72,6 +72,11 @@ def finish(run: Run, work_dir: Path, scales: dict | None = None) -> dict:
         if run.method == 'slopes':
             result.update(slopes=compare_slopes(runner.model, config))
     return result | dict(seconds=round(time.time() - start, 1), **circumstances())
+
+
+def has_test_half(folder: str) -> bool:
+    """Whether a data set has twice as many images for validation as are taken for it."""
+    return len(list(Path(folder, 'images', 'val').glob('*.png'))) >= 2 * VAL
 
 
 @contextlib.contextmanager
